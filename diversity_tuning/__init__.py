@@ -1,0 +1,1 @@
+"""DiversityTuning: deviation-weighted preference training for writing that is good and various."""
