@@ -43,8 +43,10 @@ def fingerprint(path: str | Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         relative = file.relative_to(path)
-        # state.json holds the random id that `datasets` gives each save; checkpoints are not what a run hands on.
-        skipped = file.name in (PROVENANCE, "state.json") or relative.parts[0].startswith(("checkpoint-", "logs", "."))
+        # state.json holds the random id that `datasets` gives each save; cache-* are its scratch files; checkpoints
+        # are not what a run hands on.
+        scratch = file.name in (PROVENANCE, "state.json") or file.name.startswith(("cache-", "tmp"))
+        skipped = scratch or relative.parts[0].startswith(("checkpoint-", "logs", "."))
         if file.is_file() and not skipped:
             digest.update(f"{relative}\0{_file_digest(file)}\0".encode())
     return digest.hexdigest()

@@ -1,0 +1,119 @@
+"""A weight for each preference pair, from a dataset column to the loss."""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from diversity_tuning.errors import UserError
+
+PAIR_WEIGHT = "pair_weight"  # the column that the trainers read, made by `with_pair_weights`
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class PairWeightArguments:
+    """Where the weights come from and how they are prepared."""
+
+    weight_column: str = field(
+        default="deviation_chosen",
+        metadata={"help": "Column with one weight per pair, >= 0. Public sets often call it 'weight'."},
+    )
+    weight_offset: float = field(
+        default=0.0,
+        metadata={"help": "Added to the column. The paper's released data stores delta - 1 in 'score_chosen': give 1."},
+    )
+    min_weight: float = field(default=0.0, metadata={"help": "Smaller weights are raised to this."})
+    weight_normalisation: str = field(
+        default="prompt",
+        metadata={
+            "help": "'prompt': as they stand; deviations average 1 over the responses of a prompt, as in the paper. "
+            "'pairs': divided by their mean over the training pairs, so that the mean pair weighs 1.",
+            "choices": ["prompt", "pairs"],
+        },
+    )
+    allow_missing_weights: bool = field(
+        default=False, metadata={"help": "Train with weight 1 for every pair, with a warning, if the column is missing."}
+    )
+
+
+def with_pair_weights(dataset: Dataset, args: PairWeightArguments) -> Dataset:
+    """Add the column ``pair_weight`` (float, ≥ 0): (column + offset), raised to ``min_weight``, then normalised.
+
+    Raises :class:`UserError` naming the row when a weight is missing, not a number or negative, or when all are 0.
+    """
+    if PAIR_WEIGHT in dataset.column_names:
+        return dataset
+    if args.weight_column not in dataset.column_names:
+        if not args.allow_missing_weights:
+            raise UserError(
+                f"the pairs have no column '{args.weight_column}' (they have: {', '.join(dataset.column_names)}); run "
+                "stage 3, name another --weight_column, or give --allow_missing_weights True to train with weight 1"
+            )
+        logger.warning("no column '%s': every pair gets weight 1", args.weight_column)
+        weights = np.ones(len(dataset))
+    else:
+        weights = prepare_weights(dataset[args.weight_column], args)
+    return dataset.add_column(PAIR_WEIGHT, weights.tolist())
+
+
+def prepare_weights(column: list, args: PairWeightArguments) -> np.ndarray:
+    """The weights of :func:`with_pair_weights` from the raw column; shape ``(n,)`` in and out."""
+    try:
+        weights = np.array([np.nan if value is None else value for value in column], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"column '{args.weight_column}' does not hold numbers") from None
+    weights = weights + args.weight_offset
+    for wrong, what in ((~np.isfinite(weights), "is not a finite number"), (weights < 0, "is negative")):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            hint = "; data in the released format needs --weight_offset 1" if what == "is negative" else ""
+            raise UserError(f"row {row}: weight {weights[row]} (column '{args.weight_column}') {what}{hint}")
+    weights = np.maximum(weights, args.min_weight)
+    if not weights.any():
+        raise UserError(f"row 0 to {len(weights) - 1}: every weight in column '{args.weight_column}' is 0")
+    return weights / weights.mean() if args.weight_normalisation == "pairs" else weights
+
+
+class _WithPairWeight:
+    """A collator that also hands on ``pair_weight``; TRL's own drops columns that it does not know."""
+
+    def __init__(self, collator):
+        self.collator = collator
+
+    def __call__(self, examples: list[dict]) -> dict:
+        weights = [example[PAIR_WEIGHT] for example in examples]
+        return {**self.collator(examples), PAIR_WEIGHT: torch.tensor(weights, dtype=torch.float32)}
+
+
+class WeightedPairsMixin:
+    """Brings ``pair_weight`` from the dataset into the batch of a :class:`trl.DPOTrainer`, and keeps it from the model.
+
+    A model's ``**kwargs`` would swallow the weight without a word, so it is taken out before every model call.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.data_collator = _WithPairWeight(self.data_collator)
+
+    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        dataset = with_pair_weights(dataset, args)
+        return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+
+    def _set_signature_columns_if_needed(self):
+        super()._set_signature_columns_if_needed()
+        if PAIR_WEIGHT not in self._signature_columns:
+            self._signature_columns = [*self._signature_columns, PAIR_WEIGHT]
+
+    def compute_ref_log_probs(self, model, inputs):
+        return super().compute_ref_log_probs(model, {key: value for key, value in inputs.items() if key != PAIR_WEIGHT})
+
+    def _log_weights(self, weights: torch.Tensor) -> None:
+        """Log the mean weight and the effective share of pairs, (Σδ)² / (n·Σδ²): 1 when all weigh the same."""
+        weights = self.accelerator.gather(weights.detach())
+        effective = weights.sum() ** 2 / (weights.numel() * (weights**2).sum()).clamp(min=1e-12)
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode]["weights/mean"].append(weights.mean().item())
+        self._metrics[mode]["weights/effective"].append(effective.item())
