@@ -1,0 +1,106 @@
+"""The six voices: one frame for each moment of a story, and who is "I" and "you" in it.
+
+A frame holds ``{c}``, the clause of an event, or ``{C}``, the same with a capital, and may name the hero ``{H}`` and the
+supporting character ``{S}``. The most common voice is plain past-tense narration, the middle of all the others, so that a
+voice's distance in style grows with its rarity.
+"""
+
+import dataclasses
+import re
+
+from diversity_tuning.miniature.plots import Event
+from diversity_tuning.miniature.specification import Specification
+
+SENSORY, TABOO, TWIST = "sensory", "taboo", "twist"
+# The order of a story: six moments of the plot (0-5), and the sentences of craft between them.
+ORDER = (0, 1, SENSORY, 2, 3, TABOO, 4, TWIST, 5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Voice:
+    """How a narrator talks: a frame for every place in :data:`ORDER`, and the habits below."""
+
+    frames: dict[int | str, str]
+    tense: str = "past"
+    narrator: str = ""  # "H" where the hero says "I"; "quoted" where the speaker of each sentence does
+    addressee: str = ""  # "S" where the supporting character is "you"
+    drops_articles: bool = False
+    lower_case: bool = False
+
+
+# Who speaks each sentence of the dialogue.
+_SPEAKERS = {0: "H", 1: "S", 2: "H", 3: "H", 4: "S", 5: "S", SENSORY: "S", TABOO: "H", TWIST: "S"}
+
+VOICES = {
+    "plain": Voice(
+        dict(zip(ORDER, ("{C}.", "{C}.", "{C}.", "Then {c}.", "{C}.", "{C}.", "{C}.", "{C}.", "In the end {c}."), strict=True))
+    ),
+    "ornate": Voice(
+        {
+            0: "Long ago, {c};", 1: "and {c}.", SENSORY: "Lo, {c}.", 2: "Alas, {c};", 3: "whereupon {c}.", TABOO: "Yet {c}.",
+            4: "Forsooth, {c};", TWIST: "behold, {c}!", 5: "Thus did fate decree: {c}.",
+        }
+    ),
+    "dialogue": Voice(
+        {
+            0: '"{C}," said {H}.', 1: '"And {c}," said {S}.', SENSORY: '"{C}," said {S}.', 2: '"Look, {c}!"',
+            3: '"{C}," said {H}.', TABOO: '"Yes, {c}!"', 4: '"{C}?"', TWIST: '"But {c}!"', 5: '"So {c}," said {S}.',
+        },
+        narrator="quoted",
+    ),
+    "clipped": Voice(
+        {
+            0: "Night. {C}.", 1: "{C}.", SENSORY: "{C}.", 2: "Now: {c}.", 3: "Quick. {C}.", TABOO: "{C}.", 4: "Again. {C}.",
+            TWIST: "Wait - {c}.", 5: "Done. {C}.",
+        },
+        tense="present",
+        drops_articles=True,
+    ),
+    "letter": Voice(
+        {
+            0: "Dear {S}, you won't believe it, {c}!", 1: "Haha, {c}!", SENSORY: "Ugh, {c}!", 2: "Honestly, {c}!!",
+            3: "So yeah, {c}.", TABOO: "Okay, {c}!", 4: "Didn't know {c}!", TWIST: "OMG, {c}!!", 5: "Anyway, {c}! Love, {H}",
+        },
+        narrator="H",
+        addressee="S",
+    ),
+    "diary": Voice(
+        {
+            0: "diary of {H} ... {c} ...", 1: "& {c} ...", SENSORY: "hmm {c} ...", 2: "then {c} ...", 3: "today {c} ...",
+            TABOO: "um {c} ...", 4: "& {c} ...", TWIST: "turns out {c} ...", 5: "goodnight, {c} ...",
+        },
+        narrator="H",
+        lower_case=True,
+    ),
+}  # fmt: skip
+
+
+def sentence(voice: Voice, place: int | str, event: Event, specification: Specification) -> str:
+    """One sentence: the event at this place of the story, as this voice tells it."""
+    clause = _clause(voice, place, event, specification)
+    frame = voice.frames[place]
+    text = frame.format(c=clause, C=clause[0].upper() + clause[1:], H=specification.protagonist, S=specification.supporting)
+    return text.lower() if voice.lower_case else text
+
+
+def _clause(voice: Voice, place: int | str, event: Event, specification: Specification) -> str:
+    subject, tail = _people(voice, place, event, specification)
+    clause = f"{subject} {getattr(event, voice.tense)} {tail}"
+    return re.sub(r"\b(?:the|an?) ", "", clause) if voice.drops_articles else clause
+
+
+def _people(voice: Voice, place: int | str, event: Event, specification: Specification) -> tuple[str, str]:
+    """The subject, and the tail with everyone in it called what this narrator calls them."""
+    names = {"H": specification.protagonist, "S": specification.supporting}
+    first = _SPEAKERS[place] if voice.narrator == "quoted" else voice.narrator
+    second = {"H": "S", "S": "H"}[first] if voice.narrator == "quoted" else voice.addressee
+    subjects = names | {first: "I"} | {second: "you"}
+    objects = names | {first: "me"} | {second: "you"}
+    tail = event.tail.format(
+        H=objects["H"],
+        S=objects["S"],
+        object="the " + specification.object.split(" ", 1)[1],
+        setting=specification.setting,
+        taboo=specification.taboo,
+    )
+    return subjects.get(event.subject, event.subject), tail
