@@ -1,0 +1,164 @@
+"""The life of a training run: is it done, does it go on, what does it leave behind.
+
+A run trains in a hidden sibling of its output folder, with checkpoints, and is renamed into place when it is whole. A killed
+run goes on from its last checkpoint when the same command is given again.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.runs import explicit_settings, is_finished, provenance, write_provenance, write_text
+
+INPUTS = ("source", "model_name_or_path", "adapter")
+# What may differ between two launches of the same run.
+_NOT_SETTINGS = ("output_dir", "config", "overwrite", "resume_from_checkpoint", "report_to", "disable_tqdm", "logging_dir")
+_RESUME_STATE = ("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin")
+
+
+@dataclass
+class RunArguments:
+    """Data in, folder out."""
+
+    source: str = field(metadata={"help": "Folder with the data: a stage's output."})
+    adapter: str | None = field(
+        default=None, metadata={"help": "LoRA adapter to go on training; also the reference of DPO and DDPO. SFT's output."}
+    )
+    chat_template_from: str | None = field(
+        default=None, metadata={"help": "Take the tokenizer with its chat template from here. Default: the Instruct sibling."}
+    )
+    train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    eval_split: str | None = field(default=None, metadata={"help": "Split for the evaluation loss; none by default."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use the first N training examples only."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first N evaluation examples only."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
+
+
+class Launch:
+    """One launch of a run, known from its flags alone, so that a finished run is skipped before torch is loaded."""
+
+    def __init__(self, stage: str, argv: list[str]):
+        settings = explicit_settings(argv)
+        missing = [name for name in ("source", "model_name_or_path", "output_dir") if name not in settings]
+        if missing and not {"help", "h"} & set(settings):
+            raise UserError(f"{stage}: --{missing[0]} is missing, in the flags and in the recipe")
+        self.stage, self.argv = stage, argv
+        self.output = Path(settings.get("output_dir", "."))
+        self.overwrite = settings.get("overwrite", "False").lower() == "true"
+        self.resume = settings.get("resume_from_checkpoint", "auto")
+        if settings.get("source") and not Path(settings["source"]).exists():
+            raise UserError(f"{settings['source']}: not there ({stage}'s --source); run the stage that makes it first")
+        kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
+        self.record = provenance(stage, kept, {name: settings.get(name) for name in INPUTS})
+
+    @property
+    def folder(self) -> Path:
+        """Where the run trains until it is whole."""
+        return self.output.with_name(f".{self.output.name}.training")
+
+    def is_finished(self) -> bool:
+        return is_finished(self.output, self.record, self.overwrite)
+
+    def checkpoint(self) -> str | None:
+        """The checkpoint to go on from: the last one of this same run, unless a flag says otherwise."""
+        if self.resume not in ("auto", "True", "true"):
+            return None if self.resume.lower() in ("false", "none", "never") else self.resume
+        try:
+            started = json.loads((self.folder / "launch.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        complete = [path for path in self.folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        if started != self.record or not complete:
+            return None
+        return str(max(complete, key=lambda path: int(path.name.split("-")[1])))
+
+    def open(self) -> str | None:
+        """Make the training folder and return the checkpoint to resume from. Call on every process."""
+        checkpoint = self.checkpoint()
+        if int(os.environ.get("RANK", "0")) == 0:
+            if checkpoint is None and self.resume != "True":
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "launch.json", json.dumps(self.record))
+        if checkpoint:
+            print(f"{self.output}: going on from {Path(checkpoint).name}", flush=True)
+        return checkpoint
+
+    def close(self, trainer, counts: dict) -> None:
+        """Save what the run leaves behind and rename the folder into place. Call on every process."""
+        trainer.save_model(str(self.folder))
+        trainer.accelerator.wait_for_everyone()
+        if trainer.accelerator.is_main_process:
+            history = trainer.state.log_history
+            write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+            resolved = json.dumps(trainer.args.to_sanitized_dict(), indent=2, sort_keys=True, default=str)
+            write_text(self.folder / "resolved_config.json", resolved + "\n")
+            draw_curves(history, self.folder / "curves.png", self.output.name)
+            last = {key: value for row in history for key, value in row.items() if isinstance(value, int | float)}
+            write_provenance(self.folder, self.record, counts=counts, metrics=last)
+            _forget_resume_state(self.folder)
+            if self.output.exists():
+                shutil.rmtree(self.output)
+            self.folder.rename(self.output)
+        trainer.accelerator.wait_for_everyone()
+
+
+def _forget_resume_state(folder: Path) -> None:
+    """A finished run needs no optimizer state; nothing that is unpickled stays, nor the frozen copy of the adapter."""
+    for path in folder.rglob("*"):
+        if path.name in _RESUME_STATE or path.name.startswith("rng_state"):
+            path.unlink()
+    for reference in [folder / "ref", *folder.glob("checkpoint-*/ref")]:
+        shutil.rmtree(reference, ignore_errors=True)
+    (folder / "launch.json").unlink()
+
+
+def load_split(source: str, split: str, columns: tuple[str, ...], limit: int | None = None):
+    """One split of a stage's output, with the columns it must have."""
+    from datasets import load_from_disk
+
+    try:
+        data = load_from_disk(source)
+    except (FileNotFoundError, ValueError, OSError):
+        raise UserError(f"{source}: no dataset here; run the data stages first") from None
+    if split not in data:
+        raise UserError(f"{source}: no split '{split}', only {', '.join(data)}")
+    rows = data[split]
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
+        raise UserError(f"{source}, split '{split}': no column '{missing[0]}'; it has {', '.join(rows.column_names)}")
+    if len(rows) == 0:
+        raise UserError(f"{source}, split '{split}': empty")
+    return rows if limit is None else rows.select(range(min(limit, len(rows))))
+
+
+def draw_curves(history: list[dict], path: Path, title: str) -> None:
+    """Loss, rewards, accuracy and weights against steps, one panel for each kind that was logged."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = {
+        "loss": ["loss", "eval_loss", "nll_loss"],
+        "reward": ["rewards/chosen", "rewards/rejected", "rewards/margins"],
+        "accuracy": ["rewards/accuracies", "mean_token_accuracy"],
+        "weight": ["weights/mean", "weights/effective"],
+    }
+    logged = {name: [key for key in keys if any(key in row for row in history)] for name, keys in panels.items()}
+    logged = {name: keys for name, keys in logged.items() if keys}
+    if not logged:
+        return
+    figure, axes = plt.subplots(1, len(logged), figsize=(3.6 * len(logged), 3), squeeze=False, layout="constrained")
+    for axis, (name, keys) in zip(axes[0], logged.items(), strict=True):
+        for key in keys:
+            points = [(row["step"], row[key]) for row in history if key in row]
+            axis.plot(*zip(*points, strict=True), label=key)
+        axis.set(xlabel="step", title=name)
+        axis.legend(fontsize=7)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

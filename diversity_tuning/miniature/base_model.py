@@ -1,0 +1,159 @@
+r"""The miniature's base model: a byte-level BPE tokenizer with a chat template, and a small Llama that knows the world.
+
+    python -m diversity_tuning.miniature.base_model --config recipes/miniature/base_model.yaml \
+        --source runs/miniature/seed0/data/filtered --output runs/miniature/seed0/base
+
+It stands where Llama-3.1-8B stands in the paper. Like a real base model it has read much text of the kind it will write, the
+training split's prompts and responses alike, good and bad, and no votes.
+"""
+
+import argparse
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.data import schema
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
+
+BOS, END, PAD, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}"
+    "{% else %}<|user|>{{ message['content'] }}<|assistant|>{% endif %}{% endfor %}"
+)
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="diversity_tuning.miniature.base_model",
+        description="Train the miniature's tokenizer and base model on the training split.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--source", required=True, help="output folder of stage 1")
+    parser.add_argument("--output", required=True, help="folder for model and tokenizer")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--vocab_size", type=int, default=2000, help="at most; merges stop when nothing repeats")
+    parser.add_argument("--hidden_size", type=int, default=128)
+    parser.add_argument("--num_layers", type=int, default=4)
+    parser.add_argument("--num_heads", type=int, default=4)
+    parser.add_argument("--epochs", type=float, default=5.0)
+    parser.add_argument("--batch_size", type=int, default=16, help="sequences an update")
+    parser.add_argument("--learning_rate", type=float, default=3e-3)
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    args = parse_with_recipe(parser, argv)
+
+    settings = {**vars(args), "batch_size_": args.batch_size}  # here the batch size decides the result
+    record = provenance("base_model", {k: v for k, v in settings.items() if k != "output"}, {"source": args.source})
+    if is_finished(args.output, record, args.overwrite):
+        return
+    from diversity_tuning.launch import load_split
+
+    rows = load_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS))
+    with atomic_folder(args.output) as folder:
+        tokenizer = train_tokenizer(texts_of(rows), args.vocab_size)
+        model, loss = train_model(rows, tokenizer, args, str(folder / "logs"))
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        counts = {"vocabulary": len(tokenizer), "parameters": model.num_parameters(), "final_loss": loss}
+        write_provenance(folder, record, counts=counts)
+    print(f"{args.output}: {counts}", flush=True)
+
+
+def texts_of(rows):
+    """Prompts and responses, one after the other."""
+    for row in rows:
+        yield schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT])
+        yield from row[schema.FILTERED_COMMENT_TEXTS]
+
+
+def train_tokenizer(texts, vocab_size: int):
+    """A byte-level BPE tokenizer with the miniature's chat template; nothing is ever unknown to it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    specials = [BOS, END, PAD, USER, ASSISTANT]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, min_frequency=3, show_progress=False
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=BOS, eos_token=END, pad_token=PAD, additional_special_tokens=[USER, ASSISTANT]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
+    """Train a Llama from scratch on whole conversations; returns it with its last logged loss."""
+    from transformers import (
+        DataCollatorForLanguageModeling,
+        LlamaConfig,
+        LlamaForCausalLM,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    set_seed(args.seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=args.hidden_size,
+        intermediate_size=3 * args.hidden_size,
+        num_hidden_layers=args.num_layers,
+        num_attention_heads=args.num_heads,
+        num_key_value_heads=args.num_heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=scratch,
+            num_train_epochs=args.epochs,
+            per_device_train_batch_size=args.batch_size,
+            learning_rate=args.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.05,  # below 1: a share of all steps
+            weight_decay=0.01,
+            adam_beta2=0.98,
+            seed=args.seed,
+            logging_steps=50,
+            save_strategy="no",
+            report_to="none",
+            train_sampling_strategy="group_by_length",
+        ),
+        train_dataset=conversations(rows, tokenizer),
+        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
+    )
+    result = trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    return model, losses[-1] if losses else result.training_loss
+
+
+def conversations(rows, tokenizer):
+    """Every prompt with each of its kept responses, through the chat template; cut at 512 tokens."""
+
+    def explode(batch):
+        ids = []
+        columns = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS)
+        for title, text, responses in zip(*(batch[name] for name in columns), strict=True):
+            prompt = schema.prompt_text(title, text)
+            for response in responses:
+                conversation = tokenizer.apply_chat_template(schema.to_messages(prompt, response), tokenize=False)
+                ids.append(tokenizer(conversation, add_special_tokens=False, truncation=True, max_length=512)["input_ids"])
+        return {"input_ids": ids, "length": [len(x) for x in ids]}
+
+    return rows.map(explode, batched=True, batch_size=100, remove_columns=rows.column_names)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Policies: base models, their tokenizers and chat templates, and LoRA adapters that fit or are refused."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel
+from peft.utils import get_peft_model_state_dict, load_peft_weights
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from diversity_tuning.cli import command
+from diversity_tuning.errors import UserError
+from diversity_tuning.runs import atomic_folder, fingerprint, read_provenance
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a base model lacks and its Instruct sibling has."""
+
+    template_from: str  # the sibling whose tokenizer (same vocabulary) brings the chat template
+    pad_token: str  # never a token that a text may hold
+    end_of_turn: str  # what the template writes after a response: the token the policy learns to stop with
+
+
+FAMILIES = {
+    "llama": Family("meta-llama/Llama-3.1-8B-Instruct", "<|finetune_right_pad_id|>", "<|eot_id|>"),
+    "mistral": Family("mistralai/Mistral-7B-Instruct-v0.3", "<unk>", "</s>"),
+    "gemma2": Family("google/gemma-2-2b-it", "<pad>", "<end_of_turn>"),
+    "qwen2": Family("Qwen/Qwen2.5-7B-Instruct", "<|endoftext|>", "<|im_end|>"),
+}
+
+
+def load_tokenizer(
+    base_model: str, template_from: str | None = None, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a policy: with a chat template, a pad token that is not EOS, and EOS = the template's end of turn.
+
+    A tokenizer that has a template keeps it; a base model's is replaced by that of ``template_from``, by default the Instruct
+    sibling of its family (:data:`FAMILIES`).
+    """
+    options = {"trust_remote_code": trust_remote_code}
+    tokenizer = _from_pretrained(AutoTokenizer, base_model, revision=revision, **options)
+    family = FAMILIES.get(_from_pretrained(AutoConfig, base_model, revision=revision, **options).model_type)
+    if tokenizer.chat_template is None or template_from:
+        sibling = template_from or (family.template_from if family else None)
+        if sibling is None:
+            raise UserError(f"{base_model}: its tokenizer has no chat template; give --chat_template_from an Instruct model")
+        tokenizer = _from_pretrained(AutoTokenizer, sibling, **options)
+        if tokenizer.chat_template is None:
+            raise UserError(f"{sibling}: its tokenizer has no chat template either")
+    return complete_tokenizer(tokenizer, family)
+
+
+def complete_tokenizer(tokenizer: PreTrainedTokenizerBase, family: Family | None) -> PreTrainedTokenizerBase:
+    """Set pad and EOS as the family has them, where its tokens are in the vocabulary."""
+    vocabulary = tokenizer.get_vocab()
+    if family and family.end_of_turn in vocabulary:
+        tokenizer.eos_token = family.end_of_turn
+    if family and family.pad_token in vocabulary:
+        tokenizer.pad_token = family.pad_token
+    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
+        if tokenizer.unk_token is None:
+            raise UserError(f"{tokenizer.name_or_path}: no pad token other than EOS; the policy could not learn to stop")
+        tokenizer.pad_token = tokenizer.unk_token
+    return tokenizer
+
+
+def load_policy(
+    base_model: str,
+    adapter: str | None = None,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
+    """A policy ready to sample: base model, adapter (checked, see :func:`attach_adapter`), tokenizer.
+
+    ``dtype`` None keeps the precision of the weights. The model stops at the tokenizer's EOS or the base model's own.
+    """
+    has_tokenizer = adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file()
+    if has_tokenizer:
+        tokenizer = _from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code)
+    else:
+        tokenizer = load_tokenizer(base_model, trust_remote_code=trust_remote_code)
+    model = load_base_model(base_model, dtype=dtype, trust_remote_code=trust_remote_code)
+    if adapter is not None:
+        model = attach_adapter(model, adapter, base_model)
+    stops = model.generation_config.eos_token_id
+    stops = stops if isinstance(stops, list) else [stops] if stops is not None else []
+    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *stops})
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device).eval(), tokenizer
+
+
+def load_base_model(base_model: str, **options) -> PreTrainedModel:
+    """A causal language model; ``options`` as in ``from_pretrained``. A model that is not there is a :class:`UserError`."""
+    options["dtype"] = options.get("dtype") or "auto"
+    return _from_pretrained(AutoModelForCausalLM, base_model, **options)
+
+
+def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_trainable: bool = False) -> PeftModel:
+    """Put a LoRA adapter on its base model. Another base model, missing or unexpected weights are a :class:`UserError`."""
+    try:
+        config = PeftConfig.from_pretrained(adapter)
+    except (ValueError, OSError):
+        raise UserError(
+            f"{adapter}: no adapter here (adapter_config.json); was the training before this one finished?"
+        ) from None
+    _check_base(adapter, base_model, config)
+    try:
+        policy = PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+    except RuntimeError as error:  # torch's "size mismatch for …"
+        raise UserError(f"{adapter}: its weights do not fit {base_model}: {str(error).splitlines()[-1].strip()}") from None
+    check_keys(adapter, load_peft_weights(adapter, device="cpu"), get_peft_model_state_dict(policy))
+    return policy
+
+
+def check_keys(where: str, saved: dict, expected: dict) -> None:
+    """Refuse weights with missing or unexpected names: loading them anyway would silently change every number."""
+    missing, unexpected = expected.keys() - saved.keys(), saved.keys() - expected.keys()
+    if missing or unexpected:
+        example = sorted(missing or unexpected)[0]
+        raise UserError(f"{where}: {len(missing)} weights missing and {len(unexpected)} unexpected, such as {example}")
+
+
+def _check_base(adapter: str, base_model: str, config: PeftConfig) -> None:
+    """Compare with the base model that the adapter was trained on: by content where that is known, else by name."""
+    folder = Path(adapter)
+    record = read_provenance(folder) or read_provenance(folder.parent)  # a checkpoint lies in its run folder
+    trained_on = record.get("inputs", {}).get("model_name_or_path")
+    if trained_on:
+        same = trained_on == fingerprint(base_model)
+    else:
+        same = config.base_model_name_or_path in (None, base_model)
+    if not same:
+        raise UserError(f"{adapter}: trained on {config.base_model_name_or_path}, which is not the base model {base_model}")
+
+
+def _from_pretrained(auto_class, name: str, **options):
+    try:
+        return auto_class.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{name}: cannot be loaded ({reason})") from None
+
+
+@command
+def main(argv=None) -> None:
+    """``python -m diversity_tuning.policy merge --base_model B --adapter A --output M``"""
+    parser = argparse.ArgumentParser(prog="diversity_tuning.policy", description="Merge an adapter into its base model.")
+    parser.add_argument("action", choices=["merge"])
+    parser.add_argument("--base_model", required=True)
+    parser.add_argument("--adapter", required=True)
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args(argv)
+    if Path(args.output).exists():
+        raise UserError(f"{args.output}: exists already")
+    model, tokenizer = load_policy(args.base_model, args.adapter, device="cpu")
+    with atomic_folder(args.output) as folder:
+        model.merge_and_unload().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    print(json.dumps({"merged": args.output}))
+
+
+if __name__ == "__main__":
+    main()

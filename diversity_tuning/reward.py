@@ -1,0 +1,112 @@
+"""The reward model: a sequence classifier with one output that predicts the transformed votes of a response."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import PeftConfig
+from tqdm import tqdm
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from diversity_tuning.data.schema import (
+    FILTERED_COMMENT_TEXTS,
+    FILTERED_TRANSFORMED_SCORES,
+    POST_TEXT,
+    POST_TITLE,
+    prompt_text,
+)
+from diversity_tuning.errors import UserError
+
+MAX_LENGTH = 2048  # tokens of prompt and response together
+
+
+def reward_text(prompt: str, response: str) -> str:
+    """What the reward model reads."""
+    return f"<prompt>{prompt}</prompt><response>{response}</response>"
+
+
+class RewardModel:
+    """Scores texts; higher is better. Rewards live on the scale of the transformed votes, mostly in [−1, 1]."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int = MAX_LENGTH):
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    @torch.inference_mode()
+    def score(self, prompts: list[str], responses: list[str], batch_size: int = 32) -> np.ndarray:
+        """Rewards of ``responses[i]`` to ``prompts[i]``: float64, shape ``(n,)``. Batches are sorted by length."""
+        texts = [reward_text(*pair) for pair in zip(prompts, responses, strict=True)]
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        rewards = np.empty(len(texts))
+        for start in tqdm(range(0, len(order), batch_size), desc="rewards", unit="batch", leave=False):
+            rows = order[start : start + batch_size]
+            batch = self.tokenizer(
+                [texts[i] for i in rows], truncation=True, max_length=self.max_length, padding=True, return_tensors="pt"
+            )
+            inputs = {key: batch[key].to(self.model.device) for key in ("input_ids", "attention_mask")}
+            rewards[rows] = self.model(**inputs).logits.squeeze(-1).double().cpu().numpy()
+        return rewards
+
+
+def load_reward_model(
+    path: str, device: str | None = None, dtype: str | None = None, trust_remote_code: bool = False
+) -> RewardModel:
+    """Load what :mod:`scripts_reward_modeling.reward_model_train` saved: a full model, or a LoRA adapter with its head.
+
+    A head or adapter with missing or unexpected weights is a :class:`UserError`, never a warning.
+    """
+    if Path(path).is_dir() and (Path(path) / "adapter_config.json").is_file():
+        from diversity_tuning.policy import attach_adapter
+
+        base = PeftConfig.from_pretrained(path).base_model_name_or_path
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = new_reward_model(base, tokenizer, dtype, trust_remote_code)
+        model = attach_adapter(model, path, base)
+    else:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                path, dtype=dtype or "auto", trust_remote_code=trust_remote_code, output_loading_info=True
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: no reward model can be loaded ({str(error).splitlines()[0]})") from None
+        wrong = sorted({*loading["missing_keys"], *loading["unexpected_keys"]})
+        if wrong:
+            raise UserError(f"{path}: not a trained reward model; weights missing or unexpected: {', '.join(wrong[:3])}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return RewardModel(model.to(device), tokenizer)
+
+
+def new_reward_model(
+    base_model: str, tokenizer: PreTrainedTokenizerBase, dtype: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """A base model with a fresh head of one output."""
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            base_model, num_labels=1, dtype=dtype or "auto", trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{base_model}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def reward_dataset(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None) -> Dataset:
+    """One example per response: ``input_ids`` (cut at ``max_length``) and ``labels``, its transformed votes."""
+
+    def explode(batch):
+        texts, labels = [], []
+        columns = (POST_TITLE, POST_TEXT, FILTERED_COMMENT_TEXTS, FILTERED_TRANSFORMED_SCORES)
+        for title, text, responses, scores in zip(*(batch[name] for name in columns), strict=True):
+            texts += [reward_text(prompt_text(title, text), response) for response in responses]
+            labels += scores
+        if not texts:
+            return {"input_ids": [], "labels": []}
+        return {"input_ids": tokenizer(texts, truncation=True, max_length=max_length)["input_ids"], "labels": labels}
+
+    missing = {FILTERED_COMMENT_TEXTS, FILTERED_TRANSFORMED_SCORES} - set(rows.column_names)
+    if missing:
+        raise UserError(f"no column '{min(missing)}' in the source: give --source the output of stage 1")
+    return rows.map(explode, batched=True, batch_size=100, remove_columns=rows.column_names, num_proc=num_proc)

@@ -1,0 +1,29 @@
+r"""DDPO: DPO with each pair's loss weighted by the deviation of its winning story, from the SFT adapter.
+
+    accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_dpo.generation_ddpo_model_train \
+        --config recipes/llama-3.1-8b/ddpo.yaml --source runs/llama-3.1-8b/data/pairs-both \
+        --adapter runs/llama-3.1-8b/generation --output_dir runs/llama-3.1-8b/ddpo
+    python -m scripts_dpo.generation_ddpo_model_train --config recipes/miniature/ddpo.yaml \
+        --source runs/miniature/seed0/data/pairs-both \
+        --model_name_or_path runs/miniature/seed0/base --adapter runs/miniature/seed0/generation --output_dir runs/my-ddpo
+"""
+
+import sys
+
+from diversity_tuning.cli import command
+from diversity_tuning.launch import Launch
+
+
+@command
+def main(argv=None) -> None:
+    launch = Launch("ddpo", sys.argv[1:] if argv is None else list(argv))
+    if launch.is_finished():
+        return
+    from diversity_tuning.trainers import DDPOConfig, DDPOTrainer  # heavy: a finished run is skipped before
+    from diversity_tuning.training import train_preference
+
+    train_preference(launch, DDPOTrainer, DDPOConfig)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+r"""DPO from the SFT adapter, which is also the reference. On stage 4's pairs this is DivPO.
+
+    accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_dpo.generation_dpo_model_train \
+        --config recipes/llama-3.1-8b/dpo.yaml --source runs/llama-3.1-8b/data/pairs-both \
+        --adapter runs/llama-3.1-8b/generation --output_dir runs/llama-3.1-8b/dpo
+    python -m scripts_dpo.generation_dpo_model_train --config recipes/miniature/dpo.yaml \
+        --source runs/miniature/seed0/data/pairs-both \
+        --model_name_or_path runs/miniature/seed0/base --adapter runs/miniature/seed0/generation --output_dir runs/my-dpo
+"""
+
+import sys
+
+from diversity_tuning.cli import command
+from diversity_tuning.launch import Launch
+
+
+@command
+def main(argv=None) -> None:
+    launch = Launch("dpo", sys.argv[1:] if argv is None else list(argv))
+    if launch.is_finished():
+        return
+    from trl import DPOConfig, DPOTrainer  # heavy: after the check, so that a finished run is skipped at once
+
+    from diversity_tuning.training import train_preference
+
+    train_preference(launch, DPOTrainer, DPOConfig)
+
+
+if __name__ == "__main__":
+    main()

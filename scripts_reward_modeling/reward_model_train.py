@@ -1,0 +1,30 @@
+r"""Train the reward model: one output, L1 loss on the votes mapped to [-1, 1].
+
+    accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_reward_modeling.reward_model_train \
+        --config recipes/llama-3.1-8b/reward.yaml --source runs/llama-3.1-8b/data/filtered \
+        --output_dir runs/llama-3.1-8b/reward
+    python -m scripts_reward_modeling.reward_model_train --config recipes/miniature/reward.yaml \
+        --source runs/miniature/seed0/data/filtered \
+        --model_name_or_path runs/miniature/seed0/base --output_dir runs/my-reward
+"""
+
+import sys
+
+from diversity_tuning.cli import command
+from diversity_tuning.launch import Launch
+
+
+@command
+def main(argv=None) -> None:
+    launch = Launch("reward", sys.argv[1:] if argv is None else list(argv))
+    if launch.is_finished():
+        return
+    from diversity_tuning.training import (
+        train_reward,  # loads torch: after the check, so that a finished run is skipped at once
+    )
+
+    train_reward(launch)
+
+
+if __name__ == "__main__":
+    main()
