@@ -1,0 +1,1 @@
+"""Samples in, numbers out: metrics, statistics over prompts, resumable runs, tables and figures."""

@@ -1,0 +1,1 @@
+"""Responses to prompts: from a local model."""

@@ -1,0 +1,108 @@
+"""How alike the responses to one prompt are: pure functions of texts, labels and embeddings."""
+
+import gzip
+import re
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from rapidfuzz.distance import LCSseq
+
+from diversity_tuning.deviation import mean_cosine_distance
+
+_WORD = re.compile(r"[a-z0-9]+")  # ROUGE's words: lower case, everything else is a break, no stemming
+
+
+def compression_ratio(responses: Sequence[str]) -> float:
+    """Bytes of the responses, joined by spaces, over their bytes after gzip. Higher is more repetitive; above 0.
+
+    NaN when there is no text. Source: Shaib et al. 2024 (arXiv 2403.00553), section 3. The released code compressed twice.
+    """
+    original = " ".join(responses).encode("utf-8")
+    return len(original) / len(gzip.compress(original)) if original else float("nan")
+
+
+def homogenization_score(responses: Sequence[str], variant: str = "whole") -> float:
+    """Mean ROUGE-L F over all ordered pairs of different responses: in [0, 1], higher is more alike.
+
+    ``variant="released"`` gives what the released code computed (:func:`_released_homogenization`). NaN for fewer than 2
+    responses. Equal to `rouge-score`'s ROUGE-L without stemming. Source: Shaib et al. 2024 (arXiv 2403.00553).
+    """
+    if variant not in ("whole", "released"):
+        raise ValueError(f"variant is 'whole' or 'released', not {variant!r}")
+    count = len(responses)
+    if count < 2:
+        return float("nan")
+    scores = rouge_l(responses)
+    if variant == "released":
+        return _released_homogenization(responses, scores)
+    return float((scores.sum() - np.trace(scores)) / (count * (count - 1)))
+
+
+def _released_homogenization(responses: Sequence[str], scores: np.ndarray) -> float:
+    """The released loop: a text's row is added when the next *different* text begins, so the last text's never is.
+
+    When nothing was added (all texts equal) it takes the sum over pairs, divided by n only: n − 1 for n equal texts.
+    """
+    count = len(responses)
+    rows = scores.sum(axis=1) - np.diagonal(scores)
+    last = count - 1
+    while last > 0 and responses[last - 1] == responses[-1]:
+        last -= 1
+    total = rows[:last].sum() / (count - 1)
+    return float((total or rows[last:].sum()) / count)
+
+
+def rouge_l(responses: Sequence[str]) -> np.ndarray:
+    """ROUGE-L F of every pair, ``(n, n)``: 2·LCS / (words of one + words of the other), 0 where a response has no words."""
+    ids: dict[str, int] = {}
+    words = [[ids.setdefault(word, len(ids)) for word in _WORD.findall(response.lower())] for response in responses]
+    scores = np.zeros((len(words), len(words)))
+    for i, one in enumerate(words):
+        scores[i, i] = float(bool(one))
+        for j in range(i):
+            if one and words[j]:
+                scores[i, j] = scores[j, i] = 2 * LCSseq.similarity(one, words[j]) / (len(one) + len(words[j]))
+    return scores
+
+
+def ngram_diversity_score(responses: Sequence[str], max_n: int = 4) -> float:
+    """Sum over n = 1 … ``max_n`` of distinct / all n-grams: in [0, max_n], higher is more varied.
+
+    Words are what stands between single spaces in the responses joined by spaces, so n-grams run over from one response to the
+    next, as published. A length n with no n-gram adds 0. Source: Shaib et al. 2024 (arXiv 2403.00553).
+    """
+    words = " ".join(responses).split(" ")
+    total = 0.0
+    for n in range(1, max_n + 1):
+        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+        total += len(set(grams)) / len(grams) if grams else 0.0
+    return total
+
+
+def distinct_k(labels: Sequence[Hashable | None]) -> int:
+    """How many different labels k samples have, 1 … k; None (no label) is not counted.
+
+    With labels that say "functionally the same" this is NoveltyBench's distinct_k (Zhang et al. 2025, arXiv 2504.05228). What
+    gives the labels (a classifier, a rule) must be stated next to the number.
+    """
+    return len({label for label in labels if label is not None})
+
+
+def diversity_by_prompt(embeddings: np.ndarray, prompts: Sequence[Hashable]) -> np.ndarray:
+    """Mean cosine distance of each response to the other responses of its prompt: ``(n,)`` in [0, 2], NaN where it is alone.
+
+    ``embeddings`` is ``(n, d)``, ``prompts`` the n prompt ids in any order. A prompt's diversity is the mean of its responses.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        groups.setdefault(prompt, []).append(row)
+    distances = np.full(len(embeddings), np.nan)
+    for rows in groups.values():
+        if len(rows) > 1:
+            distances[rows] = mean_cosine_distance(embeddings[rows])
+    return distances
+
+
+def duplicates(responses: Sequence[str]) -> int:
+    """How many responses repeat an earlier one, word for word."""
+    return len(responses) - len(set(responses))

@@ -1,0 +1,207 @@
+"""Sampling with a local transformers model, such that a sample does not depend on the batch it is in.
+
+`generate` draws from one global generator, so what a row gets depends on its neighbours. Here every row has its own noise: the
+Gumbel-max trick (argmax of log-probabilities plus Gumbel noise is a draw from the distribution) with noise computed from the
+row's key, the step and the token by a counter-based hash. Rows equal those of another batch size, order or device up to
+floating-point rounding of the logits.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jinja2 import TemplateError
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation import (
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from diversity_tuning.errors import UserError
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How to sample; the defaults are the paper's."""
+
+    temperature: float = 1.0
+    top_k: int = 50  # 0: no limit
+    top_p: float = 0.95
+    repetition_penalty: float = 1.1  # as in transformers, tokens of the prompt are penalised too
+    max_new_tokens: int = 2048
+    system_prompt: str | None = None
+
+    def __post_init__(self):
+        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
+            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0")
+        if self.max_new_tokens < 1:
+            raise UserError("--max_new_tokens must be at least 1")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One response to sample: the prompt's text and the number of the sample, which with the seed decide its noise."""
+
+    prompt: str
+    sample: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A response. ``tokens`` counts what was generated before EOS; not ``finished`` means cut at ``max_new_tokens``."""
+
+    text: str
+    finished: bool
+    tokens: int
+
+
+@torch.inference_mode()
+def sample_responses(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: list[Request],
+    settings: SamplingSettings,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> Iterator[list[tuple[int, Sample]]]:
+    """Yield, batch by batch, ``(position in requests, sample)``; batches hold prompts of similar length, longest first."""
+    prompts = list(dict.fromkeys(request.prompt for request in requests))
+    tokens = dict(zip(prompts, encode_prompts(tokenizer, prompts, settings.system_prompt), strict=True))
+    _check_context(model, tokens, settings.max_new_tokens)
+    order = sorted(range(len(requests)), key=lambda i: -len(tokens[requests[i].prompt]))  # longest first: memory fails early
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        keys = [row_key(seed, requests[i].prompt, requests[i].sample) for i in rows]
+        samples = _sample_batch(model, tokenizer, [tokens[requests[i].prompt] for i in rows], keys, settings)
+        yield list(zip(rows, samples, strict=True))
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str], system_prompt: str | None = None) -> list[list[int]]:
+    """Token ids of every prompt in the chat template, up to where the response begins."""
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    try:
+        texts = [
+            tokenizer.apply_chat_template(
+                [*system, {"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+            for prompt in prompts
+        ]
+    except TemplateError as error:
+        raise UserError(f"the chat template refuses the conversation ({error}); try it without --system_prompt") from None
+    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+
+
+def row_key(seed: int, prompt: str, sample: int) -> int:
+    """64 bits that stand for one sample of one prompt under one seed."""
+    digest = hashlib.sha256(f"{seed}\0{sample}\0{prompt}".encode())
+    return int.from_bytes(digest.digest()[:8], "little")
+
+
+def _check_context(model: PreTrainedModel, tokens: dict[str, list[int]], max_new_tokens: int) -> None:
+    context = getattr(model.config, "max_position_embeddings", None)
+    longest = max(map(len, tokens.values()), default=0)
+    if context and longest + max_new_tokens > context:
+        raise UserError(
+            f"the longest prompt has {longest} tokens, which with --max_new_tokens {max_new_tokens} is more than the"
+            f" {context} the model can read; give at most --max_new_tokens {context - longest}"
+        )
+
+
+def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], settings: SamplingSettings) -> list[Sample]:
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):  # on the left, so that every response begins at the same column
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    stops = _stop_ids(model, tokenizer)
+    config = GenerationConfig(
+        max_new_tokens=settings.max_new_tokens,
+        do_sample=False,  # the noise is in the scores; what is left is argmax
+        num_beams=1,
+        repetition_penalty=1.0,
+        eos_token_id=stops,
+        pad_token_id=tokenizer.pad_token_id,
+        max_length=None,
+    )
+    processors = logits_processors(settings, mask, keys)
+    output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors)
+    return [_read(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
+
+
+def _stop_ids(model, tokenizer) -> list[int]:
+    stops = model.generation_config.eos_token_id
+    stops = stops if isinstance(stops, list) else [] if stops is None else [stops]
+    return sorted({*stops, tokenizer.eos_token_id})
+
+
+def _read(tokenizer, ids: list[int], stops: set[int]) -> Sample:
+    end = next((i for i, token in enumerate(ids) if token in stops), len(ids))
+    text = tokenizer.decode(ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return Sample(text=text.strip(), finished=end < len(ids), tokens=end)
+
+
+def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: list[int]) -> LogitsProcessorList:
+    """Penalty, temperature, top-k, top-p and noise, in the order in which `generate` has them. ``mask``: of the prompts."""
+    processors = LogitsProcessorList()
+    if settings.repetition_penalty != 1.0:
+        processors.append(RepetitionPenalty(settings.repetition_penalty, mask))
+    if settings.temperature != 1.0:
+        processors.append(TemperatureLogitsWarper(settings.temperature))
+    if settings.top_k > 0:
+        processors.append(TopKLogitsWarper(settings.top_k))
+    if settings.top_p < 1.0:
+        processors.append(TopPLogitsWarper(settings.top_p))
+    processors.append(GumbelNoise(keys, start=mask.shape[1]))
+    return processors
+
+
+class RepetitionPenalty(LogitsProcessor):
+    """The repetition penalty of transformers, blind to padding: else a padded row would be punished for its pad token."""
+
+    def __init__(self, penalty: float, mask: torch.Tensor):
+        self.penalty = RepetitionPenaltyLogitsProcessor(penalty)
+        self.padding = mask == 0
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        width = self.padding.shape[1]
+        last = input_ids[:, width - 1 : width]  # a token of the prompt, so naming it again changes nothing
+        prompt = torch.where(self.padding, last, input_ids[:, :width])
+        return self.penalty(torch.cat([prompt, input_ids[:, width:]], dim=1), scores)
+
+
+class GumbelNoise(LogitsProcessor):
+    """Add each row's own Gumbel noise to the scores that are still possible; argmax is then a sample."""
+
+    def __init__(self, keys: list[int], start: int):
+        self.keys = np.array(keys, dtype=np.uint64)
+        self.start = start
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        rows, tokens = torch.isfinite(scores).nonzero(as_tuple=True)
+        noise = gumbel(self.keys[rows.cpu().numpy()], input_ids.shape[1] - self.start, tokens.cpu().numpy())
+        noisy = torch.full_like(scores, -torch.inf, dtype=torch.float32)
+        noisy[rows, tokens] = scores[rows, tokens].float() + torch.from_numpy(noise).to(scores.device)
+        return noisy
+
+
+def gumbel(keys: np.ndarray, step: int, tokens: np.ndarray) -> np.ndarray:
+    """Standard Gumbel noise, float32 of the shape of ``keys`` (uint64) and ``tokens`` (ints): a pure function of all three.
+
+    Bits are SplitMix64 (Steele et al. 2014) applied to the key, then the step, then the token.
+    """
+    bits = _mix(_mix(_mix(keys) + np.uint64(step)) + tokens.astype(np.uint64))
+    uniform = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52  # strictly between 0 and 1
+    return -np.log(-np.log(uniform)).astype(np.float32)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,39 @@
+"""Measure the human responses of the data like a model's samples: the gold row of a report.
+
+python -m scripts_eval.generation_eval2 --source data/filtered --reward_model runs/reward --output results/gold
+python -m scripts_eval.generation_eval2 --source runs/miniature/filtered --start 0 --num_prompts 100 \
+    --reward_model runs/miniature/reward --output runs/miniature/eval/gold
+
+gold.csv has the published names: data_semantic_diversity, data_style_diversity, gold_reddit_reward, gold_vote.
+"""
+
+import argparse
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.evaluation.gold import gold_run
+from diversity_tuning.evaluation.sampling import add_output_arguments
+from diversity_tuning.evaluation.scoring import add_scoring_arguments
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts_eval.generation_eval2",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--source", required=True, help="folder with the cleaned data: output of data stage 0 or 1")
+    parser.add_argument("--split", default="test", help="split of it")
+    parser.add_argument("--start", type=int, default=1000, help="first row")
+    parser.add_argument("--num_prompts", type=int, default=1000, help="rows from there on; fewer where the split ends")
+    parser.add_argument("--draw", type=int, default=4, help="responses a prompt that distinct labels are counted among")
+    parser.add_argument("--seed", type=int, default=42, help="decides that draw")
+    parser.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
+    add_scoring_arguments(parser)
+    add_output_arguments(parser)
+    parser.set_defaults(name="gold")
+    gold_run(parse_with_recipe(parser, argv))
+
+
+if __name__ == "__main__":
+    main()

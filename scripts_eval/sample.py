@@ -1,0 +1,26 @@
+"""Sample responses to test prompts into a run folder; a killed run goes on where it stopped.
+
+python -m scripts_eval.sample --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
+    --output results/ddpo-both
+python -m scripts_eval.sample --source runs/miniature/filtered --start 0 --num_prompts 100 --max_new_tokens 130 \
+    --base_model runs/miniature/base --adapter runs/miniature/dpo --output runs/miniature/eval/dpo
+"""
+
+import argparse
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.evaluation.sampling import add_output_arguments, add_sampling_arguments, sample_run
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts_eval.sample", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add_sampling_arguments(parser)
+    add_output_arguments(parser)
+    sample_run(parse_with_recipe(parser, argv))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Score the samples of a run folder, again or for the first time; nothing is sampled.
+
+python -m scripts_eval.score --reward_model runs/reward --output results/ddpo-both --name ddpo-both
+python -m scripts_eval.score --output runs/miniature/eval/dpo --reward_model runs/miniature/reward \
+    --semantic_model sentence-transformers/all-MiniLM-L6-v2 --overwrite
+"""
+
+import argparse
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.evaluation.sampling import add_output_arguments
+from diversity_tuning.evaluation.scoring import add_scoring_arguments, score_run
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts_eval.score", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add_scoring_arguments(parser)
+    parser.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
+    add_output_arguments(parser)
+    args = parse_with_recipe(parser, argv)
+    score_run(args, overwrite=args.overwrite)
+
+
+if __name__ == "__main__":
+    main()
