@@ -41,7 +41,7 @@ NOTE = (
 def gold_run(args: argparse.Namespace) -> None:
     """Write the run folder of the human responses: gold.csv with the published names, and the files of any other run."""
     output = Path(args.output)
-    record = scoring.scoring_record(args, "gold", {"source": args.source}, args.seed)
+    record = scoring.scoring_record(args, "gold", {"source": args.source}, seed=None)
     record["arguments"] |= {name: getattr(args, name) for name in ("split", "start", "num_prompts", "draw", "seed")}
     if is_finished(output, record, args.overwrite):
         return
@@ -54,7 +54,7 @@ def gold_run(args: argparse.Namespace) -> None:
         results["means"] = scoring.means(prompts)
     output.mkdir(parents=True, exist_ok=True)
     write_csv(output / "gold.csv", scores.rename(columns=GOLD))
-    header = {**scoring.labels(args, args.seed), "samples_per_prompt": None, "note": NOTE.format(drawn=args.draw)}
+    header = {**scoring.labels(args), "samples_per_prompt": None, "note": NOTE.format(drawn=args.draw)}
     header["split"] = {name: getattr(args, name) for name in ("split", "start", "num_prompts")}
     scoring.write_results(output, record, header, scores, prompts, results)
 

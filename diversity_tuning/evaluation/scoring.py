@@ -35,7 +35,9 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", default=None, help="label; default: the folder's name")
     group.add_argument("--method", default=None, help="family, such as sft, dpo, ddpo-both; default: the name")
     group.add_argument("--strength", default=None, help='strength within the family, such as "1.0"')
-    group.add_argument("--training_seed", type=int, default=None, help="seed the model was trained with; default: --seed")
+    group.add_argument(
+        "--training_seed", type=int, default=None, help="seed the model was trained with; default: that of the sampling"
+    )
 
 
 def labels(args: argparse.Namespace, seed: int | None = None) -> dict:

@@ -1,9 +1,10 @@
 """Uncertainty over prompts: bootstrap intervals, paired differences, and diversity at equal length."""
 
+import functools
+
 import numpy as np
 
 DRAWS = 10_000
-_BLOCK = 500  # draws at once, to bound memory
 
 
 def bootstrap_means(values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -14,19 +15,25 @@ def bootstrap_means(values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np
     bootstrap over prompts. NaN is left out of a mean.
     """
     values = np.atleast_2d(np.asarray(values, dtype=float))
-    rng = np.random.default_rng(seed)
-    seeds, prompts = values.shape
+    by_seed, by_prompt = (_times_drawn(size, draws, seed + i) for i, size in enumerate(values.shape))
     known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0)
-    means = []
-    for start in range(0, draws, _BLOCK):
-        size = min(_BLOCK, draws - start)
-        by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size)
-        by_prompt = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size)
-        total = ((by_seed @ filled) * by_prompt).sum(axis=1)
-        weight = ((by_seed @ known) * by_prompt).sum(axis=1)
-        means.append(np.divide(total, weight, out=np.full(size, np.nan), where=weight > 0))
-    return np.concatenate(means)
+    totals = by_prompt @ np.where(known, values, 0.0).T.astype(np.float32)  # (draws, seeds)
+    counts = by_prompt @ known.T.astype(np.float32)
+    total, count = (by_seed * totals).sum(axis=1), (by_seed * counts).sum(axis=1)
+    return np.divide(total, count, out=np.full(draws, np.nan), where=count > 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _times_drawn(size: int, draws: int, seed: int) -> np.ndarray:
+    """How often each of ``size`` things is drawn when ``size`` are drawn with replacement: float32 ``(draws, size)``."""
+    drawn = np.random.default_rng(seed).integers(0, size, (draws, size))
+    flat = drawn + size * np.arange(draws)[:, None]
+    return np.bincount(flat.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=2)
+def _signs(size: int, draws: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2, (draws, size), dtype=np.int8).astype(np.float32) * 2 - 1
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
@@ -58,12 +65,9 @@ def sign_flip_p(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> f
     """Two-sided p of "the differences, ``(n,)``, are symmetric around 0", by random sign flips; NaN for no difference."""
     if differences.size == 0:
         return float("nan")
-    rng = np.random.default_rng(seed)
-    observed = abs(differences.sum()) * (1 - 1e-12)  # a flip that gives the same sum counts, whatever the rounding
-    at_least = 0
-    for start in range(0, draws, _BLOCK):
-        signs = rng.integers(0, 2, (min(_BLOCK, draws - start), differences.size)) * 2 - 1
-        at_least += int((np.abs(signs @ differences) >= observed).sum())
+    scaled = (differences / (np.abs(differences).max() or 1.0)).astype(np.float32)
+    sums = np.abs(_signs(differences.size, draws, seed) @ scaled)
+    at_least = int((sums >= abs(scaled.sum()) * (1 - 1e-5)).sum())  # an equal sum counts, whatever the rounding
     return (at_least + 1) / (draws + 1)
 
 
