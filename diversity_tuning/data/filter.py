@@ -1,0 +1,90 @@
+"""Stage 1: drop responses that are no story, and those that do not fit the model's context."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow.compute as pc
+
+from diversity_tuning.data import schema
+from diversity_tuning.errors import UserError
+
+BOILERPLATE = ("**Welcome to the Prompt!**", "this submission has been removed", "**Off-Topic Discussion**")
+REASONS = ("kept", *BOILERPLATE, "too long")
+REASON = "_reason"  # a working column: per response, an index into REASONS
+
+
+def load_tokenizer(name: str):
+    """The tokenizer of a model, which must have a chat template."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # the hub client, gated models and broken folders each fail in their own way
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"--model_to_use {name}: its tokenizer cannot be loaded ({reason})") from None
+    if not tokenizer.chat_template:
+        raise UserError(f"--model_to_use {name}: its tokenizer has no chat template; give an instruct model")
+    return tokenizer
+
+
+def token_lengths(tokenizer, conversations: list[list[dict]]) -> list[int]:
+    """The number of tokens of each conversation under the tokenizer's chat template."""
+    if not conversations:
+        return []
+    tokens = tokenizer.apply_chat_template(conversations, tokenize=True, return_dict=True, verbose=False)
+    return [len(ids) for ids in tokens["input_ids"]]
+
+
+def filter_features(features: dict) -> dict:
+    """The columns of stage 1's output, and the working column."""
+    from datasets import List, Value
+
+    return {
+        **features,
+        schema.FILTERED_COMMENT_TEXTS: List(Value("string")),
+        schema.FILTERED_COMMENT_SCORES: List(Value("int64")),
+        schema.FILTERED_TRANSFORMED_SCORES: List(Value("float64")),
+        REASON: List(Value("int8")),
+    }
+
+
+def filter_batch(batch: dict, indices: list[int], tokenizer, max_tokens: int) -> dict:
+    """Add the kept responses of a batch of rows, with their votes, and the reason for every response."""
+    reasons = _reasons(batch, tokenizer, max_tokens)
+    columns = {REASON: reasons}
+    for source, target in (
+        (schema.COMMENT_TEXTS, schema.FILTERED_COMMENT_TEXTS),
+        (schema.COMMENT_SCORES, schema.FILTERED_COMMENT_SCORES),
+        (schema.TRANSFORMED_SCORE, schema.FILTERED_TRANSFORMED_SCORES),
+    ):
+        pairs = zip(batch[source], reasons, strict=True)
+        columns[target] = [[value for value, why in zip(row, whys, strict=True) if why == 0] for row, whys in pairs]
+    return columns
+
+
+def _reasons(batch: dict, tokenizer, max_tokens: int) -> list[list[int]]:
+    reasons = [[_boilerplate(text) for text in row] for row in batch[schema.COMMENT_TEXTS]]
+    places, conversations = [], []
+    for number, row in enumerate(batch[schema.COMMENT_TEXTS]):
+        prompt = schema.prompt_text(batch[schema.POST_TITLE][number], batch[schema.POST_TEXT][number])
+        kept = [place for place, why in enumerate(reasons[number]) if why == 0]
+        places += [(number, place) for place in kept]
+        conversations += [schema.to_messages(prompt, row[place]) for place in kept]
+    for (number, place), length in zip(places, token_lengths(tokenizer, conversations), strict=True):
+        if length > max_tokens:
+            reasons[number][place] = REASONS.index("too long")
+    return reasons
+
+
+def _boilerplate(text: str) -> int:
+    return next((number for number, phrase in enumerate(BOILERPLATE, start=1) if phrase in text), 0)
+
+
+def count_reasons(dataset) -> dict[str, int]:
+    """How many responses were kept, and dropped for which reason."""
+    counts: Counter = Counter()
+    arrow = dataset.select_columns([REASON]).with_format("arrow")
+    for start in range(0, len(dataset), 1000):
+        flat = pc.list_flatten(arrow[start : start + 1000].column(REASON)).to_numpy()
+        counts.update(dict(enumerate(np.bincount(flat, minlength=len(REASONS)).tolist())))
+    return {reason: counts[number] for number, reason in enumerate(REASONS)}

@@ -1,0 +1,70 @@
+"""Cut the source into train, test and, if wanted, validation; say which prompts stand on more than one side."""
+
+import hashlib
+
+import numpy as np
+
+from diversity_tuning.data import schema
+from diversity_tuning.errors import UserError
+
+
+def split_rows(dataset, seed: int, test_size: float = 0.1, validation_size: float = 0.0, group: bool = False) -> dict:
+    """Splits of ``dataset`` by name; ``test_size`` and ``validation_size`` are shares of all rows.
+
+    Without ``group`` rows are drawn as in the published split (``train_test_split`` with this seed); with it all rows of
+    one prompt text go to one side. The test split does not depend on ``validation_size``.
+    """
+    if not 0 < test_size < 1 or not 0 <= validation_size < 1 or test_size + validation_size >= 1:
+        raise UserError("--test_size must lie between 0 and 1, --validation_size from 0 up, and both together below 1")
+    cut = _cut_groups if group else _cut_rows
+    rest, test = cut(dataset, seed, test_size)
+    splits = {schema.TRAIN: rest, schema.TEST: test}
+    if validation_size:
+        share = validation_size * len(dataset) / len(rest)
+        splits[schema.TRAIN], splits[schema.VALIDATION] = cut(rest, seed, share)
+    return splits
+
+
+def _cut_rows(dataset, seed: int, share: float) -> tuple:
+    if len(dataset) < 2 or share >= 1:
+        raise UserError(f"{len(dataset)} row(s) are too few to split off a share of {share:.2f}")
+    halves = dataset.train_test_split(test_size=share, seed=seed, keep_in_memory=True, load_from_cache_file=False)
+    return halves["train"], halves["test"]
+
+
+def _cut_groups(dataset, seed: int, share: float) -> tuple:
+    groups, sizes = np.unique(prompt_keys(dataset), return_inverse=True, return_counts=True)[1:]
+    if len(sizes) < 2:
+        raise UserError(f"{len(sizes)} prompt(s) are too few to split by prompt")
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    filled = np.cumsum(sizes[order])
+    count = int(np.searchsorted(filled, share * len(dataset))) + 1
+    taken = np.isin(groups, order[: min(count, len(sizes) - 1)])
+    return dataset.select(np.flatnonzero(~taken)), dataset.select(np.flatnonzero(taken))
+
+
+def prompt_keys(dataset) -> np.ndarray:
+    """A 16-byte digest of every row's prompt text, (n,)."""
+    keys = []
+    columns = dataset.select_columns([schema.POST_TITLE, schema.POST_TEXT])
+    for start in range(0, len(dataset), 1000):
+        batch = columns[start : start + 1000]
+        pairs = zip(batch[schema.POST_TITLE], batch[schema.POST_TEXT], strict=True)
+        keys += [text_key(schema.prompt_text(title, text)) for title, text in pairs]
+    return np.array(keys, dtype="S16")
+
+
+def text_key(text: str) -> bytes:
+    """A digest of a text that never ends in a zero byte, which numpy's byte strings would drop: 15 bytes and a mark."""
+    return hashlib.sha256(text.encode()).digest()[:15] + b"."
+
+
+def leakage(splits: dict) -> dict[str, int]:
+    """For every two splits, how many prompt texts stand in both."""
+    keys = {name: np.unique(prompt_keys(split)) for name, split in splits.items()}
+    names = list(keys)
+    return {
+        f"{one}+{two}": len(np.intersect1d(keys[one], keys[two], assume_unique=True))
+        for number, one in enumerate(names)
+        for two in names[number + 1 :]
+    }
