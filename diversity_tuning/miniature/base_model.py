@@ -11,6 +11,8 @@ import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
 from diversity_tuning.data import schema
+from diversity_tuning.miniature.augment import swap_parts
+from diversity_tuning.miniature.specification import from_prompt
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 BOS, END, PAD, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
@@ -35,7 +37,7 @@ def main(argv=None) -> None:
     parser.add_argument("--hidden_size", type=int, default=128)
     parser.add_argument("--num_layers", type=int, default=4)
     parser.add_argument("--num_heads", type=int, default=4)
-    parser.add_argument("--epochs", type=float, default=5.0)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch_size", type=int, default=16, help="sequences an update")
     parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
@@ -103,7 +105,7 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=args.hidden_size,
-        intermediate_size=3 * args.hidden_size,
+        intermediate_size=2 * args.hidden_size,
         num_hidden_layers=args.num_layers,
         num_attention_heads=args.num_heads,
         num_key_value_heads=args.num_heads,
@@ -118,7 +120,7 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
         model=model,
         args=TrainingArguments(
             output_dir=scratch,
-            num_train_epochs=args.epochs,
+            num_train_epochs=1,  # over `epochs` copies of the data
             per_device_train_batch_size=args.batch_size,
             learning_rate=args.learning_rate,
             lr_scheduler_type="cosine",
@@ -131,7 +133,7 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
             report_to="none",
             train_sampling_strategy="group_by_length",
         ),
-        train_dataset=conversations(rows, tokenizer),
+        train_dataset=conversations(rows, tokenizer, args.epochs, args.seed),
         data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
     )
     result = trainer.train()
@@ -139,20 +141,30 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
     return model, losses[-1] if losses else result.training_loss
 
 
-def conversations(rows, tokenizer):
-    """Every prompt with each of its kept responses, through the chat template; cut at 512 tokens."""
+def conversations(rows, tokenizer, copies: int, seed: int):
+    """Every prompt with each of its kept responses, ``copies`` times, through the chat template; cut at 512 tokens.
 
-    def explode(batch):
-        ids = []
-        columns = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS)
-        for title, text, responses in zip(*(batch[name] for name in columns), strict=True):
-            prompt = schema.prompt_text(title, text)
-            for response in responses:
-                conversation = tokenizer.apply_chat_template(schema.to_messages(prompt, response), tokenize=False)
-                ids.append(tokenizer(conversation, add_special_tokens=False, truncation=True, max_length=512)["input_ids"])
-        return {"input_ids": ids, "length": [len(x) for x in ids]}
+    In every copy but the first, people and things are those of another prompt of the split (:mod:`.augment`): a model that
+    sees each of a few hundred prompts ten times over would learn them by heart and never learn to read them.
+    """
+    import numpy as np
+    from datasets import Dataset
 
-    return rows.map(explode, batched=True, batch_size=100, remove_columns=rows.column_names)
+    rng = np.random.default_rng(seed)
+    prompts = [schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT]) for row in rows]
+    donors = [spec for spec in map(from_prompt, prompts) if spec is not None]
+    texts = []
+    for copy in range(copies):
+        for prompt, row in zip(prompts, rows, strict=True):
+            own = from_prompt(prompt)
+            for response in row[schema.FILTERED_COMMENT_TEXTS]:
+                pair = prompt, response
+                if copy and own is not None:
+                    pair = swap_parts(prompt, response, own, donors[rng.integers(len(donors))])
+                text = tokenizer.apply_chat_template(schema.to_messages(*pair), tokenize=False)
+                texts.append(text)
+    encoded = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=512)
+    return Dataset.from_dict({"input_ids": encoded["input_ids"]})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Read direction, voice and craft from a text by rule: the miniature's own ground truth for what a model wrote.
 
 The rules must survive a model that optimises against votes. So text that is not a story earns nothing: a story has at
-least 25 words, names the prompt's hero, and is built of word pairs that occur in this world (a heap of the right words is not).
+least 25 words, names the prompt's hero, and is built of word pairs that occur in this world's plots. Neither a heap of the
+right words nor a list of the sentences that earn craft is one.
 """
 
 import itertools
@@ -15,7 +16,8 @@ from diversity_tuning.miniature.specification import TABOOS, TWISTS, from_prompt
 UNCLEAR = "unclear"
 LEAST_WORDS = 25
 LEAST_FAMILIAR = 0.25  # share of a text's word pairs that occur in this world's events; its own stories have over 0.4
-LEAST_MARKERS = 4  # word pairs of a direction, or half as many signs of a voice
+LEAST_PLOT = 8  # distinct word pairs of plots, whichever; its own stories have over 12
+LEAST_MARKERS = 4  # distinct word pairs of one direction
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _ARTICLES = {"a", "an", "the"}
@@ -52,22 +54,29 @@ def _markers() -> dict[str, set[tuple[str, str]]]:
 
 
 _MARKERS = _markers()
+_EVENTS = [event for plot in PLOTS.values() for moment in plot for event in moment]
+_PLOT = _event_pairs(_EVENTS)
 _FAMILIAR = (
-    set().union(*_MARKERS.values())
+    _PLOT
     | _event_pairs(SENSORY + TABOO_VERBS)
     | set(_pairs(". ".join(f"to {taboo}" for taboo in TABOOS)))
     | set(_pairs(". ".join(f"{x} was {y}. {x} is {y} all along" for x, y in TWISTS)))
 )
-_EVENTS = [event for plot in PLOTS.values() for moment in plot for event in moment]
 _PAST = {event.past for event in _EVENTS + SENSORY}
 _PRESENT = {event.present for event in _EVENTS + SENSORY}
-_SENSES = {verb: set(_words(event.tail)) for event in SENSORY for verb in (event.base, event.past, event.present)}
+_SENSES = {
+    verb: set(_words(event.tail)) - {"and", "of", "like"}
+    for event in SENSORY
+    for verb in (event.base, event.past, event.present)
+}
 
 
 def is_story(text: str) -> bool:
-    """Long enough, and familiar enough, to be a story of this world."""
+    """Long enough, familiar enough and with enough of any plot to be a story of this world."""
     pairs = _pairs(text)
-    return len(_words(text)) >= LEAST_WORDS and sum(pair in _FAMILIAR for pair in pairs) >= LEAST_FAMILIAR * len(pairs)
+    if len(_words(text)) < LEAST_WORDS or len(_PLOT.intersection(pairs)) < LEAST_PLOT:
+        return False
+    return sum(pair in _FAMILIAR for pair in pairs) >= LEAST_FAMILIAR * len(pairs)
 
 
 def direction(text: str) -> str:
@@ -90,7 +99,7 @@ def _voice_signs(text: str) -> dict[str, bool]:
     words = _words(text)
     past, present = sum(word in _PAST for word in words), sum(word in _PRESENT for word in words)
     ornate = _signs(r"\b(?:long ago|lo,|alas|whereupon|yet|forsooth|behold|thus did fate)|;", text)
-    letter = _signs(r"\b(?:dear|won't believe|haha|ugh|honestly|so yeah|okay|didn't know|omg|anyway|love,)|!!", text)
+    letter = _signs(r"\b(?:dear|haha|ugh|honestly|yeah|okay|omg|wow|love,)|!!", text)
     clipped = _signs(r"\b(?:night|now|quick|again|wait|done)(?:[.:]| -)", text)
     quotes, cased = text.count('"') + text.count("“") + text.count("”"), re.search(r"[A-Z]", text) is not None
     diary = not cased and _signs(r"\.\.\.|&|\b(?:diary of|today|goodnight)\b", text) >= 4

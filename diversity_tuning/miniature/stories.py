@@ -15,7 +15,7 @@ from diversity_tuning.miniature.voices import VOICES
 
 # How common each is. The most common ones lie nearest the middle of embedding space and of style, so deviation = rarity.
 DIRECTIONS = {
-    "heist": 0.32, "war": 0.20, "sea": 0.14, "romance": 0.10, "illness": 0.08, "trial": 0.06, "feast": 0.05, "robot": 0.05,
+    "heist": 0.32, "war": 0.20, "sea": 0.14, "trial": 0.10, "romance": 0.08, "feast": 0.06, "illness": 0.05, "robot": 0.05,
 }  # fmt: skip
 VOICE_SHARES = {"plain": 0.34, "ornate": 0.22, "dialogue": 0.16, "clipped": 0.12, "letter": 0.08, "diary": 0.08}
 SKILL_EFFECT = 0.6  # an author's skill, N(0, 1), moves the log-odds of every sign of craft by this much

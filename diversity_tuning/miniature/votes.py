@@ -5,7 +5,7 @@ import numpy as np
 from diversity_tuning.miniature.stories import DIRECTIONS, VOICE_SHARES, Author
 
 BASE, CRAFT_WEIGHT, DIRECTION_WEIGHT, VOICE_WEIGHT = 1.5, 1.0, 0.30, 0.20
-LUCK_SCALE, LUCK_FREEDOM = 0.5, 4  # Student's t: now and then a story is carried to the front page
+LUCK_SCALE, LUCK_FREEDOM = 0.5, 6  # Student's t: now and then a story is carried to the front page
 MOST_VOTES = 30_000
 
 
