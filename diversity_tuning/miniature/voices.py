@@ -42,7 +42,7 @@ VOICES = {
     "ornate": Voice(
         {
             0: "Long ago, {c};", 1: "and {c}.", SENSORY: "Lo, {c}.", 2: "Alas, {c};", 3: "whereupon {c}.", TABOO: "Yet {c}.",
-            4: "Forsooth, {c};", TWIST: "behold, {c}!", 5: "Thus in {place}, {c}.",
+            4: "Forsooth, {c}.", TWIST: "Behold, {c}!", 5: "Thus in {place}, {c}.",
         }
     ),
     "dialogue": Voice(
@@ -70,8 +70,8 @@ VOICES = {
     ),
     "diary": Voice(
         {
-            0: "diary of {H}... {c}...", 1: "& {c}...", SENSORY: "hmm {c}...", 2: "then {c}...", 3: "today {c}...",
-            TABOO: "um {c}...", 4: "& {c}...", TWIST: "wow {c}...", 5: "& back in {place}, {c}...",
+            0: "diary of {H}: {c}.", 1: "& {c}.", SENSORY: "hmm, {c}.", 2: "then {c}...", 3: "today {c}.",
+            TABOO: "um, {c}.", 4: "& {c}.", TWIST: "wow, {c}...", 5: "& back in {place}, {c}.",
         },
         narrator="H",
         lower_case=True,
