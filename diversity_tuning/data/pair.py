@@ -121,7 +121,9 @@ def draw_batch(batch: dict, indices: list[int], seed: int, split: str, gap: int,
 
 def pair_batch(batch: dict, indices: list[int]) -> dict:
     """One row per drawn pair, from a batch of rows."""
-    columns: dict[str, list] = {name: [] for name in (schema.CHOSEN, schema.REJECTED, schema.SCORE_CHOSEN, schema.SCORE_REJECTED)}
+    columns: dict[str, list] = {
+        name: [] for name in (schema.CHOSEN, schema.REJECTED, schema.SCORE_CHOSEN, schema.SCORE_REJECTED)
+    }
     for number, drawn in enumerate(batch[DRAWN]):
         prompt = schema.prompt_text(batch[schema.POST_TITLE][number], batch[schema.POST_TEXT][number])
         texts, votes = batch[schema.FILTERED_COMMENT_TEXTS][number], batch[schema.FILTERED_COMMENT_SCORES][number]

@@ -178,7 +178,9 @@ def _aligned(batch: pa.Table, wanted: pa.Schema, source: str | Path, first: int)
     """``batch`` in the columns and types of the first batch."""
     new = [name for name in batch.column_names if name not in wanted.names]
     if new:
-        raise UserError(f"{source}: column '{new[0]}' appears first after row {first}; give it in the first rows or leave it out")
+        raise UserError(
+            f"{source}: column '{new[0]}' appears first after row {first}; give it in the first rows or leave it out"
+        )
     columns = []
     for field in wanted:
         column = batch.column(field.name) if field.name in batch.column_names else pa.nulls(len(batch), field.type)

@@ -1,10 +1,11 @@
 """Cut the source into train, test and, if wanted, validation; say which prompts stand on more than one side."""
 
-import hashlib
+import math
 
 import numpy as np
 
 from diversity_tuning.data import schema
+from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 
 
@@ -28,8 +29,10 @@ def split_rows(dataset, seed: int, test_size: float = 0.1, validation_size: floa
 def _cut_rows(dataset, seed: int, share: float) -> tuple:
     if len(dataset) < 2 or share >= 1:
         raise UserError(f"{len(dataset)} row(s) are too few to split off a share of {share:.2f}")
-    halves = dataset.train_test_split(test_size=share, seed=seed, keep_in_memory=True, load_from_cache_file=False)
-    return halves["train"], halves["test"]
+    # Test rows first, then train rows, of one permutation: exactly `Dataset.train_test_split(test_size, seed=seed)`.
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    count = min(math.ceil(share * len(dataset)), len(dataset) - 1)
+    return dataset.select(order[count:]), dataset.select(order[:count])
 
 
 def _cut_groups(dataset, seed: int, share: float) -> tuple:
@@ -52,11 +55,6 @@ def prompt_keys(dataset) -> np.ndarray:
         pairs = zip(batch[schema.POST_TITLE], batch[schema.POST_TEXT], strict=True)
         keys += [text_key(schema.prompt_text(title, text)) for title, text in pairs]
     return np.array(keys, dtype="S16")
-
-
-def text_key(text: str) -> bytes:
-    """A digest of a text that never ends in a zero byte, which numpy's byte strings would drop: 15 bytes and a mark."""
-    return hashlib.sha256(text.encode()).digest()[:15] + b"."
 
 
 def leakage(splits: dict) -> dict[str, int]:

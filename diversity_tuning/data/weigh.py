@@ -1,0 +1,213 @@
+"""Stage 3: give both responses of every pair their deviation."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from diversity_tuning.data import schema
+from diversity_tuning.data.storage import map_batches
+from diversity_tuning.deviation import CONSTANT, combine_distances, mean_cosine_distance, normalise_deviation
+from diversity_tuning.embeddings import EmbeddingStore, text_key
+
+
+@dataclass
+class Report:
+    """What happened to the prompts of one split."""
+
+    prompts: int = 0
+    all_zero: int = 0  # every product of types was 0: delta = 1
+    constant: int = 0  # no type told the responses apart: delta = 1
+
+
+def prompt_deviation(vectors: list[np.ndarray], report: Report) -> np.ndarray:
+    """Delta of a prompt's distinct responses; ``vectors`` holds one (n, d) array per type. Counts the neutral cases."""
+    report.prompts += 1
+    if len(vectors[0]) < 2:
+        report.constant += 1
+        return np.ones(len(vectors[0]))
+    distances = [mean_cosine_distance(one) for one in vectors]
+    combined = combine_distances(distances)
+    report.all_zero += not combined.any()
+    report.constant += all(np.ptp(one) <= CONSTANT for one in distances)
+    return normalise_deviation(combined)
+
+
+@dataclass
+class PairKeys:
+    """Digests of prompt, chosen and rejected text of every pair, each (n,) of 16 bytes: the texts stay on disk."""
+
+    prompt: np.ndarray
+    chosen: np.ndarray
+    rejected: np.ndarray
+
+
+KEY_COLUMNS = ("prompt", "chosen", "rejected")
+
+
+def key_features() -> dict:
+    """The columns of :func:`key_batch`."""
+    from datasets import Value
+
+    return {f"key_{name}": Value("binary") for name in KEY_COLUMNS}
+
+
+def key_batch(batch: dict, indices: list[int]) -> dict:
+    """Digests of the texts of a batch of pairs."""
+    chosen, rejected = batch[schema.CHOSEN], batch[schema.REJECTED]
+    return {
+        "key_prompt": [text_key(prompt_of(messages)) for messages in chosen],
+        "key_chosen": [text_key(messages[-1]["content"]) for messages in chosen],
+        "key_rejected": [text_key(messages[-1]["content"]) for messages in rejected],
+    }
+
+
+def prompt_of(messages: list[dict]) -> str:
+    """The prompt of one side of a pair: everything before the response."""
+    return "\n".join(message["content"] for message in messages[:-1])
+
+
+def read_keys(dataset) -> PairKeys:
+    """The digests as arrays."""
+    arrow = dataset.with_format("arrow")
+    columns = {name: [] for name in KEY_COLUMNS}
+    for start in range(0, len(dataset), 10_000):
+        batch = arrow[start : start + 10_000]
+        for name in KEY_COLUMNS:
+            columns[name].append(np.array(batch.column(f"key_{name}").to_pylist(), dtype="S16"))
+    return PairKeys(*(np.concatenate(columns[name]) for name in KEY_COLUMNS))
+
+
+def select_pairs(prompts: np.ndarray, scores: np.ndarray, max_cutoff: int, sort_with_score: bool) -> np.ndarray:
+    """Rows to keep, ascending: at most ``max_cutoff / 2`` pairs of a prompt, the first or those whose chosen has most votes.
+
+    ``prompts`` and ``scores`` (chosen votes) are (n,). ``max_cutoff`` -1 keeps all. Equal votes go by row.
+    """
+    if max_cutoff < 0:
+        return np.arange(len(prompts))
+    order = np.argsort(-scores, kind="stable") if sort_with_score else np.arange(len(prompts))
+    order = order[np.argsort(prompts[order], kind="stable")]
+    starts = _starts(prompts[order])
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    return np.sort(order[rank < max_cutoff // 2])
+
+
+def _starts(ordered: np.ndarray) -> np.ndarray:
+    """Where each run of equal values begins."""
+    return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.empty(0, int)
+
+
+def pair_deviations(
+    keys: PairKeys, stores: list[EmbeddingStore], floor: float, report: Report
+) -> tuple[np.ndarray, np.ndarray]:
+    """(deviation of chosen, of rejected), each (n,), over the distinct responses in the pairs of each prompt text."""
+    chosen, rejected = np.ones(len(keys.prompt)), np.ones(len(keys.prompt))
+    order = np.argsort(keys.prompt, kind="stable")
+    bounds = [*_starts(keys.prompt[order]), len(order)]
+    for start, end in itertools.pairwise(bounds):
+        rows = order[start:end]
+        texts, places = np.unique(np.concatenate([keys.chosen[rows], keys.rejected[rows]]), return_inverse=True)
+        delta = prompt_deviation([store.vectors(texts) for store in stores], report)
+        delta = np.maximum(delta, floor)[places]
+        chosen[rows], rejected[rows] = delta[: len(rows)], delta[len(rows) :]
+    return chosen, rejected
+
+
+def embed_texts(batches: Iterable[list[str]], stores: list[EmbeddingStore], chunk: int = 2048) -> np.ndarray:
+    """Put every distinct text into every store, ``chunk`` texts at a time; returns their keys (n,)."""
+    seen: set[bytes] = set()
+    waiting: list[str] = []
+    for batch in batches:
+        for text in batch:
+            key = text_key(text)
+            if key not in seen:
+                seen.add(key)
+                waiting.append(text)
+        if len(waiting) >= chunk:
+            _add(waiting, stores)
+            waiting = []
+            print(f"embedded {len(seen)} texts", flush=True)
+    _add(waiting, stores)
+    return np.array(sorted(seen), dtype="S16")
+
+
+def _add(texts: list[str], stores: list[EmbeddingStore]) -> None:
+    for store in stores:
+        store.add(texts)
+
+
+def pair_texts(dataset, size: int = 500) -> Iterator[list[str]]:
+    """The responses of a split of pairs, batch by batch."""
+    columns = dataset.select_columns([schema.CHOSEN, schema.REJECTED])
+    for start in range(0, len(dataset), size):
+        batch = columns[start : start + size]
+        yield [messages[-1]["content"] for name in (schema.CHOSEN, schema.REJECTED) for messages in batch[name]]
+
+
+def weighted_features(features: dict) -> dict:
+    """The columns of pairs with their deviations."""
+    from datasets import Value
+
+    return {**features, schema.DEVIATION_CHOSEN: Value("float64"), schema.DEVIATION_REJECTED: Value("float64")}
+
+
+def weight_batch(batch: dict, indices: list[int], chosen: np.ndarray, rejected: np.ndarray) -> dict:
+    """Add the deviations of a batch of pairs."""
+    return {schema.DEVIATION_CHOSEN: chosen[indices].tolist(), schema.DEVIATION_REJECTED: rejected[indices].tolist()}
+
+
+def cut(rows, name: str, work, num_proc: int, max_cutoff: int, sort_with_score: bool) -> tuple:
+    """(keys, rows) of one split after ``max_cutoff``."""
+    keys = read_keys(map_batches(rows, key_batch, key_features(), work, f"reading-{name}", num_proc))
+    if max_cutoff < 0:
+        return keys, rows
+    kept = select_pairs(keys.prompt, np.array(rows[schema.SCORE_CHOSEN]), max_cutoff, sort_with_score)
+    return PairKeys(keys.prompt[kept], keys.chosen[kept], keys.rejected[kept]), rows.select(kept)
+
+
+def weigh(rows, keys: PairKeys, stores: list[EmbeddingStore], floor: float, name: str, work, num_proc: int) -> tuple:
+    """(pairs with deviations, report) of one split."""
+    report = Report()
+    chosen, rejected = pair_deviations(keys, stores, floor, report)
+    made = map_batches(
+        rows,
+        weight_batch,
+        weighted_features(rows.features),
+        work,
+        f"weighing-{name}",
+        num_proc,
+        chosen=chosen,
+        rejected=rejected,
+    )
+    return made, describe(report, chosen, rejected)
+
+
+def describe(report: Report, chosen: np.ndarray, rejected: np.ndarray) -> dict:
+    """A split's report as plain figures."""
+    return {
+        **asdict(report),
+        "pairs_out": len(chosen),
+        schema.DEVIATION_CHOSEN: summary(chosen),
+        schema.DEVIATION_REJECTED: summary(rejected),
+    }
+
+
+def print_report(output, reports: dict, texts: int, truncated: dict) -> None:
+    """Say what the deviations look like."""
+    print(f"{output}: {texts} distinct texts; longer than the encoder reads: {truncated}")
+    for name, report in reports.items():
+        neutral = f"delta = 1 for {report['all_zero']} (all products 0) and {report['constant']} (nothing differs)"
+        print(f"  {name}: {report['pairs_out']} pairs of {report['prompts']} prompts; {neutral}")
+        for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
+            print(f"    {column}: " + " ".join(f"{key} {value}" for key, value in report[column].items()))
+
+
+def summary(values: np.ndarray) -> dict[str, float]:
+    """Count, mean, spread and quantiles of an array, for reports."""
+    if len(values) == 0:
+        return {"n": 0}
+    quantiles = np.quantile(values, [0, 0.1, 0.25, 0.5, 0.75, 0.9, 1])
+    names = ("min", "p10", "p25", "median", "p75", "p90", "max")
+    spread = {name: round(float(value), 4) for name, value in zip(names, quantiles, strict=True)}
+    return {"n": len(values), "mean": round(float(values.mean()), 4), "sd": round(float(values.std()), 4), **spread}
