@@ -35,7 +35,7 @@ def parse(launch: Launch, config_class: type) -> tuple[RunArguments, ModelConfig
     """Recipe and flags to dataclasses; the trainer is pointed at the training folder."""
     parser = make_parser(config_class, prog=f"the {launch.stage} command")
     try:
-        run, model, config = parser.parse_args_into_dataclasses(args=expand_recipe(parser, launch.argv))
+        run, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, launch.argv))
     except (ValueError, TypeError) as error:
         raise UserError(f"{launch.stage}: {error}") from None
     config.output_dir = str(launch.folder)

@@ -1,4 +1,4 @@
-"""The same story about other people and things: what makes a small model copy from its prompt instead of knowing it by heart."""
+"""The same story about other people and things: makes a small model read its prompt instead of knowing it by heart."""
 
 import re
 

@@ -1,7 +1,8 @@
-r"""The miniature's base model: a byte-level BPE tokenizer with a chat template, and a small Llama that knows the world.
+r"""The miniature's base model: a small Llama that knows the language of the world.
 
     python -m diversity_tuning.miniature.base_model --config recipes/miniature/base_model.yaml \
-        --source runs/miniature/seed0/data/filtered --output runs/miniature/seed0/base
+        --source runs/miniature/seed0/data/filtered --tokenizer runs/miniature/seed0/tokenizer \
+        --output runs/miniature/seed0/base
 
 It stands where Llama-3.1-8B stands in the paper. Like a real base model it has read much text of the kind it will write, the
 training split's prompts and responses alike, good and bad, and no votes.
@@ -15,25 +16,18 @@ from diversity_tuning.miniature.augment import swap_parts
 from diversity_tuning.miniature.specification import from_prompt
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
-BOS, END, PAD, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}"
-    "{% else %}<|user|>{{ message['content'] }}<|assistant|>{% endif %}{% endfor %}"
-)
-
 
 @command
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(
         prog="diversity_tuning.miniature.base_model",
-        description="Train the miniature's tokenizer and base model on the training split.",
+        description="Train the miniature's base model on the training split.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--source", required=True, help="output folder of stage 1")
+    parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer; copied beside the model")
     parser.add_argument("--output", required=True, help="folder for model and tokenizer")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--vocab_size", type=int, default=2000, help="at most; merges stop when nothing repeats")
     parser.add_argument("--hidden_size", type=int, default=128)
     parser.add_argument("--num_layers", type=int, default=4)
     parser.add_argument("--num_heads", type=int, default=4)
@@ -43,51 +37,24 @@ def main(argv=None) -> None:
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     args = parse_with_recipe(parser, argv)
 
-    settings = {**vars(args), "batch_size_": args.batch_size}  # here the batch size decides the result
-    record = provenance("base_model", {k: v for k, v in settings.items() if k != "output"}, {"source": args.source})
+    settings = {key: value for key, value in vars(args).items() if key != "output"}
+    settings["examples_per_update"] = args.batch_size  # elsewhere a batch size only decides the speed; here, the result
+    record = provenance("base_model", settings, {"source": args.source, "tokenizer": args.tokenizer})
     if is_finished(args.output, record, args.overwrite):
         return
+    from transformers import PreTrainedTokenizerFast
+
     from diversity_tuning.launch import load_split
 
     rows = load_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS))
     with atomic_folder(args.output) as folder:
-        tokenizer = train_tokenizer(texts_of(rows), args.vocab_size)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
         model, loss = train_model(rows, tokenizer, args, str(folder / "logs"))
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         counts = {"vocabulary": len(tokenizer), "parameters": model.num_parameters(), "final_loss": loss}
         write_provenance(folder, record, counts=counts)
     print(f"{args.output}: {counts}", flush=True)
-
-
-def texts_of(rows):
-    """Prompts and responses, one after the other."""
-    for row in rows:
-        yield schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT])
-        yield from row[schema.FILTERED_COMMENT_TEXTS]
-
-
-def train_tokenizer(texts, vocab_size: int):
-    """A byte-level BPE tokenizer with the miniature's chat template; nothing is ever unknown to it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    specials = [BOS, END, PAD, USER, ASSISTANT]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    backend.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, min_frequency=3, show_progress=False
-        ),
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token=BOS, eos_token=END, pad_token=PAD, additional_special_tokens=[USER, ASSISTANT]
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
 
 
 def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):

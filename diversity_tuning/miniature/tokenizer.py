@@ -1,0 +1,78 @@
+r"""The miniature's tokenizer: byte-level BPE with a chat template, from the training split's prompts and responses.
+
+    python -m diversity_tuning.miniature.tokenizer --config recipes/miniature/tokenizer.yaml \
+        --source runs/miniature/seed0/data/scored --output runs/miniature/seed0/tokenizer
+"""
+
+import argparse
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.data import schema
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
+
+BOS, END, PAD, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}"
+    "{% else %}<|user|>{{ message['content'] }}<|assistant|>{% endif %}{% endfor %}"
+)
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="diversity_tuning.miniature.tokenizer",
+        description="Train the miniature's tokenizer on the training split.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--source", required=True, help="output folder of stage 0")
+    parser.add_argument("--output", required=True, help="folder for the tokenizer")
+    parser.add_argument("--vocab_size", type=int, default=1200, help="at most; merges stop when nothing repeats")
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    args = parse_with_recipe(parser, argv)
+
+    record = provenance("tokenizer", {"vocab_size": args.vocab_size}, {"source": args.source})
+    if is_finished(args.output, record, args.overwrite):
+        return
+    from diversity_tuning.launch import load_split
+
+    rows = load_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS))
+    tokenizer = train_tokenizer(texts_of(rows), args.vocab_size)
+    with atomic_folder(args.output) as folder:
+        tokenizer.save_pretrained(folder)
+        write_provenance(folder, record, counts={"vocabulary": len(tokenizer)})
+    print(f"{args.output}: {len(tokenizer)} tokens", flush=True)
+
+
+def texts_of(rows):
+    """Prompts and responses, one after the other."""
+    for row in rows:
+        yield schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT])
+        yield from row[schema.COMMENT_TEXTS]
+
+
+def train_tokenizer(texts, vocab_size: int):
+    """A byte-level BPE tokenizer with the miniature's chat template; nothing is ever unknown to it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    specials = [BOS, END, PAD, USER, ASSISTANT]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, min_frequency=3, show_progress=False
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=BOS, eos_token=END, pad_token=PAD, additional_special_tokens=[USER, ASSISTANT]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Make .venv with the pinned requirements, once; sourced by reproduce.sh and run_tests.sh.
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: Python 3.10 or newer is needed" >&2; exit 2; }
+wanted=$(cat requirements.txt)
+if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
+  echo "setting up .venv (once)"
+  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  # The CPU build of torch is enough where there is no GPU; an index that has none gives the ordinary build.
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+  printf '%s\n' "$wanted" >.venv/.installed
+fi
+export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"

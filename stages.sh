@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# The stages in order, for any recipe; sourced by reproduce.sh. What a recipe has no YAML for is not made but downloaded:
+# world.yaml (else 0_data_prep_scoring.yaml names the source), base_model.yaml (else the YAMLs name the model),
+# stylometry.yaml (else the YAMLs name the style encoder).
+
+# stage NAME COMMAND…: print it, run it with its output in a log, say how long it took; the last lines of the log if it fails.
+stage() {
+  local name=$1 started log="$here/logs/$1.log"
+  shift
+  echo "── $name"
+  echo "   $*"
+  [ "$dry" = no ] || return 0
+  mkdir -p "$here/logs"
+  started=$SECONDS
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    echo "error: stage $name failed; all of its output: $log" >&2
+    exit 1
+  fi
+  if tail -n 3 "$log" | grep -q "skipped"; then echo "   finished before, skipped"; else echo "   $((SECONDS - started)) s"; fi
+}
+
+# run_seed RECIPE SEED FOLDER: everything the paper's main figure needs, for one seed.
+run_seed() {
+  R=$1 s=$2 here=$3
+  base=() source=() style=() launch=(bash)
+  MODEL=$(basename "$R") && export MODEL
+  if [ -f "$R/base_model.yaml" ]; then
+    export HF_HUB_OFFLINE=1 ACCELERATE=cpu
+    base=(--model_name_or_path "$here/base")
+    stage world python -m diversity_tuning.miniature.world --config "$R/world.yaml" --seed "$s" --output "$here/world"
+    source=(--source "$here/world/source.jsonl.gz")
+  fi
+  local data=$here/data stem=scripts_dataset_cleaner tokenizer=()
+  stage 0_scoring python -m $stem.0_data_prep_scoring --config "$R/0_data_prep_scoring.yaml" "${source[@]}" \
+    --data_path "$data/scored"
+  if [ -f "$R/base_model.yaml" ]; then
+    stage tokenizer python -m diversity_tuning.miniature.tokenizer --config "$R/tokenizer.yaml" --source "$data/scored" \
+      --output "$here/tokenizer"
+    tokenizer=(--model_to_use "$here/tokenizer")
+  fi
+  stage 1_filtering python -m $stem.1_data_prep_filtering --config "$R/1_data_prep_filtering.yaml" "${tokenizer[@]}" \
+    --source "$data/scored" --data_path "$data/filtered"
+  stage 2_pairs python -m $stem.2_data_prep_to_preference --config "$R/2_data_prep_to_preference.yaml" \
+    --source "$data/filtered" --data_path_pair "$data/pairs" --data_path_filtered "$data/unpaired"
+  if [ -f "$R/stylometry.yaml" ]; then
+    stage stylometry python -m diversity_tuning.stylometry fit --config "$R/stylometry.yaml" --source "$data/filtered" \
+      --output "$here/stylometry"
+    style=(--style_model "builtin:stylometry:$here/stylometry")
+  fi
+  encoders=("${style[@]}" --embedding_cache "$here/embeddings")
+  weigh both semantic style
+  if [ -f "$R/base_model.yaml" ]; then
+    stage base_model python -m diversity_tuning.miniature.base_model --config "$R/base_model.yaml" --seed "$s" \
+      --source "$data/filtered" --tokenizer "$here/tokenizer" --output "$here/base"
+  fi
+  train reward cm_reward.sh "$data/filtered"
+  train generation cm_generation.sh "$data/filtered"
+  sft=(--adapter "$here/generation")
+  train dpo cm_dpo.sh "$data/pairs-both" "${sft[@]}"
+  train ddpo-both cm_ddpo.sh "$data/pairs-both" "${sft[@]}"
+  train orpo cm_orpo.sh "$data/pairs-both"
+  train dorpo-both cm_dorpo.sh "$data/pairs-both"
+  gold
+  sample sft sft 1 "$here/generation"
+  for model in dpo ddpo-both orpo dorpo-both; do sample $model $model 1 "$here/$model"; done
+}
+
+# run_extras RECIPE SEED FOLDER: the front (the checkpoints on the way), one type of deviation alone, DivPO.
+run_extras() {
+  local data=$here/data model strength checkpoint
+  weigh semantic semantic
+  weigh style style
+  stage 4_divpo python -m scripts_dataset_cleaner.4_data_prep_divpo --config "$R/4_data_prep_divpo.yaml" "${encoders[@]}" \
+    --source "$data/unpaired" --data_path_pair "$data/pairs-divpo" --score_process semantic style
+  train ddpo-sem cm_ddpo.sh "$data/pairs-semantic" "${sft[@]}"
+  train ddpo-sty cm_ddpo.sh "$data/pairs-style" "${sft[@]}"
+  train divpo cm_dpo.sh "$data/pairs-divpo" "${sft[@]}"
+  for model in ddpo-sem ddpo-sty divpo; do sample $model $model 1 "$here/$model"; done
+  for model in dpo ddpo-both orpo dorpo-both; do
+    for checkpoint in "$here/$model"/checkpoint-*; do
+      strength=$(basename "$checkpoint")
+      sample "$model@${strength#checkpoint-}" $model "${strength#checkpoint-}" "$checkpoint"
+    done
+  done
+}
+
+# weigh NAME TYPES…: stage 3 with these types of deviation.
+weigh() {
+  local name=$1
+  shift
+  stage "3_weights_$name" python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training \
+    --config "$R/3_data_prep_for_diversified_training.yaml" "${encoders[@]}" --source_pair "$here/data/pairs" \
+    --data_path_pair_div "$here/data/pairs-$name" --score_process "$@"
+}
+
+# train NAME SCRIPT SOURCE FLAGS…
+train() {
+  local name=$1 script=$2 from=$3
+  shift 3
+  stage "train_$name" bash "$script" "${base[@]}" --source "$from" "$@" --seed "$s" --output_dir "$here/$name"
+}
+
+# sample NAME METHOD STRENGTH ADAPTER: sample and score one policy.
+sample() {
+  stage "eval_$1" python -m scripts_eval.generation_eval1_1 --config "$R/eval1_1.yaml" "${encoders[@]}" ${split:+--split "$split"} \
+    --source "$here/data/filtered" ${base:+--base_model "$here/base"} --adapter "$4" --reward_model "$here/reward" \
+    --seed "$s" --name "$1" --method "$2" --strength "$3" --output "$here/eval${split:+-$split}/$1"
+}
+
+# gold: the human responses, measured in the same way.
+gold() {
+  stage eval_gold python -m scripts_eval.generation_eval2 --config "$R/eval2.yaml" "${encoders[@]}" ${split:+--split "$split"} \
+    --source "$here/data/filtered" --reward_model "$here/reward" --seed "$s" --output "$here/eval${split:+-$split}/gold"
+}
+
+# make_report OUTPUT SEED_FOLDER…
+make_report() {
+  local output=$1 folders=()
+  shift
+  for folder in "$@"; do folders+=("$folder"/eval"${split:+-$split}"/*/); done
+  here=$1
+  stage report python -m scripts_eval.report --runs "${folders[@]}" --output "$output" \
+    --compare ddpo-both:dpo dorpo-both:orpo
+  [ "$dry" = no ] || return 0
+  cat "$output/report.md"
+  echo "figure: $output/reward_diversity.png"
+}
