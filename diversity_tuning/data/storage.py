@@ -1,7 +1,8 @@
 """How stages read each other's output and write their own: checked, whole or not at all, the same bytes for any num_proc."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diversity_tuning.data.validate import Table, check_dataset
@@ -40,6 +41,9 @@ def load_stage(folder: str | Path, table: Table, number: int) -> dict:
     if not splits:
         raise UserError(f"{folder}: no split in it; run stage {number} again")
     for name, split in splits.items():
+        missing = [column for column in table.kinds if column not in split.column_names]
+        if missing:
+            raise UserError(f"{folder}/{name}: no column '{missing[0]}'; the output of stage {number} is expected here")
         check_dataset(split, table, f"{folder}/{name}")
     return splits
 
@@ -87,14 +91,22 @@ def save(splits: dict, folder: Path) -> None:
 
 @contextmanager
 def stage_output(output: str | Path) -> Iterator[tuple[Path, Path]]:
-    """Yield ``(folder, work)``: the folder that becomes ``output`` when the block ends well, and scratch space in it."""
-    import shutil
+    """Yield ``(folder, work)``: the folder that becomes ``output`` when the block ends well, and scratch space in it.
 
-    with atomic_folder(output) as folder:
-        work = folder / ".work"
-        work.mkdir()
-        yield folder, work
-        shutil.rmtree(work)
+    A block that fails leaves nothing behind, not even folders above ``output`` that were not there before.
+    """
+    created = [parent for parent in Path(output).parents if not parent.exists()]
+    try:
+        with atomic_folder(output) as folder:
+            work = folder / ".work"
+            work.mkdir()
+            yield folder, work
+            shutil.rmtree(work)
+    except BaseException:
+        for parent in created:
+            with suppress(OSError):  # another output lies in it by now
+                parent.rmdir()
+        raise
 
 
 def finish(splits: dict, folder: Path, record: dict, **counts) -> None:

@@ -88,6 +88,9 @@ def check(batch: pa.Table, table: Table, where: str | Path, first_row: int) -> p
 
 def check_names(names: list[str], table: Table, where: str | Path) -> None:
     """Every column of ``table`` is there."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{where}: row 1: column '{twice}' is there twice")
     missing = [name for name in table.kinds if name not in names]
     if missing:
         found = ", ".join(names) or "none"
