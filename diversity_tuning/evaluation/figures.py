@@ -1,5 +1,6 @@
 """Reward against diversity, one marker per model (paper, figure 2)."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
 _PANELS = {SEMANTIC_DIVERSITY: "semantic diversity", STYLE_DIVERSITY: "style diversity"}
+_FAR = 24  # pixels between a point and its label that ask for a line
 _DIRECTIONS = [(1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0, 1), (0, -1), (1, 0), (-1, 0)]
 
 
@@ -34,7 +36,7 @@ def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
             axis.errorbar(x["mean"], y["mean"], xerr=_whiskers(x), yerr=_whiskers(y), fmt=marker, color=colour, ms=7, lw=1)
             _draw_seeds(axis, model, column, colour)
         axis.set(xlabel="reward", ylabel=name)
-        axis.margins(0.12)
+        axis.margins(x=0.2, y=0.12)
         axis.grid(color="#e5e5e5", lw=0.6)
         axis.set_axisbelow(True)
     figure.canvas.draw()  # fixes the layout, which places the labels
@@ -94,29 +96,36 @@ def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]]) -> li
     taken = _obstacles(axis, pixels)
     placed = []
     for (text, point, colour), pixel in zip(labels, pixels, strict=True):
-        note = axis.annotate(text, point, xytext=(0, 0), textcoords="offset pixels", color=colour, ha="center", va="center")
+        note = axis.annotate(text, point, xytext=(0, 0), textcoords="offset points", color=colour, ha="center", va="center")
         size = note.get_window_extent()
         box = _free_place(pixel, size.width + 4, size.height + 2, taken, axis.get_window_extent().extents)
         taken = np.vstack([taken, box])
         centre = (box[:2] + box[2:]) / 2 - pixel
-        note.set_position(tuple(centre))
-        if np.abs(centre).max() > size.width / 2 + 25:
-            axis.annotate("", point, xytext=tuple(centre), textcoords="offset pixels", arrowprops=_line(colour))
+        offset = tuple(centre * 72 / axis.figure.dpi)  # in points, because PNG and PDF have different pixels
+        note.set_position(offset)
+        if (np.abs(centre) - [size.width / 2, size.height / 2]).max() > _FAR:
+            end = tuple(np.array(offset) - np.sign(offset) * [size.width / 2 * 72 / axis.figure.dpi, 0])
+            axis.annotate("", point, xytext=end, textcoords="offset points", arrowprops=_line(colour))
         placed.append(note)
     return placed
 
 
 def _line(colour: str) -> dict:
-    return {"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.7, "shrinkA": 6, "shrinkB": 4}
+    return {"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 4}
 
 
 def _obstacles(axis, pixels: np.ndarray) -> np.ndarray:
-    """Boxes ``(n, 4)`` around markers and along whiskers."""
+    """Boxes ``(n, 4)`` around markers and along whiskers and fronts."""
     boxes = [np.concatenate([pixels - 8, pixels + 8], axis=1)]
     for collection in axis.collections:
         for segment in getattr(collection, "get_segments", list)():
             ends = axis.transData.transform(segment)
             boxes.append(np.array([[*(ends.min(axis=0) - 2), *(ends.max(axis=0) + 2)]]))
+    for line in axis.lines:
+        ends = axis.transData.transform(line.get_xydata())
+        for start, stop in itertools.pairwise(ends) if line.get_linestyle() == "-" else ():
+            steps = start + np.linspace(0, 1, 30)[:, None] * (stop - start)
+            boxes.append(np.concatenate([steps - 3, steps + 3], axis=1))
     return np.vstack(boxes)
 
 

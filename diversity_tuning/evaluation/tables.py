@@ -101,7 +101,8 @@ def difference_table(models: list[Model], pairs: list[str], columns: list[str]) 
 def front_table(models: list[Model], pairs: list[str], anchor: str | None = None) -> pd.DataFrame:
     """Each weighted model against the front of the unweighted method, at equal reward; see :func:`~.fronts.front_difference`.
 
-    The pairs give the methods; a method whose models have no strength (gold data) has no front. ``anchor`` names a model, such as sft, that counts as a point of every front.
+    The pairs give the methods; a method whose models have no strength (gold data) has no front. ``anchor`` names a model, such
+    as sft, that counts as a point of every front.
     """
     anchors = _matching(models, anchor, f"anchor {anchor}") if anchor else []
     methods = {(one.method, other.method) for pair in pairs for one, other in pair_models(models, pair)}

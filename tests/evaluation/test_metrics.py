@@ -1,0 +1,106 @@
+"""The metrics against figures of the released code, rouge-score, and their own properties."""
+
+import gzip
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diversity_tuning.evaluation.metrics import (
+    compression_ratio,
+    distinct_k,
+    diversity_by_prompt,
+    duplicates,
+    homogenization_score,
+    ngram_diversity_score,
+    rouge_l,
+)
+
+# Responses; gzip ratio, homogenization, n-gram diversity as defined, and homogenization as the released code computes it.
+CASES = [
+    (
+        [
+            "The door would not open. Mina counted the knocks: one, two, three.",
+            "The door opened by itself, and Mina counted nothing at all.",
+            "Mina never counted. She only listened to the walls breathe.",
+            "One knock. Two knocks. The walls were breathing with her.",
+        ],
+        (1.470, 0.215, 3.766, 0.175),
+    ),
+    (["a b c d e f g"] * 3, (1.108, 1.0, 1.441, 2.0)),
+    (["rain", "snow falls softly tonight over the harbour", "rain falls softly tonight"], (1.014, 0.315, 3.385, 0.158)),
+]
+TEXTS = st.lists(st.text(alphabet="abcAB ,.'é0\n", max_size=30), min_size=2, max_size=5)
+
+
+@pytest.mark.parametrize(("responses", "expected"), CASES)
+def test_figures_of_the_released_code(responses, expected):
+    found = (
+        compression_ratio(responses),
+        homogenization_score(responses),
+        ngram_diversity_score(responses),
+        homogenization_score(responses, variant="released"),
+    )
+    assert found == pytest.approx(expected, abs=6e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS)
+def test_rouge_l_is_rouge_scores(responses):
+    rouge_scorer = pytest.importorskip("rouge_score.rouge_scorer")
+    scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
+    theirs = [[scorer.score(one, other)["rougeL"].fmeasure for other in responses] for one in responses]
+    assert rouge_l(responses) == pytest.approx(np.array(theirs), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS)
+def test_ranges_and_order(responses):
+    score = homogenization_score(responses)
+    assert 0 <= score <= 1
+    assert score == pytest.approx(homogenization_score(responses[::-1]))
+    assert 0 <= ngram_diversity_score(responses) <= 4
+    assert 0 <= duplicates(responses) < len(responses)
+
+
+def test_compression_is_gzip_once():
+    text = "so it goes " * 40
+    assert compression_ratio([text, text]) == len(f"{text} {text}") / len(gzip.compress(f"{text} {text}".encode()))
+    assert math.isnan(compression_ratio([]))
+
+
+def test_one_response_has_no_homogenization():
+    assert math.isnan(homogenization_score(["alone"]))
+    with pytest.raises(ValueError, match="variant"):
+        homogenization_score(["a", "b"], variant="other")
+
+
+def test_distinct_labels():
+    assert distinct_k(["x", "y", "x", None]) == 2
+    assert distinct_k([None, None]) == 0
+
+
+def test_diversity_by_prompt_in_any_order():
+    vectors = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [-1, 0]], dtype=np.float32)
+    found = diversity_by_prompt(vectors, ["p", "q", "p", "p", "r"])
+    assert found[[0, 2, 3]] == pytest.approx([0.5, 0.5, 1.0])
+    assert np.isnan(found[[1, 4]]).all()
+
+
+@given(st.permutations(range(6)))
+def test_diversity_moves_with_its_response(order):
+    vectors = np.random.default_rng(0).normal(size=(6, 4))
+    prompts = [0, 0, 0, 1, 1, 1]
+    found = diversity_by_prompt(vectors, prompts)
+    moved = diversity_by_prompt(vectors[list(order)], [prompts[i] for i in order])
+    assert moved == pytest.approx(found[list(order)])
+
+
+def test_mean_pairwise_distance_does_not_depend_on_the_number_of_responses():
+    vectors = np.random.default_rng(1).normal(size=(6, 8))
+    whole = diversity_by_prompt(vectors, [0] * 6).mean()
+    draws = [diversity_by_prompt(vectors[list(rows)], [0] * 4).mean() for rows in itertools.combinations(range(6), 4)]
+    assert np.mean(draws) == pytest.approx(whole)

@@ -1,0 +1,79 @@
+"""Intervals that cover, differences that are found, lengths that are held equal, fronts that interpolate."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from diversity_tuning.evaluation.fronts import front_difference, interpolate_front
+from diversity_tuning.evaluation.statistics import at_equal_length, bootstrap_means, mean_interval, paired_difference
+
+
+def test_interval_is_near_the_normal_one_and_seeded():
+    values = np.random.default_rng(0).normal(2, 1, 400)
+    found = mean_interval(values)
+    assert found["mean"] == pytest.approx(values.mean())
+    half = 1.96 * values.std() / 20
+    assert [found["low"], found["high"]] == pytest.approx([values.mean() - half, values.mean() + half], abs=0.01)
+    assert mean_interval(values) == found
+
+
+def test_missing_values_are_left_out():
+    values = np.array([1.0, np.nan, 3.0])
+    assert mean_interval(values)["mean"] == 2.0
+    assert mean_interval(values)["high"] <= 3.0
+    assert math.isnan(mean_interval(np.full(3, np.nan))["low"])
+    assert math.isnan(mean_interval(np.empty(0))["mean"])
+
+
+def test_seeds_widen_the_interval():
+    prompts = np.random.default_rng(0).normal(size=100)
+    same, apart = np.stack([prompts, prompts]), np.stack([prompts - 1, prompts + 1])
+    assert bootstrap_means(apart).std() > 3 * bootstrap_means(same).std()
+
+
+def test_paired_difference_agrees_with_the_t_test():
+    rng = np.random.default_rng(3)
+    base = rng.normal(0, 5, 80)
+    one = base + rng.normal(0.1, 0.5, 80)
+    found = paired_difference(one, base)
+    assert found["p"] == pytest.approx(ttest_1samp(one - base, 0).pvalue, abs=0.02)
+    assert found["low"] < found["mean"] < found["high"]
+
+
+def test_no_difference_has_p_1_and_a_large_one_the_least():
+    base = np.random.default_rng(0).normal(size=50)
+    assert paired_difference(base, base)["p"] == 1.0
+    assert paired_difference(base + 1, base)["p"] == pytest.approx(1 / 10_001)
+    assert math.isnan(paired_difference(np.full(4, np.nan), np.ones(4))["p"])
+
+
+def test_equal_length_takes_out_what_length_explains():
+    rng = np.random.default_rng(0)
+    lengths = [np.exp(rng.normal(4, 0.3, 500)), np.exp(rng.normal(4.5, 0.3, 500))]
+    diversities = [0.9 - 0.1 * np.log(length) + rng.normal(0, 0.01, 500) for length in lengths]
+    adjusted, slope = at_equal_length(diversities, lengths)
+    assert slope == pytest.approx(-0.1, abs=0.005)
+    assert abs(diversities[0].mean() - diversities[1].mean()) > 0.04
+    assert adjusted[0].mean() == pytest.approx(adjusted[1].mean(), abs=0.003)
+
+
+def test_front_is_linear_between_neighbours_and_nan_outside():
+    rewards, diversities = np.array([1.0, 0.0, 0.5]), np.array([0.1, 0.5, 0.4])
+    assert interpolate_front(0.25, rewards, diversities) == pytest.approx(0.45)
+    assert interpolate_front(0.75, rewards, diversities) == pytest.approx(0.25)
+    assert math.isnan(interpolate_front(1.01, rewards, diversities))
+
+
+def test_front_difference_at_equal_reward():
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 0.05, (2, 100)) for _ in range(6)]
+    front = [(0.2 + noise[0], 0.4 + noise[1] / 10), (0.8 + noise[2], 0.2 + noise[3] / 10)]
+    found = front_difference((0.5 + noise[4], 0.35 + noise[5] / 10), front)
+    assert found["mean"] == pytest.approx(0.05, abs=0.01)
+    assert found["low"] < 0.05 < found["high"]
+    assert found["low"] > 0
+    assert found["covered"] == 1.0
+    assert front_difference((1.5 + noise[4], noise[5]), front) is None
+    assert front_difference((0.5 + noise[4], noise[5]), front[:1]) is None
