@@ -9,6 +9,8 @@ from diversity_tuning.data.schema import PROMPT, RESPONSE
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import write_text
 
+_TEXTS = (PROMPT, RESPONSE)
+
 
 def write_csv(path: Path, rows: pd.DataFrame) -> None:
     """Write whole or not at all. Every text is quoted: a lone carriage return in a story would else end its row."""
@@ -20,10 +22,11 @@ def read_csv(path: Path, needed: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        rows = pd.read_csv(path, converters={PROMPT: str, RESPONSE: str})
+        missing = {name: ["", "nan", "NaN"] for name in pd.read_csv(path, nrows=0).columns if name not in _TEXTS}
+        rows = pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=dict.fromkeys(_TEXTS, str))
     except ValueError as error:
         raise UserError(f"{path}: not a CSV table ({error})") from None
-    missing = [name for name in needed if name not in rows.columns]
-    if missing:
-        raise UserError(f"{path}: no column '{missing[0]}'; there is {', '.join(rows.columns)}")
+    absent = [name for name in needed if name not in rows.columns]
+    if absent:
+        raise UserError(f"{path}: no column '{absent[0]}'; there is {', '.join(rows.columns)}")
     return rows

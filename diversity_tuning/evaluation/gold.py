@@ -46,9 +46,10 @@ def gold_run(args: argparse.Namespace) -> None:
     if is_finished(output, record, args.overwrite):
         return
     rows = read_responses(args)
-    scores = scoring.score_responses(rows, args)
+    scores, truncated = scoring.score_responses(rows, args)
     scores[VOTE] = rows[VOTE]
     prompts, results = scoring.summarise(scores, None)
+    results["counts"] |= truncated
     if args.diagnostics:
         prompts = add_distinct(prompts, scores, args)
         results["means"] = scoring.means(prompts)

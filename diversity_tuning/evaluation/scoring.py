@@ -19,7 +19,6 @@ from diversity_tuning.runs import PROVENANCE, is_finished, provenance, write_pro
 
 SCORES, PROMPTS, METRICS = "scores.csv", "prompts.csv", "metrics.json"
 PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
-INPUTS = ("reward_model", "semantic_model", "style_model")
 
 
 def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +48,11 @@ def labels(args: argparse.Namespace, seed: int | None = None) -> dict:
 
 def scoring_record(args: argparse.Namespace, stage: str, inputs: dict, seed: int | None) -> dict:
     """Settings and fingerprints that decide the scores."""
+    from diversity_tuning.embeddings import encoder_input
+
     settings = {**labels(args, seed), "diagnostics": args.diagnostics, "trust_remote_code": args.trust_remote_code}
-    return provenance(stage, settings, {**inputs, **{name: getattr(args, name) for name in INPUTS}})
+    encoders = {name: encoder_input(getattr(args, name)) for name in ("semantic_model", "style_model")}
+    return provenance(stage, settings, {**inputs, "reward_model": args.reward_model, **encoders})
 
 
 def score_run(args: argparse.Namespace, overwrite: bool) -> None:
@@ -64,19 +66,23 @@ def score_run(args: argparse.Namespace, overwrite: bool) -> None:
     if (output / PROVENANCE).is_file() and is_finished(output, record, overwrite):
         return
     rows = pd.DataFrame(read_samples(output))
-    scores = score_responses(rows, args)
+    scores, truncated = score_responses(rows, args)
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), rows["tokens"]
-    results = summarise(scores, args.diagnostics)
+    prompts, results = summarise(scores, args.diagnostics)
+    results["counts"] |= truncated
     header = {**labels(args, seed), "samples_per_prompt": sampled["arguments"]["num_samples"], "split": _where(sampled)}
-    write_results(output, record, header, scores, *results)
+    write_results(output, record, header, scores, prompts, results)
 
 
 def _where(sampled: dict) -> dict:
     return {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
 
 
-def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
-    """The published columns, then sample, words and diagnostics. ``rows`` has prompt_id, prompt, sample and response."""
+def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The published columns, then sample, words and diagnostics; and how many responses are longer than an encoder reads.
+
+    ``rows`` has prompt_id, prompt, sample and response.
+    """
     from diversity_tuning.embeddings import load_encoder
     from diversity_tuning.reward import load_reward_model
 
@@ -86,14 +92,17 @@ def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> pd.DataFram
     scores[REDDIT_REWARD] = reward_model.score(prompts, responses, batch_size=args.batch_size)
     del reward_model
     options = {"device": args.device, "batch_size": args.batch_size, "trust_remote_code": args.trust_remote_code}
+    truncated = {}
     for column, model in ((SEMANTIC_DIVERSITY, args.semantic_model), (STYLE_DIVERSITY, args.style_model)):
         encoder = load_encoder(model, cache=args.embedding_cache, **options)
         scores[column] = metrics.diversity_by_prompt(encoder.encode(responses), list(rows[PROMPT_ID]))
+        truncated[f"truncated_for_{column}"] = int(encoder.truncated(responses).sum())
+        encoder.close()
     scores["sample"] = rows["sample"]
     scores["words"] = [len(response.split()) for response in responses]
     for name, values in diagnose(args.diagnostics, prompts, responses).items():
         scores[name] = values
-    return scores
+    return scores, truncated
 
 
 def diagnose(module: str | None, prompts: list[str], responses: list[str]) -> dict[str, list]:
