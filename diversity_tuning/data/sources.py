@@ -21,13 +21,15 @@ _UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowExcept
 def check_source(source: str | Path) -> None:
     """Fail early, without heavy imports, when ``source`` can be neither a file, nor a folder, nor a hub id."""
     path = Path(source)
+    if not str(source).strip():
+        raise UserError("--source '': no such file or folder")
     if path.is_file() and not str(source).endswith(SUFFIXES):
         raise UserError(f"{source}: unknown kind of file; expected {', '.join(SUFFIXES)}, a folder or a hub id")
     if path.exists():
         return
     if str(source).endswith((*SUFFIXES, ".json", ".csv", ".gz")) or str(source).startswith((".", "/", "~")):
         raise UserError(f"{source}: no such file or folder")
-    if str(source).count("/") > 1 or not str(source).strip():
+    if str(source).count("/") > 1:
         raise UserError(f"{source!r}: no such file or folder, and not a hub id (owner/name)")
 
 
@@ -88,7 +90,7 @@ def open_saved(folder: str | Path):
 
     try:
         return load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
         raise UserError(f"{folder}: no readable dataset in this folder ({_reason(error)})") from None
 
 

@@ -18,31 +18,32 @@ def split_rows(dataset, seed: int, test_size: float = 0.1, validation_size: floa
     if not 0 < test_size < 1 or not 0 <= validation_size < 1 or test_size + validation_size >= 1:
         raise UserError("--test_size must lie between 0 and 1, --validation_size from 0 up, and both together below 1")
     cut = _cut_groups if group else _cut_rows
-    rest, test = cut(dataset, seed, test_size)
+    parts = 3 if validation_size else 2
+    rest, test = cut(dataset, seed, test_size * len(dataset), parts)
     splits = {schema.TRAIN: rest, schema.TEST: test}
     if validation_size:
-        share = validation_size * len(dataset) / len(rest)
-        splits[schema.TRAIN], splits[schema.VALIDATION] = cut(rest, seed, share)
+        splits[schema.TRAIN], splits[schema.VALIDATION] = cut(rest, seed, validation_size * len(dataset), 2)
     return splits
 
 
-def _cut_rows(dataset, seed: int, share: float) -> tuple:
-    if len(dataset) < 2 or share >= 1:
-        raise UserError(f"{len(dataset)} row(s) are too few to split off a share of {share:.2f}")
+def _cut_rows(dataset, seed: int, wanted: float, parts: int) -> tuple:
+    """(rest, ``wanted`` rows), leaving enough in the rest for ``parts`` splits in all."""
+    if len(dataset) < parts:
+        raise UserError(f"{len(dataset)} row(s) are too few for {parts} splits")
     # Test rows first, then train rows, of one permutation: exactly `Dataset.train_test_split(test_size, seed=seed)`.
     order = np.random.default_rng(seed).permutation(len(dataset))
-    count = min(math.ceil(share * len(dataset)), len(dataset) - 1)
+    count = min(math.ceil(wanted), len(dataset) - parts + 1)
     return dataset.select(order[count:]), dataset.select(order[:count])
 
 
-def _cut_groups(dataset, seed: int, share: float) -> tuple:
+def _cut_groups(dataset, seed: int, wanted: float, parts: int) -> tuple:
+    """Like :func:`_cut_rows`, in whole prompts: the last one taken may bring a few rows more than ``wanted``."""
     groups, sizes = np.unique(prompt_keys(dataset), return_inverse=True, return_counts=True)[1:]
-    if len(sizes) < 2:
-        raise UserError(f"{len(sizes)} prompt(s) are too few to split by prompt")
+    if len(sizes) < parts:
+        raise UserError(f"{len(sizes)} distinct prompt(s) are too few for {parts} splits")
     order = np.random.default_rng(seed).permutation(len(sizes))
-    filled = np.cumsum(sizes[order])
-    count = int(np.searchsorted(filled, share * len(dataset))) + 1
-    taken = np.isin(groups, order[: min(count, len(sizes) - 1)])
+    count = int(np.searchsorted(np.cumsum(sizes[order]), wanted)) + 1
+    taken = np.isin(groups, order[: min(count, len(sizes) - parts + 1)])
     return dataset.select(np.flatnonzero(~taken)), dataset.select(np.flatnonzero(taken))
 
 

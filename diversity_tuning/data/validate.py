@@ -127,11 +127,11 @@ def _cast(column: pa.ChunkedArray, kind: str, where: str, name: str, first_row: 
     try:
         return column.cast(target, safe=True)
     except pa.ArrowException as error:
-        for row in range(len(column)):
+        for row, value in enumerate(column.to_pylist()):
             try:
-                column.slice(row, 1).cast(target, safe=True)
+                pa.array([value], column.type).cast(target, safe=True)
             except pa.ArrowException:
-                value = str(column[row].as_py())[:60]
+                value = str(value)[:60]
                 raise UserError(f"{where}row {first_row + row}, column '{name}': expected a {kind}, found {value}") from None
         raise UserError(f"{where}row {first_row}, column '{name}': {error}") from None
 

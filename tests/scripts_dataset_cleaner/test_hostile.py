@@ -1,0 +1,307 @@
+"""Malformed sources and flags: each ends as one line naming the place, with exit code 2, and leaves nothing behind."""
+
+import gzip
+import json
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset, DatasetDict, load_from_disk
+
+from diversity_tuning import stylometry
+from tests.scripts_dataset_cleaner.helpers import posts, row, stage
+
+GOOD = row("[WP] a", ["x", "y"], [1, 2])
+
+
+def lines(*rows) -> bytes:
+    return b"".join(one if isinstance(one, bytes) else json.dumps(one).encode() + b"\n" for one in rows)
+
+
+def without(column: str) -> dict:
+    return {name: value for name, value in GOOD.items() if name != column}
+
+
+def with_(**columns) -> dict:
+    return {**GOOD, **columns}
+
+
+def parquet(path, rows=None, table=None) -> None:
+    pq.write_table(table if table is not None else pa.Table.from_pylist(rows), path)
+
+
+JSONL = {
+    "empty file": (b"", "no rows"),
+    "blank lines only": (b"\n \n\n", "no rows"),
+    "not json": (lines(GOOD, b"{oops\n"), "row 2: not valid JSON"),
+    "cut off in the middle": (lines(GOOD, GOOD)[:-30], "row 2: not valid JSON"),
+    "a list": (lines(GOOD, [1, 2]), "row 2: expected a JSON object"),
+    "a number": (b"17\n", "row 1: expected a JSON object"),
+    "null row": (lines(GOOD, None), "row 2: expected a JSON object"),
+    "deep nesting": (lines(GOOD, b"[" * 100_000 + b"\n"), "row 2: not valid JSON"),
+    "not utf-8": (lines(GOOD, b'{"post_title": "\xff"}\n'), "unreadable"),
+    "utf-16": (json.dumps(GOOD).encode("utf-16"), "unreadable"),
+    "gzip without the name": (gzip.compress(lines(GOOD)), "unreadable"),
+    "lone surrogate": (lines(GOOD, with_(post_title="\ud800")), "row 2, column 'post_title'"),
+    "lone surrogate in a response": (lines(GOOD, with_(comment_texts=["\ud800", "b"])), "row 2, column 'comment_texts'"),
+    "no title": (lines(GOOD, without("post_title")), "row 2: no column 'post_title'"),
+    "no text": (lines(without("post_text")), "row 1: no column 'post_text'"),
+    "no responses": (lines(without("comment_texts")), "row 1: no column 'comment_texts'"),
+    "no votes": (lines(GOOD, GOOD, without("comment_scores")), "row 3: no column 'comment_scores'"),
+    "no post score": (lines(without("post_scores")), "row 1: no column 'post_scores'"),
+    "other columns": (lines({"prompt": "a", "chosen": "b"}), "row 1: no column 'post_title'"),
+    "null title": (lines(GOOD, with_(post_title=None)), "row 2, column 'post_title': null"),
+    "null responses": (lines(GOOD, with_(comment_texts=None)), "row 2, column 'comment_texts': null"),
+    "null response": (lines(GOOD, with_(comment_texts=["x", None])), "row 2, column 'comment_texts': null inside"),
+    "null vote": (lines(GOOD, with_(comment_scores=[1, None])), "row 2, column 'comment_scores': null inside"),
+    "number as a title": (lines(GOOD, with_(post_title=7)), "row 2, column 'post_title'"),
+    "all titles numbers": (lines(with_(post_title=7)), "row 1, column 'post_title': expected a text"),
+    "responses as one text": (lines(GOOD, with_(comment_texts="xy")), "row 2, column 'comment_texts'"),
+    "responses as an object": (lines(GOOD, with_(comment_texts={"a": 1})), "row 2, column 'comment_texts'"),
+    "number as a response": (lines(GOOD, with_(comment_texts=["x", 5])), "row 2, column 'comment_texts'"),
+    "votes as text": (lines(GOOD, with_(comment_scores=["1", "2"])), "row 2, column 'comment_scores'"),
+    "all votes as text": (lines(with_(comment_scores=["1", "2"])), "row 1, column 'comment_scores': expected a list of whole"),
+    "half a vote": (lines(GOOD, with_(comment_scores=[1, 2.5])), "row 2, column 'comment_scores': expected a list of whole"),
+    "NaN vote": (lines(GOOD, GOOD, with_(comment_scores=[1, float("nan")])), "row 3, column 'comment_scores'"),
+    "infinite vote": (lines(with_(comment_scores=[1, float("inf")])), "row 1, column 'comment_scores'"),
+    "true as a vote": (lines(GOOD, with_(comment_scores=[1, True])), "row 2, column 'comment_scores'"),
+    "vote of 80 bits": (lines(GOOD, with_(comment_scores=[1, 2**80])), "row 2, column 'comment_scores'"),
+    "votes as a number": (lines(GOOD, with_(comment_scores=3)), "row 2, column 'comment_scores'"),
+    "nested votes": (lines(GOOD, with_(comment_scores=[[1], [2]])), "row 2, column 'comment_scores'"),
+    "fewer votes": (lines(GOOD, GOOD, with_(comment_scores=[1])), "row 3, column 'comment_scores': 1 entries"),
+    "more votes": (lines(with_(comment_scores=[1, 2, 3])), "row 1, column 'comment_scores': 3 entries"),
+    "fewer times": (lines(with_(comment_times=["noon"])), "row 1, column 'comment_times': 1 entries"),
+    "post score as text": (lines(GOOD, with_(post_scores="many")), "row 2, column 'post_scores'"),
+    "new column late": (lines(*[GOOD] * 500, with_(author="me")), "column 'author' appears first after row 501"),
+    "column of two kinds": (lines(*[with_(author="me")] * 500, with_(author=[1])), "row 501 or later, column 'author'"),
+    "wrong far down": (lines(*[GOOD] * 1203, with_(comment_scores=[1, 2.5])), "row 1204, column 'comment_scores'"),
+    "one row": (lines(GOOD), "too few"),
+}
+
+
+def refused(capsys, root, run, *fragments) -> None:
+    """``run`` ends with exit code 2 and one line holding ``fragments``; nothing new lies under ``root``."""
+    before = sorted(root.rglob("*"))
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    said = [line for line in said if not line.startswith(("Loading", "Map"))]
+    assert len(said) == 1
+    assert said[0].startswith("error: ")
+    for fragment in fragments:
+        assert str(fragment) in said[0]
+    assert sorted(root.rglob("*")) == before
+
+
+def score(source, output):
+    return lambda: stage(0, "--source", source, "--data_path", output)
+
+
+@pytest.mark.parametrize("name", JSONL)
+def test_jsonl(name, tmp_path, capsys):
+    content, fragment = JSONL[name]
+    source = tmp_path / "posts.jsonl"
+    source.write_bytes(content)
+    refused(capsys, tmp_path, score(source, tmp_path / "new" / "out"), *([] if name == "one row" else [source]), fragment)
+
+
+def truncated_gzip(path):
+    path.write_bytes(gzip.compress(lines(*posts()))[:-200])
+
+
+def damaged_gzip(path):
+    content = bytearray(gzip.compress(lines(*posts())))
+    content[200:260] = bytes(60)
+    path.write_bytes(bytes(content))
+
+
+def truncated_parquet(path):
+    parquet(path, posts())
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def saved_and_cut(path):
+    Dataset.from_list(posts()).save_to_disk(str(path))
+    file = next(path.glob("*.arrow"))
+    file.write_bytes(file.read_bytes()[:900])
+
+
+def no_row(path):
+    parquet(path, table=pa.Table.from_pylist([GOOD]).slice(0, 0))
+
+
+def column_twice(path):
+    parquet(path, table=pa.Table.from_arrays([pa.array(["a"])] * 2, names=["post_title"] * 2))
+
+
+def foreign_folder(path):
+    path.mkdir()
+    (path / "a.txt").write_text("a")
+
+
+def saved_empty(path):
+    DatasetDict(train=Dataset.from_list([GOOD]).select([])).save_to_disk(str(path))
+
+
+def of(*rows):
+    return lambda path: parquet(path, list(rows))
+
+
+FILES = {
+    "truncated gzip": ("posts.jsonl.gz", truncated_gzip, "unreadable"),
+    "damaged gzip": ("posts.jsonl.gz", damaged_gzip, ""),
+    "plain text named gzip": ("posts.jsonl.gz", lambda path: path.write_bytes(lines(GOOD)), "unreadable"),
+    "empty gzip": ("posts.jsonl.gz", lambda path: path.write_bytes(b""), "no rows"),
+    "text named parquet": ("posts.parquet", lambda path: path.write_bytes(lines(GOOD)), "unreadable"),
+    "empty parquet file": ("posts.parquet", lambda path: path.write_bytes(b""), "unreadable"),
+    "truncated parquet": ("posts.parquet", truncated_parquet, "unreadable"),
+    "parquet without a row": ("posts.parquet", no_row, "no rows"),
+    "parquet without a column": ("posts.parquet", of(without("comment_texts")), "no column 'comment_texts'"),
+    "parquet with half votes": ("posts.parquet", of(GOOD, with_(comment_scores=[0.5, 1])), "row 2, column 'comment_scores'"),
+    "parquet with null votes": ("posts.parquet", of(GOOD, with_(comment_scores=None)), "row 2, column 'comment_scores'"),
+    "parquet with a column twice": ("posts.parquet", column_twice, "there twice"),
+    "parquet with bytes": ("posts.parquet", of(with_(post_title=b"a")), "row 1, column 'post_title'"),
+    "unknown kind of file": ("posts.csv", lambda path: path.write_text("a,b\n"), "unknown kind of file"),
+    "empty folder": ("folder", lambda path: path.mkdir(), "no readable dataset"),
+    "folder of something else": ("folder", foreign_folder, "no readable dataset"),
+    "saved data cut off": ("folder", saved_and_cut, ""),
+    "saved split empty": ("folder", saved_empty, ""),
+    "missing file": ("nothing.jsonl", lambda path: None, "no such file"),
+    "missing folder": ("some/where/else", lambda path: None, "no such file or folder"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files(name, tmp_path, capsys):
+    file, make, fragment = FILES[name]
+    make(tmp_path / file)
+    refused(capsys, tmp_path, score(tmp_path / file, tmp_path / "new" / "out"), tmp_path / file, fragment)
+
+
+@pytest.mark.parametrize("source", ["no-such-owner/no-such-set", "", "a/b/c"])
+def test_no_hub(source, tmp_path, capsys):
+    refused(capsys, tmp_path, score(source, tmp_path / "out"), "no such file or folder")
+
+
+RIGHT = {
+    "whole numbers as floats": [with_(comment_scores=[1.0, 2.0]), GOOD],
+    "integers and floats mixed": [with_(comment_scores=[1, 2.0]), GOOD],
+    "no responses anywhere": [with_(comment_texts=[], comment_scores=[])] * 2,
+    "no responses in the first rows": [*[with_(comment_texts=[], comment_scores=[])] * 600, GOOD],
+    "null text of the post": [with_(post_text=None), GOOD],
+    "equal votes everywhere": [with_(comment_scores=[3, 3])] * 2,
+    "negative and zero votes": [with_(comment_scores=[-40, 0]), GOOD],
+    "empty strings": [with_(post_title="", comment_texts=["", ""])] * 2,
+    "control characters": [with_(comment_texts=["a\0b", "\u2028\u200b"])] * 2,
+    "more columns": [with_(author="me", labels=["x"], extra=None), GOOD],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_unusual_but_right(name, tmp_path):
+    (tmp_path / "posts.jsonl").write_bytes(lines(*RIGHT[name]))
+    stage(0, "--source", tmp_path / "posts.jsonl", "--data_path", tmp_path / "out")
+    splits = load_from_disk(str(tmp_path / "out"))
+    assert sum(len(rows) for rows in splits.values()) == len(RIGHT[name])
+    assert splits["train"].features["comment_scores"].feature.dtype == "int64"
+
+
+def test_byte_order_mark_and_windows_line_ends(tmp_path):
+    (tmp_path / "posts.jsonl").write_bytes(b"\xef\xbb\xbf" + lines(GOOD, GOOD).replace(b"\n", b"\r\n"))
+    stage(0, "--source", tmp_path / "posts.jsonl", "--data_path", tmp_path / "out")
+    assert len(load_from_disk(str(tmp_path / "out"))["train"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "fragment"),
+    [
+        (1, ["--source", "nowhere", "--data_path", "OUT"], "run stage 0 first"),
+        (2, ["--source", "nowhere", "--data_path_pair", "OUT"], "run stage 1 first"),
+        (3, ["--source_pair", "nowhere", "--data_path_pair_div", "OUT"], "run stage 2 first"),
+        (4, ["--source", "nowhere", "--data_path_pair", "OUT"], "run stage 2 first"),
+        (2, ["--source", "SCORED", "--data_path_pair", "OUT"], "the output of stage 1 is expected here"),
+        (3, ["--source_pair", "UNPAIRED", "--data_path_pair_div", "OUT", "MODELS"], "the output of stage 2 is expected here"),
+        (4, ["--source", "PAIRS", "--data_path_pair", "OUT", "MODELS"], "the output of stage 2 is expected here"),
+        (1, ["--source", "SCORED", "--data_path", "OUT", "--model_to_use", "no/model"], "cannot be loaded"),
+        (1, ["--source", "SCORED", "--data_path", "OUT", "--max_tokens", "0"], "--max_tokens"),
+        (1, ["--source", "SCORED", "--data_path", "SCORED"], "separate folders"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--data_path_filtered", "OUT"], "separate folders"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--gap", "-2"], "--gap"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--gap", "five"], "--gap"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--gap", "9999", "--strict_gap"], "no pair can be drawn"),
+        (2, ["--source", "FILTERED"], "--data_path_pair"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--wrong"], "--wrong"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--num_proc", "0"], "--num_proc"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--seed", "-1"], "--seed"),
+        (2, ["--source", "FILTERED", "--data_path_pair", "OUT", "--config", "no.yaml"], "no such recipe"),
+        (3, ["--source_pair", "PAIRS", "--data_path_pair_div", "OUT", "--score_process", "topic"], "--score_process"),
+        (3, ["--source_pair", "PAIRS", "--data_path_pair_div", "OUT", "--score_process", "style", "style"], "given twice"),
+        (3, ["--source_pair", "PAIRS", "--data_path_pair_div", "OUT", "--max_cutoff", "3"], "even number"),
+        (3, ["--source_pair", "PAIRS", "--data_path_pair_div", "OUT", "--max_cutoff", "0"], "even number"),
+        (3, ["--source_pair", "PAIRS", "--data_path_pair_div", "OUT", "--min_deviation", "2"], "--min_deviation"),
+        (3, ["--source_pair", "PAIRS", "--data_path_pair_div", "OUT", "--semantic_model", "no/model"], "cannot be loaded"),
+        (3, ["--source_pair", "PAIRS", "--data_path_pair_div", "OUT", "--style_model", "builtin:stylometry:x"], ""),
+        (4, ["--source", "UNPAIRED", "--data_path_pair", "OUT", "--rho", "101"], "--rho"),
+        (4, ["--source", "UNPAIRED", "--data_path_pair", "OUT", "--max_pair_num", "0"], "--max_pair_num"),
+        (0, ["--source", "SOURCE", "--data_path", "OUT", "--test_size", "1.5"], "--test_size"),
+        (0, ["--source", "SOURCE", "--data_path", "OUT", "--test_size", "0.6", "--validation_size", "0.6"], "below 1"),
+    ],
+)
+def test_flags(pipeline, tmp_path, capsys, number, arguments, fragment):
+    places = {name.upper(): str(value) for name, value in vars(pipeline).items() if name != "encoders"}
+    places["OUT"] = str(tmp_path / "new" / "out")
+    filled = [places.get(argument, argument) for argument in arguments if argument != "MODELS"]
+    if "MODELS" in arguments:
+        filled += [str(argument) for argument in pipeline.encoders]
+    refused(capsys, tmp_path, lambda: stage(number, *filled), fragment)
+
+
+def test_damaged_stage_output(pipeline, tmp_path, capsys):
+    shutil.copytree(pipeline.pairs, tmp_path / "pairs")
+    file = next((tmp_path / "pairs" / "train").glob("*.arrow"))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    arguments = ("--source_pair", tmp_path / "pairs", "--data_path_pair_div", tmp_path / "out", *pipeline.encoders)
+    refused(capsys, tmp_path, lambda: stage(3, *arguments), tmp_path / "pairs")
+
+
+def test_hand_made_pairs_with_faults(pipeline, tmp_path, capsys):
+    message = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "r"}]
+    good = {"chosen": message, "rejected": message, "score_chosen": 2, "score_rejected": 1}
+    faults = {
+        "one message": ({"chosen": message[:1]}, "column 'chosen': expected a user message"),
+        "no content": (
+            {"rejected": [message[0], {"role": "assistant", "content": None}]},
+            "column 'rejected': a message without",
+        ),
+        "null votes": ({"score_chosen": None}, "column 'score_chosen': null"),
+    }
+    for name, (fault, fragment) in faults.items():
+        folder = tmp_path / name
+        DatasetDict(train=Dataset.from_list([good, {**good, **fault}])).save_to_disk(str(folder))
+        arguments = ("--source_pair", folder, "--data_path_pair_div", tmp_path / "out", *pipeline.encoders)
+        refused(capsys, tmp_path, lambda arguments=arguments: stage(3, *arguments), folder, "row 2", fragment)
+
+
+def test_output_with_foreign_content_is_refused(pipeline, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "novel.txt").write_text("do not touch")
+    refused(capsys, tmp_path, score(pipeline.source, tmp_path / "mine"), "--overwrite")
+    assert (tmp_path / "mine" / "novel.txt").read_text() == "do not touch"
+
+
+def test_tokenizer_without_a_chat_template(pipeline, tmp_path, capsys):
+    shutil.copytree(pipeline.tokenizer, tmp_path / "plain")
+    (tmp_path / "plain" / "chat_template.jinja").unlink()
+    arguments = ("--source", pipeline.scored, "--data_path", tmp_path / "out", "--model_to_use", tmp_path / "plain")
+    refused(capsys, tmp_path, lambda: stage(1, *arguments), "no chat template")
+
+
+def test_stylometry_errors(pipeline, tmp_path, capsys):
+    def fit(*arguments):
+        return lambda: stylometry.main(["fit", *map(str, arguments)])
+
+    refused(capsys, tmp_path, fit("--source", "nowhere", "--output", tmp_path / "out"), "run stage 1 first")
+    refused(capsys, tmp_path, fit("--source", pipeline.scored, "--output", tmp_path / "out"), "stage 1 is expected")
+    refused(capsys, tmp_path, fit("--source", pipeline.filtered, "--output", tmp_path / "out", "--dimension", 1), "--dimension")
