@@ -139,7 +139,7 @@ def fit_model(texts: list[str], dimension: int = 64, max_features: int = 5000, s
         grams = vectorizer.fit_transform([mask_content(text) for text in texts])
     except ValueError as error:
         raise UserError(f"no style can be read from these texts ({error})") from None
-    svd = TruncatedSVD(min(dimension, min(grams.shape) - 1), random_state=seed).fit(grams)
+    svd = TruncatedSVD(max(1, min(dimension, min(grams.shape) - 1)), random_state=seed).fit(grams)
     reduced = grams @ svd.components_.T
     arrays |= {"idf": vectorizer.idf_, "gram_axes": svd.components_, "gram_mean": reduced.mean(axis=0)}
     # One scale for all axes keeps their order of importance; n-grams then weigh as much as all rates together.

@@ -8,7 +8,7 @@ Every row stays, even one left with no response: rows are addressed by number la
 
 from diversity_tuning.cli import command
 from diversity_tuning.runs import is_finished, provenance
-from scripts_dataset_cleaner.common import at_least, parse, settings, stage_parser
+from scripts_dataset_cleaner.common import at_least, parse, settings, stage_parser, tokenizer_inputs
 
 STAGE = "1_data_prep_filtering"
 
@@ -31,8 +31,8 @@ def main(argv=None) -> None:
 
     require_stage(args.source, 0)
     require_apart(source=args.source, data_path=args.data_path)
-    inputs = {"source": args.source, "model_to_use": args.model_to_use}
-    record = provenance(STAGE, settings(args, "data_path"), inputs)
+    inputs = {"source": args.source, **tokenizer_inputs(args.model_to_use)}
+    record = provenance(STAGE, settings(args, "data_path", "model_to_use"), inputs)
     if not is_finished(args.data_path, record, args.overwrite):
         run(args, record)
 

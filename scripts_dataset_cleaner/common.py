@@ -1,10 +1,15 @@
 """What the five stages share on their command lines."""
 
 import argparse
+from pathlib import Path
 
 from diversity_tuning.cli import parse_with_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import NOT_SETTINGS
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults shown, and the commands of the docstring left as they stand."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,7 +24,7 @@ def stage_parser(name: str, description: str) -> Parser:
     parser = Parser(
         prog=f"python -m scripts_dataset_cleaner.{name}",
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--num_proc", type=at_least(1), default=1, help="processes; the output is the same for any number")
     parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
@@ -78,6 +83,13 @@ def settings(args: argparse.Namespace, *paths: str) -> dict:
         if kind not in getattr(args, "score_process", [kind]):
             left_out.add(f"{kind}_model")
     return {name: value for name, value in vars(args).items() if name not in left_out}
+
+
+def tokenizer_inputs(name: str) -> dict:
+    """The files that make a local tokenizer, or the hub id: the weights beside them decide nothing here."""
+    parts = ("tokenizer", "chat_template", "special_tokens", "vocab", "merges", "added_tokens")
+    files = sorted(file for file in Path(name).glob("*") if file.name.startswith(parts)) if Path(name).is_dir() else []
+    return {file.name: file for file in files} or {"model_to_use": name}
 
 
 def encoder_inputs(args: argparse.Namespace) -> dict[str, str]:

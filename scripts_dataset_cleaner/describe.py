@@ -5,11 +5,11 @@ python -m scripts_dataset_cleaner.describe --source out/filtered --output out/fi
 """
 
 from diversity_tuning.cli import command
-from scripts_dataset_cleaner.common import Parser, parse
+from scripts_dataset_cleaner.common import HelpFormatter, Parser, parse
 
 
 def build_parser() -> Parser:
-    parser = Parser(prog="python -m scripts_dataset_cleaner.describe", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m scripts_dataset_cleaner.describe", description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("--source", required=True, help="the output folder of any stage")
     parser.add_argument("--output", default=None, help="folder for the page (page.md) and its histograms (PNG)")
     return parser
