@@ -169,6 +169,7 @@ def explicit_settings(argv: list[str]) -> dict:
     for word in argv:
         if word.startswith("--"):
             key, _, value = word[2:].partition("=")
+            key = key.replace("-", "_")  # transformers' parser takes --output-dir for --output_dir
             settings[key] = [value] if value else []
         elif key:
             settings[key].append(word)
