@@ -1,0 +1,298 @@
+"""Outputs that appear whole or not at all, and what tells whether they are made."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.launch import Launch
+from diversity_tuning.runs import (
+    atomic_folder,
+    explicit_settings,
+    fingerprint,
+    is_finished,
+    provenance,
+    read_provenance,
+    write_provenance,
+    write_text,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+# atomic_folder
+
+
+def test_an_atomic_folder_appears_whole(tmp_path):
+    with atomic_folder(tmp_path / "deep" / "out") as folder:
+        (folder / "a").write_text("new")
+        assert not (tmp_path / "deep" / "out").exists()
+    assert tree(tmp_path) == ["deep", "deep/out", "deep/out/a"]
+
+
+def test_it_replaces_the_old_one_whole(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").write_text("new")
+    assert tree(tmp_path) == ["out", "out/new"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_leaves_the_old_one(tmp_path, error):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+
+    def fail():
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / "half").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert tree(tmp_path) == ["out", "out/old"]
+
+
+def test_an_exception_where_nothing_was_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no"), atomic_folder(tmp_path / "out"):
+        raise ValueError("no")
+    assert tree(tmp_path) == []
+
+
+def test_leftovers_of_a_killed_run_are_swept(tmp_path):
+    for name in (".out.partial", ".out.retired", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stale").write_text("stale")
+    with atomic_folder(tmp_path / "out") as folder:
+        assert tree(folder) == []
+    assert tree(tmp_path) == ["out"]
+
+
+def test_killed_between_the_renames_the_old_one_comes_back(tmp_path):
+    for name in (".out.partial", ".out.retired"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    with pytest.raises(ValueError, match="no"), atomic_folder(tmp_path / "out"):
+        raise ValueError("no")
+    assert tree(tmp_path) == ["out", "out/file"]
+    assert (tmp_path / "out" / "file").read_text() == ".out.retired"
+
+
+def test_a_killed_process_leaves_the_old_one(tmp_path):
+    """kill -9 inside the block, in a process of its own."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    code = (
+        "import os, signal, sys; from diversity_tuning.runs import atomic_folder\n"
+        "with atomic_folder(sys.argv[1]) as folder:\n"
+        "    (folder / 'half').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert tree(tmp_path) == [".out.partial", ".out.partial/half", "out", "out/old"]
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").write_text("new")
+    assert tree(tmp_path) == ["out", "out/new"]
+
+
+def test_write_text_replaces_whole(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_text(path, "old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+
+
+# fingerprint
+
+
+def filled(folder, **files):
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name.replace("__", "/")).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name.replace("__", "/")).write_text(text)
+    return folder
+
+
+def test_a_fingerprint_is_of_content_not_of_place_or_time(tmp_path):
+    one = filled(tmp_path / "one", a="1", sub__b="2")
+    other = filled(tmp_path / "elsewhere" / "other", sub__b="2", a="1")
+    os.utime(other / "a", (0, 0))
+    assert fingerprint(one) == fingerprint(other) == fingerprint(str(one) + "/")
+    assert fingerprint(one / "a") == fingerprint(other / "a")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a": "1", "sub__b": "3"},
+        {"a": "1"},
+        {"a": "1", "sub__b": "2", "c": ""},
+        {"a": "1", "sub__c": "2"},
+        {"a": "12", "sub__b": ""},
+    ],
+)
+def test_a_fingerprint_sees_every_change(tmp_path, files):
+    assert fingerprint(filled(tmp_path / "one", a="1", sub__b="2")) != fingerprint(filled(tmp_path / "other", **files))
+
+
+@pytest.mark.parametrize(
+    "scratch", ["provenance.json", "state.json", "cache-1", "tmp1", "checkpoint-4/a", "logs/a", ".hidden/a"]
+)
+def test_scratch_files_do_not_count(tmp_path, scratch):
+    folder = filled(tmp_path / "one", a="1")
+    before = fingerprint(folder)
+    (folder / scratch).parent.mkdir(exist_ok=True)
+    (folder / scratch).write_text("anything")
+    assert fingerprint(folder) == before
+
+
+def test_a_hub_id_stands_for_itself():
+    assert fingerprint("meta-llama/Llama-3.1-8B") == "hub:meta-llama/Llama-3.1-8B"
+
+
+# is_finished
+
+
+@pytest.fixture
+def made(tmp_path):
+    """An output folder with its record."""
+    source = filled(tmp_path / "source", a="1")
+    record = provenance("stage", {"beta": 0.1, "gap": 5, "source": str(source), "num_proc": 4}, {"source": source})
+    output = filled(tmp_path / "out", data="x")
+    write_provenance(output, record, counts={"rows": 3})
+    return output, source, record
+
+
+def test_a_record_holds_content_not_paths_nor_speed(made):
+    _, source, record = made
+    assert record == {"stage": "stage", "arguments": {"beta": 0.1, "gap": 5}, "inputs": {"source": fingerprint(source)}}
+    moved = source.rename(source.with_name("moved"))
+    assert provenance("stage", {"beta": 0.1, "gap": 5, "source": str(moved), "num_proc": 1}, {"source": moved}) == record
+
+
+def test_made_with_the_same_settings_is_finished_and_says_so(made, capsys):
+    output, _, record = made
+    assert is_finished(output, record)
+    assert capsys.readouterr().out == f"{output}: already made with these settings, skipped\n"
+    assert not is_finished(output, record, overwrite=True)
+
+
+def test_not_there_or_empty_is_not_finished(made, tmp_path):
+    assert not is_finished(tmp_path / "nowhere", made[2])
+    (tmp_path / "empty").mkdir()
+    assert not is_finished(tmp_path / "empty", made[2])
+
+
+def test_other_settings_are_named(made):
+    output, _, record = made
+    other = {**record, "arguments": {"beta": 0.2, "gap": 5, "new": 1}}
+    with pytest.raises(UserError, match=r"made otherwise \(different arguments: beta, new\); give --overwrite"):
+        is_finished(output, other)
+    assert not is_finished(output, other, overwrite=True)
+
+
+def test_another_input_is_named(made):
+    output, source, record = made
+    (source / "a").write_text("2")
+    changed = provenance("stage", record["arguments"], {"source": source})
+    with pytest.raises(UserError, match="different inputs: source"):
+        is_finished(output, changed)
+
+
+def test_another_stage_is_named(made):
+    with pytest.raises(UserError, match="stage 'stage' instead of 'other'"):
+        is_finished(made[0], {**made[2], "stage": "other"})
+
+
+@pytest.mark.parametrize("text", [None, "{half a rec"])
+def test_a_folder_without_a_record_is_not_overwritten(made, text):
+    output, _, record = made
+    (output / "provenance.json").unlink()
+    if text:
+        (output / "provenance.json").write_text(text)
+    with pytest.raises(UserError, match="it has no provenance"):
+        is_finished(output, record)
+
+
+def test_provenance_tells_versions_and_commit(made):
+    record = read_provenance(made[0])
+    assert record["counts"] == {"rows": 3}
+    assert {"torch", "trl", "transformers", "numpy"} <= record["versions"].keys()
+    assert record["git_commit"] is None or len(record["git_commit"]) >= 40
+
+
+# Settings of a training run, from its flags.
+
+
+def test_explicit_settings(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("beta: 0.1\nbf16: true\nmax_length: 2048\nlora_r: null\n")
+    argv = ["--config", str(recipe), "--beta", "0.3", "--overwrite", "--names", "a", "b", "--max_steps=-1"]
+    assert explicit_settings(argv) == {
+        "beta": "0.3", "bf16": "True", "max_length": "2048", "overwrite": "True", "names": "a b", "max_steps": "-1",
+    }  # fmt: skip
+
+
+def test_a_negative_number_is_a_value():
+    assert explicit_settings(["--weight_offset", "-1"]) == {"weight_offset": "-1"}
+
+
+def test_dashes_and_underscores_are_the_same_flag():
+    """transformers' parser takes --output-dir for --output_dir."""
+    assert explicit_settings(["--output-dir", "a", "--max-steps=3"]) == {"output_dir": "a", "max_steps": "3"}
+
+
+@pytest.fixture
+def launch(tmp_path):
+    filled(tmp_path / "data", a="1")
+    filled(tmp_path / "base", w="1")
+
+    def make(*flags, drop=None):
+        given = {"source": tmp_path / "data", "model_name_or_path": tmp_path / "base", "output_dir": tmp_path / "run"}
+        argv = [str(word) for key, value in given.items() if key != drop for word in (f"--{key}", value)]
+        return Launch("dpo", [*argv, *flags])
+
+    return make
+
+
+@pytest.mark.parametrize("drop", ["source", "model_name_or_path", "output_dir"])
+def test_a_launch_needs_its_paths(launch, drop):
+    with pytest.raises(UserError, match=f"dpo: --{drop} is missing"):
+        launch(drop=drop)
+
+
+def test_a_launch_names_a_source_that_is_not_there(launch):
+    with pytest.raises(UserError, match="nowhere: not there"):
+        launch("--source", "nowhere")
+
+
+def checkpoint(folder, step, whole=True):
+    path = filled(folder / f"checkpoint-{step}", weights="w")
+    if whole:
+        (path / "trainer_state.json").write_text("{}")
+
+
+def test_a_launch_goes_on_from_the_last_whole_checkpoint_of_the_same_run(launch):
+    first = launch("--beta", "0.1")
+    assert first.open() is None
+    for step in (2, 4, 10):
+        checkpoint(first.folder, step)
+    checkpoint(first.folder, 12, whole=False)
+    assert Path(launch("--beta", "0.1").open()).name == "checkpoint-10"
+    assert launch("--beta", "0.1", "--resume_from_checkpoint", "false").checkpoint() is None
+    assert launch("--beta", "0.1", "--resume_from_checkpoint", "x/checkpoint-2").checkpoint() == "x/checkpoint-2"
+    other = launch("--beta", "0.2")
+    assert other.open() is None, "another run's checkpoints are not gone on from"
+    assert tree(other.folder) == ["launch.json"]
+    assert json.loads((other.folder / "launch.json").read_text()) == other.record
