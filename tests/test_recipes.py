@@ -1,0 +1,297 @@
+"""Every recipe is known to its script and holds the paper's numbers; the scripts that string them together name real things."""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diversity_tuning.cli import expand_recipe
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir())
+PAPER = [name for name in RECIPES if not name.startswith("miniature")]
+TRAINING = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
+SCRIPTS = {
+    "world": "diversity_tuning.miniature.world",
+    "tokenizer": "diversity_tuning.miniature.tokenizer",
+    "base_model": "diversity_tuning.miniature.base_model",
+    "stylometry": "diversity_tuning.stylometry",
+    "eval1_1": "scripts_eval.generation_eval1_1",
+    "eval2": "scripts_eval.generation_eval2",
+    "reward": "scripts_reward_modeling.reward_model_train",
+    "generation": "scripts_finetuning.generation_model_train",
+    "dpo": "scripts_dpo.generation_dpo_model_train",
+    "ddpo": "scripts_dpo.generation_ddpo_model_train",
+    "orpo": "scripts_orpo.generation_orpo_model_train",
+    "dorpo": "scripts_orpo.generation_dorpo_model_train",
+}
+STAGES = (
+    "0_data_prep_scoring",
+    "1_data_prep_filtering",
+    "2_data_prep_to_preference",
+    "3_data_prep_for_diversified_training",
+    "4_data_prep_divpo",
+)
+SCRIPTS |= {stage: f"scripts_dataset_cleaner.{stage}" for stage in STAGES}
+STEM = {module: stem for stem, module in SCRIPTS.items()}
+
+
+def recipe(name, stem):
+    return yaml.safe_load((ROOT / "recipes" / name / f"{stem}.yaml").read_text(encoding="utf-8")) or {}
+
+
+class Parsed(Exception):
+    """Stops a script after its command line."""
+
+
+def parse_command(monkeypatch, module, argv):
+    """The namespace that a script's own parser makes of ``argv``; nothing of the script runs after that."""
+    original = argparse.ArgumentParser.parse_args
+
+    def parse_args(self, args=None, namespace=None):
+        raise Parsed(original(self, args, namespace))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+        with pytest.raises(Parsed) as caught:
+            importlib.import_module(module).main(argv)
+    return caught.value.args[0]
+
+
+def config_class(stem):
+    from trl import DPOConfig, SFTConfig
+
+    from diversity_tuning.trainers import DDPOConfig, DORPOConfig, ORPOConfig
+    from diversity_tuning.training import RewardConfig
+
+    classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig)
+    return dict(zip(TRAINING, classes, strict=True))[stem]
+
+
+def parse_training(stem, argv):
+    """The three dataclasses of a training script."""
+    from diversity_tuning.training import make_parser
+
+    parser = make_parser(config_class(stem), prog=stem)
+    # TrainingArguments refuses bf16 where there is no GPU unless it is told that the CPU is meant.
+    return parser.parse_args_into_dataclasses(args=[*expand_recipe(parser, argv), "--use_cpu", "true"])[:3]
+
+
+def is_training(module):
+    return STEM.get(module) in TRAINING
+
+
+REQUIRED = {  # what must be on the command line where the recipe leaves it out
+    **dict.fromkeys(TRAINING, ("source", "model_name_or_path", "output_dir")),
+    "0_data_prep_scoring": ("source", "data_path"),
+    "1_data_prep_filtering": ("source", "data_path"),
+    "2_data_prep_to_preference": ("source", "data_path_pair"),
+    "3_data_prep_for_diversified_training": ("source_pair", "data_path_pair_div"),
+    "4_data_prep_divpo": ("source", "data_path_pair"),
+    "world": ("output",),
+    "tokenizer": ("source", "output"),
+    "stylometry": ("source", "output"),
+    "base_model": ("source", "tokenizer", "output"),
+    "eval1_1": ("source", "output", "base_model", "reward_model"),
+    "eval2": ("source", "output", "reward_model"),
+}
+ALL = [(name, path.stem) for name in RECIPES for path in sorted((ROOT / "recipes" / name).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize(("name", "stem"), ALL)
+def test_every_recipe_is_known_to_its_script(monkeypatch, name, stem):
+    path = str(ROOT / "recipes" / name / f"{stem}.yaml")
+    wanted = recipe(name, stem)
+    paths = [word for key in REQUIRED[stem] if key not in wanted for word in (f"--{key}", "x")]
+    argv = [*(["fit"] if stem == "stylometry" else []), *paths, "--config", path]
+    if stem in TRAINING:
+        known = {key: value for part in parse_training(stem, argv) for key, value in vars(part).items()}
+    else:
+        known = vars(parse_command(monkeypatch, SCRIPTS[stem], argv))
+    assert wanted.keys() <= known.keys()
+    for key, value in wanted.items():
+        if key not in ("report_to", "gradient_checkpointing"):  # which transformers rewrites
+            assert plain(known[key]) == plain(value), key
+
+
+def plain(value):
+    """Enumerations and strings alike; 5 and 5.0 alike."""
+    value = getattr(value, "value", value)
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def test_every_recipe_folder_has_every_stage():
+    for name in RECIPES:
+        present = {path.stem for path in (ROOT / "recipes" / name).iterdir()}
+        assert present >= {*STAGES, *TRAINING, "eval1_1", "eval2"}, name
+        assert present <= SCRIPTS.keys(), name
+
+
+# The paper's numbers (arXiv 2503.17126, section 4 and appendix).
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_numbers(name):
+    lora = {"use_peft": True, "lora_r": 128, "lora_alpha": 256}
+    preference = {"learning_rate": 5e-6, "per_device_train_batch_size": 2, "max_length": 2048}
+    expected = {
+        "1_data_prep_filtering": {"max_tokens": 2048},
+        "2_data_prep_to_preference": {"gap": 5},
+        "generation": {
+            **lora, "learning_rate": 3e-5, "num_train_epochs": 1, "per_device_train_batch_size": 2, "warmup_steps": 500,
+            "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.5}, "max_length": 2048,
+        },
+        "dpo": {**preference, "num_train_epochs": 3, "beta": 0.1},
+        "ddpo": {**preference, "num_train_epochs": 3, "beta": 0.1, "weight_column": "deviation_chosen"},
+        "orpo": {**preference, **lora, "num_train_epochs": 4, "beta": 0.25},
+        "dorpo": {**preference, **lora, "num_train_epochs": 4, "beta": 0.25, "weight_column": "deviation_chosen"},
+        "reward": {
+            "model_name_or_path": "google/gemma-2-2b", "use_peft": True, "lora_r": 16, "lora_alpha": 32, "learning_rate": 3e-5,
+            "per_device_train_batch_size": 4, "num_train_epochs": 3, "eval_steps": 5000, "max_length": 2048,
+            "lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"factor": 0.1, "patience": 2},
+            "early_stopping_patience": 3, "load_best_model_at_end": True, "metric_for_best_model": "eval_loss",
+            "greater_is_better": False, "lora_task_type": "SEQ_CLS", "lora_modules_to_save": ["score"],
+        },
+        "eval1_1": {
+            "split": "test", "start": 1000, "num_prompts": 1000, "num_samples": 4, "temperature": 1.0, "top_k": 50,
+            "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": 2048,
+        },
+        "3_data_prep_for_diversified_training": {
+            "semantic_model": "jinaai/jina-embeddings-v3-hf", "style_model": "AnnaWegmann/Style-Embedding",
+        },
+    }  # fmt: skip
+    for stem, numbers in expected.items():
+        given = recipe(name, stem)
+        assert {key: given.get(key) for key in numbers} == numbers, stem
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_one_base_model_throughout(name):
+    models = {recipe(name, stem)["model_name_or_path"] for stem in ("generation", "dpo", "ddpo", "orpo", "dorpo")}
+    assert models == {recipe(name, "eval1_1")["base_model"]}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("plain_stem", "weighted_stem"), [("dpo", "ddpo"), ("orpo", "dorpo")])
+def test_a_weighted_recipe_differs_by_the_weights_only(name, plain_stem, weighted_stem):
+    without, weighted = recipe(name, plain_stem), recipe(name, weighted_stem)
+    assert without.items() <= weighted.items()
+    assert weighted.keys() - without.keys() == {"weight_column", "weight_normalisation"}
+
+
+def test_the_control_differs_by_its_world_only():
+    def content(name):
+        return {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "recipes" / name).iterdir()}
+
+    miniature, control = content("miniature"), content("miniature-control")
+    assert miniature.keys() == control.keys()
+    assert {name for name in miniature if miniature[name] != control[name]} == {"world.yaml"}
+    worlds = recipe("miniature", "world"), recipe("miniature-control", "world")
+    assert {key for key in worlds[0].keys() | worlds[1].keys() if worlds[0].get(key) != worlds[1].get(key)} == {"popularity"}
+
+
+# The scripts in bash.
+
+
+def bash(*words, **environment):
+    return subprocess.run(
+        ["bash", *words], cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+    )
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in ROOT.glob("*.sh")))
+def test_bash_can_read(script):
+    answer = bash("-n", script)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("flags", [("--recipe", "no-such-recipe", "--dry_run"), ("--no_such_flag",)])
+def test_what_reproduce_does_not_know_ends_with_2(flags):
+    answer = bash("reproduce.sh", *flags)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: ")
+    assert answer.stderr.count("\n") == 1
+
+
+def dry_run(tmp_path, *flags):
+    """The commands that reproduce.sh would run, as (module, argv); the shell scripts resolved to what they launch."""
+    answer = bash("reproduce.sh", "--dry_run", "--out", str(tmp_path / "out"), *flags)
+    assert answer.returncode == 0, answer.stderr
+    assert not (tmp_path / "out").exists(), "a dry run makes nothing"
+    fake = tmp_path / "bin" / "accelerate"  # says what it was asked to launch
+    fake.parent.mkdir(exist_ok=True)
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    for line in answer.stdout.splitlines():
+        words = shlex.split(line)
+        if words[:2] == ["python", "-m"]:
+            yield words[2], words[3:], None
+        elif words[:1] == ["bash"]:
+            environment = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
+            name = flags[flags.index("--recipe") + 1]
+            launched = bash(*words[1:], MODEL=name, **environment)
+            assert launched.returncode == 0, launched.stderr
+            asked = launched.stdout.splitlines()
+            module = asked.index("-m")
+            yield asked[module + 1], asked[module + 2 :], asked[: module + 1]
+        else:
+            assert line.startswith("── "), line
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("full", [False, True])
+def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, full):
+    """Modules and recipes exist, and every flag is one of its module's. Of --full only what one seed does not show."""
+    seen = set()
+    for module, argv, launcher in dry_run(tmp_path, "--recipe", name, *(["--full"] if full else [])):
+        assert importlib.util.find_spec(module), module
+        shape = module, frozenset(word for word in argv if word.startswith("--"))
+        if shape in seen or any("*" in word for word in argv if not word.endswith("/*/")):
+            continue  # a * stands for checkpoints, which a dry run has none of
+        seen.add(shape)
+        if "--config" in argv:
+            assert (ROOT / argv[argv.index("--config") + 1]).is_file(), argv
+        if is_training(module):
+            assert Path(launcher[launcher.index("--config_file") + 1]).is_file()
+            run, model, config = parse_training(STEM[module], argv)
+            assert run.source
+            assert model.model_name_or_path
+            assert config.output_dir.startswith(str(tmp_path / "out"))
+            assert (run.adapter is not None) == (STEM[module] in ("dpo", "ddpo"))
+        else:
+            parse_command(monkeypatch, module, argv)
+    assert {STEM.get(module) for module, _ in seen} >= {*STAGES[:4], *TRAINING, "eval1_1", "eval2"}
+    assert "scripts_eval.report" in {module for module, _ in seen}
+    assert full == (SCRIPTS["4_data_prep_divpo"] in {module for module, _ in seen})
+
+
+def test_a_launch_script_takes_its_model_processes_and_flags_from_outside(tmp_path):
+    """From any folder; a flag of the command line comes after the recipe, so it wins."""
+    fake = tmp_path / "accelerate"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "MODEL": "mistral-7b-v0.3", "ACCELERATE": "fsdp",
+        "PROCESSES": "3",
+    }  # fmt: skip
+    answer = subprocess.run(
+        ["bash", str(ROOT / "cm_ddpo.sh"), "--note", "two words"], cwd=tmp_path, capture_output=True, text=True, env=environment
+    )
+    assert answer.stdout.splitlines() == [
+        "launch", "--config_file", f"{ROOT}/accelerate_configs/fsdp.yaml", "--num_processes", "3",
+        "-m", "scripts_dpo.generation_ddpo_model_train", "--config", f"{ROOT}/recipes/mistral-7b-v0.3/ddpo.yaml",
+        "--note", "two words",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "accelerate_configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_configs_are_known_to_accelerate(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    assert load_config_from_file(str(path)).main_training_function == "main"
