@@ -111,7 +111,7 @@ def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_tra
     _check_base(adapter, base_model, config)
     try:
         policy = PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
-    except RuntimeError as error:  # torch's "size mismatch for …"
+    except (RuntimeError, KeyError) as error:  # torch's "size mismatch for …"; PEFT's name of a head that was not saved
         raise UserError(f"{adapter}: its weights do not fit {base_model}: {str(error).splitlines()[-1].strip()}") from None
     check_keys(adapter, load_peft_weights(adapter, device="cpu"), get_peft_model_state_dict(policy))
     return policy
