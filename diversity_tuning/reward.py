@@ -60,7 +60,10 @@ def load_reward_model(
     if Path(path).is_dir() and (Path(path) / "adapter_config.json").is_file():
         from diversity_tuning.policy import attach_adapter
 
-        base = PeftConfig.from_pretrained(path).base_model_name_or_path
+        config = PeftConfig.from_pretrained(path)
+        if not config.modules_to_save:
+            raise UserError(f"{path}: an adapter without a reward head (its modules_to_save is empty)")
+        base = config.base_model_name_or_path
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = new_reward_model(base, tokenizer, dtype, trust_remote_code)
         model = attach_adapter(model, path, base)
@@ -80,12 +83,12 @@ def load_reward_model(
 
 
 def new_reward_model(
-    base_model: str, tokenizer: PreTrainedTokenizerBase, dtype: str | None = None, trust_remote_code: bool = False
+    base_model: str, tokenizer: PreTrainedTokenizerBase, dtype: str | None = None, trust_remote_code: bool = False, **options
 ) -> PreTrainedModel:
-    """A base model with a fresh head of one output."""
+    """A base model with a fresh head of one output; further ``options`` as in ``from_pretrained``."""
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
-            base_model, num_labels=1, dtype=dtype or "auto", trust_remote_code=trust_remote_code
+            base_model, num_labels=1, dtype=dtype or "auto", trust_remote_code=trust_remote_code, **options
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{base_model}: cannot be loaded ({str(error).splitlines()[0]})") from None

@@ -99,14 +99,18 @@ class RewardConfig(TrainingArguments):
 def train_reward(launch: Launch) -> None:
     """The reward model: one output, L1 loss on the transformed votes."""
     run, model_config, config = parse(launch, RewardConfig)
-    tokenizer = AutoTokenizer.from_pretrained(model_config.model_name_or_path)
+    tokenizer = AutoTokenizer.from_pretrained(model_config.model_name_or_path, revision=model_config.model_revision)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     data = {}
     for name, split, limit in _splits(run):
         rows = reward_dataset(load_split(run.source, split, (schema.POST_TITLE,)), tokenizer, config.max_length)
         data[name] = rows if limit is None else rows.select(range(min(limit, len(rows))))
-    model = new_reward_model(model_config.model_name_or_path, tokenizer, model_config.dtype, _trusts(config))
+    model = new_reward_model(
+        model_config.model_name_or_path, tokenizer, model_config.dtype, _trusts(config),
+        revision=model_config.model_revision, attn_implementation=model_config.attn_implementation,
+    )  # fmt: skip
+    model_config.lora_task_type = "SEQ_CLS"  # the head is trained and saved with the adapter
     peft_config = get_peft_config(model_config)
     if peft_config is not None:
         from peft import get_peft_model
