@@ -1,0 +1,270 @@
+"""Tokenizers of four families through TRL's own tokenization; adapters that fit or are refused; merging."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from trl import DPOConfig, DPOTrainer
+
+from diversity_tuning import policy
+from diversity_tuning.data.schema import to_messages
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation.local import encode_prompts
+from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer
+from diversity_tuning.runs import fingerprint, provenance, write_provenance
+from diversity_tuning.trainers import ORPOConfig, ORPOTrainer
+from tests import families
+from tests.tiny import make_model, save_base
+from tests.tiny import make_tokenizer as tiny_tokenizer
+
+PROMPT = "[WP] A door.\nBehind it: \u2014 what? <b>"
+CHOSEN, REJECTED = "It opened.\n\nSlowly, ü.", "No."
+
+
+@pytest.fixture(scope="module", params=families.MODELS)
+def family(request, tmp_path_factory):
+    """(model, base folder, instruct folder, tokenizer loaded for the base)."""
+    model = families.MODELS[request.param]
+    base, sibling = families.save(tmp_path_factory.mktemp(request.param), model)
+    return model, base, sibling, load_tokenizer(str(base), str(sibling))
+
+
+def tokenized(family, tmp_path, trainer_class=DPOTrainer, config_class=DPOConfig):
+    _, base, _, tokenizer = family
+    rows = [{"chosen": to_messages(PROMPT, CHOSEN), "rejected": to_messages(PROMPT, REJECTED)}] * 2
+    config = config_class(
+        str(tmp_path), max_length=2048, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none",
+        per_device_train_batch_size=2,
+    )  # fmt: skip
+    model = get_peft_model(load_base_model(str(base)), LoraConfig(r=2, target_modules=["q_proj"]))
+    return trainer_class(model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+
+
+def test_special_tokens(family):
+    model, _, _, tokenizer = family
+    assert tokenizer.eos_token == model.end_of_turn
+    assert tokenizer.pad_token == policy.FAMILIES[model.model_type].pad_token
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    assert tokenizer.pad_token_id < len(model.specials), "pad is no token that a text may hold"
+    assert tokenizer.chat_template == model.template
+
+
+def test_pairs_through_trl(family, tmp_path):
+    """One BOS, an exact boundary, an end of turn, and the prompt that sampling uses."""
+    model, _, _, tokenizer = family
+    row = tokenized(family, tmp_path).train_dataset[0]
+    for name, response in (("chosen_ids", CHOSEN), ("rejected_ids", REJECTED)):
+        whole = row["prompt_ids"] + row[name]
+        bos = [i for i, token in enumerate(whole) if token == tokenizer.bos_token_id]
+        assert bos == ([0] if model.bos else []), "one BOS, first"
+        assert whole[-1] == tokenizer.eos_token_id or tokenizer.decode(whole[-1:]) == "\n"
+        end = row[name].index(tokenizer.eos_token_id)
+        assert row[name].count(tokenizer.eos_token_id) == 1
+        assert tokenizer.decode(row[name][:end]).removeprefix(" ") == response, "the response, whole, and nothing else"
+        assert tokenizer.decode(row[name][end + 1 :]).strip() == ""
+        assert tokenizer.pad_token_id not in whole
+    assert row["prompt_ids"] == encode_prompts(tokenizer, [PROMPT])[0]
+    assert PROMPT in tokenizer.decode(row["prompt_ids"])
+
+
+def test_masks_of_a_padded_batch(family, tmp_path):
+    """What counts as response in a batch is the response to its end of turn, and padding never."""
+    *_, tokenizer = family
+    trainer = tokenized(family, tmp_path)
+    batch = next(iter(trainer.get_train_dataloader()))
+    for ids, attention, completion in zip(
+        *(batch[name] for name in ("input_ids", "attention_mask", "completion_mask")), strict=True
+    ):
+        assert (completion <= attention).all()
+        assert tokenizer.decode(ids[completion.bool()]).strip().split(tokenizer.eos_token)[0].strip() in (CHOSEN, REJECTED)
+        assert (ids[attention == 0] == tokenizer.pad_token_id).all()
+
+
+def test_the_fused_head_gives_the_logits_of_every_family(family, tmp_path):
+    """Gemma-2 caps its logits: a fused head that forgot it would give other log-probabilities."""
+    trainer = tokenized(family, tmp_path, ORPOTrainer, ORPOConfig)
+    batch = next(iter(trainer.get_train_dataloader()))
+    trainer.model.eval()
+    with torch.no_grad():
+        nll, chosen, rejected = trainer._chosen_nll_and_averages(trainer.model, batch)
+        logits = trainer.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1].float()
+    logps = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None]).squeeze(-1)
+    mask = batch["completion_mask"][:, 1:]
+    averages = (logps * mask).sum(1) / mask.sum(1)
+    torch.testing.assert_close(torch.cat([chosen, rejected]), averages, rtol=1e-5, atol=1e-5)
+    full = batch["attention_mask"][:2, 1:]
+    torch.testing.assert_close(nll, -(logps[:2] * full).sum(1) / full.sum(1), rtol=1e-5, atol=1e-5)
+
+
+def test_a_trained_folder_brings_its_tokenizer(family, tmp_path):
+    """What SFT saves beside the adapter is what the policy samples with."""
+    *_, tokenizer = family
+    tokenizer.save_pretrained(tmp_path)
+    loaded = policy.AutoTokenizer.from_pretrained(tmp_path)
+    assert (loaded.eos_token, loaded.pad_token, loaded.chat_template) == (
+        tokenizer.eos_token, tokenizer.pad_token, tokenizer.chat_template,
+    )  # fmt: skip
+    assert encode_prompts(loaded, [PROMPT]) == encode_prompts(tokenizer, [PROMPT])
+
+
+# Tokenizers that cannot do.
+
+
+def test_a_tokenizer_without_a_template_is_refused(tmp_path):
+    base, sibling = families.save(tmp_path, families.MODELS["llama"])
+    with pytest.raises(UserError, match="no chat template either"):
+        load_tokenizer(str(base), str(base))
+    (base / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(UserError, match="no chat template; give --chat_template_from"):
+        load_tokenizer(str(base))
+    with pytest.raises(UserError, match="no pad token other than EOS"):  # of an unknown family nothing is guessed
+        load_tokenizer(str(base), str(sibling))
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="nowhere: cannot be loaded"):
+        load_tokenizer(str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere: cannot be loaded"):
+        load_base_model(str(tmp_path / "nowhere"))
+
+
+def test_no_pad_token_other_than_eos():
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    with pytest.raises(UserError, match="no pad token other than EOS"):
+        policy.complete_tokenizer(tokenizer, None)
+    tokenizer.unk_token = "<|user|>"
+    assert policy.complete_tokenizer(tokenizer, None).pad_token == "<|user|>"
+
+
+# Adapters.
+
+
+def save_adapter(base, folder, targets=("q_proj", "v_proj"), name=None):
+    model = make_model(tiny_tokenizer())
+    torch.manual_seed(1)
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=list(targets), init_lora_weights=False))
+    adapted.peft_config["default"].base_model_name_or_path = str(name or base)
+    adapted.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pair(tmp_path):
+    base = save_base(tmp_path / "base")
+    return base, save_adapter(base, tmp_path / "adapter")
+
+
+def attach(base, adapter):
+    return attach_adapter(load_base_model(str(base)), str(adapter), str(base))
+
+
+def test_an_adapter_that_fits(pair):
+    base, adapter = pair
+    saved = load_file(adapter / "adapter_model.safetensors")
+    loaded = {name: weight for name, weight in attach(base, adapter).named_parameters() if "lora" in name}
+    assert len(saved) == len(loaded) == 8
+    for name, weight in saved.items():
+        assert torch.equal(loaded[name.replace(".weight", ".default.weight")], weight)
+
+
+def test_no_adapter(pair, tmp_path):
+    base, _ = pair
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "nowhere"):
+        with pytest.raises(UserError, match="no adapter here"):
+            attach(base, folder)
+
+
+def test_an_adapter_of_another_base_by_name(pair, tmp_path):
+    _, adapter = pair
+    other = save_base(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match="which is not the base model"):
+        attach(other, adapter)
+
+
+def test_an_adapter_of_another_base_by_content(pair, tmp_path):
+    """With provenance the content counts: a moved base model is the same, another one under the same name is not."""
+    base, adapter = pair
+    record = provenance("generation", {}, {"model_name_or_path": base})
+    write_provenance(adapter, record)
+    moved = shutil.copytree(base, tmp_path / "moved")
+    attach(moved, adapter)
+    checkpoint = shutil.copytree(adapter, adapter / "checkpoint-4", ignore=shutil.ignore_patterns("provenance.json"))
+    attach(moved, checkpoint)
+    shutil.rmtree(base)
+    save_base(base, seed=1)
+    assert fingerprint(base) != fingerprint(moved)
+    for folder in (adapter, checkpoint):
+        with pytest.raises(UserError, match="which is not the base model"):
+            attach(base, folder)
+
+
+def edit_weights(adapter, change):
+    path = adapter / "adapter_model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path)
+
+
+def test_missing_weights(pair):
+    edit_weights(pair[1], lambda weights: weights.pop(sorted(weights)[0]))
+    with pytest.raises(UserError, match=r"1 weights missing and 0 unexpected, such as .*lora_A"):
+        attach(*pair)
+
+
+def test_unexpected_weights(pair):
+    edit_weights(pair[1], lambda weights: weights.update(surplus=torch.ones(2)))
+    with pytest.raises(UserError, match="0 weights missing and 1 unexpected, such as surplus"):
+        attach(*pair)
+
+
+def test_renamed_weights(pair):
+    def rename(weights):
+        for name in list(weights):
+            weights[name.replace("q_proj", "o_proj")] = weights.pop(name)
+
+    edit_weights(pair[1], rename)
+    with pytest.raises(UserError, match="4 weights missing and 4 unexpected"):
+        attach(*pair)
+
+
+def test_weights_of_another_shape(pair):
+    edit_weights(pair[1], lambda weights: weights.update({sorted(weights)[0]: torch.ones(3, 5)}))
+    with pytest.raises(UserError, match=r"do not fit .*size mismatch"):
+        attach(*pair)
+
+
+def test_a_policy_stops_at_the_end_of_turn_and_at_the_models_own(pair):
+    base, adapter = pair
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9]}))
+    model, tokenizer = load_policy(str(base), str(adapter), device="cpu")
+    assert model.generation_config.eos_token_id == sorted({tokenizer.eos_token_id, 7, 9})
+    assert model.generation_config.pad_token_id == tokenizer.pad_token_id
+    assert not model.training
+
+
+# Merging.
+
+
+def test_a_merged_policy_gives_the_same_logits(pair, tmp_path, capsys):
+    base, adapter = pair
+    output = tmp_path / "merged"
+    argv = ["merge", "--base_model", str(base), "--adapter", str(adapter), "--output", str(output)]
+    assert policy.main(argv) == 0
+    assert json.loads(capsys.readouterr().out) == {"merged": str(output)}
+    ids = torch.arange(5, 45).view(2, 20)
+    with torch.no_grad():
+        adapted = load_policy(str(base), str(adapter), device="cpu")[0](ids).logits
+        merged = load_policy(str(output), device="cpu")[0](ids).logits
+        plain = load_policy(str(base), device="cpu")[0](ids).logits
+    torch.testing.assert_close(merged, adapted, rtol=1e-5, atol=1e-5)
+    assert (adapted - plain).abs().max() > 0.01
+    assert load_tokenizer(str(output)).chat_template == tiny_tokenizer().chat_template
+    with pytest.raises(SystemExit) as caught:
+        policy.main(argv)
+    assert caught.value.code == 2
