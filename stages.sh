@@ -20,9 +20,10 @@ stage() {
   if tail -n 3 "$log" | grep -q "skipped"; then echo "   finished before, skipped"; else echo "   $((SECONDS - started)) s"; fi
 }
 
-# run_seed RECIPE SEED FOLDER: everything the paper's main figure needs, for one seed.
+# run_seed RECIPE SEED FOLDER [METHODS]: everything the paper's main figure needs, for one seed.
 run_seed() {
   R=$1 s=$2 here=$3
+  local methods=${4:-dpo ddpo-both orpo dorpo-both} method
   base=() source=() style=() launch=(bash)
   MODEL=$(basename "$R") && export MODEL
   if [ -f "$R/base_model.yaml" ]; then
@@ -57,13 +58,13 @@ run_seed() {
   train reward cm_reward.sh "$data/filtered"
   train generation cm_generation.sh "$data/filtered"
   sft=(--adapter "$here/generation")
-  train dpo cm_dpo.sh "$data/pairs-both" "${sft[@]}"
-  train ddpo-both cm_ddpo.sh "$data/pairs-both" "${sft[@]}"
-  train orpo cm_orpo.sh "$data/pairs-both"
-  train dorpo-both cm_dorpo.sh "$data/pairs-both"
+  for method in $methods; do
+    case $method in *orpo*) start=() ;; *) start=("${sft[@]}") ;; esac
+    train "$method" "cm_${method%-both}.sh" "$data/pairs-both" "${start[@]}"
+  done
   gold
   sample sft sft 1 "$here/generation"
-  for model in dpo ddpo-both orpo dorpo-both; do sample $model $model 1 "$here/$model"; done
+  for method in $methods; do sample "$method" "$method" 1 "$here/$method"; done
 }
 
 # run_extras RECIPE SEED FOLDER: the front (the checkpoints on the way), one type of deviation alone, DivPO.
@@ -77,12 +78,19 @@ run_extras() {
   train ddpo-sty cm_ddpo.sh "$data/pairs-style" "${sft[@]}"
   train divpo cm_dpo.sh "$data/pairs-divpo" "${sft[@]}"
   for model in ddpo-sem ddpo-sty divpo; do sample $model $model 1 "$here/$model"; done
+  # Shorter training, from the checkpoints a third and two thirds of the way; the last one is the model itself.
   for model in dpo ddpo-both orpo dorpo-both; do
-    for checkpoint in "$here/$model"/checkpoint-*; do
-      strength=$(basename "$checkpoint")
-      sample "$model@${strength#checkpoint-}" $model "${strength#checkpoint-}" "$checkpoint"
+    strength=0
+    for checkpoint in $(first_checkpoints "$here/$model"); do
+      strength=$((strength + 33))
+      sample "$model-$strength" $model 0.$strength "$checkpoint"
     done
   done
+}
+
+# first_checkpoints FOLDER: the first two of a finished run, in the order of training.
+first_checkpoints() {
+  if [ "$dry" = yes ]; then echo "$1/checkpoint-A $1/checkpoint-B"; else ls -d "$1"/checkpoint-* | sort -V | head -n 2; fi
 }
 
 # weigh NAME TYPES…: stage 3 with these types of deviation.

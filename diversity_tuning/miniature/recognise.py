@@ -147,9 +147,16 @@ def has_repetition(text: str) -> bool:
 
 
 def diagnose(prompts: list[str], responses: list[str]) -> dict[str, list]:
-    """Labels of each response to its prompt, for evaluation: craft (int), direction and voice (str)."""
+    """Labels of each response to its prompt, for evaluation: craft (int), direction and voice (str).
+
+    What is unclear has no label (None), so that garbled text does not count as one more direction or voice.
+    """
     return {
         "craft": [craft(prompt, response) for prompt, response in zip(prompts, responses, strict=True)],
-        "direction": [direction(response) for response in responses],
-        "voice": [voice(response) for response in responses],
+        "direction": [_clear(direction(response)) for response in responses],
+        "voice": [_clear(voice(response)) for response in responses],
     }
+
+
+def _clear(label: str) -> str | None:
+    return None if label == UNCLEAR else label
