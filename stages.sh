@@ -62,6 +62,8 @@ run_seed() {
     case $method in *orpo*) start=() ;; *) start=("${sft[@]}") ;; esac
     train "$method" "cm_${method%-both}.sh" "$data/pairs-both" "${start[@]}"
   done
+  stage reward_check python -m scripts_reward_modeling.reward_model_perf_analysis --source "$data/filtered" \
+    --split "${split:-test}" --reward_model "$here/reward" --output "$here/eval${split:+-$split}-reward"
   gold
   sample sft sft 1 "$here/generation"
   for method in $methods; do sample "$method" "$method" 1 "$here/$method"; done

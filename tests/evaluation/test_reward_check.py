@@ -1,0 +1,32 @@
+"""The reward model's check against hand-computed numbers."""
+
+import numpy as np
+import pytest
+
+from diversity_tuning.evaluation.reward_check import agreement, check, pairwise_accuracy
+
+
+def test_agreement_by_hand():
+    result = agreement(np.array([0.0, 1.0, 2.0, 2.0]), np.array([0.0, 1.0, 2.0, 3.0]))
+    assert result["mae"] == pytest.approx(0.25)
+    assert result["r2"] == pytest.approx(1 - 1 / 5)
+    assert result["slope"] == pytest.approx(0.7)
+    assert result["spearman"] == pytest.approx(0.9487, abs=1e-4)
+
+
+def test_pairwise_accuracy_counts_within_prompts_and_halves_ties():
+    rewards = np.array([1.0, 2.0, 3.0, 5.0, 5.0])
+    votes = np.array([1, 10, 4, 1, 9])
+    prompts = np.array([0, 0, 0, 1, 1])
+    # prompt 0: (1, 10) right, (1, 4) right, (10, 4) wrong; prompt 1: a tie of rewards
+    assert pairwise_accuracy(rewards, votes, prompts, 1) == (pytest.approx(2.5 / 4), 4)
+    # a gap of 6 leaves (1, 10), (10, 4) and the tie
+    assert pairwise_accuracy(rewards, votes, prompts, 6) == (pytest.approx(1.5 / 3), 3)
+    assert np.isnan(pairwise_accuracy(rewards, votes, prompts, 100)[0])
+
+
+def test_check_writes_numbers_and_figures(tmp_path):
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(-1, 1, 50)
+    check(targets + 0.1, targets, rng.integers(1, 50, 50), np.repeat(np.arange(10), 5), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["histogram.png", "reward_check.json", "scatter.png"]
