@@ -1,6 +1,7 @@
 """What the training commands share: arguments, model, data, trainer. Each function runs one :class:`Launch` to its end."""
 
 import json
+import os
 from dataclasses import dataclass, field
 
 import torch
@@ -38,8 +39,23 @@ def parse(launch: Launch, config_class: type) -> tuple[RunArguments, ModelConfig
         run, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, launch.argv))
     except (ValueError, TypeError) as error:
         raise UserError(f"{launch.stage}: {error}") from None
+    _check_processes(config.world_size)
     config.output_dir = str(launch.folder)
     return run, model, config
+
+
+def _check_processes(together: int) -> None:
+    """Refuse to go on when processes were asked for that would each train alone, in the same folder.
+
+    On a machine without a GPU, that is what torchrun's processes do unless told that the CPU is meant; accelerate's launcher
+    for the CPU (``distributed_type: MULTI_CPU``) starts a single one without a word unless it finds MPI.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != together:
+        raise UserError(f"{started} processes were started, but {together} would train together; on a CPU give --use_cpu true")
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    if together == 1 and on_cpu and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
+        raise UserError("accelerate started one process of several; on a CPU add --multi_gpu before -m, and --use_cpu true")
 
 
 def train_sft(launch: Launch) -> None:
