@@ -115,13 +115,14 @@ train() {
 sample() {
   stage "eval_$1" python -m scripts_eval.generation_eval1_1 --config "$R/eval1_1.yaml" "${encoders[@]}" ${split:+--split "$split"} \
     --source "$here/data/filtered" ${base:+--base_model "$here/base"} --adapter "$4" --reward_model "$here/reward" \
-    --seed "$s" --name "$1" --method "$2" --strength "$3" --output "$here/eval${split:+-$split}/$1"
+    --seed "$s" --name "$2" --method "$2" --strength "$3" --output "$here/eval${split:+-$split}/$1"
 }
 
 # gold: the human responses, measured in the same way.
 gold() {
   stage eval_gold python -m scripts_eval.generation_eval2 --config "$R/eval2.yaml" "${encoders[@]}" ${split:+--split "$split"} \
-    --source "$here/data/filtered" --reward_model "$here/reward" --seed "$s" --output "$here/eval${split:+-$split}/gold"
+    --source "$here/data/filtered" --reward_model "$here/reward" --seed "$s" --training_seed "$s" \
+    --output "$here/eval${split:+-$split}/gold"
 }
 
 # make_report OUTPUT SEED_FOLDER…

@@ -7,7 +7,7 @@ import pandas as pd
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.figures import draw_reward_diversity
-from diversity_tuning.evaluation.runsets import add_equal_length, group_runs, read_run
+from diversity_tuning.evaluation.runsets import add_equal_length, align_seeds, group_runs, read_run
 from diversity_tuning.evaluation.tables import ALL_SEEDS, difference_table, front_table, metric_columns, model_table
 from diversity_tuning.runs import write_text
 
@@ -30,6 +30,7 @@ strengths{anchor}. 2,000 draws of prompts (and seeds); covered: share of draws i
 def make_report(folders: list[Path], output: Path, compare: list[str], anchor: str | None, figure: bool = True) -> None:
     """Write report.md, models.csv, differences.csv, fronts.csv and the figure into ``output``."""
     runs = [read_run(folder) for folder in folders]
+    align_seeds(runs)
     slopes = add_equal_length(runs)
     models, columns = group_runs(runs), metric_columns(runs)
     table = model_table(models, columns)

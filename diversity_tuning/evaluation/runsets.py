@@ -57,6 +57,22 @@ def common_prompts(runs: list[Run]) -> pd.Index:
     return shared
 
 
+def align_seeds(runs: list[Run]) -> None:
+    """Where seeds share no prompt (each made its own data), number the prompts of each seed instead, so that seeds line up.
+
+    Prompts are drawn independently in each seed then, and which of them share a number does not matter; runs of one seed
+    stay paired by text.
+    """
+    seeds = {run.seed for run in runs}
+    if len(seeds) < 2 or len(common_prompts(runs)):
+        return
+    for seed in seeds:
+        members = [run for run in runs if run.seed == seed]
+        shared = common_prompts(members)
+        for run in members:
+            run.prompts = run.prompts.loc[shared].reset_index()
+
+
 def find_runs(results: str | Path) -> list[Path]:
     """Every run folder below a folder."""
     folders = sorted(path.parent for path in Path(results).rglob(METRICS) if (path.parent / PROMPTS).is_file())

@@ -123,3 +123,20 @@ def test_no_runs_and_twins(study, tmp_path, capsys):
     with pytest.raises(SystemExit):
         report.main(["--runs", str(study / "gold"), str(tmp_path / "twin"), f"--output={tmp_path / 'out'}"])
     assert "leave one out" in capsys.readouterr().err
+
+
+def test_seeds_with_data_of_their_own_are_pooled(tmp_path):
+    """Three seeds, none of whose prompts another has: differences are paired within seeds and pooled over them."""
+    folders = []
+    for seed in (0, 1, 2):
+        for method, diversity in (("gold", 0.36), ("dpo", 0.30), ("ddpo-both", 0.35)):
+            folder = write_run(tmp_path / f"{method}-{seed}", method, "1", seed, 0.5, diversity)
+            rows = pd.read_csv(folder / "prompts.csv")
+            rows["prompt"] = f"seed {seed}, " + rows["prompt"]
+            rows.sample(frac=1, random_state=seed).to_csv(folder / "prompts.csv", index=False)
+            folders.append(str(folder))
+    report.main(["--runs", *folders, "--output", str(tmp_path / "out"), "--compare", "ddpo-both:dpo", "--no-figure"])
+    rows = pd.read_csv(tmp_path / "out" / "differences.csv").query("metric == 'semantic_diversity'").set_index("seed")
+    assert list(rows.index) == ["0", "1", "2", "all"]
+    assert rows.loc["all", "mean"] == pytest.approx(rows.loc[["0", "1", "2"], "mean"].mean())
+    assert rows.loc["all", "low"] > 0.03
