@@ -41,7 +41,7 @@ else
   done
   make_report "$root/report" "$root/seed0" "$root/seed1" "$root/seed2"
   if [ -d "$R-control" ]; then
-    run_seed "$R-control" 0 "$root-control/seed0" "dpo ddpo-both"
+    run_seed "$R-control" 0 "$root-control/seed0" dpo
     make_report "$root-control/report" "$root-control/seed0"
   fi
 fi

@@ -17,14 +17,31 @@ stage() {
     echo "error: stage $name failed; all of its output: $log" >&2
     exit 1
   fi
-  if tail -n 3 "$log" | grep -q "skipped"; then echo "   finished before, skipped"; else echo "   $((SECONDS - started)) s"; fi
+  if tail -n 3 "$log" | grep -q "skipped"; then echo "   $name: finished before, skipped"
+  else echo "   $name: $((SECONDS - started)) s"; fi
 }
 
-# run_seed RECIPE SEED FOLDER [METHODS]: everything the paper's main figure needs, for one seed.
+# lanes FUNCTION…: side by side on a CPU with two cores or more, each with its share of them; else one after the other.
+# Small models gain little from a second thread: two processes of one thread each do more than one of two.
+lanes() {
+  local lane pids=() failed=no cores
+  cores=$(nproc 2>/dev/null || sysctl -n hw.ncpu)
+  if [ "$dry" = yes ] || [ "${ACCELERATE:-}" != cpu ] || [ "$cores" -lt 2 ]; then
+    for lane in "$@"; do $lane; done
+    return
+  fi
+  for lane in "$@"; do
+    (export OMP_NUM_THREADS=$((cores / $#)); $lane) &
+    pids+=($!)
+  done
+  for lane in "${pids[@]}"; do wait "$lane" || failed=yes; done
+  [ $failed = no ] || exit 1
+}
+
+# run_seed RECIPE SEED FOLDER [dpo]: everything the paper's main figure needs, for one seed; with 'dpo', without ORPO and DORPO.
 run_seed() {
-  R=$1 s=$2 here=$3
-  local methods=${4:-dpo ddpo-both orpo dorpo-both} method
-  base=() source=() style=() launch=(bash)
+  R=$1 s=$2 here=$3 methods=${4:-all}
+  base=() source=() style=()
   MODEL=$(basename "$R") && export MODEL
   if [ -f "$R/base_model.yaml" ]; then
     export HF_HUB_OFFLINE=1 ACCELERATE=cpu
@@ -50,36 +67,63 @@ run_seed() {
     style=(--style_model "builtin:stylometry:$here/stylometry")
   fi
   encoders=("${style[@]}" --embedding_cache "$here/embeddings")
-  weigh both semantic style
-  if [ -f "$R/base_model.yaml" ]; then
-    stage base_model python -m diversity_tuning.miniature.base_model --config "$R/base_model.yaml" --seed "$s" \
-      --source "$data/filtered" --tokenizer "$here/tokenizer" --output "$here/base"
-  fi
-  train reward cm_reward.sh "$data/filtered"
-  train generation cm_generation.sh "$data/filtered"
   sft=(--adapter "$here/generation")
-  for method in $methods; do
-    case $method in *orpo*) start=() ;; *) start=("${sft[@]}") ;; esac
-    train "$method" "cm_${method%-both}.sh" "$data/pairs-both" "${start[@]}"
-  done
-  stage reward_check python -m scripts_reward_modeling.reward_model_perf_analysis --source "$data/filtered" \
+  lanes weigh_both make_base
+  lanes make_reward make_sft
+  lanes train_dpo train_orpo
+  lanes sample_dpo sample_orpo
+}
+
+weigh_both() { weigh both semantic style; }
+make_base() {
+  [ -f "$R/base_model.yaml" ] || return 0
+  stage base_model python -m diversity_tuning.miniature.base_model --config "$R/base_model.yaml" --seed "$s" \
+    --source "$here/data/filtered" --tokenizer "$here/tokenizer" --output "$here/base"
+}
+make_reward() { train reward cm_reward.sh "$here/data/filtered"; }
+make_sft() { train generation cm_generation.sh "$here/data/filtered"; }
+train_dpo() {  # DDPO after DPO: on the same pairs it reuses the reference's log-probabilities
+  train dpo cm_dpo.sh "$here/data/pairs-both" "${sft[@]}"
+  train ddpo-both cm_ddpo.sh "$here/data/pairs-both" "${sft[@]}"
+}
+train_orpo() {
+  [ "$methods" = all ] || return 0
+  train orpo cm_orpo.sh "$here/data/pairs-both"
+  train dorpo-both cm_dorpo.sh "$here/data/pairs-both"
+}
+sample_dpo() {
+  sample sft sft 1 "$here/generation"
+  sample dpo dpo 1 "$here/dpo"
+  sample ddpo-both ddpo-both 1 "$here/ddpo-both"
+}
+sample_orpo() {
+  stage reward_check python -m scripts_reward_modeling.reward_model_perf_analysis --source "$here/data/filtered" \
     --split "${split:-test}" --reward_model "$here/reward" --output "$here/eval${split:+-$split}-reward"
   gold
-  sample sft sft 1 "$here/generation"
-  for method in $methods; do sample "$method" "$method" 1 "$here/$method"; done
+  [ "$methods" = all ] || return 0
+  sample orpo orpo 1 "$here/orpo"
+  sample dorpo-both dorpo-both 1 "$here/dorpo-both"
 }
 
 # run_extras RECIPE SEED FOLDER: the front (the checkpoints on the way), one type of deviation alone, DivPO.
 run_extras() {
-  local data=$here/data model strength checkpoint
   weigh semantic semantic
   weigh style style
   stage 4_divpo python -m scripts_dataset_cleaner.4_data_prep_divpo --config "$R/4_data_prep_divpo.yaml" "${encoders[@]}" \
-    --source "$data/unpaired" --data_path_pair "$data/pairs-divpo" --score_process semantic style
-  train ddpo-sem cm_ddpo.sh "$data/pairs-semantic" "${sft[@]}"
-  train ddpo-sty cm_ddpo.sh "$data/pairs-style" "${sft[@]}"
-  train divpo cm_dpo.sh "$data/pairs-divpo" "${sft[@]}"
-  for model in ddpo-sem ddpo-sty divpo; do sample $model $model 1 "$here/$model"; done
+    --source "$here/data/unpaired" --data_path_pair "$here/data/pairs-divpo" --score_process semantic style
+  lanes extra_ddpo extra_divpo
+}
+
+extra_ddpo() {
+  train ddpo-sem cm_ddpo.sh "$here/data/pairs-semantic" "${sft[@]}"
+  train ddpo-sty cm_ddpo.sh "$here/data/pairs-style" "${sft[@]}"
+  sample ddpo-sem ddpo-sem 1 "$here/ddpo-sem"
+  sample ddpo-sty ddpo-sty 1 "$here/ddpo-sty"
+}
+extra_divpo() {
+  local model strength checkpoint
+  train divpo cm_dpo.sh "$here/data/pairs-divpo" "${sft[@]}"
+  sample divpo divpo 1 "$here/divpo"
   # Shorter training, from the checkpoints a third and two thirds of the way; the last one is the model itself.
   for model in dpo ddpo-both orpo dorpo-both; do
     strength=0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import explicit_settings, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import explicit_settings, is_finished, provenance, put_in_place, write_provenance, write_text
 
 INPUTS = ("source", "model_name_or_path", "adapter")
 # What may differ between two launches of the same run.
@@ -100,9 +100,7 @@ class Launch:
             last = {key: value for row in history for key, value in row.items() if isinstance(value, int | float)}
             write_provenance(self.folder, self.record, counts=counts, metrics=last)
             _forget_resume_state(self.folder)
-            if self.output.exists():
-                shutil.rmtree(self.output)
-            self.folder.rename(self.output)
+            put_in_place(self.folder, self.output)
         trainer.accelerator.wait_for_everyone()
 
 

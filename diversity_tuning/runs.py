@@ -123,9 +123,15 @@ def atomic_folder(output: str | Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    put_in_place(partial, output)
+
+
+def put_in_place(folder: Path, output: Path) -> None:
+    """Rename a whole folder to ``output``; what lay there goes only after that."""
+    retired = output.with_name(f".{output.name}.retired")
     if output.exists():
         output.rename(retired)
-    partial.rename(output)
+    folder.rename(output)
     shutil.rmtree(retired, ignore_errors=True)
 
 
