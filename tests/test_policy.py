@@ -13,7 +13,8 @@ from trl import DPOConfig, DPOTrainer
 from diversity_tuning import policy
 from diversity_tuning.data.schema import to_messages
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.local import encode_prompts
+from diversity_tuning.generation.engine import user_request
+from diversity_tuning.generation.local import encode_conversations
 from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer
 from diversity_tuning.runs import fingerprint, provenance, write_provenance
 from diversity_tuning.trainers import ORPOConfig, ORPOTrainer
@@ -67,7 +68,7 @@ def test_pairs_through_trl(family, tmp_path):
         assert tokenizer.decode(row[name][:end]).removeprefix(" ") == response, "the response, whole, and nothing else"
         assert tokenizer.decode(row[name][end + 1 :]).strip() == ""
         assert tokenizer.pad_token_id not in whole
-    assert row["prompt_ids"] == encode_prompts(tokenizer, [PROMPT])[0]
+    assert row["prompt_ids"] == encode_conversations(tokenizer, [user_request(PROMPT)])[0]
     assert PROMPT in tokenizer.decode(row["prompt_ids"])
 
 
@@ -108,7 +109,7 @@ def test_a_trained_folder_brings_its_tokenizer(family, tmp_path):
     assert (loaded.eos_token, loaded.pad_token, loaded.chat_template) == (
         tokenizer.eos_token, tokenizer.pad_token, tokenizer.chat_template,
     )  # fmt: skip
-    assert encode_prompts(loaded, [PROMPT]) == encode_prompts(tokenizer, [PROMPT])
+    assert encode_conversations(loaded, [user_request(PROMPT)]) == encode_conversations(tokenizer, [user_request(PROMPT)])
 
 
 # Tokenizers that cannot do.

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.samples import SAMPLES, SampleRow, SamplesFile, select_prompts
+from diversity_tuning.generation.engine import add_engine_arguments
 from diversity_tuning.runs import library_versions, provenance, write_text
 
 RECORD = "sampling.json"
@@ -26,13 +27,9 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--split", default="test", help="split of it")
     group.add_argument("--start", type=int, default=1000, help="first row")
     group.add_argument("--num_prompts", type=int, default=1000, help="rows from there on; fewer where the split ends")
-    group = parser.add_argument_group("model")
-    group.add_argument("--base_model", required=True, help="model to sample from: folder or hub id")
-    group.add_argument("--adapter", default=None, help="LoRA adapter of that model; none for an instruct model")
-    group.add_argument("--system_prompt", default=None, help="system line, for instruct models")
-    group.add_argument("--dtype", default=None, help="precision of the weights, such as bfloat16; default: as saved")
-    group.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
+    add_engine_arguments(parser)
     group = parser.add_argument_group("sampling")
+    group.add_argument("--system_prompt", default=None, help="system line, for instruct models")
     group.add_argument("--num_samples", type=int, default=4, help="responses per prompt")
     group.add_argument("--temperature", type=float, default=1.0, help="temperature")
     group.add_argument("--top_k", type=int, default=50, help="most likely tokens that are kept; 0 keeps all")
@@ -40,7 +37,6 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--repetition_penalty", type=float, default=1.1, help="applies to the prompt's tokens too")
     group.add_argument("--max_new_tokens", type=int, default=2048, help="where a response is cut")
     group.add_argument("--seed", type=int, default=42, help="decides every sample, whatever the batch size")
-    group.add_argument("--sample_batch_size", type=int, default=64, help="responses sampled at once; does not change them")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,18 +112,18 @@ def _sample_missing(args: argparse.Namespace, prompts: dict[int, str], output: P
             return 0.0, 0
         if len(missing) < len(wanted):
             print(f"{output}: {len(wanted) - len(missing)} of {len(wanted)} responses are there, going on", flush=True)
-        from diversity_tuning.generation.local import Request, SamplingSettings, sample_responses
-        from diversity_tuning.policy import load_policy
+        from diversity_tuning.generation.engine import SamplingSettings, make_engine, user_request
 
         names = SamplingSettings.__dataclass_fields__
         settings = SamplingSettings(**{name: getattr(args, name) for name in names})
-        model, tokenizer = load_policy(args.base_model, args.adapter, args.device, args.dtype, args.trust_remote_code)
-        requests = [Request(prompts[row], number) for row, number in missing]
+        engine = make_engine(args)
+        requests = [user_request(prompts[row], number) for row, number in missing]
         begin = time.perf_counter()
         with tqdm(total=len(missing), desc="sampling", unit="response") as bar:
-            for batch in sample_responses(model, tokenizer, requests, settings, args.seed, args.sample_batch_size):
+            for batch in engine.complete(requests, settings, args.seed):
                 file.append(
-                    SampleRow(missing[i][0], requests[i].prompt, missing[i][1], s.text, s.finished, s.tokens) for i, s in batch
+                    SampleRow(missing[i][0], prompts[missing[i][0]], missing[i][1], s.text, s.finished, s.tokens)
+                    for i, s in batch
                 )
                 bar.update(len(batch))
         return round(time.perf_counter() - begin, 1), len(missing)

@@ -6,9 +6,9 @@ row's key, the step and the token by a counter-based hash. Rows equal those of a
 floating-point rounding of the logits.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,77 +17,82 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from transformers.generation import RepetitionPenaltyLogitsProcessor
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
 
 # Up to this many new tokens the key-value cache is allocated once instead of copied at every step (1.5 to 2 times as fast for
 # the miniature); for longer ones, attending to its whole length would cost more than the copies.
 _SHORT = 256
 
 
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How to sample; the defaults are the paper's."""
+class LocalEngine:
+    """A model of this machine as an :class:`Engine`, loaded when first asked. A prompt it cannot read is a failure."""
 
-    temperature: float = 1.0
-    top_k: int = 50  # 0: no limit
-    top_p: float = 0.95
-    repetition_penalty: float = 1.1  # as in transformers, tokens of the prompt are penalised too
-    max_new_tokens: int = 2048
-    system_prompt: str | None = None
+    def __init__(
+        self,
+        base_model: str,
+        adapter: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        trust_remote_code: bool = False,
+        batch_size: int = 64,
+    ):
+        self.batch_size = batch_size
+        self._arguments = (base_model, adapter, device, dtype, trust_remote_code)
 
-    def __post_init__(self):
-        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
-            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0")
-        if self.max_new_tokens < 1:
-            raise UserError("--max_new_tokens must be at least 1")
+    @functools.cached_property
+    def _policy(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        from diversity_tuning.policy import load_policy
 
+        return load_policy(*self._arguments)
 
-@dataclass(frozen=True)
-class Request:
-    """One response to sample: the prompt's text and the number of the sample, which with the seed decide its noise."""
-
-    prompt: str
-    sample: int
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A response. ``tokens`` counts what was generated before EOS; not ``finished`` means cut at ``max_new_tokens``."""
-
-    text: str
-    finished: bool
-    tokens: int
+    def complete(
+        self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
+    ) -> Iterator[list[tuple[int, Sample | Failure]]]:
+        if requests:
+            yield from sample_responses(*self._policy, requests, settings, seed, self.batch_size)
 
 
 @torch.inference_mode()
 def sample_responses(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    requests: list[Request],
+    requests: list[ChatRequest],
     settings: SamplingSettings,
     seed: int = 0,
     batch_size: int = 64,
-) -> Iterator[list[tuple[int, Sample]]]:
-    """Yield, batch by batch, ``(position in requests, sample)``; batches hold prompts of similar length, longest first."""
-    prompts = list(dict.fromkeys(request.prompt for request in requests))
-    tokens = dict(zip(prompts, encode_prompts(tokenizer, prompts, settings.system_prompt), strict=True))
-    _check_context(model, tokens, settings.max_new_tokens)
-    order = sorted(range(len(requests)), key=lambda i: -len(tokens[requests[i].prompt]))  # longest first: memory fails early
-    for start in range(0, len(order), batch_size):
+) -> Iterator[list[tuple[int, Sample | Failure]]]:
+    """Yield, batch by batch, ``(position in requests, sample)``; batches hold prompts of similar length, longest first.
+
+    A prompt that leaves no room for ``max_new_tokens`` in the model's context is a :class:`UserError` before anything is
+    sampled; a conversation that has grown too long is a failure.
+    """
+    conversations = {request.messages: request for request in requests}
+    ids = encode_conversations(tokenizer, list(conversations.values()), settings.system_prompt)
+    tokens = dict(zip(conversations, ids, strict=True))
+    _check_context(model, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
+    room = _context(model) - settings.max_new_tokens
+    too_long = [i for i, request in enumerate(requests) if len(tokens[request.messages]) > room]
+    if too_long:
+        yield [
+            (i, Failure(f"the conversation has {len(tokens[requests[i].messages])} tokens, room is for {room}"))
+            for i in too_long
+        ]
+    order = sorted(set(range(len(requests))) - set(too_long), key=lambda i: (-len(tokens[requests[i].messages]), i))
+    for start in range(0, len(order), batch_size):  # longest first: memory fails early
         rows = order[start : start + batch_size]
-        keys = [row_key(seed, requests[i].prompt, requests[i].sample) for i in rows]
-        samples = _sample_batch(model, tokenizer, [tokens[requests[i].prompt] for i in rows], keys, settings)
+        keys = [row_key(seed, requests[i].key, requests[i].sample) for i in rows]
+        samples = _sample_batch(model, tokenizer, [tokens[requests[i].messages] for i in rows], keys, settings)
         yield list(zip(rows, samples, strict=True))
 
 
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str], system_prompt: str | None = None) -> list[list[int]]:
-    """Token ids of every prompt in the chat template, up to where the response begins."""
-    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+def encode_conversations(
+    tokenizer: PreTrainedTokenizerBase, requests: list[ChatRequest], system_prompt: str | None = None
+) -> list[list[int]]:
+    """Token ids of every conversation in the chat template, up to where the response begins."""
     try:
         texts = [
-            tokenizer.apply_chat_template(
-                [*system, {"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-            )
-            for prompt in prompts
+            tokenizer.apply_chat_template(chat_messages(request, system_prompt), tokenize=False, add_generation_prompt=True)
+            for request in requests
         ]
     except TemplateError as error:
         raise UserError(f"the chat template refuses the conversation ({error}); try it without --system_prompt") from None
@@ -100,10 +105,14 @@ def row_key(seed: int, prompt: str, sample: int) -> int:
     return int.from_bytes(digest.digest()[:8], "little")
 
 
-def _check_context(model: PreTrainedModel, tokens: dict[str, list[int]], max_new_tokens: int) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
-    longest = max(map(len, tokens.values()), default=0)
-    if context and longest + max_new_tokens > context:
+def _context(model: PreTrainedModel) -> float:
+    """Tokens that the model can read."""
+    return getattr(model.config, "max_position_embeddings", None) or float("inf")
+
+
+def _check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_tokens: int) -> None:
+    context, longest = _context(model), max(map(len, prompts), default=0)
+    if longest + max_new_tokens > context:
         raise UserError(
             f"the longest prompt has {longest} tokens, which with --max_new_tokens {max_new_tokens} is more than the"
             f" {context} the model can read; give at most --max_new_tokens {context - longest}"

@@ -1,0 +1,120 @@
+"""What answers prompts: a local model, an OpenAI-compatible server, or Anthropic's, behind one method.
+
+engine = make_engine(parser.parse_args())
+for answers in engine.complete([user_request("Write a story.")], SamplingSettings(max_new_tokens=300)):
+    for position, answer in answers:  # a Sample, or a Failure that says why there is none
+        ...
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from diversity_tuning.errors import UserError
+
+ENGINES = ("local", "openai", "anthropic")
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How to sample; the defaults are the paper's. Which of them an API takes is said in :mod:`generation.apis`."""
+
+    temperature: float = 1.0
+    top_k: int = 50  # 0: no limit
+    top_p: float = 0.95
+    repetition_penalty: float = 1.1  # as in transformers, tokens of the prompt are penalised too
+    max_new_tokens: int = 2048
+    system_prompt: str | None = None  # stands before the messages of every request
+
+    def __post_init__(self):
+        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
+            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0")
+        if self.max_new_tokens < 1:
+            raise UserError("--max_new_tokens must be at least 1")
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One response to ask for: the conversation so far, and the number that tells it from others to the same conversation."""
+
+    messages: tuple[tuple[str, str], ...]  # (role, content); the last role is "user"
+    sample: int = 0
+
+    @property
+    def key(self) -> str:
+        """The conversation as one text: the prompt itself where it is all there is."""
+        return self.messages[0][1] if len(self.messages) == 1 else json.dumps(self.messages, ensure_ascii=False)
+
+
+def user_request(prompt: str, sample: int = 0) -> ChatRequest:
+    """A conversation of one line."""
+    return ChatRequest((("user", prompt),), sample)
+
+
+def chat_messages(request: ChatRequest, system_prompt: str | None) -> list[dict[str, str]]:
+    """The conversation as chat templates and servers take it, the system prompt first."""
+    system = (("system", system_prompt),) if system_prompt else ()
+    return [{"role": role, "content": content} for role, content in (*system, *request.messages)]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A response. ``tokens`` counts what was generated, EOS not counted; not ``finished`` means cut at ``max_new_tokens``."""
+
+    text: str
+    finished: bool
+    tokens: int | None  # None where a server does not say
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No response, and why, in one line without secrets. Asking again may help."""
+
+    error: str
+
+
+class Engine(Protocol):
+    """What answers. Every request gets one answer, in any order; a prompt's answer does not depend on the other requests."""
+
+    def complete(
+        self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
+    ) -> Iterator[list[tuple[int, Sample | Failure]]]:
+        """Yield ``(position in requests, answer)`` as they come. :class:`UserError` when none can come, as without a key."""
+        ...
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which model answers, and through what. Keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--engine", choices=ENGINES, default="local", help="transformers here, or a server's API")
+    group.add_argument("--base_model", default=None, help="local: model to sample from, folder or hub id")
+    group.add_argument("--adapter", default=None, help="local: LoRA adapter of that model; none for an instruct model")
+    group.add_argument("--dtype", default=None, help="local: precision of the weights, such as bfloat16; default: as saved")
+    group.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
+    group.add_argument("--sample_batch_size", type=int, default=64, help="local: responses at once; does not change them")
+    group = parser.add_argument_group("server")
+    group.add_argument("--model", default=None, help="model id as the server knows it")
+    group.add_argument("--base_url", default=None, help="such as http://localhost:8000/v1; default: the provider's")
+    group.add_argument("--extra_body", default=None, help='JSON to send besides, such as {"top_k": 50}; null takes a field out')
+    group.add_argument("--max_requests", type=int, default=None, help="send at most so many in this run, retries counted")
+    group.add_argument("--max_cost", type=float, default=None, help="spend at most so much in this run; needs both prices")
+    group.add_argument("--price_input", type=float, default=None, help="price of a million input tokens")
+    group.add_argument("--price_output", type=float, default=None, help="price of a million output tokens")
+    group.add_argument("--concurrency", type=int, default=8, help="requests at once")
+    group.add_argument("--timeout", type=float, default=600, help="seconds that one answer may take")
+    group.add_argument("--max_retries", type=int, default=5, help="how often one request is sent again")
+    group.add_argument("--cache", default="transcripts", help="folder of all paid answers, so that none is bought twice")
+
+
+def make_engine(args: argparse.Namespace) -> Engine:
+    """The engine that the flags of :func:`add_engine_arguments` describe. Models are loaded when first asked."""
+    if args.engine == "local":
+        if not args.base_model:
+            raise UserError("--base_model is missing: the model to sample from, a folder or hub id")
+        from diversity_tuning.generation.local import LocalEngine
+
+        device = getattr(args, "device", None)
+        return LocalEngine(args.base_model, args.adapter, device, args.dtype, args.trust_remote_code, args.sample_batch_size)
+    raise UserError(f"--engine {args.engine}: not there yet")
