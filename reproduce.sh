@@ -3,6 +3,7 @@
 #
 #   bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
 #   bash reproduce.sh --full                     three seeds, the front, DDPO-sem, DDPO-sty, DivPO, the control
+#   bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 #   bash reproduce.sh --recipe llama-3.1-8b      the real thing: r/WritingPrompts, eight GPUs
 #   bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands
 #
@@ -11,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-recipe=miniature seed=0 full=no dry=no split="" out=""
+recipe=miniature seed=0 full=no ablation=no dry=no split="" out=""
 while [ $# -gt 0 ]; do
   case $1 in
     --recipe) recipe=$2; shift 2 ;;
@@ -19,8 +20,9 @@ while [ $# -gt 0 ]; do
     --split) split=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
     --full) full=yes; shift ;;
+    --ablation) ablation=yes; shift ;;
     --dry_run) dry=yes; shift ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "error: unknown flag $1; see bash reproduce.sh --help" >&2; exit 2 ;;
   esac
 done
@@ -31,7 +33,10 @@ root=${out:-runs/$recipe}
 # shellcheck disable=SC1091
 source ./stages.sh
 
-if [ "$full" = no ]; then
+if [ "$ablation" = yes ]; then
+  run_seed "$R" "$seed" "$root/seed$seed"
+  run_ablation "$R" "$seed" "$root/seed$seed"
+elif [ "$full" = no ]; then
   run_seed "$R" "$seed" "$root/seed$seed"
   make_report "$root/report" "$root/seed$seed"
 else

@@ -109,10 +109,15 @@ sample_orpo() {
 run_extras() {
   weigh semantic semantic
   weigh style style
-  stage 4_divpo python -m scripts_dataset_cleaner.4_data_prep_divpo --config "$R/4_data_prep_divpo.yaml" "${encoders[@]}" \
-    --source "$here/data/unpaired" --data_path_pair "$here/data/pairs-divpo" --score_process semantic style
+  pair_divpo
   lanes extra_ddpo extra_divpo
 }
+
+pair_divpo() {
+  stage 4_divpo python -m scripts_dataset_cleaner.4_data_prep_divpo --config "$R/4_data_prep_divpo.yaml" "${encoders[@]}" \
+    --source "$here/data/unpaired" --data_path_pair "$here/data/pairs-divpo" --score_process semantic style
+}
+train_divpo() { train divpo cm_dpo.sh "$here/data/pairs-divpo" "${sft[@]}"; }
 
 extra_ddpo() {
   train ddpo-sem cm_ddpo.sh "$here/data/pairs-semantic" "${sft[@]}"
@@ -122,7 +127,7 @@ extra_ddpo() {
 }
 extra_divpo() {
   local model strength checkpoint
-  train divpo cm_dpo.sh "$here/data/pairs-divpo" "${sft[@]}"
+  train_divpo
   sample divpo divpo 1 "$here/divpo"
   # Shorter training, from the checkpoints a third and two thirds of the way; the last one is the model itself.
   for model in dpo ddpo-both orpo dorpo-both; do
@@ -134,12 +139,68 @@ extra_divpo() {
   done
 }
 
+# run_ablation RECIPE SEED FOLDER, after run_seed: DDPO on at most 4, 8 or all responses of a prompt, its weights plain, at least
+# 0.1, or plain on the pairs whose chosen has the most votes; DPO on as many, and DivPO, beside them (paper, figure 3).
+run_ablation() {
+  local most
+  suite=-ablation
+  for most in 4 8; do
+    weigh "both-$most" semantic style --max_cutoff $most
+    weigh "minimum-$most" semantic style --max_cutoff $most "${minimum[@]}"
+    weigh "sorted-$most" semantic style --max_cutoff $most --sort_with_score
+  done
+  weigh minimum-all semantic style "${minimum[@]}"
+  pair_divpo
+  lanes ablate_plain ablate_variants
+  compare=(ddpo-both:dpo ddpo-minimum:ddpo-both ddpo-sorted:ddpo-both ddpo-both:divpo)
+  report_flags=(--ablation)
+  make_report "$root/report-ablation" "$here"
+}
+minimum=(--min_score_non_zero --min_deviation 0.1)
+
+ablate_plain() {
+  local most
+  for most in 4 8; do
+    train "dpo-$most" cm_dpo.sh "$here/data/pairs-both-$most" "${sft[@]}"
+    train "ddpo-both-$most" cm_ddpo.sh "$here/data/pairs-both-$most" "${sft[@]}"
+    sample "dpo-$most" dpo $most "$here/dpo-$most"
+    sample "ddpo-both-$most" ddpo-both $most "$here/ddpo-both-$most"
+  done
+  same_samples dpo dpo-all dpo
+  same_samples ddpo-both ddpo-both-all ddpo-both
+  same_samples ddpo-both ddpo-sorted-all ddpo-sorted  # sorting changes nothing where nothing is cut
+}
+ablate_variants() {
+  local kind most
+  for kind in minimum sorted; do
+    for most in 4 8; do ablate $kind $most; done
+  done
+  ablate minimum all
+  train_divpo
+  sample divpo divpo 1 "$here/divpo"
+}
+ablate() {
+  train "ddpo-$1-$2" cm_ddpo.sh "$here/data/pairs-$1-$2" "${sft[@]}"
+  sample "ddpo-$1-$2" "ddpo-$1" "$2" "$here/ddpo-$1-$2"
+}
+
+# same_samples POLICY NAME METHOD: the samples that the main run has of POLICY, scored under another name as strength "all".
+same_samples() {
+  local to="$here/eval-ablation${split:+-$split}/$2"
+  if [ "$dry" = no ] && [ ! -d "$to" ]; then
+    mkdir -p "$to.new"
+    cp "$here/eval${split:+-$split}/$1"/{samples.jsonl,sampling.json} "$to.new"
+    mv "$to.new" "$to"
+  fi
+  sample "$2" "$3" all "$here/$1"
+}
+
 # first_checkpoints FOLDER: the first two of a finished run, in the order of training.
 first_checkpoints() {
   if [ "$dry" = yes ]; then echo "$1/checkpoint-A $1/checkpoint-B"; else ls -d "$1"/checkpoint-* | sort -V | head -n 2; fi
 }
 
-# weigh NAME TYPES…: stage 3 with these types of deviation.
+# weigh NAME TYPES… [FLAGS…]: stage 3 with these types of deviation.
 weigh() {
   local name=$1
   shift
@@ -159,7 +220,7 @@ train() {
 sample() {
   stage "eval_$1" python -m scripts_eval.generation_eval1_1 --config "$R/eval1_1.yaml" "${encoders[@]}" ${split:+--split "$split"} \
     --source "$here/data/filtered" ${base:+--base_model "$here/base"} --adapter "$4" --reward_model "$here/reward" \
-    --seed "$s" --name "$2" --method "$2" --strength "$3" --output "$here/eval${split:+-$split}/$1"
+    --seed "$s" --name "$2" --method "$2" --strength "$3" --output "$here/eval${suite:-}${split:+-$split}/$1"
 }
 
 # gold: the human responses, measured in the same way.
@@ -170,14 +231,15 @@ gold() {
 }
 
 # make_report OUTPUT SEED_FOLDER…
+compare=(ddpo-both:dpo dorpo-both:orpo) report_flags=()
 make_report() {
   local output=$1 folders=()
   shift
-  for folder in "$@"; do folders+=("$folder"/eval"${split:+-$split}"/*/); done
+  for folder in "$@"; do folders+=("$folder/eval${suite:-}${split:+-$split}"/*/); done
   here=$1
   stage report python -m scripts_eval.report --runs "${folders[@]}" --output "$output" \
-    --compare ddpo-both:dpo dorpo-both:orpo
+    --compare "${compare[@]}" "${report_flags[@]}"
   [ "$dry" = no ] || return 0
   cat "$output/report.md"
-  echo "figure: $output/reward_diversity.png"
+  echo "to read, with figures and samples: $output/report.html"
 }

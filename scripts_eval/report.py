@@ -1,9 +1,9 @@
-"""Tables and the reward–diversity figure of scored runs (paper, figure 2). Needs neither a GPU nor torch.
+"""Tables and figures of scored runs (paper, figures 2 to 5), and a page to read them with samples. Needs neither GPU nor torch.
 
-python -m scripts_eval.report --results results --output results/report --compare ddpo-both:dpo dorpo-both:orpo
-python -m scripts_eval.report --runs runs/miniature/eval/dpo runs/miniature/eval/ddpo-both --output runs/miniature/report
+python -m scripts_eval.report --results runs/llama-3.1-8b/seed0/eval --output report --compare ddpo-both:dpo dorpo-both:orpo
+python -m scripts_eval.report --runs runs/miniature/seed0/eval/{dpo,ddpo-both} --output runs/my-report --compare all
 
-Writes report.md, models.csv, differences.csv, fronts.csv, reward_diversity.png and .pdf.
+Writes report.md, report.html (one file, figures and samples inside), tables as .csv and .tex, figures as .png and .pdf.
 """
 
 import argparse
@@ -23,9 +23,18 @@ def main(argv=None) -> None:
     parser.add_argument("--runs", nargs="+", default=None, help="scored run folders, in the order of the table")
     parser.add_argument("--results", default=None, help="instead of --runs: every scored run below this folder")
     parser.add_argument("--output", required=True, help="folder to write to")
-    parser.add_argument("--compare", nargs="+", default=[], metavar="ONE:OTHER", help="paired differences, by name or method")
+    parser.add_argument(
+        "--compare", nargs="+", default=[], metavar="ONE:OTHER", help="paired differences, by name or method; all: of any two"
+    )
     parser.add_argument("--anchor", default=None, help="model that counts as a point of every front, such as sft")
-    parser.add_argument("--figure", action=argparse.BooleanOptionalAction, default=True, help="draw the figure")
+    parser.add_argument("--figure", action=argparse.BooleanOptionalAction, default=True, help="draw the figures")
+    parser.add_argument(
+        "--ablation", action="store_true", help="strengths are the most responses a prompt: draw the paper's figure 3"
+    )
+    parser.add_argument("--samples", type=int, default=12, help="prompts whose samples the page shows")
+    parser.add_argument(
+        "--show", nargs="+", default=None, metavar="MODEL", help="models whose samples it shows; default: up to 6"
+    )
     args = parse_with_recipe(parser, argv)
     if (args.runs is None) == (args.results is None):
         raise UserError("give either --runs or --results")
@@ -33,7 +42,8 @@ def main(argv=None) -> None:
     from diversity_tuning.evaluation.runsets import find_runs
 
     folders = [Path(run) for run in args.runs] if args.runs else find_runs(args.results)
-    make_report(folders, Path(args.output), args.compare, args.anchor, args.figure)
+    options = {name: getattr(args, name) for name in ("compare", "anchor", "figure", "ablation", "samples", "show")}
+    make_report(folders, Path(args.output), **options)
     print(f"{args.output}: report of {len(folders)} runs", flush=True)
 
 

@@ -245,11 +245,11 @@ def dry_run(tmp_path, *flags):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("full", [False, True])
-def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, full):
-    """Modules and recipes exist, and every flag is one of its module's. Of --full only what one seed does not show."""
+@pytest.mark.parametrize("more", [(), ("--full",), ("--ablation",)])
+def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, more):
+    """Modules and recipes exist, and every flag is one of its module's. Of each only what was not shown before."""
     seen = set()
-    for module, argv, launcher in dry_run(tmp_path, "--recipe", name, *(["--full"] if full else [])):
+    for module, argv, launcher in dry_run(tmp_path, "--recipe", name, *more):
         assert importlib.util.find_spec(module), module
         shape = module, frozenset(word for word in argv if word.startswith("--"))
         if shape in seen or any("*" in word for word in argv if not word.endswith("/*/")):

@@ -1,11 +1,12 @@
-"""Reward against diversity, one marker per model (paper, figure 2)."""
+"""The figures of a report, each as PNG and PDF: Okabe and Ito's colours, a marker of its own per method, 95% intervals."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.evaluation.fronts import pareto
+from diversity_tuning.evaluation.labels import place_labels
 from diversity_tuning.evaluation.runsets import Model
 from diversity_tuning.evaluation.statistics import mean_interval
 
@@ -13,42 +14,23 @@ from diversity_tuning.evaluation.statistics import mean_interval
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
-_PANELS = {SEMANTIC_DIVERSITY: "semantic diversity", STYLE_DIVERSITY: "style diversity"}
-_FAR = 24  # pixels between a point and its label that ask for a line
-_DIRECTIONS = [(1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0, 1), (0, -1), (1, 0), (-1, 0)]
-
-
-def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
-    """Write ``reward_diversity.png`` and ``.pdf``: means over prompts and seeds with 95% intervals, fronts joined by lines."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42})
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
-    styles = method_styles(models)
-    for axis, (column, name) in zip(axes, _PANELS.items(), strict=True):
-        points = [(model, mean_interval(model.matrix(REDDIT_REWARD)), mean_interval(model.matrix(column))) for model in models]
-        _draw_fronts(axis, points, styles)
-        for model, x, y in points:
-            colour, marker = styles[model.method]
-            axis.errorbar(x["mean"], y["mean"], xerr=_whiskers(x), yerr=_whiskers(y), fmt=marker, color=colour, ms=7, lw=1)
-            _draw_seeds(axis, model, column, colour)
-        axis.set(xlabel="reward", ylabel=name)
-        axis.margins(x=0.2, y=0.12)
-        axis.grid(color="#e5e5e5", lw=0.6)
-        axis.set_axisbelow(True)
-    figure.canvas.draw()  # fixes the layout, which places the labels
-    figure.set_layout_engine("none")
-    for axis, column in zip(axes, _PANELS, strict=True):
-        place_labels(axis, [_label_of(model, column, styles) for model in models])
-    paths = [folder / f"reward_diversity.{kind}" for kind in ("png", "pdf")]
-    for path in paths:
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}  # the same numbers, the same bytes
-        figure.savefig(path, dpi=160, metadata=metadata)
-    plt.close(figure)
-    return paths
+REFERENCE = "gold"  # people: no policy, so never on the Pareto front
+NAMES = {
+    REDDIT_REWARD: "reward",
+    SEMANTIC_DIVERSITY: "semantic diversity",
+    STYLE_DIVERSITY: "style diversity",
+    "compression_ratio": "compression ratio",
+    "homogenization_score": "homogenization (ROUGE-L)",
+    "ngram_diversity_score": "n-gram diversity",
+    "distinct_k": "distinct samples",
+    "semantic_equal_length": "semantic, equal length",
+    "style_equal_length": "style, equal length",
+    "semantic_diversity_good": "semantic, good samples",
+    "style_diversity_good": "style, good samples",
+    "distinct_k_good": "distinct good samples",
+}
+_LESS_IS_VARIED = {"compression_ratio", "homogenization_score"}
+_PANELS = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)
 
 
 def method_styles(models: list[Model]) -> dict[str, tuple[str, str]]:
@@ -63,16 +45,140 @@ def method_styles(models: list[Model]) -> dict[str, tuple[str, str]]:
     return styles
 
 
+def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
+    """Paper, figure 2, as ``reward_diversity``: means over prompts and seeds, the strengths of a method joined, Pareto front."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    styles = method_styles(models)
+    for axis, column in zip(axes, _PANELS, strict=True):
+        points = [(model, mean_interval(model.matrix(REDDIT_REWARD)), mean_interval(model.matrix(column))) for model in models]
+        _draw_pareto(axis, points)
+        _draw_strengths(axis, points, styles)
+        for model, x, y in points:
+            colour, marker = styles[model.method]
+            axis.errorbar(x["mean"], y["mean"], xerr=_whiskers(x), yerr=_whiskers(y), fmt=marker, color=colour, ms=7, lw=1)
+            _draw_seeds(axis, model, column, colour)
+        axis.set(xlabel=NAMES[REDDIT_REWARD], ylabel=NAMES[column])
+        axis.margins(x=0.2, y=0.12)
+        _grid(axis)
+    axes[0].legend(loc="lower left", frameon=False)
+    figure.canvas.draw()  # fixes the layout, which places the labels
+    figure.set_layout_engine("none")
+    for axis, column in zip(axes, _PANELS, strict=True):
+        place_labels(axis, [_label_of(model, column, styles) for model in models])
+    return _save(figure, folder, "reward_diversity")
+
+
+def draw_means(models: list[Model], columns: list[str], folder: Path, name: str) -> list[Path]:
+    """One panel per metric, one row per model: mean and interval (paper, figures 4 and 5). Nothing where no column has values."""
+    known = [name for name in columns if any(np.isfinite(model.matrix(name)).any() for model in models)]
+    if not known:
+        return []
+    plt = _pyplot()
+    size = (1.6 + 2.6 * len(known), 1.1 + 0.28 * len(models))
+    figure, axes = plt.subplots(1, len(known), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    styles, rows = method_styles(models), range(len(models))
+    for axis, column in zip(axes[0], known, strict=True):
+        for row, model in zip(rows, models, strict=True):
+            (colour, marker), x = styles[model.method], mean_interval(model.matrix(column))
+            axis.errorbar(x["mean"], row, xerr=_whiskers(x), fmt=marker, color=colour, ms=6, lw=1.2)
+        less = column in _LESS_IS_VARIED
+        axis.set_title(NAMES.get(column, column), fontsize=10)
+        axis.set_xlabel("← more varied" if less else "more varied →", color="#555555")
+        axis.margins(x=0.12)
+        axis.locator_params(axis="x", nbins=5)
+        _grid(axis)
+    axes[0][0].set_yticks(list(rows), [model.label for model in models])
+    axes[0][0].invert_yaxis()
+    return _save(figure, folder, name)
+
+
+def draw_ablation(models: list[Model], folder: Path) -> list[Path]:
+    """Paper, figure 3, as ``ablation``: reward and diversities over the most responses a prompt, which are the strengths.
+
+    A line per method; a method with one strength (DivPO, people) is a level, dashed.
+    """
+    plt = _pyplot()
+    columns = (REDDIT_REWARD, *_PANELS)
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 4.1), layout="constrained")
+    styles = method_styles(models)
+    groups = {method: [model for model in models if model.method == method] for method in styles}
+    levels = [method for method, group in groups.items() if len(group) == 1]
+    lines = [method for method in groups if method not in levels]
+    ticks = sorted({model.strength for method in lines for model in groups[method]}, key=_by_number)
+    for axis, column in zip(axes, columns, strict=True):
+        for i, method in enumerate(lines):
+            shift = (i - (len(lines) - 1) / 2) * 0.09  # side by side, so that intervals do not hide each other
+            _draw_line(axis, groups[method], column, ticks, shift, styles[method])
+        for method in levels:
+            level = mean_interval(groups[method][0].matrix(column))
+            axis.axhline(level["mean"], color=styles[method][0], ls=(0, (5, 2)), lw=1.2, label=method)
+            axis.axhspan(level["low"], level["high"], color=styles[method][0], alpha=0.08, lw=0)
+        axis.set(xlabel="most responses a prompt", ylabel=NAMES[column])
+        axis.set_xticks(range(len(ticks)), ticks)
+        _grid(axis)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(groups), frameon=False)
+    return _save(figure, folder, "ablation")
+
+
+def _draw_line(axis, group: list[Model], column: str, ticks: list, shift: float, style: tuple[str, str]) -> None:
+    group = sorted(group, key=lambda model: ticks.index(model.strength))
+    values = [mean_interval(model.matrix(column)) for model in group]
+    whiskers = np.concatenate([_whiskers(value) for value in values], axis=1)
+    x, y = [ticks.index(model.strength) + shift for model in group], [value["mean"] for value in values]
+    axis.errorbar(x, y, yerr=whiskers, fmt=style[1] + "-", color=style[0], ms=6, lw=1.2, label=group[0].method)
+
+
+def _by_number(strength: str | None) -> tuple[float, str]:
+    """Numbers by size, then words ("all")."""
+    try:
+        return float(strength), ""
+    except (TypeError, ValueError):
+        return float("inf"), str(strength)
+
+
+def _pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42})
+    return plt
+
+
+def _save(figure, folder: Path, name: str) -> list[Path]:
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "pdf")]
+    for path in paths:
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}  # the same numbers, the same bytes
+        figure.savefig(path, dpi=160, metadata=metadata)
+    _pyplot().close(figure)
+    return paths
+
+
+def _grid(axis) -> None:
+    axis.grid(color="#e5e5e5", lw=0.6)
+    axis.set_axisbelow(True)
+
+
 def _whiskers(interval: dict[str, float]) -> list[list[float]]:
     return [[interval["mean"] - interval["low"]], [interval["high"] - interval["mean"]]]
 
 
-def _draw_fronts(axis, points: list, styles: dict) -> None:
+def _draw_strengths(axis, points: list, styles: dict) -> None:
     """Join the strengths of a method, in the order of reward."""
     for method, (colour, _) in styles.items():
         line = sorted((x["mean"], y["mean"]) for model, x, y in points if model.method == method)
         if len(line) > 1:
             axis.plot(*zip(*line, strict=True), color=colour, lw=1.2, alpha=0.5, zorder=1)
+
+
+def _draw_pareto(axis, points: list) -> None:
+    """Dotted, through the models that no other model beats in both."""
+    means = np.array([(x["mean"], y["mean"]) for model, x, y in points if model.method != REFERENCE]).reshape(-1, 2)
+    best = means[pareto(means)]
+    best = best[np.argsort(best[:, 0])]
+    axis.plot(best[:, 0], best[:, 1], color="#888888", ls=":", lw=1.6, zorder=0, label="Pareto front of the models")
 
 
 def _draw_seeds(axis, model: Model, column: str, colour: str) -> None:
@@ -85,65 +191,3 @@ def _draw_seeds(axis, model: Model, column: str, colour: str) -> None:
 def _label_of(model: Model, column: str, styles: dict) -> tuple[str, tuple[float, float], str]:
     point = tuple(float(np.nanmean(model.matrix(name))) for name in (REDDIT_REWARD, column))
     return model.label, point, styles[model.method][0]
-
-
-def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]]) -> list:
-    """Write each ``(text, point, colour)`` beside its point, at the nearest place that is free of labels and markers.
-
-    A label that had to go far gets a thin line to its point. Returns the annotations.
-    """
-    pixels = axis.transData.transform([point for _, point, _ in labels])
-    taken = _obstacles(axis, pixels)
-    placed = []
-    for (text, point, colour), pixel in zip(labels, pixels, strict=True):
-        note = axis.annotate(text, point, xytext=(0, 0), textcoords="offset points", color=colour, ha="center", va="center")
-        size = note.get_window_extent()
-        box = _free_place(pixel, size.width + 4, size.height + 2, taken, axis.get_window_extent().extents)
-        taken = np.vstack([taken, box])
-        centre = (box[:2] + box[2:]) / 2 - pixel
-        offset = tuple(centre * 72 / axis.figure.dpi)  # in points, because PNG and PDF have different pixels
-        note.set_position(offset)
-        if (np.abs(centre) - [size.width / 2, size.height / 2]).max() > _FAR:
-            end = tuple(np.array(offset) - np.sign(offset) * [size.width / 2 * 72 / axis.figure.dpi, 0])
-            axis.annotate("", point, xytext=end, textcoords="offset points", arrowprops=_line(colour))
-        placed.append(note)
-    return placed
-
-
-def _line(colour: str) -> dict:
-    return {"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 4}
-
-
-def _obstacles(axis, pixels: np.ndarray) -> np.ndarray:
-    """Boxes ``(n, 4)`` around markers and along whiskers and fronts."""
-    boxes = [np.concatenate([pixels - 8, pixels + 8], axis=1)]
-    for collection in axis.collections:
-        for segment in getattr(collection, "get_segments", list)():
-            ends = axis.transData.transform(segment)
-            boxes.append(np.array([[*(ends.min(axis=0) - 2), *(ends.max(axis=0) + 2)]]))
-    for line in axis.lines:
-        ends = axis.transData.transform(line.get_xydata())
-        for start, stop in itertools.pairwise(ends) if line.get_linestyle() == "-" else ():
-            steps = start + np.linspace(0, 1, 30)[:, None] * (stop - start)
-            boxes.append(np.concatenate([steps - 3, steps + 3], axis=1))
-    return np.vstack(boxes)
-
-
-def _free_place(pixel: np.ndarray, width: float, height: float, taken: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """The nearest box that is free and in the frame; else the one that overlaps least."""
-    best, least = None, np.inf
-    half = np.array([width, height]) / 2
-    for distance in range(10, 160, 8):
-        for x, y in _DIRECTIONS:
-            centre = pixel + np.array([x * (distance + half[0]), y * (distance + half[1])])
-            box = np.concatenate([centre - half, centre + half])
-            across = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])
-            along = np.minimum(box[3], taken[:, 3]) - np.maximum(box[1], taken[:, 1])
-            overlap = float((np.maximum(across, 0) * np.maximum(along, 0)).sum())
-            inside = (box[:2] >= frame[:2]).all() and (box[2:] <= frame[2:]).all()
-            overlap += 0.0 if inside else width * height
-            if overlap < least:
-                best, least = box, overlap
-            if least == 0:
-                return best
-    return best

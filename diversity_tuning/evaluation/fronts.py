@@ -48,3 +48,14 @@ def _difference(means: np.ndarray) -> float:
     """``means`` is ``(runs, 2)``: reward and diversity of the target, then of the front's points."""
     reward, diversity = means[0]
     return diversity - interpolate_front(reward, means[1:, 0], means[1:, 1])
+
+
+def pareto(points: np.ndarray) -> np.ndarray:
+    """Which points, ``(n, 2)`` with more being better in both, no other point beats or equals in both: bool ``(n,)``.
+
+    Points with NaN are never on the front; equal points are on it together.
+    """
+    known = ~np.isnan(points).any(axis=1)
+    one, other = points[:, None], points[None]
+    beaten = ((other >= one).all(axis=2) & (other > one).any(axis=2) & known[None]).any(axis=1)
+    return known & ~beaten

@@ -1,18 +1,22 @@
-"""A report: tables as Markdown and CSV, and the figure."""
+"""A report: tables as Markdown, CSV and LaTeX, figures as PNG and PDF, and one page of HTML that holds it all."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.evaluation import figures, tables
+from diversity_tuning.evaluation.auxiliary import COLUMNS as AUXILIARY
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.figures import draw_reward_diversity
-from diversity_tuning.evaluation.runsets import add_equal_length, align_seeds, group_runs, read_run
-from diversity_tuning.evaluation.tables import ALL_SEEDS, difference_table, front_table, metric_columns, model_table
+from diversity_tuning.evaluation.page import write_page
+from diversity_tuning.evaluation.render import NONE, Table, interval, latex, markdown, p_value
+from diversity_tuning.evaluation.runsets import EQUAL_LENGTH, Model, add_equal_length, align_seeds, group_runs, read_run
 from diversity_tuning.runs import write_text
 
 SHORT = {REDDIT_REWARD: "reward", SEMANTIC_DIVERSITY: "semantic", STYLE_DIVERSITY: "style"}
-_METHOD = """\
+FURTHER = ("distinct_k", "semantic_equal_length", "style_equal_length", "semantic_diversity_good", "style_diversity_good")
+_FIRST = (*SHORT, *EQUAL_LENGTH.values(), "distinct_k")  # the metrics of the first table; the others are in the second
+METHOD = """\
 Means over prompts with 95% percentile bootstrap intervals (10,000 draws of prompts; over several seeds, prompts and seeds are
 both drawn, and with few seeds such an interval is rough). p: two-sided, random sign flips of the paired differences per prompt
 (over several seeds, of their mean), so it speaks of these seeds and not of others. No correction for the number of comparisons.
@@ -25,88 +29,134 @@ _FRONT = """\
 Diversity of a model minus that of the other method's front at the same reward; the front is linear between neighbouring
 strengths{anchor}. 2,000 draws of prompts (and seeds); covered: share of draws in which the reward was within the front's range.
 """
+_COUNTS = """\
+Duplicates: word for word an earlier sample of the prompt. Unfinished: no end token before the limit. Truncated: longer than the
+encoder of that diversity reads, so that the rest of the text does not count.
+"""
 
 
-def make_report(folders: list[Path], output: Path, compare: list[str], anchor: str | None, figure: bool = True) -> None:
-    """Write report.md, models.csv, differences.csv, fronts.csv and the figure into ``output``."""
+def make_report(
+    folders: list[Path],
+    output: Path,
+    compare: list[str],
+    anchor: str | None = None,
+    figure: bool = True,
+    ablation: bool = False,
+    samples: int = 12,
+    show: list[str] | None = None,
+) -> None:
+    """Write report.md, report.html, the tables as .csv and .tex, and the figures as .png and .pdf into ``output``.
+
+    ``ablation``: strengths are the most responses a prompt, drawn as the paper's figure 3. ``samples``: prompts whose samples
+    the page shows, of the models in ``show`` (default: one per name).
+    """
     runs = [read_run(folder) for folder in folders]
     align_seeds(runs)
     slopes = add_equal_length(runs)
-    models, columns = group_runs(runs), metric_columns(runs)
-    table = model_table(models, columns)
-    differences = difference_table(models, compare, columns)
-    fronts = front_table(models, compare, anchor)
+    models, columns = group_runs(runs), tables.metric_columns(runs)
+    pairs = tables.expand_pairs(models, compare)
+    frames = {
+        "models": tables.model_table(models, columns),
+        "differences": tables.difference_table(models, pairs, columns),
+        "fronts": tables.front_table(models, [] if "all" in compare else pairs, anchor),
+    }
+    sections = [
+        *_model_tables(frames["models"], columns, slopes),
+        _count_table(frames["models"]),
+        *_difference_tables(frames["differences"]),
+        *_front_tables(frames["fronts"], anchor),
+    ]
     output.mkdir(parents=True, exist_ok=True)
-    for name, rows in (("models", table), ("differences", differences), ("fronts", fronts)):
-        if len(rows):
-            write_csv(output / f"{name}.csv", rows)
-        else:
-            (output / f"{name}.csv").unlink(missing_ok=True)
-    if figure:
-        draw_reward_diversity(models, output)
-    sections = [_models_section(table, columns, slopes, figure), _differences_section(differences)]
-    sections.append(_fronts_section(fronts, anchor))
-    write_text(output / "report.md", "\n".join(section for section in sections if section))
+    for name, rows in frames.items():
+        _write_or_remove(output / f"{name}.csv", rows)
+    for old in output.glob("*.tex"):
+        old.unlink()
+    for table in sections:
+        write_text(output / f"{table.name}.tex", latex(table))
+    drawn = draw(models, output, ablation) if figure else []
+    pictures = "".join(f"![{caption}]({path.name})\n\n" for path, caption in drawn)
+    write_text(output / "report.md", "\n".join([f"# Evaluation\n\n{METHOD}\n{pictures}", *map(markdown, sections)]))
+    write_page(output / "report.html", METHOD, drawn, sections, models, samples, show)
 
 
-def _models_section(table: pd.DataFrame, columns: list[str], slopes: dict[str, float], figure: bool) -> str:
-    header = ["model", "seed", "prompts", *(SHORT.get(name, name) for name in columns), "unfinished", "duplicates"]
-    rows = []
-    for _, row in table.iterrows():
-        cells = [_interval(row, f"{name}_") for name in columns]
-        seed = "–" if pd.isna(row["seed"]) else row["seed"]
-        counts = [f"{row[name]} of {row['responses']}" for name in ("unfinished", "duplicates")]
-        rows.append([row["model"], seed, row["prompts"], *cells, *counts])
-    text = f"# Evaluation\n\n{_METHOD}\n## Models\n\n{markdown(header, rows)}"
-    if slopes:
-        text += "\n" + _EQUAL_LENGTH.format(slopes=", ".join(f"{name} {slope:+.3f}" for name, slope in slopes.items()))
-    return text + ("\n![Reward against diversity](reward_diversity.png)\n" if figure else "")
+def draw(models: list[Model], output: Path, ablation: bool) -> list[tuple[Path, str]]:
+    """The figures, and what each shows."""
+    asked = [
+        (figures.draw_reward_diversity(models, output), "Reward against diversity"),
+        (figures.draw_ablation(models, output) if ablation else [], "Most responses a prompt, kinds of weights"),
+        (figures.draw_means(models, list(AUXILIARY), output, "auxiliary"), "Auxiliary metrics"),
+        (figures.draw_means(models, list(FURTHER), output, "further"), "Distinct samples, equal length, good samples"),
+    ]
+    return [(paths[0], caption) for paths, caption in asked if paths]
 
 
-def _differences_section(table: pd.DataFrame) -> str:
-    if table.empty:
-        return ""
-    metrics = list(dict.fromkeys(table["metric"]))
-    rows = []
-    for (name, seed), group in table.groupby(["difference", "seed"], sort=False):
-        cells = {row["metric"]: f"{_interval(row, '', '+')}, {_p(row['p'])}" for _, row in group.iterrows()}
-        rows.append([name, _seed(seed), *(cells.get(metric, "–") for metric in metrics)])
-    header = ["difference", "seed", *(SHORT.get(metric, metric) for metric in metrics)]
-    return f"## Paired differences\n\nMean [95%], p.\n\n{markdown(header, rows)}"
+def _write_or_remove(path: Path, rows: pd.DataFrame) -> None:
+    if len(rows):
+        write_csv(path, rows)
+    else:
+        path.unlink(missing_ok=True)
 
 
-def _fronts_section(table: pd.DataFrame, anchor: str | None) -> str:
-    if table.empty:
-        return ""
-    rows = []
-    for _, row in table.iterrows():
+def _model_tables(rows: pd.DataFrame, columns: list[str], slopes: dict[str, float]) -> list[Table]:
+    note = _EQUAL_LENGTH.format(slopes=", ".join(f"{name} {slope:+.3f}" for name, slope in slopes.items())) if slopes else ""
+    made = []
+    for name, title, part in _parts(columns, "models", "Models"):
+        cells = [[*_who(row), row["prompts"], *(interval(row, f"{column}_") for column in part)] for _, row in rows.iterrows()]
+        made.append(Table(name, title, note if not made else "", ["model", "seed", "prompts", *_short(part)], cells))
+    return made
+
+
+def _count_table(rows: pd.DataFrame) -> Table:
+    words = "words_mean" if "words_mean" in rows else None
+    header = ["model", "seed", *(name.replace("_for_", ", ").replace("_diversity", "") for name in tables.COUNTS)]
+    cells = []
+    for _, row in rows.iterrows():
+        length = NONE if words is None or pd.isna(row[words]) else f"{row[words]:.1f}"
+        cells.append([*_who(row), *(row[name] for name in tables.COUNTS), length])
+    return Table("counts", "Counts and lengths", _COUNTS, [*header, "words a response"], cells)
+
+
+def _difference_tables(rows: pd.DataFrame) -> list[Table]:
+    made = []
+    for name, title, part in (
+        _parts(list(dict.fromkeys(rows["metric"])), "differences", "Paired differences") if len(rows) else ()
+    ):
+        cells = []
+        for (label, seed), group in rows.groupby(["difference", "seed"], sort=False):
+            found = {row["metric"]: f"{interval(row, '', '+')}, {p_value(row['p'])}" for _, row in group.iterrows()}
+            cells.append([label, _seed(seed), *(found.get(metric, NONE) for metric in part)])
+        made.append(Table(name, title, "Mean [95%], p.\n", ["difference", "seed", *_short(part)], cells))
+    return made
+
+
+def _front_tables(rows: pd.DataFrame, anchor: str | None) -> list[Table]:
+    cells = []
+    for _, row in rows.iterrows():
         outside = pd.isna(row["mean"])
-        found = "outside the range" if outside else _interval(row, "", "+")
-        covered = "–" if outside else f"{row['covered']:.0%}"
+        found = "outside the range" if outside else interval(row, "", "+")
+        covered = NONE if outside else f"{row['covered']:.0%}"
         label = [row["model"], f"{row['front']} ({row['points']} points)", _seed(row["seed"]), SHORT[row["metric"]]]
-        rows.append([*label, f"{row['reward']:.3f}", found, covered])
+        cells.append([*label, f"{row['reward']:.3f}", found, covered])
     header = ["model", "front", "seed", "diversity", "reward", "difference [95%]", "covered"]
     note = _FRONT.format(anchor=f", with {anchor} as a point of every front" if anchor else "")
-    return f"## Diversity at equal reward\n\n{note}\n{markdown(header, rows)}"
+    return [Table("fronts", "Diversity at equal reward", note, header, cells)] if cells else []
+
+
+def _parts(columns: list[str], name: str, title: str) -> list[tuple[str, str, list[str]]]:
+    """The first metrics and the others, as two tables: more would not fit a page."""
+    first = [column for column in columns if column in _FIRST]
+    others = [column for column in columns if column not in _FIRST]
+    both = [(name, title, first), (f"{name}-further", f"{title}: further metrics", others)]
+    return [part for part in both if part[2]]
+
+
+def _short(columns: list[str]) -> list[str]:
+    return [SHORT.get(column, column) for column in columns]
+
+
+def _who(row: pd.Series) -> list:
+    return [row["model"], NONE if pd.isna(row["seed"]) else row["seed"]]
 
 
 def _seed(seed: object) -> str:
-    return "all seeds" if seed == ALL_SEEDS else str(seed)
-
-
-def _interval(row: pd.Series, prefix: str, sign: str = "") -> str:
-    mean, low, high = (row[f"{prefix}{part}"] for part in ("mean", "low", "high"))
-    if pd.isna(mean):
-        return "–"
-    digits = 1 if abs(mean) >= 100 else 3
-    return f"{mean:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-
-
-def _p(p: float) -> str:
-    return "p < .001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def markdown(header: list[str], rows: list[list]) -> str:
-    """A Markdown table; a bar in a cell is escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "all seeds" if seed == tables.ALL_SEEDS else str(seed)

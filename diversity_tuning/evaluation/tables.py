@@ -1,5 +1,7 @@
 """The tables of a report: every model, paired differences, and differences at equal reward."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from diversity_tuning.evaluation.statistics import mean_interval, paired_differe
 MAIN = [REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
 _NOT_METRICS = {PROMPT_ID, "responses", "duplicates", "finished"}
 ALL_SEEDS = "all"
+COUNTS = ("responses", "duplicates", "unfinished", "empty", "truncated_for_semantic_diversity", "truncated_for_style_diversity")
 
 
 def metric_columns(runs: list[Run]) -> list[str]:
@@ -33,12 +36,19 @@ def model_table(models: list[Model], columns: list[str]) -> pd.DataFrame:
 
 
 def _row(model: Model, seed: int | str | None, columns: list[str]) -> dict:
-    totals = {name: sum(run.counts.get(name, 0) for run in model.runs) for name in ("responses", "unfinished", "duplicates")}
+    totals = {name: sum(run.counts.get(name, 0) for run in model.runs) for name in COUNTS}
     row = {"model": model.label, "method": model.method, "strength": model.strength, "seed": seed}
     row |= {"prompts": len(model.shared_prompts()), **totals}
     for column in columns:
         row |= {f"{column}_{part}": value for part, value in mean_interval(model.matrix(column)).items()}
     return row
+
+
+def expand_pairs(models: list[Model], pairs: list[str]) -> list[str]:
+    """``all`` stands for every pair of models, the later one first."""
+    if "all" not in pairs:
+        return pairs
+    return [f"{other.label}:{one.label}" for one, other in itertools.combinations(models, 2)]
 
 
 def pair_models(models: list[Model], pair: str) -> list[tuple[Model, Model]]:
@@ -49,18 +59,19 @@ def pair_models(models: list[Model], pair: str) -> list[tuple[Model, Model]]:
     names = pair.split(":")
     if len(names) != 2 or not all(names):
         raise UserError(f"--compare {pair}: give two models as one:other")
-    ones, others = (_matching(models, name, pair) for name in names)
+    ones, others = (matching(models, name, f"compare {pair}") for name in names)
     if len(ones) == 1 or len(others) == 1:
         return [(one, other) for one in ones for other in others]
     return [(one, other) for one in ones for other in others if one.strength == other.strength]
 
 
-def _matching(models: list[Model], wanted: str, pair: str) -> list[Model]:
+def matching(models: list[Model], wanted: str, flag: str) -> list[Model]:
+    """The models with this label or, if none has it, this name or this method; ``flag`` is what asked for them."""
     for key in (lambda m: m.label, lambda m: m.runs[0].name, lambda m: m.method):
         found = [model for model in models if key(model) == wanted]
         if found:
             return found
-    raise UserError(f"--compare {pair}: no run called '{wanted}'; there is {', '.join(m.label for m in models)}")
+    raise UserError(f"--{flag}: no run called '{wanted}'; there is {', '.join(m.label for m in models)}")
 
 
 def align(models: list[Model]) -> list[tuple[object, list[Model]]]:
@@ -104,7 +115,7 @@ def front_table(models: list[Model], pairs: list[str], anchor: str | None = None
     The pairs give the methods; a method whose models have no strength (gold data) has no front. ``anchor`` names a model, such
     as sft, that counts as a point of every front.
     """
-    anchors = _matching(models, anchor, f"anchor {anchor}") if anchor else []
+    anchors = matching(models, anchor, f"anchor {anchor}") if anchor else []
     methods = {(one.method, other.method) for pair in pairs for one, other in pair_models(models, pair)}
     rows = []
     for weighted, unweighted in sorted(methods):

@@ -7,7 +7,8 @@ import sys
 import pandas as pd
 import pytest
 
-from diversity_tuning.evaluation.figures import method_styles, place_labels
+from diversity_tuning.evaluation.figures import method_styles
+from diversity_tuning.evaluation.labels import place_labels
 from diversity_tuning.evaluation.runsets import find_runs, group_runs, read_run
 from scripts_eval import report
 from tests.evaluation.synthetic import write_run, write_study

@@ -1,0 +1,75 @@
+"""A table of a report as Markdown, LaTeX and HTML, and how its numbers are written."""
+
+import html
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+
+NONE = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", "−": "$-$", "–": "--",
+    "δ": r"$\delta$", "→": r"$\rightarrow$", "²": "$^2$",
+}  # fmt: skip
+
+
+@dataclass
+class Table:
+    """``rows`` are cells of text, in the order of ``header``; ``note`` says how to read them."""
+
+    name: str  # of its .tex file
+    title: str
+    note: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def interval(row: pd.Series | dict, prefix: str = "", sign: str = "") -> str:
+    """``mean [low, high]``, three decimals; one where the mean is at least 100."""
+    mean, low, high = (row[f"{prefix}{part}"] for part in ("mean", "low", "high"))
+    if pd.isna(mean):
+        return NONE
+    digits = 1 if abs(mean) >= 100 else 3
+    return f"{mean:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def p_value(p: float) -> str:
+    """As journals write it."""
+    return "p < .001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def markdown(table: Table) -> str:
+    """A section: title, note, table. A bar in a cell is escaped."""
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
+    cells = "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return f"## {table.title}\n\n{table.note}\n{cells}"
+
+
+def latex(table: Table) -> str:
+    """A ``tabular`` of booktabs' rules, to ``\\input`` where the packages booktabs and graphicx are loaded."""
+    lines = [" & ".join(map(_tex, line)) + r" \\" for line in (table.header, *table.rows)]
+    body = "\n".join([lines[0], r"\midrule", *lines[1:]])
+    columns = "l" + "c" * (len(table.header) - 1)
+    fit = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+    note = "".join(f"% {line}\n" for line in [table.title, *table.note.splitlines()] if line)
+    return f"{note}{fit}\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}}}\n"
+
+
+def _tex(cell: object) -> str:
+    text = "".join(_LATEX.get(letter, letter) for letter in str(cell))
+    return re.sub(r"(?<![\w$-])-(?=[\d.])", "$-$", text)  # a hyphen before a number is a minus
+
+
+def page_table(table: Table) -> str:
+    """An HTML section; everything escaped, what stands in square brackets smaller."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+    rows = "".join("<tr>" + "".join(f"<td>{_small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    return (
+        f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>"
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _small(cell: object) -> str:
+    return re.sub(r"\[[^\]]*\](, p [<=] \.?[\d.]+)?", lambda found: f"<small>{found[0]}</small>", html.escape(str(cell)))
