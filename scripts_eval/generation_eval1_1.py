@@ -6,7 +6,9 @@ python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval.yaml -
     --output runs/miniature/eval/dpo --name dpo
 
 An instruct model goes without --adapter, with --system_prompt "You write a creative writing based on the user-given writing
-prompt.". Writes samples.jsonl, scores.csv (one row per response, published columns first), prompts.csv, metrics.json.
+prompt.". Servers, several GPUs and other ways to ask: see scripts_eval.sample.
+
+Writes samples.jsonl, scores.csv (one row per response, published columns first), prompts.csv, metrics.json.
 """
 
 import argparse
@@ -27,8 +29,9 @@ def main(argv=None) -> None:
     add_scoring_arguments(parser)
     add_output_arguments(parser)
     args = parse_with_recipe(parser, argv)
-    sample_run(args)
-    score_run(args, overwrite=args.overwrite)
+    added = sample_run(args)
+    if added is not None:  # of several processes the first one scores
+        score_run(args, overwrite=args.overwrite or added)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,13 @@ python -m scripts_eval.sample --source data/filtered --base_model meta-llama/Lla
     --output results/ddpo-both
 python -m scripts_eval.sample --source runs/miniature/filtered --start 0 --num_prompts 100 --max_new_tokens 130 \
     --base_model runs/miniature/base --adapter runs/miniature/dpo --output runs/miniature/eval/dpo
+
+Several GPUs:       accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_eval.sample …
+A server:           … --engine openai --base_url http://localhost:8000/v1 --model MODEL --output results/MODEL
+An API with a cap:  OPENAI_API_KEY=… … --engine openai --model gpt-4o --max_cost 20 --price_input 2.5 --price_output 10
+Baselines:          … --iterative (GPT-4o-iter) or --verbalized 5 (verbalized sampling), over any engine
+
+Responses that failed are listed at the end and asked for again by the same command.
 """
 
 import argparse

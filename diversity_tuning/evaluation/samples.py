@@ -21,7 +21,7 @@ class SampleRow:
     sample: int  # 0 … num_samples − 1
     response: str
     finished: bool  # EOS was seen; else cut at max_new_tokens
-    tokens: int  # generated, EOS not counted
+    tokens: int | None  # generated, EOS not counted; None where a server does not say
 
 
 def read_split(source: str, split: str):
@@ -44,7 +44,7 @@ def read_split(source: str, split: str):
     return rows
 
 
-def select_prompts(source: str, split: str, start: int, num_prompts: int) -> dict[int, str]:
+def select_prompts(source: str, split: str, start: int, num_prompts: int, say: bool = True) -> dict[int, str]:
     """Row number -> prompt, for up to ``num_prompts`` rows from ``start`` on; a prompt posted again among them is used once."""
     rows = read_split(source, split)
     if num_prompts < 1 or start < 0:
@@ -52,13 +52,13 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int) -> dic
     if start >= len(rows):
         raise UserError(f"{source}: --start {start} is beyond the {len(rows)} rows of split '{split}'")
     stop = min(start + num_prompts, len(rows))
-    if stop < start + num_prompts:
+    if say and stop < start + num_prompts:
         print(f"split '{split}' has {len(rows)} rows: {stop - start} prompts instead of {num_prompts}", flush=True)
     chosen = rows.select(range(start, stop))
     first: dict[str, int] = {}
     for row, (title, text) in enumerate(zip(chosen[POST_TITLE], chosen[POST_TEXT], strict=True), start=start):
         first.setdefault(prompt_text(title, text), row)
-    if len(first) < len(chosen):
+    if say and len(first) < len(chosen):
         print(
             f"{len(chosen) - len(first)} of {len(chosen)} prompts were posted before among them and are used once", flush=True
         )
@@ -70,6 +70,11 @@ def read_samples(folder: str | Path) -> list[SampleRow]:
     path = Path(folder) / SAMPLES
     if not path.is_file():
         raise UserError(f"{path}: no samples here; run scripts_eval.sample first")
+    rows = _read_lines(path)
+    return [rows[key] for key in sorted(rows)]
+
+
+def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
     rows: dict[tuple[int, int], SampleRow] = {}
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
@@ -80,20 +85,35 @@ def read_samples(folder: str | Path) -> list[SampleRow]:
             except (ValueError, TypeError):
                 raise UserError(f"{path}, line {number}: not a sample; delete the line, or give --overwrite") from None
             rows.setdefault((row.prompt_id, row.sample), row)
-    return [rows[key] for key in sorted(rows)]
+    return rows
+
+
+def shards(folder: str | Path) -> list[Path]:
+    """What each of several processes has written so far."""
+    return sorted(Path(folder).glob("samples-[0-9]*.jsonl"))
+
+
+def merge_shards(folder: str | Path) -> None:
+    """Move the rows of all shards into ``samples.jsonl`` (made where it is not there); those it has already are dropped."""
+    with SamplesFile(folder) as file:
+        there = _read_lines(file.path)
+        for shard in shards(folder):
+            rows = _read_lines(shard)
+            file.append(row for key, row in rows.items() if key not in there)
+            there |= rows
+            shard.unlink()
 
 
 class SamplesFile:
-    """``samples.jsonl`` opened to append: a cut last line is removed, what is there is in ``done``."""
+    """``samples.jsonl``, or the shard of one of several processes, opened to append; a cut last line is removed."""
 
-    def __init__(self, folder: str | Path):
-        path = Path(folder) / SAMPLES
-        path.touch()
-        with path.open("rb+") as stream:
+    def __init__(self, folder: str | Path, shard: int | None = None):
+        self.path = Path(folder) / (SAMPLES if shard is None else f"samples-{shard}.jsonl")
+        self.path.touch()
+        with self.path.open("rb+") as stream:
             content = stream.read()
             stream.truncate(content.rfind(b"\n") + 1)
-        self.done = {(row.prompt_id, row.sample) for row in read_samples(folder)}
-        self._stream = path.open("a", encoding="utf-8")
+        self._stream = self.path.open("a", encoding="utf-8")
 
     def append(self, rows: Iterable[SampleRow]) -> None:
         """Write rows to the disk before anything else happens."""

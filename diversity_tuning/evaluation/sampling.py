@@ -1,6 +1,7 @@
 """The sampling step: a run folder with ``samples.jsonl`` and ``sampling.json``, the record of how it was made."""
 
 import argparse
+import functools
 import json
 import time
 from pathlib import Path
@@ -8,8 +9,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.samples import SAMPLES, SampleRow, SamplesFile, select_prompts
-from diversity_tuning.generation.engine import add_engine_arguments
+from diversity_tuning.evaluation.processes import Processes
+from diversity_tuning.evaluation.samples import (
+    SAMPLES,
+    SampleRow,
+    SamplesFile,
+    merge_shards,
+    read_samples,
+    select_prompts,
+    shards,
+)
+from diversity_tuning.generation import engine as engines
+from diversity_tuning.generation.baselines import independent, iterative, verbalized
+from diversity_tuning.generation.engine import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.runs import library_versions, provenance, write_text
 
 RECORD = "sampling.json"
@@ -18,6 +30,7 @@ _RESULTS = ("scores.csv", "prompts.csv", "metrics.json", "provenance.json", RECO
 _SETTINGS = (
     "split start num_prompts num_samples temperature top_k top_p repetition_penalty max_new_tokens system_prompt seed dtype"
 ).split()
+_OPTIONAL = ("iterative", "verbalized")  # recorded where they are on
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,16 +40,20 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--split", default="test", help="split of it")
     group.add_argument("--start", type=int, default=1000, help="first row")
     group.add_argument("--num_prompts", type=int, default=1000, help="rows from there on; fewer where the split ends")
-    add_engine_arguments(parser)
+    engines.add_engine_arguments(parser)
     group = parser.add_argument_group("sampling")
     group.add_argument("--system_prompt", default=None, help="system line, for instruct models")
     group.add_argument("--num_samples", type=int, default=4, help="responses per prompt")
     group.add_argument("--temperature", type=float, default=1.0, help="temperature")
-    group.add_argument("--top_k", type=int, default=50, help="most likely tokens that are kept; 0 keeps all")
-    group.add_argument("--top_p", type=float, default=0.95, help="probability that is kept")
-    group.add_argument("--repetition_penalty", type=float, default=1.1, help="applies to the prompt's tokens too")
+    group.add_argument("--top_k", type=int, default=50, help="local: most likely tokens that are kept; 0 keeps all")
+    group.add_argument("--top_p", type=float, default=0.95, help="probability that is kept; not sent to Anthropic")
+    group.add_argument("--repetition_penalty", type=float, default=1.1, help="local: applies to the prompt's tokens too")
     group.add_argument("--max_new_tokens", type=int, default=2048, help="where a response is cut")
-    group.add_argument("--seed", type=int, default=42, help="decides every sample, whatever the batch size")
+    group.add_argument("--seed", type=int, default=42, help="decides every sample of the local engine, whatever the batch size")
+    ways = group.add_mutually_exclusive_group()
+    ways.add_argument("--iterative", action="store_true", help="show the responses before, ask for one far from them")
+    ways.add_argument("--verbalized", type=int, metavar="K", help="ask for K responses with probabilities, draw from them")
+    group.add_argument("--accept_failures", action="store_true", help="go on to scoring with the responses that there are")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +66,12 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def sampling_record(args: argparse.Namespace) -> dict:
     """Settings and fingerprints that decide the samples."""
     settings = {name: getattr(args, name) for name in _SETTINGS}
-    return provenance("sample", settings, {name: getattr(args, name) for name in INPUTS})
+    settings |= {name: getattr(args, name) for name in _OPTIONAL if getattr(args, name)}
+    settings |= engines.engine_settings(args)
+    if args.engine == "local":
+        return provenance("sample", settings, {name: getattr(args, name) for name in INPUTS})
+    unsent = {name: settings.pop(name) for name in ("top_k", "repetition_penalty", "dtype")}
+    return provenance("sample", settings | {"not_sent": sorted(unsent)}, {"source": args.source})
 
 
 def read_record(folder: str | Path) -> dict:
@@ -60,26 +82,39 @@ def read_record(folder: str | Path) -> dict:
         return {}
 
 
-def sample_run(args: argparse.Namespace) -> None:
-    """Make the samples of a run folder, go on with them, or say that they are there."""
-    output = Path(args.output)
-    record = sampling_record(args)
-    if args.overwrite:
+def sample_run(args: argparse.Namespace) -> bool | None:
+    """Make the samples of a run folder, go on with them, or say that they are there. True where responses were added.
+
+    Under ``accelerate launch`` every process samples its share of the prompts and the first one puts them together; None in the
+    others, which have nothing more to do. Responses that failed are listed, and a :class:`UserError` unless they are accepted.
+    """
+    if args.verbalized is not None and args.verbalized < args.num_samples:
+        raise UserError(f"--verbalized {args.verbalized}: at least --num_samples {args.num_samples} are needed to draw from")
+    processes = Processes(args.device)
+    if processes.count > 1 and args.engine != "local":
+        raise UserError(f"--engine {args.engine} needs one process; --concurrency says how many requests run at once")
+    output, record = Path(args.output), sampling_record(args)
+    if processes.first:
+        _check_folder(output, record, args.overwrite)
+    processes.wait()
+    made = read_record(output)
+    if made.get("finished") and not made.get("failures"):
+        processes.end()
+        if not processes.first:
+            return None
+        print(f"{output}: all {made['responses']} responses are there", flush=True)
+        return False
+    return _sample(args, output, record, made, processes)
+
+
+def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
+    if overwrite:
         _clear(output)
     made = read_record(output)
     if made and any(made.get(key) != record[key] for key in record):
         raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
     if not made and output.exists() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and not a run folder (no {RECORD}); give another folder")
-    if made.get("finished"):
-        print(f"{output}: all {made['responses']} responses are there", flush=True)
-        return
-    prompts = select_prompts(args.source, args.split, args.start, args.num_prompts)
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / RECORD, _as_json({**record, "finished": False}))
-    seconds, responses = _sample_missing(args, prompts, output)
-    results = {"finished": True, "responses": len(prompts) * args.num_samples, "versions": library_versions()}
-    write_text(output / RECORD, _as_json({**record, **results, "last_run": {"seconds": seconds, "responses": responses}}))
 
 
 def _as_json(record: dict) -> str:
@@ -91,6 +126,8 @@ def _clear(output: Path) -> None:
         raise UserError(f"{output}: not empty and not a run folder (no {RECORD}); give another folder")
     for name in _RESULTS:
         (output / name).unlink(missing_ok=True)
+    for shard in shards(output):
+        shard.unlink()
 
 
 def _difference(made: dict, record: dict) -> str:
@@ -103,27 +140,78 @@ def _difference(made: dict, record: dict) -> str:
     )
 
 
-def _sample_missing(args: argparse.Namespace, prompts: dict[int, str], output: Path) -> tuple[float, int]:
-    """Sample what ``samples.jsonl`` lacks; seconds and responses of this run."""
-    with SamplesFile(output) as file:
-        wanted = [(row, number) for row in prompts for number in range(args.num_samples)]
-        missing = [key for key in wanted if key not in file.done]
-        if not missing:
-            return 0.0, 0
-        if len(missing) < len(wanted):
-            print(f"{output}: {len(wanted) - len(missing)} of {len(wanted)} responses are there, going on", flush=True)
-        from diversity_tuning.generation.engine import SamplingSettings, make_engine, user_request
+def _sample(args: argparse.Namespace, output: Path, record: dict, made: dict, processes: Processes) -> bool | None:
+    """Sample what is missing, record what came of it, and say what did not come."""
+    prompts = select_prompts(args.source, args.split, args.start, args.num_prompts, say=processes.first)
+    args.device = processes.device
+    engine = engines.make_engine(args)
+    if processes.first:
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
+        merge_shards(output)
+    processes.wait()
+    before = {(row.prompt_id, row.sample): row.response for row in read_samples(output)}
+    begin = time.perf_counter()
+    failed = processes.together(_sample_missing(args, engine, prompts, before, output, processes, made.get("failures", [])))
+    seconds = round(time.perf_counter() - begin, 1)
+    processes.end()
+    if not processes.first:
+        return None
+    merge_shards(output)
+    there = len(read_samples(output))
+    results = {"finished": there > 0 and (args.accept_failures or not failed), "responses": there, "failures": failed}
+    results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
+    write_text(output / RECORD, _as_json({**record, **results}))
+    _tell(output, failed, len(prompts) * args.num_samples)
+    if not results["finished"]:
+        raise UserError(
+            f"{output}: {len(failed)} responses are missing, listed in {RECORD}; the same command asks for them again,"
+            " --accept_failures goes on without them"
+        )
+    return there > len(before)
 
-        names = SamplingSettings.__dataclass_fields__
-        settings = SamplingSettings(**{name: getattr(args, name) for name in names})
-        engine = make_engine(args)
-        requests = [user_request(prompts[row], number) for row, number in missing]
-        begin = time.perf_counter()
-        with tqdm(total=len(missing), desc="sampling", unit="response") as bar:
-            for batch in engine.complete(requests, settings, args.seed):
-                file.append(
-                    SampleRow(missing[i][0], prompts[missing[i][0]], missing[i][1], s.text, s.finished, s.tokens)
-                    for i, s in batch
-                )
-                bar.update(len(batch))
-        return round(time.perf_counter() - begin, 1), len(missing)
+
+def _sample_missing(
+    args, engine: Engine, prompts, before: dict, output: Path, processes: Processes, failures: list
+) -> list[dict]:
+    """Ask for what this process's share of the prompts lacks; the failures, as the record lists them."""
+    share = dict(sorted(prompts.items(), key=lambda item: -len(item[1]))[processes.rank :: processes.count])
+    total = sum((row, number) not in before for row in share for number in range(args.num_samples))
+    if before and total:
+        print(f"{output}: {len(before)} of {len(prompts) * args.num_samples} responses are there, going on", flush=True)
+    settings = SamplingSettings(**{name: getattr(args, name) for name in SamplingSettings.__dataclass_fields__})
+    ask, runs = independent, {(failure["prompt_id"], failure["sample"]): failure["runs"] for failure in failures}
+    if args.iterative:
+        ask = iterative
+    if args.verbalized:
+        tried = {row: max(runs.get((row, number), 0) for number in range(args.num_samples)) for row in share}
+        ask = functools.partial(verbalized, candidates=args.verbalized, tried=tried)
+    failed: dict[tuple[int, int], str] = {}
+    with (
+        SamplesFile(output, processes.rank if processes.count > 1 else None) as file,
+        tqdm(total=total, desc="sampling", unit="response", disable=not processes.first) as bar,
+    ):
+        for answers in ask(engine, share, before, args.num_samples, settings, args.seed):
+            failed |= {key: answer.error for key, answer in answers if isinstance(answer, Failure)}
+            file.append(
+                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens)
+                for (row, number), answer in answers
+                if isinstance(answer, Sample)
+            )
+            bar.update(len(answers))
+    return [
+        {"prompt_id": row, "sample": number, "error": error, "runs": runs.get((row, number), 0) + 1}
+        for (row, number), error in sorted(failed.items())
+    ]
+
+
+def _tell(output: Path, failed: list[dict], wanted: int) -> None:
+    """What went wrong, and for which responses; all of them are in the record."""
+    if not failed:
+        return
+    print(f"{output}: {len(failed)} of {wanted} responses failed (prompt/sample):", flush=True)
+    reasons: dict[str, list[str]] = {}
+    for failure in failed:
+        reasons.setdefault(failure["error"], []).append(f"{failure['prompt_id']}/{failure['sample']}")
+    for reason, keys in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        print(f"  {reason}: {' '.join(keys[:20])}{f' … and {len(keys) - 20} more' if len(keys) > 20 else ''}", flush=True)

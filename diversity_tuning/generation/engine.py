@@ -7,6 +7,7 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,12 @@ def chat_messages(request: ChatRequest, system_prompt: str | None) -> list[dict[
     """The conversation as chat templates and servers take it, the system prompt first."""
     system = (("system", system_prompt),) if system_prompt else ()
     return [{"role": role, "content": content} for role, content in (*system, *request.messages)]
+
+
+def row_key(seed: int, prompt: str, sample: int) -> int:
+    """64 bits that stand for one sample of one prompt under one seed."""
+    digest = hashlib.sha256(f"{seed}\0{sample}\0{prompt}".encode())
+    return int.from_bytes(digest.digest()[:8], "little")
 
 
 @dataclass(frozen=True)
@@ -117,4 +124,38 @@ def make_engine(args: argparse.Namespace) -> Engine:
 
         device = getattr(args, "device", None)
         return LocalEngine(args.base_model, args.adapter, device, args.dtype, args.trust_remote_code, args.sample_batch_size)
-    raise UserError(f"--engine {args.engine}: not there yet")
+    if not args.model:
+        raise UserError(f"--model is missing: the model's id at the server of --engine {args.engine}")
+    from diversity_tuning.generation.apis import Anthropic, OpenAI
+    from diversity_tuning.generation.budget import Limits
+    from diversity_tuning.generation.remote import HttpEngine
+
+    return HttpEngine(
+        OpenAI() if args.engine == "openai" else Anthropic(),
+        args.model,
+        args.base_url,
+        extra_body(args),
+        Limits(args.max_requests, args.max_cost, args.price_input, args.price_output),
+        args.concurrency,
+        args.timeout,
+        args.max_retries,
+        args.cache,
+    )
+
+
+def extra_body(args: argparse.Namespace) -> dict:
+    """``--extra_body`` as a dict."""
+    try:
+        extra = json.loads(args.extra_body or "{}")
+    except ValueError as error:
+        raise UserError(f"--extra_body: not JSON ({error})") from None
+    if not isinstance(extra, dict):
+        raise UserError('--extra_body: must be a JSON object, such as {"top_k": 50}')
+    return extra
+
+
+def engine_settings(args: argparse.Namespace) -> dict:
+    """What of the flags decides the answers, for a run's record; nothing for the local model, whose files are its inputs."""
+    if args.engine == "local":
+        return {}
+    return {name: getattr(args, name) for name in ("engine", "model", "base_url")} | {"extra_body": extra_body(args)}

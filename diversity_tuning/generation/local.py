@@ -7,7 +7,6 @@ floating-point rounding of the logits.
 """
 
 import functools
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,7 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from transformers.generation import RepetitionPenaltyLogitsProcessor
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
+from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
 
 # Up to this many new tokens the key-value cache is allocated once instead of copied at every step (1.5 to 2 times as fast for
 # the miniature); for longer ones, attending to its whole length would cost more than the copies.
@@ -97,12 +96,6 @@ def encode_conversations(
     except TemplateError as error:
         raise UserError(f"the chat template refuses the conversation ({error}); try it without --system_prompt") from None
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-
-
-def row_key(seed: int, prompt: str, sample: int) -> int:
-    """64 bits that stand for one sample of one prompt under one seed."""
-    digest = hashlib.sha256(f"{seed}\0{sample}\0{prompt}".encode())
-    return int.from_bytes(digest.digest()[:8], "little")
 
 
 def _context(model: PreTrainedModel) -> float:

@@ -1,0 +1,129 @@
+"""Two dialects of chat over HTTP: what is sent, and how an answer is read.
+
+Both send the messages, the temperature and the limit of new tokens. OpenAI's also sends ``top_p`` and a seed; Anthropic's
+knows no seed, and its newer models refuse ``top_p`` next to a temperature. Neither sends ``top_k`` and ``repetition_penalty``,
+since OpenAI refuses unknown fields. ``extra`` adds fields, replaces them, or takes them out (None): ``{"top_k": 50,
+"repetition_penalty": 1.1}`` for vLLM or SGLang, ``{"max_tokens": None, "max_completion_tokens": 4096}`` for OpenAI's
+reasoning models.
+"""
+
+from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
+
+_FINISHED = {"stop", "eos", "eos_token", "end_turn", "stop_sequence"}
+_CUT = {"length", "max_tokens"}
+_OPEN, _CLOSE = "<think>", "</think>"
+
+
+class BadReplyError(Exception):
+    """An answer that is not what the API promises; asking again may bring a good one."""
+
+
+class OpenAI:
+    """`POST /chat/completions`, as OpenAI, vLLM, SGLang, `transformers serve`, Together and DeepSeek have it."""
+
+    key_variable = "OPENAI_API_KEY"
+    default_url = "https://api.openai.com/v1"
+    path = "/chat/completions"
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def body(self, model: str, request: ChatRequest, settings: SamplingSettings, seed: int, extra: dict) -> dict:
+        fields = {
+            "model": model,
+            "messages": chat_messages(request, settings.system_prompt),
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_new_tokens,
+            "seed": seed,
+        }
+        return _without_none({**fields, **extra})
+
+    def read(self, reply: dict) -> Sample | Failure:
+        """The first choice. A :class:`BadReplyError` where the fields are not there."""
+        try:
+            choice = reply["choices"][0]
+            text, refusal = choice["message"].get("content"), choice["message"].get("refusal")
+            reason, (_, tokens) = choice["finish_reason"], self.usage(reply)
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise BadReplyError(_complaint(reply)) from None
+        return Failure(f"refused: {refusal}") if refusal and not text else _answer(text or "", reason, tokens)
+
+    def usage(self, reply: dict) -> tuple[int | None, int | None]:
+        """Tokens in and out, None where the server does not say."""
+        return _counts(reply, "prompt_tokens", "completion_tokens")
+
+
+class Anthropic:
+    """`POST /v1/messages`."""
+
+    key_variable = "ANTHROPIC_API_KEY"
+    default_url = "https://api.anthropic.com"
+    path = "/v1/messages"
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        return {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
+
+    def body(self, model: str, request: ChatRequest, settings: SamplingSettings, seed: int, extra: dict) -> dict:
+        fields = {
+            "model": model,
+            "system": settings.system_prompt,
+            "messages": chat_messages(request, None),
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_new_tokens,
+        }
+        return _without_none({**fields, **extra})
+
+    def read(self, reply: dict) -> Sample | Failure:
+        """The text blocks, joined. A :class:`BadReplyError` where the fields are not there."""
+        try:
+            text = "".join(block["text"] for block in reply["content"] if block["type"] == "text")
+            reason, (_, tokens) = reply["stop_reason"], self.usage(reply)
+        except (KeyError, TypeError):
+            raise BadReplyError(_complaint(reply)) from None
+        return _answer(text, reason, tokens)
+
+    def usage(self, reply: dict) -> tuple[int | None, int | None]:
+        """Tokens in and out, None where the server does not say."""
+        return _counts(reply, "input_tokens", "output_tokens")
+
+
+def cut_thinking(text: str) -> str | None:
+    """The text without the reasoning before it; None when the reasoning was never closed.
+
+    Some servers cut the opening tag off, being part of the template: all up to a closing tag without one is reasoning too.
+    """
+    before, closed, after = text.partition(_CLOSE)
+    opened = text.lstrip().startswith(_OPEN)
+    if not closed:
+        return None if opened else text
+    return after if opened or _OPEN not in before else text
+
+
+def _answer(text: str, reason: str | None, tokens: int | None) -> Sample | Failure:
+    if not isinstance(text, str):
+        raise BadReplyError(f"the text is not a text but {type(text).__name__}")
+    told = cut_thinking(text)
+    if told is None:
+        return Failure("the reasoning was not closed (</think>): more --max_new_tokens may help")
+    if reason not in _FINISHED | _CUT:
+        return Failure(f"finish reason {reason!r}")
+    if not told.strip():
+        return Failure(f"empty text, finish reason {reason!r}")
+    whole = told.strip().encode("utf-8", errors="replace").decode()  # half an emoji cannot be written to a file
+    return Sample(whole, reason in _FINISHED, tokens)
+
+
+def _counts(reply: dict, *names: str) -> tuple[int | None, ...]:
+    usage = reply.get("usage") if isinstance(reply, dict) else None
+    counts = [usage.get(name) if isinstance(usage, dict) else None for name in names]
+    return tuple(count if isinstance(count, int) and count >= 0 else None for count in counts)
+
+
+def _complaint(reply: object) -> str:
+    error = reply.get("error") if isinstance(reply, dict) else None
+    return f"not an answer: {error}" if error else "not an answer: fields are missing"
+
+
+def _without_none(fields: dict) -> dict:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,155 @@
+"""Ways to ask for several responses to a prompt: one by one, or by prompts that ask for diversity without any training.
+
+Each takes an engine, the prompts by row, the texts that are there by ``(row, number)`` and how many a prompt shall have, and
+yields ``((row, number), answer)`` for what is missing. A killed run asked again gives the rest of the same responses.
+"""
+
+import json
+import math
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from diversity_tuning.generation.engine import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
+
+Key = tuple[int, int]
+Answers = Iterator[list[tuple[Key, Sample | Failure]]]
+
+ANOTHER = (
+    "Write another response to the same prompt. Make it as different as you can from all of your responses above, in plot and"
+    " in style. Write only the response."
+)
+VERBALIZED = (
+    "Give {count} responses to the prompt below, drawn at random from all that you could write. Put each one into"
+    " <response></response> tags and in it, first the whole response in <text></text> tags, then in <probability></probability>"
+    " tags the probability, between 0 and 1, that you would write it. Write nothing else.\n\nPrompt: {prompt}"
+)
+_TRIES = 3  # requests for a prompt's verbalized responses in one run, while too few of them can be read
+_BLOCK = re.compile(r"<response[^>]*>(.*?)(</response>|(?=<response)|\Z)", re.DOTALL | re.IGNORECASE)
+_TEXT = re.compile(r"<text[^>]*>(.*?)(?:</text>|(?=<probability))", re.DOTALL | re.IGNORECASE)
+_PROBABILITY = re.compile(r"<probability[^>]*>\s*[^\d.]{0,3}(\d*\.?\d+(?:e-?\d+)?)\s*(%?)", re.IGNORECASE)
+
+
+def independent(
+    engine: Engine, prompts: dict[int, str], done: dict[Key, str], count: int, settings: SamplingSettings, seed: int
+) -> Answers:
+    """Every response for itself."""
+    missing = [key for row in prompts for number in range(count) if (key := (row, number)) not in done]
+    requests = [user_request(prompts[row], number) for row, number in missing]
+    for answers in engine.complete(requests, settings, seed):
+        yield [(missing[i], answer) for i, answer in answers]
+
+
+def iterative(
+    engine: Engine, prompts: dict[int, str], done: dict[Key, str], count: int, settings: SamplingSettings, seed: int
+) -> Answers:
+    """Every response in sight of the ones before, asked to be far from them in plot and style (the paper's GPT-4o-iter).
+
+    Where a response fails, the later ones of its prompt fail with it.
+    """
+    texts = dict(done)
+    failed: dict[int, str] = {}
+    for number in range(count):
+        rows = [row for row in prompts if (row, number) not in texts]
+        asked = [row for row in rows if row not in failed]
+        if waiting := [row for row in rows if row in failed]:
+            yield [((row, number), Failure(f"the response before it is missing: {failed[row]}")) for row in waiting]
+        requests = [_next(prompts[row], [texts[row, before] for before in range(number)], number) for row in asked]
+        for answers in engine.complete(requests, settings, seed):
+            for i, answer in answers:
+                if isinstance(answer, Sample):
+                    texts[asked[i], number] = answer.text
+                else:
+                    failed[asked[i]] = answer.error
+            yield [((asked[i], number), answer) for i, answer in answers]
+
+
+def _next(prompt: str, before: list[str], number: int) -> ChatRequest:
+    turns = [("user", prompt)]
+    for text in before:
+        turns += [("assistant", text), ("user", ANOTHER)]
+    return ChatRequest(tuple(turns), number)
+
+
+def verbalized(
+    engine: Engine,
+    prompts: dict[int, str],
+    done: dict[Key, str],
+    count: int,
+    settings: SamplingSettings,
+    seed: int,
+    candidates: int = 5,
+    tried: dict[int, int] | None = None,
+) -> Answers:
+    """``count`` of the ``candidates`` that one request asks for, drawn by their stated probabilities (Zhang et al. 2025).
+
+    Without replacement, since a response drawn twice would measure the draw and not the model. A request has room for
+    ``candidates`` times ``max_new_tokens``. ``tried``: how often a row was asked in vain before, by row: such a request is not
+    repeated, it is a new one. Source: "Verbalized Sampling", arXiv 2510.01171; the wording of the request is ours.
+    """
+    settings = replace(settings, max_new_tokens=candidates * settings.max_new_tokens)
+    waiting = {row: (tried or {}).get(row, 0) for row in prompts if any((row, n) not in done for n in range(count))}
+    for attempt in range(_TRIES):
+        rows = list(waiting)
+        requests = [
+            user_request(VERBALIZED.format(count=candidates, prompt=prompts[row]), waiting[row] + attempt) for row in rows
+        ]
+        for answers in engine.complete(requests, settings, seed):
+            found = []
+            for i, answer in answers:
+                row = rows[i]
+                drawn = _drawn(answer, count, f"{seed}\0{prompts[row]}") if isinstance(answer, Sample) else answer
+                if isinstance(drawn, Failure) and isinstance(answer, Sample) and attempt < _TRIES - 1:
+                    continue  # too few could be read: ask again
+                waiting.pop(row)
+                by_number = drawn if isinstance(drawn, list) else [drawn] * count
+                found += [((row, n), by_number[n]) for n in range(count) if (row, n) not in done]
+            if found:
+                yield found
+
+
+def _drawn(answer: Sample, count: int, key: str) -> list[Sample] | Failure:
+    """``count`` of the candidates in an answer; the earlier ones are drawn first."""
+    candidates = read_candidates(answer.text)
+    if len(candidates) < count:
+        return Failure(f"{len(candidates)} responses could be read of the {count} that are needed")
+    generator = random.Random(key)
+    # The smallest of exponential times with rate p is a draw by p, the next ones draws from what is left.
+    times = [-math.log(1 - generator.random()) / p for _, p in candidates]
+    order = sorted(range(len(candidates)), key=times.__getitem__)
+    return [Sample(candidates[i][0], finished=True, tokens=None) for i in order[:count]]
+
+
+def read_candidates(text: str) -> list[tuple[str, float]]:
+    """The whole responses in an answer and their weights, above 0; from tags, or else from JSON with the same names.
+
+    A response without a probability gets the mean of the others; one whose text does not end is left out, a repeated one too.
+    """
+    found = [(_TEXT.search(block), _PROBABILITY.search(block)) for block, _ in _BLOCK.findall(text)]
+    pairs = [(told[1], float(p[1]) / (100 if p[2] else 1) if p else None) for told, p in found if told] or _from_json(text)
+    pairs = [(told.strip(), p if p is not None and 0 < p < math.inf else None) for told, p in pairs]
+    weights = [p for _, p in pairs if p is not None]
+    usual = sum(weights) / len(weights) if weights else 1.0
+    unique: dict[str, float] = {}
+    for told, p in pairs:
+        if told:
+            unique.setdefault(told, usual if p is None else p)
+    return list(unique.items())
+
+
+def _from_json(text: str) -> list[tuple[str, float | None]]:
+    start, end = text.find("{"), text.rfind("}")
+    if "[" in text[: max(start, 0)]:
+        start, end = text.find("["), text.rfind("]")
+    try:
+        content = json.loads(text[start : end + 1])
+    except ValueError:
+        return []
+    items = content.get("responses") if isinstance(content, dict) else content
+    items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return [
+        (item["text"], p if isinstance(p := item.get("probability"), int | float) else None)
+        for item in items
+        if isinstance(item.get("text"), str)
+    ]

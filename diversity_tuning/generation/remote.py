@@ -1,0 +1,224 @@
+"""Chat models behind HTTP: several requests at once, retries with back-off, caps, and every paid answer kept."""
+
+import contextlib
+import email.utils
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import httpx2
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation.apis import Anthropic, BadReplyError, OpenAI
+from diversity_tuning.generation.budget import Budget, Limits
+from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, row_key
+from diversity_tuning.generation.transcripts import Transcripts, request_key
+
+_LONGEST_WAIT = 600.0  # seconds; a server that asks for more has its request listed as failed
+_GIVE_UP = 10  # requests in a row that no retry could save: the server is down
+_LARGEST_BODY = 1 << 25  # bytes of one answer
+_AGAIN = {408, 409, 425, 429}  # besides 5xx
+_HOPELESS = {401: "the key", 403: "the key", 404: "the model or the URL"}  # when the first answers are so
+
+
+class HttpEngine:
+    """A server as an :class:`Engine`. Answers come as they arrive; how many requests run at once does not change them.
+
+    ``url`` is the API's base, ``extra`` fields of the body besides (see :mod:`generation.apis`), ``timeout`` the seconds for a
+    whole answer, ``backoff`` seconds before the first retry. The key is read from the environment and never written anywhere.
+    """
+
+    def __init__(
+        self,
+        api: OpenAI | Anthropic,
+        model: str,
+        url: str | None = None,
+        extra: dict | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        concurrency: int = 8,
+        timeout: float = 600,
+        max_retries: int = 5,
+        cache: str = "transcripts",
+        backoff: float = 1.0,
+    ):
+        if concurrency < 1 or timeout <= 0 or max_retries < 0:
+            raise UserError("--concurrency must be at least 1, --timeout above 0 and --max_retries at least 0")
+        self.api, self.model, self.extra = api, model, extra or {}
+        ours = sorted({"model", "messages", "stream", "n", "seed"} & {name for name, v in self.extra.items() if v is not None})
+        if ours:
+            raise UserError(f"--extra_body: '{ours[0]}' is set by the engine; only null, to leave it out, may be given")
+        self.url = _checked_url(url or api.default_url) + api.path
+        self.key = os.environ.get(api.key_variable) or None
+        if self.key is None and url is None:
+            raise UserError(f"{api.key_variable} is not set in the environment; {self.url} needs a key")
+        self.concurrency, self.timeout, self.max_retries, self.backoff = concurrency, timeout, max_retries, backoff
+        self.budget = Budget(limits)
+        self.transcripts = Transcripts(cache, self.url, model)
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._stop: str | None = None  # why no more requests are sent
+        self._answered, self._given_up, self._not_before = False, 0, 0.0
+
+    def complete(
+        self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
+    ) -> Iterator[list[tuple[int, Sample | Failure]]]:
+        """As :class:`Engine` says. Bought answers are not bought again; one that was of no use is asked for with a new seed."""
+        self._closing.clear()
+        limits = httpx2.Limits(max_connections=self.concurrency)
+        timeout = httpx2.Timeout(self.timeout, connect=min(self.timeout, 30.0))
+        with httpx2.Client(timeout=timeout, limits=limits, headers=self.api.headers(self.key)) as client:
+            executor = ThreadPoolExecutor(self.concurrency)
+            try:
+                futures = {executor.submit(self._one, client, r, settings, seed): i for i, r in enumerate(requests)}
+                for future in as_completed(futures):
+                    yield [(futures[future], future.result())]
+            finally:  # what is under way is paid for: let it come in and be kept
+                self._closing.set()
+                executor.shutdown(cancel_futures=True)
+
+    def _one(self, client: httpx2.Client, request: ChatRequest, settings: SamplingSettings, seed: int) -> Sample | Failure:
+        body = self.api.body(self.model, request, settings, 0, self.extra)
+        key = request_key(body, seed, request.sample)
+        bought = self.transcripts.replies(key)
+        for reply in bought:
+            with contextlib.suppress(BadReplyError):
+                if isinstance(answer := self.api.read(reply), Sample):
+                    return answer
+        if "seed" in body and "seed" not in self.extra:
+            body["seed"] = row_key(seed, f"{len(bought)}\0{request.key}", request.sample) % 2**31
+        return self._ask(client, body, key, settings.max_new_tokens)
+
+    def _ask(self, client: httpx2.Client, body: dict, key: str, new_tokens: int) -> Sample | Failure:
+        """Send, and send again while that may help. A :class:`UserError` when no request can succeed."""
+        asked = max(
+            [new_tokens, *(n for name in ("max_tokens", "max_completion_tokens") if isinstance(n := body.get(name), int))]
+        )
+        dearest = self.budget.cost(len(json.dumps(body).encode()), asked)  # a token is a byte or more
+        error = ""
+        for attempt in range(self.max_retries + 1):
+            self._wait(attempt)
+            stop = self._stop or ("the run was stopped" if self._closing.is_set() else self.budget.take(dearest))
+            if stop:
+                self._stop = self._stop or stop
+                return Failure(f"{error}; not asked again: {stop}" if error else f"not asked: {stop}")
+            cost = dearest  # unless we know better: an answer lost on the way is paid for, too
+            try:
+                status, headers, content = self._post(client, body)
+                if status == 200:
+                    reply = _parse(content)
+                    cost = self._cost(reply, dearest)
+                    answer = self.api.read(reply)
+                    self.transcripts.add(key, body, reply)
+                    self._answered, self._given_up = True, 0
+                    return answer
+                cost = 0.0
+                error = self._public(f"HTTP {status}: {_message(content)}")
+                if status not in _AGAIN and status < 500:
+                    return self._refused(status, error)
+                if not self._heed(headers.get("retry-after")):
+                    return Failure(f"{error}; the server asks to wait {headers['retry-after']} s")
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as problem:
+                cost, error = 0.0, self._public(f"no connection to {self.url}: {problem}")
+            except (httpx2.RequestError, BadReplyError) as problem:
+                error = self._public(f"{type(problem).__name__}: {problem}")
+            finally:
+                self.budget.settle(dearest, cost)
+        return self._give_up(f"{error} (sent {self.max_retries + 1} times)")
+
+    def _post(self, client: httpx2.Client, body: dict) -> tuple[int, httpx2.Headers, bytes]:
+        """Status, headers and whole body, within the time-out even when the body drips."""
+        end, content = time.monotonic() + self.timeout, b""
+        with client.stream("POST", self.url, json=body) as response:
+            for part in response.iter_bytes():
+                content += part
+                if time.monotonic() > end:
+                    raise httpx2.ReadTimeout(f"not whole after {self.timeout:g} s")
+                if len(content) > _LARGEST_BODY:
+                    raise BadReplyError("the answer is too large")
+        return response.status_code, response.headers, content.replace(self.key.encode(), b"***") if self.key else content
+
+    def _wait(self, attempt: int) -> None:
+        """Back-off that doubles with each attempt, to 60 s, half of it random; and no request before a server's Retry-After."""
+        wait = min(60.0, self.backoff * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0) if attempt else 0.0
+        self._closing.wait(wait)
+        while (pause := self._not_before - time.monotonic()) > 0 and not self._closing.is_set():
+            self._closing.wait(pause + random.uniform(0, self.backoff))
+
+    def _heed(self, retry_after: str | None) -> bool:
+        """Hold all requests back as long as the server asks; False when that is too long."""
+        seconds = _seconds(retry_after)
+        if seconds > _LONGEST_WAIT:
+            return False
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+        return True
+
+    def _refused(self, status: int, error: str) -> Failure:
+        if status in _HOPELESS and not self._answered:
+            self._stop = error
+            raise UserError(f"{self.url} refuses {_HOPELESS[status]} ({error}); the key comes from {self.api.key_variable}")
+        return Failure(error)
+
+    def _give_up(self, error: str) -> Failure:
+        """Count a request that no retry could save; after some of them in a row, no more are sent."""
+        with self._lock:
+            self._given_up += 1
+            if self._given_up >= _GIVE_UP and not self._stop:
+                self._stop = f"{_GIVE_UP} requests in a row had failed, the last: {error}"
+        return Failure(error)
+
+    def _cost(self, reply: dict, dearest: float) -> float:
+        tokens_in, tokens_out = self.api.usage(reply)
+        return dearest if tokens_in is None or tokens_out is None else self.budget.cost(tokens_in, tokens_out)
+
+    def _public(self, text: str) -> str:
+        """One short line without the key."""
+        line = " ".join((text.replace(self.key, "***") if self.key else text).split())
+        return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise UserError(f"--base_url {url!r}: not a URL ({error})") from None
+    if parts.userinfo or parts.query:
+        raise UserError("--base_url: no user, password or query in it; the key goes into the environment")
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise UserError(f"--base_url {url!r}: must begin with http:// or https:// and name a host")
+    return url.rstrip("/")
+
+
+def _parse(content: bytes) -> dict:
+    try:
+        reply = json.loads(content)
+    except ValueError:  # also bytes that are not UTF-8
+        raise BadReplyError(f"not JSON ({len(content)} bytes)") from None
+    if not isinstance(reply, dict):
+        raise BadReplyError("not a JSON object")
+    return reply
+
+
+def _message(content: bytes) -> str:
+    """What the server says is wrong."""
+    text = content[:2000].decode("utf-8", errors="replace")
+    with contextlib.suppress(ValueError, AttributeError):
+        reply = json.loads(content)
+        error = reply.get("error") or reply.get("detail") or reply
+        text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    return text
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Seconds of a Retry-After header: a number or a date; 0 where it is missing or makes no sense."""
+    if not retry_after:
+        return 0.0
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(retry_after))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    return 0.0
