@@ -1,0 +1,49 @@
+"""Make the items of a human study from two evaluated runs: two blinded sets of stories per prompt, summarised.
+
+python -m scripts_eval.prepare_human_eval_data --runs results/ddpo-both results/dpo --num_prompts 50 \
+    --engine openai --model gpt-4o-2024-11-20 --max_cost 5 --price_input 2.5 --price_output 10 --output runs/human/ddpo-dpo
+python -m scripts_eval.prepare_human_eval_data --runs runs/miniature/seed0/eval/ddpo-both runs/miniature/seed0/eval/dpo \
+    --num_prompts 25 --no_summaries --output runs/miniature/human
+
+Writes items.jsonl (for Potato, see human-eval/), key.csv (keep it from annotators) and report.json (what was left out).
+"""
+
+import argparse
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.generation.engine import add_engine_arguments
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts_eval.prepare_human_eval_data",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--runs", nargs=2, required=True, metavar=("ONE", "OTHER"), help="two evaluated run folders")
+    parser.add_argument("--names", nargs=2, default=None, metavar=("ONE", "OTHER"), help="condition names; default: the runs'")
+    parser.add_argument("--output", required=True, help="folder to write to")
+    parser.add_argument("--num_prompts", type=int, default=50, help="items to make")
+    parser.add_argument("--skip", type=int, default=0, help="prompts to pass over, those that an earlier study has shown")
+    parser.add_argument("--num_samples", type=int, default=4, help="stories per set; the two questions are made for 4")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="decides prompts, stories and which set is A; keep it from annotators"
+    )
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="redo what is there")
+    group = parser.add_argument_group("summaries")
+    group.add_argument("--no_summaries", action="store_true", help="show the full texts, in boxes that scroll")
+    group.add_argument("--summary_words", type=int, default=100, help="length to ask for")
+    group.add_argument("--summary_tokens", type=int, default=400, help="a summary that is longer counts as failed")
+    group.add_argument("--temperature", type=float, default=0.3, help="of the summaries")
+    group.add_argument("--summaries", default=None, help="file that keeps them; default: OUTPUT.summaries.jsonl")
+    group.add_argument("--device", default=None, help="local: cpu, cuda, cuda:1, …; default: cuda where there is one")
+    add_engine_arguments(parser)
+    args = parse_with_recipe(parser, argv)
+    from diversity_tuning.evaluation.human_study import prepare_study
+
+    prepare_study(args)
+
+
+if __name__ == "__main__":
+    main()
