@@ -7,11 +7,22 @@ run goes on from its last checkpoint when the same command is given again.
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import explicit_settings, is_finished, provenance, put_in_place, write_provenance, write_text
+from diversity_tuning.model_card import model_card
+from diversity_tuning.runs import (
+    explicit_settings,
+    git_commit,
+    is_finished,
+    library_versions,
+    provenance,
+    put_in_place,
+    write_provenance,
+    write_text,
+)
 
 INPUTS = ("source", "model_name_or_path", "adapter")
 # What may differ between two launches of the same run.
@@ -34,6 +45,10 @@ class RunArguments:
     eval_split: str | None = field(default=None, metadata={"help": "Split for the evaluation loss; none by default."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use the first N training examples only."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first N evaluation examples only."})
+    early_stopping_patience: int = field(
+        default=3,
+        metadata={"help": "With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops."},
+    )
     overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
 
 
@@ -46,6 +61,7 @@ class Launch:
         if missing and not {"help", "h"} & set(settings):
             raise UserError(f"{stage}: --{missing[0]} is missing, in the flags and in the recipe")
         self.stage, self.argv = stage, argv
+        self.base_model = settings.get("model_name_or_path", "")
         self.output = Path(settings.get("output_dir", "."))
         self.overwrite = settings.get("overwrite", "False").lower() == "true"
         self.resume = settings.get("resume_from_checkpoint", "auto")
@@ -97,11 +113,29 @@ class Launch:
             resolved = json.dumps(trainer.args.to_sanitized_dict(), indent=2, sort_keys=True, default=str)
             write_text(self.folder / "resolved_config.json", resolved + "\n")
             draw_curves(history, self.folder / "curves.png", self.output.name)
-            last = {key: value for row in history for key, value in row.items() if isinstance(value, int | float)}
-            write_provenance(self.folder, self.record, counts=counts, metrics=last)
+            self._write_cards(history, counts)
+            best = trainer.state.best_model_checkpoint
+            kept = {"best_checkpoint": Path(best).name, "best_metric": trainer.state.best_metric} if best else {}
+            write_provenance(self.folder, self.record, counts=counts, metrics=last_values(history), **kept)
             _forget_resume_state(self.folder)
             put_in_place(self.folder, self.output)
         trainer.accelerator.wait_for_everyone()
+
+    def _write_cards(self, history: list[dict], counts: dict) -> None:
+        """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""
+        for folder in [self.folder, *self.folder.glob("checkpoint-*")]:
+            step = int(folder.name.split("-")[1]) if folder != self.folder else float("inf")
+            card = model_card(
+                self.record, counts, last_values(row for row in history if row["step"] <= step),
+                base=self.base_model, place=self.output / folder.relative_to(self.folder),
+                adapter=(folder / "adapter_config.json").is_file(), versions=library_versions(), commit=git_commit(),
+            )  # fmt: skip
+            write_text(folder / "README.md", card)
+
+
+def last_values(history: Iterable[dict]) -> dict:
+    """The last value of every number that was logged."""
+    return {key: value for row in history for key, value in row.items() if isinstance(value, int | float)}
 
 
 def _forget_resume_state(folder: Path) -> None:
@@ -134,29 +168,44 @@ def load_split(source: str, split: str, columns: tuple[str, ...], limit: int | N
 
 
 def draw_curves(history: list[dict], path: Path, title: str) -> None:
-    """Loss, rewards, accuracy and weights against steps, one panel for each kind that was logged."""
+    """Loss, rewards, accuracy and weights against steps, one panel for each kind that was logged (:func:`curve_panels`)."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    panels = {
-        "loss": ["loss", "eval_loss", "nll_loss"],
-        "reward": ["rewards/chosen", "rewards/rejected", "rewards/margins"],
-        "accuracy": ["rewards/accuracies", "mean_token_accuracy"],
-        "weight": ["weights/mean", "weights/effective"],
-    }
-    logged = {name: [key for key in keys if any(key in row for row in history)] for name, keys in panels.items()}
-    logged = {name: keys for name, keys in logged.items() if keys}
-    if not logged:
+    panels = curve_panels(history)
+    if not panels:
         return
-    figure, axes = plt.subplots(1, len(logged), figsize=(3.6 * len(logged), 3), squeeze=False, layout="constrained")
-    for axis, (name, keys) in zip(axes[0], logged.items(), strict=True):
-        for key in keys:
-            points = [(row["step"], row[key]) for row in history if key in row]
-            axis.plot(*zip(*points, strict=True), label=key)
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3), squeeze=False, layout="constrained")
+    for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
+        for label, points in curves.items():
+            axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 20 else None)
         axis.set(xlabel="step", title=name)
         axis.legend(fontsize=7)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def curve_panels(history: list[dict]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Panel -> curve -> (step, value), for what was logged. Token accuracy only where no pairs are compared."""
+    panels = {
+        "loss": {"loss": "training", "eval_loss": "evaluation", "nll_loss": "NLL of chosen"},
+        "reward": {"rewards/chosen": "chosen", "rewards/rejected": "rejected"},
+        "margin": {"rewards/margins": "training", "eval_rewards/margins": "evaluation"},
+        "accuracy": {"rewards/accuracies": "pairs, training", "eval_rewards/accuracies": "pairs, evaluation"},
+        "token accuracy": {"mean_token_accuracy": "training", "eval_mean_token_accuracy": "evaluation"},
+        "δ": {"weights/mean": "mean", "weights/effective_share": "effective share of pairs"},
+    }
+    found = {
+        name: {
+            label: [(row["step"], row[key]) for row in history if key in row]
+            for key, label in curves.items()
+            if any(key in row for row in history)
+        }
+        for name, curves in panels.items()
+    }
+    if found["accuracy"]:
+        found["token accuracy"] = {}
+    return {name: curves for name, curves in found.items() if curves}

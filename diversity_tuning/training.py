@@ -13,6 +13,7 @@ from transformers import (
     EarlyStoppingCallback,
     HfArgumentParser,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
 )
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
@@ -55,7 +56,10 @@ def _check_processes(together: int) -> None:
         raise UserError(f"{started} processes were started, but {together} would train together; on a CPU give --use_cpu true")
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
     if together == 1 and on_cpu and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
-        raise UserError("accelerate started one process of several; on a CPU add --multi_gpu before -m, and --use_cpu true")
+        raise UserError(
+            "accelerate started one process of several: on a CPU use cm_*.sh with ACCELERATE=cpu PROCESSES=2, or give "
+            "accelerate --multi_gpu before -m, and the command --use_cpu true"
+        )
 
 
 def train_sft(launch: Launch) -> None:
@@ -74,6 +78,7 @@ def train_sft(launch: Launch) -> None:
         eval_dataset=data.get("eval"),
         processing_class=tokenizer,
         peft_config=get_peft_config(model_config),
+        callbacks=_callbacks(run, config),
     )
     trainer.train(resume_from_checkpoint=launch.open())
     launch.close(trainer, {f"{name}_examples": len(rows) for name, rows in data.items()})
@@ -94,10 +99,12 @@ def train_preference(launch: Launch, trainer_class: type, config_class: type) ->
         eval_dataset=data.get("eval"),
         processing_class=tokenizer,
         peft_config=None if run.adapter else get_peft_config(model_config),
+        callbacks=_callbacks(run, config),
     )
     counts = {"pairs": len(data["train"]), "trained_pairs": len(trainer.train_dataset)}
     counts["pairs_cut_at_max_length"] = _count_cut(trainer.train_dataset, config.max_length)
-    print(json.dumps(counts), flush=True)
+    if trainer.is_world_process_zero():
+        print(json.dumps(counts), flush=True)
     trainer.train(resume_from_checkpoint=launch.open())
     launch.close(trainer, counts)
 
@@ -107,9 +114,6 @@ class RewardConfig(TrainingArguments):
     """Training arguments of the reward model."""
 
     max_length: int = field(default=MAX_LENGTH, metadata={"help": "Longest prompt + response in tokens."})
-    early_stopping_patience: int = field(
-        default=3, metadata={"help": "Stop after so many evaluations without a better loss; 0 never stops."}
-    )
 
 
 def train_reward(launch: Launch) -> None:
@@ -132,7 +136,6 @@ def train_reward(launch: Launch) -> None:
         from peft import get_peft_model
 
         model = get_peft_model(model, peft_config)
-    stop_early = "eval" in data and config.load_best_model_at_end and config.early_stopping_patience > 0
     trainer = Trainer(
         model=model,
         args=config,
@@ -141,7 +144,7 @@ def train_reward(launch: Launch) -> None:
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_loss_func=l1_loss,
-        callbacks=[EarlyStoppingCallback(config.early_stopping_patience)] if stop_early else None,
+        callbacks=_callbacks(run, config),
     )
     trainer.train(resume_from_checkpoint=launch.open())
     launch.close(trainer, {f"{name}_responses": len(rows) for name, rows in data.items()})
@@ -174,6 +177,14 @@ def _splits(run: RunArguments):
     yield "train", run.train_split, run.max_train_samples
     if run.eval_split:
         yield "eval", run.eval_split, run.max_eval_samples
+
+
+def _callbacks(run: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:
+    """Early stopping, where the best checkpoint is what is kept."""
+    if config.load_best_model_at_end and not run.eval_split:
+        raise UserError("--load_best_model_at_end needs an --eval_split to tell which is best")
+    wanted = config.load_best_model_at_end and run.early_stopping_patience > 0
+    return [EarlyStoppingCallback(run.early_stopping_patience)] if wanted else []
 
 
 def _trusts(config) -> bool:

@@ -19,8 +19,9 @@ def main(argv=None) -> None:
     launch = Launch("dpo", sys.argv[1:] if argv is None else list(argv))
     if launch.is_finished():
         return
-    from trl import DPOConfig, DPOTrainer  # heavy: after the check, so that a finished run is skipped at once
+    from trl import DPOConfig  # heavy: after the check, so that a finished run is skipped at once
 
+    from diversity_tuning.trainers import DPOTrainer
     from diversity_tuning.training import train_preference
 
     train_preference(launch, DPOTrainer, DPOConfig)

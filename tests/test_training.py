@@ -2,87 +2,33 @@
 
 import json
 import math
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
 from safetensors.torch import load_file
 
-from diversity_tuning.errors import UserError
 from scripts_dpo import generation_ddpo_model_train as ddpo
 from scripts_dpo import generation_dpo_model_train as dpo
 from scripts_finetuning import generation_model_train as sft
 from scripts_orpo import generation_dorpo_model_train as dorpo
-from scripts_orpo import generation_orpo_model_train as orpo
 from scripts_reward_modeling import reward_model_train as reward
-from tests.tiny import make_pairs, make_tokenizer, save_base
-
-ROOT = Path(__file__).parents[1]
-COMMON = (
-    "--max_steps 4 --per_device_train_batch_size 4 --learning_rate 2e-2 --lr_scheduler_type constant --logging_steps 1 "
-    "--bf16 false --gradient_checkpointing false --report_to none --save_strategy no --disable_tqdm true --use_cpu true"
-).split()
-LORA = "--use_peft true --lora_r 4 --lora_alpha 8 --lora_dropout 0 --lora_target_modules q_proj v_proj down_proj".split()
-
-
-def responses(row):
-    """Six posts of two responses; what stage 1 makes."""
-    texts = [f"the {row} cat sat.", f"a dog ran {row}!"]
-    return {
-        "post_title": f"title {row % 2}",
-        "post_text": "",
-        "filtered_comment_texts": texts,
-        "filtered_transformed_scores": [1.0, -0.5],
-    }
+from tests.tiny import make_tokenizer
+from tests.training_runs import (
+    LORA,
+    adapter,
+    hidden,
+    history,
+    losses,
+    make_world,
+    responses,
+    train,
+    weights,
+)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Folders: ``base``, ``filtered`` (stage 1), ``pairs`` (stage 3), and the SFT run ``sft``."""
-    root = tmp_path_factory.mktemp("training")
-    save_base(root / "base")
-    filtered = Dataset.from_list([responses(i) for i in range(6)])
-    DatasetDict({"train": filtered, "test": filtered}).save_to_disk(root / "filtered")
-    pairs = Dataset.from_list(make_pairs(24, seed=4))
-    DatasetDict({"train": pairs, "test": pairs.select(range(4))}).save_to_disk(root / "pairs")
-    assert train(sft, root, "sft", source="filtered", flags=["--max_steps", "12", *LORA]) == 0
-    return root
-
-
-def argv(root, output, source="pairs", flags=()):
-    places = ["--source", root / source, "--model_name_or_path", root / "base", "--output_dir", output]
-    return [str(word) for word in (*places, *COMMON, *flags)]
-
-
-def train(command, root, output, source="pairs", flags=()):
-    return command.main(argv(root, root / output, source, flags))
-
-
-def adapter(root):
-    return ["--adapter", str(root / "sft")]
-
-
-def weights(folder):
-    return load_file(folder / "adapter_model.safetensors")
-
-
-def history(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def losses(folder):
-    return [row["loss"] for row in history(folder) if "loss" in row]
-
-
-def hidden(root, name):
-    return root / f".{name}.training"
+    return make_world(tmp_path_factory.mktemp("training"))
 
 
 # The chain.
@@ -194,155 +140,3 @@ def test_sft_loss_is_on_response_tokens_only(world, monkeypatch):
             assert whole.startswith("<|bos|><|user|>title ")
             assert whole.count("<|bos|>") == 1
     assert seen == expected
-
-
-# Done, or not to be done.
-
-
-def test_a_finished_run_is_skipped_at_once_and_says_so(world):
-    """In a process of its own, without torch."""
-    code = (
-        "import sys; from scripts_finetuning.generation_model_train import main; code = main(sys.argv[1:]);"
-        "sys.exit(code or 'torch' in sys.modules)"
-    )
-    started = time.monotonic()
-    command = [sys.executable, "-c", code, *argv(world, world / "sft", "filtered", ["--max_steps", "12", *LORA])]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (answer.returncode, answer.stderr) == (0, "")
-    assert answer.stdout == f"{world / 'sft'}: already made with these settings, skipped\n"
-    assert time.monotonic() - started < 10
-
-
-def stops(capsys, command, *arguments, **options):
-    with pytest.raises(SystemExit) as caught:
-        train(command, *arguments, **options)
-    assert caught.value.code == 2
-    return capsys.readouterr().err.splitlines()[-1]
-
-
-def test_changed_settings_stop(world, capsys):
-    before = (world / "sft" / "adapter_model.safetensors").stat().st_mtime_ns
-    line = stops(capsys, sft, world, "sft", source="filtered", flags=["--max_steps", "13", "--lora_r", "8", *LORA[4:]])
-    assert "sft: exists already and was made otherwise (different arguments: lora_r, max_steps, use_peft)" in line
-    assert (world / "sft" / "adapter_model.safetensors").stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize(
-    ("command", "flags", "message"),
-    [
-        (ddpo, ["--weight_column", "deviation"], "no column 'deviation' (they have: chosen, rejected, deviation_chosen"),
-        (ddpo, ["--train_split", "validation"], "no split 'validation', only train, test"),
-        (ddpo, ["--loss_type", "ipo"], "leave loss_type at TRL's default"),
-        (ddpo, ["--adapter", "nowhere"], "nowhere: no adapter here"),
-        (dorpo, [*LORA, "--weight_column", "nothing"], "no column 'nothing'"),
-        (orpo, [*LORA, "--source", "nowhere"], "nowhere: not there (orpo's --source)"),
-        (sft, LORA, "no column 'post_title'"),
-    ],
-)
-def test_what_a_person_can_mend_is_one_line_and_leaves_nothing(world, capsys, command, flags, message):
-    given = [*adapter(world), *flags] if command is ddpo and "--adapter" not in flags else flags
-    line = stops(capsys, command, world, "stopped", flags=given)
-    assert line.startswith("error: ")
-    assert message in line
-    assert not (world / "stopped").exists()
-    assert not hidden(world, "stopped").exists()
-
-
-def test_an_unknown_flag_ends_with_2(world, capsys):
-    assert "--no_such_flag" in stops(capsys, ddpo, world, "stopped", flags=[*adapter(world), "--no_such_flag", "1"])
-    assert not hidden(world, "stopped").exists()
-
-
-# Killed.
-
-KILLED = """
-import os, signal, sys
-import {module} as script
-from transformers import Trainer
-
-step = Trainer.training_step
-def until_the_fourth(self, *args, **kwargs):
-    if self.state.global_step == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, *args, **kwargs)
-
-Trainer.training_step = until_the_fourth
-script.main(sys.argv[1:])
-"""
-
-
-@pytest.mark.parametrize("command", [ddpo])
-def test_killed_and_started_again_is_as_never_killed(world, command, capsys):
-    """kill -9 in step 4; the checkpoint of step 2 is gone on from, and the adapter is the same to the last bit."""
-    flags = [
-        *adapter(world),
-        "--max_steps",
-        "6",
-        "--save_strategy",
-        "steps",
-        "--save_steps",
-        "2",
-        "--lr_scheduler_type",
-        "cosine",
-    ]
-    code = KILLED.format(module=command.__name__)
-    killed = subprocess.run(
-        [sys.executable, "-c", code, *argv(world, world / "killed", flags=flags)], cwd=ROOT, capture_output=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
-    assert not (world / "killed").exists()
-    assert (hidden(world, "killed") / "checkpoint-2" / "trainer_state.json").is_file()
-    shutil.copytree(hidden(world, "killed") / "checkpoint-2", hidden(world, "killed") / "checkpoint-4")
-    (hidden(world, "killed") / "checkpoint-4" / "trainer_state.json").unlink()  # killed while it was being written
-    assert train(command, world, "killed", flags=flags) == 0
-    assert "killed: going on from checkpoint-2" in capsys.readouterr().out
-    assert train(command, world, "whole", flags=flags) == 0
-    whole = weights(world / "whole")
-    for name, weight in weights(world / "killed").items():
-        assert torch.equal(weight, whole[name]), name
-    assert losses(world / "killed") == losses(world / "whole")
-    names = [{path.name for path in (world / run).rglob("*") if path.is_file()} for run in ("killed", "whole")]
-    assert names[0] == names[1]
-
-
-# Two processes.
-
-
-@pytest.mark.parametrize(
-    "environment", [{"WORLD_SIZE": "2"}, {"ACCELERATE_USE_CPU": "True", "MASTER_PORT": "29500"}], ids=["torchrun", "accelerate"]
-)
-def test_processes_that_would_train_alone_are_refused(monkeypatch, environment):
-    """Two of them in the same folder, or one where two were asked for."""
-    from diversity_tuning import training
-
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="--use_cpu true"):
-        training._check_processes(1)
-
-
-def test_two_processes_are_one(world):
-    """gloo, through accelerate launch: batches of 2 on two processes = batches of 4 on one."""
-    flags = [*adapter(world), "--max_steps", "3", "--learning_rate", "1e-3"]
-    command = [
-        *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")),
-        *(
-            "--multi_gpu",
-            "--num_processes",
-            "2",
-            "--main_process_port",
-            "0",
-            "-m",
-            ddpo.__name__,
-        ),  # its launcher is torchrun's, on a CPU too
-        *argv(world, world / "two", flags=[*flags, "--per_device_train_batch_size", "2"]),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    answer = subprocess.run(command, cwd=world, env=environment, capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    assert train(ddpo, world, "one", flags=flags) == 0
-    one, start = weights(world / "one"), weights(world / "sft")
-    for name, weight in weights(world / "two").items():
-        torch.testing.assert_close(weight, one[name], rtol=0, atol=1e-5)
-        assert (weight - start[name]).abs().max() > 1e-3
-    assert losses(world / "two") == pytest.approx(losses(world / "one"), rel=1e-4)

@@ -1,6 +1,6 @@
 """Preference trainers with a weight for each pair, on TRL. Usable on their own with any dataset that has a weight column."""
 
 from diversity_tuning.trainers.odds_ratio import DORPOConfig, DORPOTrainer, ORPOConfig, ORPOTrainer
-from diversity_tuning.trainers.preference import DDPOConfig, DDPOTrainer
+from diversity_tuning.trainers.preference import DDPOConfig, DDPOTrainer, DPOTrainer
 
-__all__ = ["DDPOConfig", "DDPOTrainer", "DORPOConfig", "DORPOTrainer", "ORPOConfig", "ORPOTrainer"]
+__all__ = ["DDPOConfig", "DDPOTrainer", "DORPOConfig", "DORPOTrainer", "DPOTrainer", "ORPOConfig", "ORPOTrainer"]

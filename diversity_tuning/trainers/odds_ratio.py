@@ -6,6 +6,7 @@ from peft import PeftModel
 from trl import DPOConfig, DPOTrainer
 
 from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
+from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin
 
 
@@ -49,7 +50,7 @@ class DORPOConfig(PairWeightArguments, ORPOConfig):
     )
 
 
-class ORPOTrainer(DPOTrainer):
+class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is the loss: ORPO, which needs no reference model.
 
     Equation and source: :func:`diversity_tuning.losses.orpo_loss`. TRL's own ``experimental.orpo.ORPOTrainer`` builds the
@@ -79,7 +80,7 @@ class ORPOTrainer(DPOTrainer):
         return self._reduce(nll, chosen, rejected, inputs)
 
     def _reduce(self, nll, chosen, rejected, inputs):
-        return orpo_loss(nll, chosen, rejected, self.beta).mean()
+        return self._mean_over_pairs(orpo_loss(nll, chosen, rejected, self.beta))
 
     def _chosen_nll_and_averages(self, model, inputs):
         """NLL of the chosen side, and the length-averaged log-probability of both responses; each ``(pairs,)``."""
@@ -131,7 +132,7 @@ class DORPOTrainer(WeightedPairsMixin, ORPOTrainer):
         self._log_weights(weights)
         if self.args.loss_variant == "released":
             return dorpo_loss_released(self._batch_nll(nll, inputs), chosen, rejected, self.beta, weights)
-        return dorpo_loss(nll, chosen, rejected, self.beta, weights).mean()
+        return self._mean_over_pairs(dorpo_loss(nll, chosen, rejected, self.beta, weights))
 
     def _batch_nll(self, nll, inputs):
         """The mean over the tokens of the batch."""

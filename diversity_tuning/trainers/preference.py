@@ -1,13 +1,16 @@
-"""DDPO: TRL's DPOTrainer with a weight for each pair."""
+"""DPO as TRL has it, and DDPO: the same with a weight for each pair."""
 
 import contextlib
 import math
 from dataclasses import dataclass, field
 
 import torch
-from trl import DPOConfig, DPOTrainer
+import trl
+from trl import DPOConfig
 
+from diversity_tuning.errors import UserError
 from diversity_tuning.losses import ddpo_loss
+from diversity_tuning.trainers.batches import LengthGroupedPairsMixin
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin
 
 
@@ -49,6 +52,31 @@ class _Recorder:
         return outputs
 
 
+class DPOTrainer(LengthGroupedPairsMixin, trl.DPOTrainer):
+    """:class:`trl.DPOTrainer` whose only change is a check: before the first update the mean loss is ln 2, or training stops.
+
+    It also makes ``train_sampling_strategy="group_by_length"`` work.
+    """
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        answer = super()._compute_loss(model, inputs, return_outputs)
+        if list(self.loss_types) == ["sigmoid"] and not self.aux_loss_enabled and not self.use_weighting:
+            self._check_policy_is_reference(answer[0] if return_outputs else answer, mean_weight=1.0)
+        return answer
+
+    def _check_policy_is_reference(self, loss: torch.Tensor, mean_weight: torch.Tensor | float) -> None:
+        """Before the first update the policy is the reference, so the mean loss is ln 2 × mean δ, whatever β and smoothing."""
+        if not self.model.training or self.state.global_step or not getattr(self.args, "check_first_step", True):
+            return
+        loss, expected = loss.detach().float(), math.log(2) * torch.as_tensor(mean_weight, device=loss.device)
+        if not torch.isclose(loss, expected, rtol=0.05, atol=1e-4):
+            raise UserError(
+                f"before the first update the mean loss is {loss.item():.4f}, not ln 2 x mean weight = {expected.item():.4f}: "
+                "the reference log-probabilities are not those of the starting policy. Look for a reference model or adapter "
+                "that is not the policy's start, dropout, or reference log-probabilities computed for another policy"
+            )
+
+
 class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is the reduction: mean(δ_w · loss) instead of mean(loss).
 
@@ -68,22 +96,17 @@ class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
             inputs["ref_chosen_logps"], inputs["ref_rejected_logps"] = references
         recorder = _Recorder(model)
         with self._reference_in_batch():
-            stock = super()._compute_loss(recorder, inputs, return_outputs)
+            stock = trl.DPOTrainer._compute_loss(self, recorder, inputs, return_outputs)
         # (2 * batch, length - 1), chosen first, 0 outside the responses -> summed per response
         chosen, rejected = recorder.outputs.log_probs[:, -(inputs["completion_mask"].size(1) - 1) :].sum(dim=1).chunk(2)
-        loss = self._weighted_loss((chosen, rejected), inputs, weights)
+        references = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        losses = ddpo_loss(chosen, rejected, *references, self.beta, weights, self.label_smoothing)
+        self._check_policy_is_reference(losses.mean(), weights.mean())
+        loss = self._mean_over_pairs(losses)
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * recorder.outputs.aux_loss
         self._log_weights(weights)
         return (loss, stock[1]) if return_outputs else loss
-
-    def _weighted_loss(self, policy_logps, inputs, weights):
-        references = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
-        losses = ddpo_loss(*policy_logps, *references, self.beta, weights, self.label_smoothing)
-        loss = losses.mean()
-        if self.args.check_first_step and self.model.training and self.state.global_step == 0:
-            self._check_policy_is_reference(loss.detach(), weights)
-        return loss
 
     @contextlib.contextmanager
     def _reference_in_batch(self):
@@ -93,13 +116,3 @@ class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
             yield
         finally:
             self.precompute_ref_logps = before
-
-    def _check_policy_is_reference(self, loss: torch.Tensor, weights: torch.Tensor) -> None:
-        """Before the first update the policy is the reference, so the mean loss is ln 2 × mean δ."""
-        expected = math.log(2) * weights.mean()
-        if not torch.isclose(loss, expected, rtol=0.05, atol=1e-4):
-            raise RuntimeError(
-                f"before the first update the mean loss is {loss.item():.4f}, not ln 2 x mean weight = {expected.item():.4f}: "
-                "the reference log-probabilities are not those of the starting policy (another adapter, dropout, or "
-                "stale precomputed values)"
-            )

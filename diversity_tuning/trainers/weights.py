@@ -1,6 +1,7 @@
 """A weight for each preference pair, from a dataset column to the loss."""
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from datasets import Dataset
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.trainers.batches import EqualPairsMixin
 
 PAIR_WEIGHT = "pair_weight"  # the column that the trainers read, made by `with_pair_weights`
 logger = logging.getLogger(__name__)
@@ -88,13 +90,14 @@ class _WithPairWeight:
         return {**self.collator(examples), PAIR_WEIGHT: torch.tensor(weights, dtype=torch.float32)}
 
 
-class WeightedPairsMixin:
+class WeightedPairsMixin(EqualPairsMixin):
     """Brings ``pair_weight`` from the dataset into the batch of a :class:`trl.DPOTrainer`, and keeps it from the model.
 
     A model's ``**kwargs`` would swallow the weight without a word, so it is taken out before every model call.
     """
 
     def __init__(self, *args, **kwargs):
+        self._weight_sums = defaultdict(lambda: 0.0)
         super().__init__(*args, **kwargs)
         self.data_collator = _WithPairWeight(self.data_collator)
 
@@ -111,9 +114,23 @@ class WeightedPairsMixin:
         return super().compute_ref_log_probs(model, {key: value for key, value in inputs.items() if key != PAIR_WEIGHT})
 
     def _log_weights(self, weights: torch.Tensor) -> None:
-        """Log the mean weight and the effective share of pairs, (Σδ)² / (n·Σδ²): 1 when all weigh the same."""
-        weights = self.accelerator.gather(weights.detach())
-        effective = weights.sum() ** 2 / (weights.numel() * (weights**2).sum()).clamp(min=1e-12)
+        """Add this batch to the sums that :meth:`log` reports; pairs that were only filled in do not count."""
+        real = self._is_real(weights)
+        weights = weights.detach() * real
+        sums = torch.stack([real.sum(), weights.sum(), (weights**2).sum()]).double()
         mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["weights/mean"].append(weights.mean().item())
-        self._metrics[mode]["weights/effective"].append(effective.item())
+        self._weight_sums[mode] = self._weight_sums[mode] + self.accelerator.gather(sums).view(-1, 3).sum(0)
+
+    def log(self, logs, start_time=None):
+        """Over all pairs since the last log: Σδ, its mean, the effective number of pairs (Σδ)²/Σδ², and their share of all.
+
+        The effective number is that of equal weights with the same variance of the mean: n when all pairs weigh the same.
+        """
+        mode = "train" if self.model.training else "eval"
+        if mode in self._weight_sums:
+            pairs, total, squares = self._weight_sums.pop(mode).tolist()
+            effective = total**2 / squares if squares else 0.0
+            values = {"sum": total, "mean": total / pairs, "effective": effective, "effective_share": effective / pairs}
+            for name, value in values.items():
+                self._metrics[mode][f"weights/{name}"] = [value]
+        super().log(logs, start_time)

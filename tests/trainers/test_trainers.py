@@ -154,7 +154,7 @@ def test_a_policy_that_is_not_its_reference_is_stopped(tmp_path):
     for name, parameter in trainer.model.named_parameters():
         if ".ref." in name:
             parameter.data.mul_(5.0)
-    with pytest.raises(RuntimeError, match="before the first update"):
+    with pytest.raises(UserError, match="before the first update"):
         trainer.train()
 
 

@@ -1,0 +1,101 @@
+"""How pairs become batches: every pair counts the same, and pairs of like length may be put together."""
+
+import torch
+from datasets import Dataset
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+PAIR_SHARES = "pair_shares"  # in a batch: the share of each pair in the update, where it is not 1 / (pairs of the batch)
+
+
+class SeededLengthSampler(LengthGroupedSampler):
+    """Transformers' sampler with an order that depends on seed and epoch alone, so that a resumed run goes on with it."""
+
+    def __init__(self, *args, seed: int, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self):
+        self.generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+class LengthGroupedPairsMixin:
+    """A :class:`trl.DPOTrainer` for which ``train_sampling_strategy="group_by_length"`` works.
+
+    TRL's has no column of lengths. A pair is as long as its longer side, in tokens, cut at ``max_length``.
+    """
+
+    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        wanted = args.train_sampling_strategy in ("group_by_length", "batch_rebalance")
+        if not wanted or not isinstance(dataset, Dataset) or args.length_column_name in dataset.column_names:
+            return dataset
+        limit = args.max_length or float("inf")
+
+        def lengths(batch):
+            sides = zip(batch["prompt_ids"], batch["chosen_ids"], batch["rejected_ids"], strict=True)
+            return {args.length_column_name: [min(len(p) + max(len(c), len(r)), limit) for p, c, r in sides]}
+
+        return dataset.map(lengths, batched=True)
+
+    def _set_signature_columns_if_needed(self):
+        super()._set_signature_columns_if_needed()
+        if self.args.length_column_name not in self._signature_columns:
+            self._signature_columns = [*self._signature_columns, self.args.length_column_name]
+
+    def _get_train_sampler(self, train_dataset=None):
+        sampler = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler):
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            return SeededLengthSampler(sampler.batch_size, lengths=sampler.lengths, seed=seed)
+        return sampler
+
+
+class EqualPairsMixin:
+    """Every pair of an update counts the same, however the pairs fall on accumulated batches and processes.
+
+    A mean of batch means would give the pairs of a short last batch more weight, and accelerate fills the last batches of
+    several processes with pairs from the start. Here an update is Σ loss / N over its N different pairs. Where batches are
+    full, which is everywhere but at the end of an epoch, that is the mean of means, and nothing is changed.
+    """
+
+    _shares: torch.Tensor | None = None
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        rebalanced = self.args.train_sampling_strategy == "batch_rebalance"
+        if batches and self.accelerator.gradient_state.end_of_dataloader and not rebalanced:
+            self._share_out(batches, device)
+        return batches, items
+
+    def _share_out(self, batches: list[dict], device: torch.device) -> None:
+        """Give the last update of an epoch its shares: 1/N for a pair, 0 for one that was only filled in."""
+        processes = self.accelerator.num_processes
+        pairs = [batch["input_ids"].size(0) // 2 for batch in batches]
+        real = list(pairs)
+        left_over = self.accelerator.gradient_state.remainder  # pairs of the last batches of all processes, not filled in
+        if processes > 1 and left_over > 0:
+            real[-1] = min(max(left_over - self.accelerator.process_index * pairs[-1], 0), pairs[-1])
+        total = self.accelerator.gather(torch.tensor([sum(real)], device=device)).sum().item()
+        if total == processes * len(batches) * pairs[0]:
+            return
+        # The trainer divides by the number of batches, and gradients are averaged over processes.
+        share = len(batches) * processes / total
+        for batch, size, kept in zip(batches, pairs, real, strict=True):
+            batch[PAIR_SHARES] = torch.tensor([share] * kept + [0.0] * (size - kept), device=device)
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        inputs = dict(inputs)
+        self._shares = inputs.pop(PAIR_SHARES, None)
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _mean_over_pairs(self, losses: torch.Tensor) -> torch.Tensor:
+        """One loss per pair, shape ``(pairs,)``, to the scalar that this batch adds to the update."""
+        return losses.mean() if self._shares is None else (self._shares * losses).sum()
+
+    def _is_real(self, like: torch.Tensor) -> torch.Tensor:
+        """1 for a pair, 0 for one that was filled in; shape ``(pairs,)``."""
+        return torch.ones_like(like) if self._shares is None else (self._shares > 0).to(like.dtype)
