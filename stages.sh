@@ -71,6 +71,8 @@ run_seed() {
   lanes weigh_both make_base
   lanes make_reward make_sft
   lanes train_dpo train_orpo
+  stage distinct python -m scripts_eval.distinct_threshold --config "$R/distinct_threshold.yaml" --source "$here/data/filtered" \
+    --embedding_cache "$here/embeddings" --output "$here/distinct"
   lanes sample_dpo sample_orpo
 }
 
@@ -220,14 +222,14 @@ train() {
 sample() {
   stage "eval_$1" python -m scripts_eval.generation_eval1_1 --config "$R/eval1_1.yaml" "${encoders[@]}" ${split:+--split "$split"} \
     --source "$here/data/filtered" ${base:+--base_model "$here/base"} --adapter "$4" --reward_model "$here/reward" \
-    --seed "$s" --name "$2" --method "$2" --strength "$3" --output "$here/eval${suite:-}${split:+-$split}/$1"
+    --distinct_threshold "$here/distinct" --seed "$s" --name "$2" --method "$2" --strength "$3" --output "$here/eval${suite:-}${split:+-$split}/$1"
 }
 
 # gold: the human responses, measured in the same way.
 gold() {
   stage eval_gold python -m scripts_eval.generation_eval2 --config "$R/eval2.yaml" "${encoders[@]}" ${split:+--split "$split"} \
     --source "$here/data/filtered" --reward_model "$here/reward" --seed "$s" --training_seed "$s" \
-    --output "$here/eval${split:+-$split}/gold"
+    --distinct_threshold "$here/distinct" --output "$here/eval${split:+-$split}/gold"
 }
 
 # make_report OUTPUT SEED_FOLDER…
@@ -237,6 +239,7 @@ make_report() {
   shift
   for folder in "$@"; do folders+=("$folder/eval${suite:-}${split:+-$split}"/*/); done
   here=$1
+  stage auxiliary python -m scripts_eval.generation_eval1_2 --val_files "${folders[@]}"
   stage report python -m scripts_eval.report --runs "${folders[@]}" --output "$output" \
     --compare "${compare[@]}" "${report_flags[@]}"
   [ "$dry" = no ] || return 0

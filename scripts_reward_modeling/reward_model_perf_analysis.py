@@ -1,4 +1,4 @@
-r"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on pairs by vote gap, scatter, histogram.
+r"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on pairs by vote gap, calibration, figures.
 
     python -m scripts_reward_modeling.reward_model_perf_analysis --source runs/llama-3.1-8b/seed0/data/filtered \
         --reward_model runs/llama-3.1-8b/seed0/reward --output results/reward-check

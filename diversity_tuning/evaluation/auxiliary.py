@@ -9,13 +9,17 @@ from tqdm import tqdm
 from diversity_tuning.data.schema import PROMPT_ID, RESPONSE
 from diversity_tuning.evaluation import metrics
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
-from diversity_tuning.evaluation.scoring import METRICS, PROMPTS, SCORES, means, write_metrics
+from diversity_tuning.evaluation.scoring import DRAWN, METRICS, PROMPTS, SCORES, means, write_metrics
 
-COLUMNS = ["compression_ratio", "homogenization_score", "ngram_diversity_score"]
+COLUMNS = list(metrics.AUXILIARY)
 
 
 def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole") -> pd.DataFrame:
-    """One row per prompt: the three metrics of its responses, taken in the order of the rows."""
+    """One row per prompt: the three metrics of its responses, taken in the order of the rows.
+
+    They grow or fall with the number of responses, so of human responses only the drawn ones count, where that is known.
+    """
+    rows = rows[rows[DRAWN] == 1] if DRAWN in rows else rows
     table = []
     groups = rows.groupby(PROMPT_ID, sort=True)[RESPONSE]
     for prompt_id, texts in tqdm(groups, desc="auxiliary metrics", unit="prompt", leave=False):
@@ -33,7 +37,7 @@ def add_to_run(folder: Path, variant: str) -> None:
     """Add the metrics to a run folder's prompts.csv and metrics.json."""
     rows = read_csv(folder / SCORES, [PROMPT_ID, RESPONSE])
     prompts = read_csv(folder / PROMPTS, [PROMPT_ID])
-    prompts = prompts.drop(columns=COLUMNS, errors="ignore").merge(auxiliary_metrics(rows, variant), on=PROMPT_ID)
+    prompts = prompts.drop(columns=COLUMNS, errors="ignore").merge(auxiliary_metrics(rows, variant), on=PROMPT_ID, how="left")
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     content["means"].update(means(prompts[[PROMPT_ID, *COLUMNS]]))
     content["metrics_variant"] = variant

@@ -46,7 +46,7 @@ def method_styles(models: list[Model]) -> dict[str, tuple[str, str]]:
 
 
 def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
-    """Paper, figure 2, as ``reward_diversity``: means over prompts and seeds, the strengths of a method joined, Pareto front."""
+    """Paper, figure 2, as ``reward_diversity``: means over prompts and seeds, a method's strengths joined, Pareto front."""
     plt = _pyplot()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     styles = method_styles(models)
@@ -70,7 +70,7 @@ def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
 
 
 def draw_means(models: list[Model], columns: list[str], folder: Path, name: str) -> list[Path]:
-    """One panel per metric, one row per model: mean and interval (paper, figures 4 and 5). Nothing where no column has values."""
+    """One panel per metric, one row per model: mean and interval (paper, figures 4 and 5). Without values: no figure."""
     known = [name for name in columns if any(np.isfinite(model.matrix(name)).any() for model in models)]
     if not known:
         return []

@@ -46,16 +46,18 @@ def gold_run(args: argparse.Namespace) -> None:
     if is_finished(output, record, args.overwrite):
         return
     rows = read_responses(args)
+    drawn = draw(rows[PROMPT_ID].to_numpy(), args.draw, args.seed)
+    rows[scoring.DRAWN] = 0
+    rows.loc[np.concatenate(list(drawn.values())), scoring.DRAWN] = 1
     scores, truncated = scoring.score_responses(rows, args)
-    scores[VOTE] = rows[VOTE]
+    scores[VOTE], scores[scoring.DRAWN] = rows[VOTE], rows[scoring.DRAWN]
     prompts, results = scoring.summarise(scores, None)
     results["counts"] |= truncated
-    if args.diagnostics:
-        prompts = add_distinct(prompts, scores, args)
-        results["means"] = scoring.means(prompts)
+    prompts = add_distinct(prompts, scores, drawn, args.draw)
+    results["means"] = scoring.means(prompts)
     output.mkdir(parents=True, exist_ok=True)
     write_csv(output / "gold.csv", scores.rename(columns=GOLD))
-    header = {**scoring.labels(args), "samples_per_prompt": None, "note": NOTE.format(drawn=args.draw)}
+    header = {**scoring.header_of(args), "samples_per_prompt": None, "note": NOTE.format(drawn=args.draw)}
     header["split"] = {name: getattr(args, name) for name in ("split", "start", "num_prompts")}
     scoring.write_results(output, record, header, scores, prompts, results)
 
@@ -81,16 +83,15 @@ def read_responses(args: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def add_distinct(prompts: pd.DataFrame, scores: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
-    """Columns ``distinct_<label>`` of a seeded draw of ``args.draw`` responses a prompt; NaN where there are fewer."""
-    drawn = draw(scores[PROMPT_ID].to_numpy(), args.draw, args.seed)
-    numeric = set(prompts.columns) | {"sample", RESPONSE}
+def add_distinct(prompts: pd.DataFrame, scores: pd.DataFrame, drawn: dict[int, np.ndarray], count: int) -> pd.DataFrame:
+    """Columns ``distinct_<label>`` of the responses drawn; these and ``distinct_k`` are NaN where fewer than ``count``."""
+    numeric = set(prompts.columns) | {"sample", RESPONSE, "cluster", scoring.DRAWN}
     for name in [name for name in scores.columns if name not in numeric]:
-        counts = {
-            key: metrics.distinct_k(list(scores[name].iloc[rows].dropna())) if len(rows) == args.draw else np.nan
-            for key, rows in drawn.items()
-        }
+        counts = {key: metrics.distinct_k(list(scores[name].iloc[rows].dropna())) for key, rows in drawn.items()}
         prompts[f"distinct_{name}"] = prompts[PROMPT_ID].map(counts)
+    few = prompts[PROMPT_ID].map({key: len(rows) < count for key, rows in drawn.items()})
+    counted = [name for name in prompts.columns if name.startswith("distinct_")]
+    prompts[counted] = prompts[counted].astype(float).mask(few, np.nan)
     return prompts
 
 

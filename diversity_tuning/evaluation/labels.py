@@ -44,7 +44,7 @@ def _obstacles(axis, pixels: np.ndarray) -> np.ndarray:
             boxes.append(np.array([[*(ends.min(axis=0) - 2), *(ends.max(axis=0) + 2)]]))
     for line in axis.lines:
         ends = axis.transData.transform(line.get_xydata())
-        for start, stop in itertools.pairwise(ends) if line.get_linestyle() == "-" else ():
+        for start, stop in itertools.pairwise(ends) if line.get_linestyle() in "-:" else ():
             steps = start + np.linspace(0, 1, 30)[:, None] * (stop - start)
             boxes.append(np.concatenate([steps - 3, steps + 3], axis=1))
     return np.vstack(boxes)

@@ -7,8 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
-from diversity_tuning.deviation import mean_cosine_distance
-
+AUXILIARY = ("compression_ratio", "homogenization_score", "ngram_diversity_score")  # columns of generation_eval1_2
 _WORD = re.compile(r"[a-z0-9]+")  # ROUGE's words: lower case, everything else is a break, no stemming
 
 
@@ -83,7 +82,7 @@ def distinct_k(labels: Sequence[Hashable | None]) -> int:
     """How many different labels k samples have, 1 … k; None (no label) is not counted.
 
     With labels that say "functionally the same" this is NoveltyBench's distinct_k (Zhang et al. 2025, arXiv 2504.05228). What
-    gives the labels (a classifier, a rule) must be stated next to the number.
+    gives the labels (:mod:`~.distinct`, a rule) must be stated next to the number.
     """
     return len({label for label in labels if label is not None})
 
@@ -92,15 +91,44 @@ def diversity_by_prompt(embeddings: np.ndarray, prompts: Sequence[Hashable]) -> 
     """Mean cosine distance of each response to the other responses of its prompt: ``(n,)`` in [0, 2], NaN where it is alone.
 
     ``embeddings`` is ``(n, d)``, ``prompts`` the n prompt ids in any order. A prompt's diversity is the mean of its responses.
+    All prompts at once: with unit vectors e, the cosines of one response to all of its prompt add up to e · Σe.
     """
-    groups: dict[Hashable, list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        groups.setdefault(prompt, []).append(row)
+    units = unit_vectors(embeddings)
+    number = numbered(prompts)
+    order = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[order], prepend=-1))
+    sums = np.add.reduceat(units[order], starts, axis=0) if len(units) else units
+    sizes = np.bincount(number)[number] if len(units) else np.empty(0)
+    cosines = np.einsum("nd,nd->n", units, sums[number]) - np.einsum("nd,nd->n", units, units)
+    alone = sizes < 2
+    return np.where(alone, np.nan, np.clip(1 - cosines / np.where(alone, 1, sizes - 1), 0, 2))
+
+
+def diversity_of_good(embeddings: np.ndarray, prompts: Sequence[Hashable], good: np.ndarray) -> np.ndarray:
+    """:func:`diversity_by_prompt` among ``good`` responses, bool ``(n,)``; NaN for the others, and for one that is alone.
+
+    A prompt's mean leaves NaN out and is NaN with fewer than two good responses, so each model's is over prompts of its own:
+    always to be read beside the share of good responses.
+    """
     distances = np.full(len(embeddings), np.nan)
-    for rows in groups.values():
-        if len(rows) > 1:
-            distances[rows] = mean_cosine_distance(embeddings[rows])
+    kept = np.flatnonzero(good)
+    distances[kept] = diversity_by_prompt(embeddings[kept], [prompts[row] for row in kept])
     return distances
+
+
+def unit_vectors(embeddings: np.ndarray) -> np.ndarray:
+    """``(n, d)`` as float64 of norm 1; a zero vector stays zero. :class:`ValueError` when a value is not finite."""
+    vectors = np.asarray(embeddings, dtype=np.float64)
+    if not np.isfinite(vectors).all():
+        raise ValueError("embeddings must be finite")
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def numbered(prompts: Sequence[Hashable]) -> np.ndarray:
+    """Prompt ids as 0, 1, … in the order of their first row: int ``(n,)``."""
+    first: dict[Hashable, int] = {}
+    return np.array([first.setdefault(prompt, len(first)) for prompt in prompts], dtype=int)
 
 
 def duplicates(responses: Sequence[str]) -> int:

@@ -39,7 +39,8 @@ summary { cursor: pointer; font-weight: 600 } .prompt { white-space: pre-wrap; b
 .models h3 { margin: .4rem 0; font-size: 1rem } .sample { border-top: 1px solid var(--line); padding: .5rem 0 }
 .sample p { white-space: pre-wrap; margin: .2rem 0; max-height: 24rem; overflow-y: auto; font-family: Georgia, serif }
 .values { font-size: .8rem } select { font: inherit; max-width: 100% } .one details:not([open]) { display: none }
-@media print { body { margin: 0; max-width: none; font-size: 10pt } .wide, .models, .sample p { overflow: visible; max-height: none }
+@media print { body { margin: 0; max-width: none; font-size: 10pt }
+  .wide, .models, .sample p { overflow: visible; max-height: none }
   .models { grid-auto-columns: minmax(0, 1fr) } #choose { display: none } figure, tr, .sample { break-inside: avoid }
   small { white-space: normal } table { font-size: 7pt } th, td { padding: .1rem .25rem } }
 """
@@ -112,8 +113,8 @@ def _samples_section(models: list[Model], count: int, show: list[str] | None) ->
         return ""
     spread = np.unique(np.linspace(0, len(shared) - 1, min(count, len(shared))).round().astype(int))  # not hand-picked
     note = (
-        f"{len(spread)} of {len(shared)} prompts, evenly spaced; up to {_SAMPLES} samples of each model. A sample's diversities are"
-        " its mean distances to the other samples of its prompt and model."
+        f"{len(spread)} of {len(shared)} prompts, evenly spaced; up to {_SAMPLES} samples of each model. A sample's"
+        " diversities are its mean distances to the other samples of its prompt and model."
     )
     prompts = "".join(_prompt(shared[place], texts, i == 0) for i, place in enumerate(spread))
     return f'<section id="samples"><h2>Samples</h2><p>{note}</p><p id="choose"></p>{prompts}</section>'

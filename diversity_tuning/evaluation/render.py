@@ -66,9 +66,13 @@ def page_table(table: Table) -> str:
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
     rows = "".join("<tr>" + "".join(f"<td>{_small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     return (
-        f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>"
+        f"<h2>{html.escape(table.title)}</h2><p>{_code(html.escape(table.note))}</p>"
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
+
+
+def _code(text: str) -> str:
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
 
 
 def _small(cell: object) -> str:

@@ -6,8 +6,8 @@ import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation import figures, tables
-from diversity_tuning.evaluation.auxiliary import COLUMNS as AUXILIARY
 from diversity_tuning.evaluation.csvfiles import write_csv
+from diversity_tuning.evaluation.metrics import AUXILIARY
 from diversity_tuning.evaluation.page import write_page
 from diversity_tuning.evaluation.render import NONE, Table, interval, latex, markdown, p_value
 from diversity_tuning.evaluation.runsets import EQUAL_LENGTH, Model, add_equal_length, align_seeds, group_runs, read_run

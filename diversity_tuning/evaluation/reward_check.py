@@ -1,4 +1,4 @@
-"""How well a reward model predicts the votes of responses that it was not trained on."""
+"""How well a reward model predicts the votes of responses that it was not trained on: agreement, order, calibration."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ from scipy import stats
 
 from diversity_tuning.runs import write_text
 
+BINS = 10
 VOTE_GAPS = (1, 5, 20, 100)  # least differences of votes for which the accuracy on pairs is reported
 
 
@@ -47,20 +48,47 @@ def pairwise_accuracy(rewards: np.ndarray, votes: np.ndarray, prompts: np.ndarra
     return (right / pairs if pairs else float("nan")), int(pairs)
 
 
+def calibration(rewards: np.ndarray, targets: np.ndarray, bins: int = BINS) -> list[dict[str, float]]:
+    """Responses in ``bins`` groups of as many each, by reward: mean reward, mean target with 95% interval, and size of each.
+
+    Arrays of shape ``(n,)``. Equal rewards stay in one group, so there may be fewer groups. A calibrated model's means agree:
+    among responses that it gives .3, the mean target is .3. The interval is that of a mean of independent responses.
+    """
+    edges = np.unique(np.quantile(rewards, np.linspace(0, 1, bins + 1)))
+    group = np.clip(np.searchsorted(edges, rewards, side="right") - 1, 0, max(len(edges) - 2, 0))
+    found = []
+    for number in np.unique(group):
+        rows = group == number
+        half = 1.96 * targets[rows].std(ddof=1) / np.sqrt(rows.sum()) if rows.sum() > 1 else float("nan")
+        mean = float(targets[rows].mean())
+        values = {"reward": float(rewards[rows].mean()), "target": mean, "low": mean - half, "high": mean + half}
+        found.append({**values, "responses": int(rows.sum())})
+    return found
+
+
+def calibration_error(groups: list[dict[str, float]]) -> float:
+    """Mean distance of a group's mean reward and mean target, weighted by size (expected calibration error)."""
+    sizes = np.array([one["responses"] for one in groups])
+    return float(np.average([abs(one["reward"] - one["target"]) for one in groups], weights=sizes))
+
+
 def check(rewards: np.ndarray, targets: np.ndarray, votes: np.ndarray, prompts: np.ndarray, output: Path) -> dict:
-    """Write ``reward_check.json``, ``scatter.png`` and ``histogram.png`` into ``output``; returns the numbers."""
+    """Write reward_check.json, and scatter, histogram and calibration as .png, into ``output``; returns the numbers."""
     result = agreement(rewards, targets)
+    result["calibration"] = calibration(rewards, targets)
+    result["calibration_error"] = calibration_error(result["calibration"])
     result["pairwise_accuracy"] = {
         str(gap): dict(zip(("accuracy", "pairs"), pairwise_accuracy(rewards, votes, prompts, gap), strict=True))
         for gap in VOTE_GAPS
     }
-    write_text(output / "reward_check.json", json.dumps(result, indent=2) + "\n")
+    unknown = {name: None for name, value in result.items() if isinstance(value, float) and np.isnan(value)}  # as JSON knows it
+    write_text(output / "reward_check.json", json.dumps({**result, **unknown}, indent=2) + "\n")
     draw(rewards, targets, result, output)
     return result
 
 
 def draw(rewards: np.ndarray, targets: np.ndarray, result: dict, output: Path) -> None:
-    """Rewards against transformed votes with the regression line, and both distributions."""
+    """Rewards against transformed votes with the regression line, both distributions, and mean votes by reward."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -84,4 +112,15 @@ def draw(rewards: np.ndarray, targets: np.ndarray, result: dict, output: Path) -
     axis.set(xlabel="value", ylabel="responses")
     axis.legend(frameon=False)
     figure.savefig(output / "histogram.png", dpi=150)
+    plt.close(figure)
+
+    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    x, y, low, high = (np.array([one[name] for one in result["calibration"]]) for name in ("reward", "target", "low", "high"))
+    axis.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", color="#0072B2", lw=1, label="tenths by reward, 95%")
+    ends = np.array([min(x.min(), np.nanmin(low)), max(x.max(), np.nanmax(high))])
+    axis.plot(ends, ends, color="grey", linestyle=":", label="calibrated")
+    title = f"calibration error {result['calibration_error']:.3f}, n = {len(rewards)}"
+    axis.set(xlabel="mean reward", ylabel="mean of transformed votes", title=title)
+    axis.legend(frameon=False)
+    figure.savefig(output / "calibration.png", dpi=150)
     plt.close(figure)

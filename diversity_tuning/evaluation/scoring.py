@@ -11,6 +11,7 @@ import pandas as pd
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation.calibration import number_or_none, read_threshold
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.samples import SAMPLES, read_samples
 from diversity_tuning.evaluation.sampling import read_record
@@ -18,6 +19,7 @@ from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance, write_provenance, write_text
 
 SCORES, PROMPTS, METRICS = "scores.csv", "prompts.csv", "metrics.json"
+DRAWN = "drawn"  # of the human responses: 1 for as many a prompt as a model has samples
 PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
 
 
@@ -30,6 +32,16 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     group.add_argument("--diagnostics", default=None, help="module with diagnose(prompts, responses) -> {name: values}")
     group.add_argument("--batch_size", type=int, default=32, help="texts scored at once")
+    group.add_argument(
+        "--distinct_threshold",
+        default=None,
+        help="samples nearer than this semantic distance count as one in distinct_k: a number or the output of"
+        " scripts_eval.distinct_threshold; with a classifier, the least probability that two are the same (0.5)",
+    )
+    group.add_argument("--distinct_classifier", default=None, help="classifier of pairs that decides instead: folder or hub id")
+    group.add_argument(
+        "--quality_threshold", type=float, default=0.0, help="reward from which on a sample is good, for diversity among these"
+    )
     group = parser.add_argument_group("what a report calls the run")
     group.add_argument("--name", default=None, help="label; default: the folder's name")
     group.add_argument("--method", default=None, help="family, such as sft, dpo, ddpo-both; default: the name")
@@ -50,9 +62,22 @@ def scoring_record(args: argparse.Namespace, stage: str, inputs: dict, seed: int
     """Settings and fingerprints that decide the scores."""
     from diversity_tuning.embeddings import encoder_input
 
-    settings = {**labels(args, seed), "diagnostics": args.diagnostics, "trust_remote_code": args.trust_remote_code}
-    encoders = {name: encoder_input(getattr(args, name)) for name in ("semantic_model", "style_model")}
-    return provenance(stage, settings, {**inputs, "reward_model": args.reward_model, **encoders})
+    names = ("diagnostics", "trust_remote_code", "quality_threshold")
+    settings = {**labels(args, seed), **{name: getattr(args, name) for name in names}}
+    settings["distinct_threshold"] = distinct_rule(args)["threshold"]
+    models = {name: encoder_input(getattr(args, name)) for name in ("semantic_model", "style_model")}
+    models |= {"reward_model": args.reward_model, "distinct_classifier": args.distinct_classifier}
+    return provenance(stage, settings, {**inputs, **models})
+
+
+def distinct_rule(args: argparse.Namespace) -> dict:
+    """What decides that two samples are the same, for metrics.json; its threshold is None where nothing was given."""
+    if args.distinct_classifier:
+        threshold = number_or_none(args.distinct_threshold or 0.5)
+        if threshold is None:
+            raise UserError("--distinct_threshold: with --distinct_classifier it is a probability, such as 0.5")
+        return {"by": "classifier", "classifier": Path(args.distinct_classifier).name, "threshold": threshold}
+    return {"by": "semantic distance", **read_threshold(args.distinct_threshold, args.semantic_model)}
 
 
 def score_run(args: argparse.Namespace, overwrite: bool) -> None:
@@ -70,8 +95,13 @@ def score_run(args: argparse.Namespace, overwrite: bool) -> None:
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), rows["tokens"]
     prompts, results = summarise(scores, args.diagnostics)
     results["counts"] |= truncated
-    header = {**labels(args, seed), "samples_per_prompt": sampled["arguments"]["num_samples"], "split": _where(sampled)}
+    header = {**header_of(args, seed), "samples_per_prompt": sampled["arguments"]["num_samples"], "split": _where(sampled)}
     write_results(output, record, header, scores, prompts, results)
+
+
+def header_of(args: argparse.Namespace, seed: int | None = None) -> dict:
+    """What metrics.json says first: the labels, and the thresholds that the numbers depend on."""
+    return {**labels(args, seed), "distinct_k": distinct_rule(args), "quality_threshold": args.quality_threshold}
 
 
 def _where(sampled: dict) -> dict:
@@ -81,7 +111,7 @@ def _where(sampled: dict) -> dict:
 def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, int]]:
     """The published columns, then sample, words and diagnostics; and how many responses are longer than an encoder reads.
 
-    ``rows`` has prompt_id, prompt, sample and response.
+    ``rows`` has prompt_id, prompt, sample and response; ``drawn``, if there, says which responses are clustered.
     """
     from diversity_tuning.embeddings import load_encoder
     from diversity_tuning.reward import load_reward_model
@@ -91,18 +121,46 @@ def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.Da
     reward_model = load_reward_model(args.reward_model, device=args.device, trust_remote_code=args.trust_remote_code)
     scores[REDDIT_REWARD] = reward_model.score(prompts, responses, batch_size=args.batch_size)
     del reward_model
+    good = (scores[REDDIT_REWARD] >= args.quality_threshold).to_numpy()
     options = {"device": args.device, "batch_size": args.batch_size, "trust_remote_code": args.trust_remote_code}
-    truncated = {}
+    truncated, more = {}, {"good": good.astype(int)}
     for column, model in ((SEMANTIC_DIVERSITY, args.semantic_model), (STYLE_DIVERSITY, args.style_model)):
         encoder = load_encoder(model, cache=args.embedding_cache, **options)
-        scores[column] = metrics.diversity_by_prompt(encoder.encode(responses), list(rows[PROMPT_ID]))
+        vectors = encoder.encode(responses)
+        scores[column] = metrics.diversity_by_prompt(vectors, list(rows[PROMPT_ID]))
+        more[f"{column}_good"] = metrics.diversity_of_good(vectors, list(rows[PROMPT_ID]), good)
+        if column == SEMANTIC_DIVERSITY:
+            more["cluster"] = cluster_samples(rows, vectors, args)
         truncated[f"truncated_for_{column}"] = int(encoder.truncated(responses).sum())
         encoder.close()
     scores["sample"] = rows["sample"]
     scores["words"] = [len(response.split()) for response in responses]
+    for name, values in more.items():
+        scores[name] = values
     for name, values in diagnose(args.diagnostics, prompts, responses).items():
         scores[name] = values
     return scores, truncated
+
+
+def cluster_samples(rows: pd.DataFrame, vectors: np.ndarray, args: argparse.Namespace) -> pd.Series:
+    """The number of each response's cluster (:mod:`~.distinct`); missing for what was not drawn, and with no threshold."""
+    from diversity_tuning.evaluation import distinct
+
+    numbers = pd.Series(pd.NA, index=rows.index, dtype="Int64")
+    threshold = distinct_rule(args)["threshold"]
+    if threshold is None:
+        print("no --distinct_threshold: distinct_k is left out; scripts_eval.distinct_threshold calibrates one", flush=True)
+        return numbers
+    drawn = np.flatnonzero(rows[DRAWN]) if DRAWN in rows else np.arange(len(rows))
+    pairs = distinct.pairs_within(list(rows[PROMPT_ID].iloc[drawn]))
+    if args.distinct_classifier:
+        texts = list(rows[RESPONSE].iloc[drawn])
+        probability = distinct.classifier(args.distinct_classifier, args.device, args.trust_remote_code)
+        same = probability([texts[i] for i in pairs[:, 0]], [texts[i] for i in pairs[:, 1]], args.batch_size) >= threshold
+    else:
+        same = distinct.distances_of(vectors[drawn], pairs) <= threshold
+    numbers.iloc[drawn] = distinct.clusters(len(drawn), pairs, same)
+    return numbers
 
 
 def diagnose(module: str | None, prompts: list[str], responses: list[str]) -> dict[str, list]:
@@ -123,12 +181,19 @@ def diagnose(module: str | None, prompts: list[str], responses: list[str]) -> di
 def summarise(scores: pd.DataFrame, diagnostics: str | None) -> tuple[pd.DataFrame, dict]:
     """Per prompt: means of numbers and counts of distinct labels; over prompts: means with 95% intervals, and counts."""
     groups = scores.groupby(PROMPT_ID, sort=True)
-    numbers = [name for name in scores.columns if name not in (PROMPT_ID, "sample") and _is_number(scores[name])]
+    left_out = (PROMPT_ID, "sample", "cluster", DRAWN)
+    numbers = [name for name in scores.columns if name not in left_out and _is_number(scores[name])]
     prompts = groups[numbers].mean()
     prompts.insert(0, PROMPT, groups[PROMPT].first())
     prompts["responses"] = groups.size()
     prompts["duplicates"] = groups[RESPONSE].agg(lambda texts: metrics.duplicates(list(texts)))
-    known = {*numbers, *PUBLISHED, "sample"}
+    if scores["cluster"].notna().any():
+        for name, known in (
+            ("distinct_k", scores["cluster"]),
+            ("distinct_k_good", scores["cluster"].where(scores["good"] == 1)),
+        ):
+            prompts[name] = known.groupby(scores[PROMPT_ID]).nunique()
+    known = {*numbers, *PUBLISHED, *left_out}
     for name in [name for name in scores.columns if diagnostics and name not in known]:
         prompts[f"distinct_{name}"] = groups[name].agg(lambda labels: metrics.distinct_k(list(labels.dropna())))
     fixed = ["responses", "duplicates"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diversity_tuning.evaluation.reward_check import agreement, check, pairwise_accuracy
+from diversity_tuning.evaluation.reward_check import agreement, calibration, calibration_error, check, pairwise_accuracy
 
 
 def test_agreement_by_hand():
@@ -29,4 +29,25 @@ def test_check_writes_numbers_and_figures(tmp_path):
     rng = np.random.default_rng(0)
     targets = rng.uniform(-1, 1, 50)
     check(targets + 0.1, targets, rng.integers(1, 50, 50), np.repeat(np.arange(10), 5), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["histogram.png", "reward_check.json", "scatter.png"]
+    written = ["calibration.png", "histogram.png", "reward_check.json", "scatter.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
+
+
+def test_calibration_by_hand():
+    rewards, targets = np.array([4.0, 1.0, 3.0, 2.0]), np.array([9.0, 1.0, 7.0, 3.0])
+    low, high = calibration(rewards, targets, bins=2)
+    assert (low["reward"], low["target"], low["responses"]) == (1.5, 2.0, 2)
+    assert (high["reward"], high["target"], high["responses"]) == (3.5, 8.0, 2)
+    assert high["high"] - high["target"] == pytest.approx(1.96 * np.std([7, 9], ddof=1) / np.sqrt(2))
+    assert calibration_error([low, high]) == pytest.approx((0.5 + 4.5) / 2)
+
+
+def test_calibration_of_equal_rewards_and_of_a_calibrated_model(tmp_path):
+    (one,) = calibration(np.ones(20), np.linspace(0, 1, 20))
+    assert (one["reward"], one["responses"]) == (1.0, 20)
+    rng = np.random.default_rng(0)
+    rewards = rng.uniform(-1, 1, 4000)
+    groups = calibration(rewards, rewards + rng.normal(0, 0.1, 4000))
+    assert [one["responses"] for one in groups] == [400] * 10
+    assert calibration_error(groups) < 0.01
+    check(np.ones(5), np.arange(5) / 5, np.arange(5), np.zeros(5), tmp_path)  # a model that says the same of every text

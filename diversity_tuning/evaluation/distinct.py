@@ -1,0 +1,108 @@
+"""Which samples of a prompt are functionally the same, by an embedding distance or a classifier of pairs (NoveltyBench's idea).
+
+Two samples are linked when they are nearer than a threshold, or when the classifier says so; linked samples, also through
+others, are one cluster, so that the count does not depend on the order of the samples. NoveltyBench (Zhang et al. 2025, arXiv
+2504.05228) compares each sample with one of every class found so far, which does depend on it.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.metrics import numbered, unit_vectors
+
+Pairs = np.ndarray  # (m, 2) row numbers of two responses to one prompt, the smaller first
+
+
+def pairs_within(prompts: Sequence[Hashable]) -> Pairs:
+    """Every pair of rows of one prompt: int ``(m, 2)``, the smaller row first."""
+    number = numbered(prompts)
+    order = np.argsort(number, kind="stable")
+    sizes = np.bincount(number) if len(number) else np.empty(0, int)
+    starts = np.cumsum(sizes) - sizes
+    found = [np.empty((0, 2), int)]
+    for size in np.unique(sizes[sizes > 1]):  # prompts with as many responses at once
+        one, other = np.triu_indices(size, k=1)
+        places = starts[sizes == size][:, None]
+        found.append(np.stack([order[places + one].ravel(), order[places + other].ravel()], axis=1))
+    pairs = np.concatenate(found)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def distances_of(embeddings: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Cosine distance of each pair, ``(m,)`` in [0, 2]."""
+    units = unit_vectors(embeddings)
+    return np.clip(1 - np.einsum("md,md->m", units[pairs[:, 0]], units[pairs[:, 1]]), 0, 2)
+
+
+def clusters(count: int, pairs: Pairs, same: np.ndarray) -> np.ndarray:
+    """Number of each of ``count`` rows' cluster, int ``(count,)``: rows joined by pairs that are ``same``, bool ``(m,)``.
+
+    With the pairs of one prompt only, no cluster spans two prompts.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    linked = pairs[np.asarray(same, dtype=bool)]
+    graph = coo_array((np.ones(len(linked)), (linked[:, 0], linked[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def quantile_threshold(distances: np.ndarray, share: float) -> float:
+    """The distance that this share of human pairs fall below: then that share of them would count as the same."""
+    return float(np.quantile(distances, share))
+
+
+def equal_error_threshold(distances: np.ndarray, same: np.ndarray) -> tuple[float, float]:
+    """The threshold at which as many of the ``same`` pairs lie above as of the others below, and that error rate.
+
+    ``distances`` ``(m,)``; ``same`` bool ``(m,)``, both kinds present. A pair counts as the same when its distance is at most
+    the threshold. Returns the middle between neighbouring distances.
+    """
+    near, far = np.sort(distances[same]), np.sort(distances[~same])
+    if not len(near) or not len(far):
+        raise UserError("labels: every pair has the same label; an equal error needs pairs of both kinds")
+    candidates = np.unique(distances)
+    missed = 1 - np.searchsorted(near, candidates, side="right") / len(near)
+    merged = np.searchsorted(far, candidates, side="right") / len(far)
+    best = int(np.argmin(np.abs(missed - merged)))
+    above = candidates[min(best + 1, len(candidates) - 1)]
+    return float((candidates[best] + above) / 2), float((missed[best] + merged[best]) / 2)
+
+
+def classifier(folder: str, device: str | None = None, trust_remote_code: bool = False) -> Callable:
+    """A sequence-pair classification model as ``(texts, texts, batch_size) -> probability of "the same", (m,)``.
+
+    Two outputs: softmax, the second is "the same" (as yimingzhang/deberta-v3-large-generation-similarity has it); one output:
+    sigmoid. :class:`UserError` for another number or when it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        options = {"trust_remote_code": trust_remote_code}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: cannot be loaded as a classifier of pairs ({' '.join(str(error).split())[:200]})") from None
+    outputs = model.config.num_labels
+    if outputs not in (1, 2):
+        raise UserError(f"{folder}: has {outputs} outputs; a classifier of pairs has one, or two of which the second is 'same'")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).eval()
+
+    @torch.inference_mode()
+    def probabilities(ones: list[str], others: list[str], batch_size: int) -> np.ndarray:
+        found = np.empty(len(ones))
+        order = sorted(range(len(ones)), key=lambda i: -len(ones[i]) - len(others[i]))  # alike lengths waste little
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            texts = [ones[i] for i in rows], [others[i] for i in rows]
+            batch = tokenizer(*texts, truncation=True, padding=True, return_tensors="pt").to(device)
+            logits = model(**batch).logits.float()
+            same = logits.softmax(-1)[:, 1] if outputs == 2 else logits[:, 0].sigmoid()
+            found[rows] = same.cpu().numpy()
+        return found
+
+    return probabilities
