@@ -3,6 +3,8 @@
 import os
 from datetime import timedelta
 
+from diversity_tuning.errors import UserError
+
 
 class Processes:
     """This process among ``count``: its number ``rank`` (0 is the ``first``) and its ``device``, None for the default."""
@@ -11,12 +13,16 @@ class Processes:
         self.count, self.rank, self.device = int(os.environ.get("WORLD_SIZE", "1")), 0, device
         self._state = None
         if self.count > 1:
+            import torch
             from accelerate import PartialState
-            from accelerate.utils import parse_flag_from_env
 
+            cpu = device == "cpu" or not torch.accelerator.is_available()
             # One process may wait for another for as long as sampling takes.
-            cpu = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
             self._state = PartialState(cpu=cpu, timeout=timedelta(days=30))
+            if self._state.num_processes != self.count:
+                raise UserError(
+                    f"{self.count} processes were started and do not find each other; start them with accelerate launch"
+                )
             self.rank, self.device = self._state.process_index, device or str(self._state.device)
 
     @property

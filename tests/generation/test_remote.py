@@ -1,0 +1,316 @@
+"""The HTTP engine against a server that fails in every way, and against caps, caches and secrets."""
+
+import json
+import logging
+import socket
+import time
+
+import pytest
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation.apis import Anthropic, OpenAI, cut_thinking
+from diversity_tuning.generation.budget import Limits
+from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, user_request
+from diversity_tuning.generation.remote import HttpEngine
+from tests.generation.server import anthropic_reply, chat_server, openai_reply
+
+KEY = "sk-very-secret-0123456789"
+SETTINGS = SamplingSettings(max_new_tokens=50, system_prompt="You write.")
+GOOD = Sample("a story", True, 20)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+
+
+def engine(server, folder, **options):
+    options = {"cache": str(folder), "backoff": 0.01, "timeout": 20, "max_retries": 2, "concurrency": 2} | options
+    return HttpEngine(OpenAI(), "model", server if isinstance(server, str) else server.url, **options)
+
+
+def ask(engine, count=1, settings=SETTINGS, seed=0, prompt="a door"):
+    answers = [
+        pair for batch in engine.complete([user_request(prompt, n) for n in range(count)], settings, seed) for pair in batch
+    ]
+    assert sorted(i for i, _ in answers) == list(range(count))
+    return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
+
+
+def cut_body(handler):
+    content = json.dumps(openai_reply("a story")).encode()
+    handler.send(200, {}, content[:30], length=len(content))
+
+
+def drop(handler):
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def drip(handler):
+    handler.send(200, {}, b"", length=1000)
+    for _ in range(12):
+        time.sleep(0.1)
+        handler.wfile.write(b" ")
+
+
+def hang(handler):
+    time.sleep(1.0)
+
+
+FAULTS = {
+    "500": (500, {}, b"oops"),
+    "503 page": (503, {"content-type": "text/html"}, b"<html>busy</html>"),
+    "529": (529, {}, b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'),
+    "429": (429, {}, b'{"error": {"message": "slow down"}}'),
+    "408": (408, {}, b""),
+    "cut body": cut_body,
+    "dropped connection": drop,
+    "dripping body": drip,
+    "time-out": hang,
+    "malformed JSON": (200, {}, b'{"choices": [{'),
+    "not UTF-8": (200, {}, b'{"choices": "\xff\xfe"}'),
+    "empty body": (200, {}, b""),
+    "not an object": (200, {}, b"[1, 2]"),
+    "wrong schema": {"choices": [{"text": "old style"}]},
+    "no choices": {"choices": []},
+    "message is a text": {"choices": [{"message": "a story", "finish_reason": "stop"}]},
+    "parts": {"choices": [{"message": {"content": [{"text": "a story"}]}, "finish_reason": "stop"}]},
+    "error with 200": {"error": {"message": "upstream"}},
+    "false gzip": (200, {"content-encoding": "gzip"}, b"not gzip"),
+}
+
+
+def patience(fault):
+    return 0.7 if fault in ("time-out", "dripping body") else 20
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_passing_fault_is_survived(tmp_path, fault):
+    with chat_server(lambda body, times: FAULTS[fault] if times == 0 else openai_reply("a story")) as server:
+        assert ask(engine(server, tmp_path, timeout=patience(fault))) == [GOOD]
+        assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_lasting_fault_is_a_failure_and_asked_again_by_the_next_run(tmp_path, fault):
+    broken = True
+    with chat_server(lambda body, times: FAULTS[fault] if broken else openai_reply("a story")) as server:
+        (answer,) = ask(engine(server, tmp_path, timeout=patience(fault)))
+        assert isinstance(answer, Failure)
+        assert "sent 3 times" in answer.error
+        assert "\n" not in answer.error
+        assert len(server.bodies) == 3
+        broken = False
+        assert ask(engine(server, tmp_path)) == [GOOD]
+
+
+def test_retry_after_is_heeded_by_all_requests(tmp_path):
+    def answer(body, times):
+        return (429, {"retry-after": "0.6"}, b"{}") if times == 0 else openai_reply("a story")
+
+    with chat_server(answer) as server:
+        assert ask(engine(server, tmp_path, concurrency=1), 3) == [GOOD] * 3
+        assert server.times[1] - server.times[0] >= 0.6
+        assert len(server.bodies) == 4
+
+
+def test_a_wait_that_is_too_long_is_a_failure(tmp_path):
+    with chat_server(lambda body, times: (429, {"retry-after": "86400"}, b"{}")) as server:
+        (answer,) = ask(engine(server, tmp_path))
+        assert "86400" in answer.error
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (openai_reply(""), "empty text"),
+        (openai_reply("   \n"), "empty text"),
+        (openai_reply(None), "empty text"),
+        (openai_reply("<think>long and", "length"), "not closed"),
+        (openai_reply("<think>all</think> ", "length"), "empty text"),
+        (openai_reply("half a st", "content_filter"), "content_filter"),
+        (openai_reply("a story", None), "finish reason None"),
+        ({"choices": [{"message": {"content": None, "refusal": "I can't."}, "finish_reason": "stop"}]}, "refused: I can't."),
+        ((400, {}, b'{"error": {"message": "context is too long"}}'), "HTTP 400: context is too long"),
+        ((422, {}, b'{"detail": "Unexpected fields"}'), "HTTP 422: Unexpected fields"),
+        ((301, {"location": "http://elsewhere"}, b""), "HTTP 301"),
+    ],
+)
+def test_an_answer_of_no_use_is_not_retried_at_once_but_asked_anew_later(tmp_path, reply, error):
+    bad = True
+    with chat_server(lambda body, times: reply if bad else openai_reply("a story")) as server:
+        (answer,) = ask(engine(server, tmp_path))
+        assert error in answer.error
+        assert len(server.bodies) == 1
+        bad = False
+        assert ask(engine(server, tmp_path)) == [GOOD]
+        if isinstance(reply, dict):
+            assert server.bodies[0]["seed"] != server.bodies[1]["seed"]
+        assert ask(engine(server, tmp_path)) == [GOOD]
+        assert len(server.bodies) == 2
+
+
+def test_what_is_sent_and_read(tmp_path):
+    with chat_server(lambda body, times: openai_reply("<think>plan</think>\n\na story ", "length")) as server:
+        answers = ask(engine(server, tmp_path, extra={"top_k": 50, "top_p": None}), 4)
+    assert answers == [Sample("a story", False, 20)] * 4
+    assert len({body["seed"] for body in server.bodies}) == 4
+    body = server.bodies[0]
+    assert body | {"seed": 0} == {
+        "model": "model",
+        "messages": [{"role": "system", "content": "You write."}, {"role": "user", "content": "a door"}],
+        "temperature": 1.0,
+        "max_tokens": 50,
+        "top_k": 50,
+        "seed": 0,
+    }
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert server.headers[0]["path"] == "/v1/chat/completions"
+
+
+def test_anthropic(tmp_path):
+    with chat_server(lambda body, times: anthropic_reply("a story", "max_tokens" if times else "end_turn")) as server:
+        claude = HttpEngine(Anthropic(), "claude", server.url.removesuffix("/v1"), concurrency=1, cache=str(tmp_path))
+        assert ask(claude, 2) == [GOOD, Sample("a story", False, 20)]
+    assert server.headers[0]["path"] == "/v1/messages"
+    assert server.headers[0]["x-api-key"] == KEY
+    assert server.headers[0]["anthropic-version"] == "2023-06-01"
+    messages = [{"role": "user", "content": "a door"}]
+    body = {"model": "claude", "system": "You write.", "messages": messages, "temperature": 1.0, "max_tokens": 50}
+    assert server.bodies[0] == body
+    for reply, error in ((anthropic_reply("", "refusal"), "refusal"), ({"type": "error"}, "fields are missing")):
+        with chat_server(lambda body, times, reply=reply: reply) as server:
+            claude = HttpEngine(Anthropic(), "claude", server.url.removesuffix("/v1"), max_retries=0, cache=str(tmp_path))
+            assert error in ask(claude)[0].error
+
+
+def test_nothing_is_bought_twice(tmp_path):
+    with chat_server(lambda body, times: openai_reply(f"story {body['seed']}")) as server:
+        first = ask(engine(server, tmp_path), 5)
+        assert ask(engine(server, tmp_path), 5) == first
+        assert len(server.bodies) == 5
+        (file,) = tmp_path.iterdir()
+        file.write_bytes(file.read_bytes()[:-20])  # killed while writing the last line
+        assert sorted(a.text for a in ask(engine(server, tmp_path), 5)) == sorted(a.text for a in first)
+        assert len(server.bodies) == 6
+        assert ask(engine(server, tmp_path), 5) == first
+        for other in (
+            lambda: ask(engine(server, tmp_path), seed=1),
+            lambda: ask(engine(server, tmp_path), prompt="a window"),
+            lambda: ask(engine(server, tmp_path), settings=SamplingSettings(temperature=0.5)),
+            lambda: ask(engine(server, tmp_path, extra={"top_k": 5})),
+        ):
+            before = len(server.bodies)
+            other()
+            assert len(server.bodies) == before + 1
+
+
+def test_concurrency_is_used_and_limited_and_changes_no_answer(tmp_path):
+    def answer(body, times):
+        time.sleep(0.05)
+        return openai_reply(f"story {body['seed']}")
+
+    with chat_server(answer) as server:
+        several = ask(engine(server, tmp_path / "a", concurrency=3), 9)
+        assert server.most_at_once == 3
+        server.most_at_once = 0
+        assert ask(engine(server, tmp_path / "b", concurrency=1), 9) == several
+        assert server.most_at_once == 1
+
+
+def test_max_requests_counts_retries_and_the_next_run_goes_on(tmp_path):
+    with chat_server(lambda body, times: (500, {}, b"") if times == 0 else openai_reply("a story")) as server:
+        answers = ask(engine(server, tmp_path, limits=Limits(max_requests=3), concurrency=1), 6)
+        assert len(server.bodies) == 3
+        assert answers[:2] == [GOOD, GOOD]
+        assert {answer.error for answer in answers[2:]} == {"not asked: --max_requests 3 reached"}
+        assert ask(engine(server, tmp_path), 6) == [GOOD] * 6
+        assert len(server.bodies) == 7
+
+
+@pytest.mark.parametrize("usage", [True, False])
+def test_max_cost_is_never_passed(tmp_path, usage):
+    limits = Limits(max_cost=0.01, price_input=1.0, price_output=100.0)  # 20 tokens out: 0.002; 50 at most: 0.005
+    with chat_server(lambda body, times: openai_reply("a story", usage=usage)) as server:
+        paid = engine(server, tmp_path, limits=limits, concurrency=4)
+        answers = ask(paid, 10)
+    bought = sum(isinstance(answer, Sample) for answer in answers)
+    assert len(server.bodies) == bought == (3 if usage else 1)
+    assert 0 < paid.budget.spent <= 0.01
+    assert "--max_cost 0.01 would be passed" in answers[-1].error or isinstance(answers[-1], Sample)
+
+
+def test_a_server_that_is_down_is_given_up(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        down = engine(f"http://127.0.0.1:{unused.getsockname()[1]}", tmp_path, max_retries=0, concurrency=1)
+        answers = ask(down, 30)
+    assert "no connection to http://127.0.0.1" in answers[0].error
+    assert sum("not asked: 10 requests in a row had failed" in answer.error for answer in answers) == 20
+    assert down.budget.sent == 10
+
+
+def test_a_refused_key_ends_the_run_without_showing_it(tmp_path):
+    with chat_server(lambda body, times: (401, {}, f'{{"error": "no such key {KEY}"}}'.encode())) as server:
+        with pytest.raises(UserError, match="OPENAI_API_KEY") as error:
+            ask(engine(server, tmp_path, concurrency=1), 5)
+        assert KEY not in str(error.value)
+        assert len(server.bodies) == 1
+
+
+def test_no_secret_on_disk_or_in_logs(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    with chat_server(lambda body, times: openai_reply(f"you sent {KEY}") if times else (500, {}, KEY.encode())) as server:
+        (answer,) = ask(engine(server, tmp_path))
+        (failure,) = ask(engine(server, tmp_path, max_retries=0), prompt="another")
+    assert answer.text == "you sent ***"
+    assert KEY not in failure.error
+    assert KEY not in "".join(file.read_text() for file in tmp_path.iterdir())
+    assert "127.0.0.1" in caplog.text
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"url": "http://user:pass@host/v1"}, "no user, password or query"),
+        ({"url": "http://host/v1?key=abc"}, "no user, password or query"),
+        ({"url": "host:8000"}, "must begin with http"),
+        ({"extra": {"stream": True}}, "'stream' is set by the engine"),
+        ({"concurrency": 0}, "--concurrency"),
+    ],
+)
+def test_wrong_options_are_told(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        HttpEngine(OpenAI(), "m", **{"url": "http://localhost", "cache": str(tmp_path), **options})
+
+
+def test_a_missing_key_or_price_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(UserError, match="OPENAI_API_KEY is not set"):
+        HttpEngine(OpenAI(), "m", cache=str(tmp_path))
+    with pytest.raises(UserError, match="--price_input"):
+        Limits(max_cost=1.0)
+
+
+def test_half_an_emoji_can_be_written(tmp_path):
+    with chat_server(lambda body, times: (200, {}, json.dumps(openai_reply("a \ud83d story")).encode())) as server:
+        (answer,) = ask(engine(server, tmp_path))
+    assert answer.text.encode() == b"a ? story"
+
+
+def test_a_conversation_keeps_its_turns(tmp_path):
+    turns = (("user", "a door"), ("assistant", "It was shut."), ("user", "Another."))
+    with chat_server(lambda body, times: openai_reply("a story")) as server:
+        list(engine(server, tmp_path).complete([ChatRequest(turns)], SamplingSettings()))
+    assert [(m["role"], m["content"]) for m in server.bodies[0]["messages"]] == list(turns)
+
+
+def test_only_leading_reasoning_is_cut():
+    assert cut_thinking("a story") == "a story"
+    assert cut_thinking("<think>a\nb</think>\nc") == "\nc"
+    assert cut_thinking("plan </think> c") == " c"  # a server that has cut the opening tag off
+    assert cut_thinking("<think>a") is None
+    assert cut_thinking("He said <think> and </think> aloud") == "He said <think> and </think> aloud"

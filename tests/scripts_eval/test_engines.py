@@ -1,0 +1,203 @@
+"""The sampling command over a server and over several processes: faults, caps, kill and resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from scripts_eval import generation_eval1_1, sample
+from tests.generation.server import chat_server, openai_reply
+from tests.scripts_eval.test_evaluation import PUBLISHED, sampling_flags, scoring_flags
+
+
+def server_flags(world, server, output, *more, **changes):
+    flags = {"engine": "openai", "model": "m", "base_url": server.url, "cache": output.parent / "bought", "max_retries": 0}
+    return [*sampling_flags(world, output, base_model=None, **{**flags, "num_samples": 2, **changes}), *more]
+
+
+def lines(output):
+    return [json.loads(line) for line in (output / "samples.jsonl").read_text().splitlines()]
+
+
+def record(output):
+    return json.loads((output / "sampling.json").read_text())
+
+
+def story(body, times=0):
+    return openai_reply(f"A story of {body['messages'][-1]['content']}, {body['seed']}.")
+
+
+def test_failures_are_listed_kept_from_scoring_and_asked_again(world, tmp_path, capsys):
+    output, broken = tmp_path / "gpt", True
+
+    def answer(body, times):
+        return (
+            (500, {}, b"down") if broken and body["messages"][0]["content"].strip() in ("title 3", "title 7") else story(body)
+        )
+
+    with chat_server(answer) as server:
+        flags = [*server_flags(world, server, output), *scoring_flags(world)]
+        for runs in (1, 2):
+            with pytest.raises(SystemExit):
+                generation_eval1_1.main(flags)
+            said = capsys.readouterr()
+            assert "4 of 18 responses failed" in said.out
+            assert "HTTP 500: down (sent 1 times): 3/0 3/1 7/0 7/1" in said.out
+            assert "4 responses are missing, listed in sampling.json" in said.err
+            assert [(f["prompt_id"], f["sample"], f["runs"]) for f in record(output)["failures"]] == [
+                (row, number, runs) for row in (3, 7) for number in (0, 1)
+            ]
+            assert not (output / "scores.csv").exists()
+        assert len(server.bodies) == 18 + 4
+        generation_eval1_1.main([*flags, "--accept_failures"])
+        assert len(pd.read_csv(output / "scores.csv")) == 14
+        broken = False
+        generation_eval1_1.main(flags)  # what has failed comes, and all is scored anew
+        assert len(server.bodies) == 18 + 4 + 4 + 4
+        generation_eval1_1.main(flags)
+        assert len(server.bodies) == 18 + 4 + 4 + 4
+    scores = pd.read_csv(output / "scores.csv")
+    assert list(scores.columns[:6]) == PUBLISHED
+    assert len(scores) == len({(row["prompt_id"], row["sample"]) for row in lines(output)}) == 18
+    content = record(output)
+    assert content["failures"] == []
+    assert content["arguments"] | {"model": "m", "engine": "openai"} == content["arguments"]
+    assert content["arguments"]["not_sent"] == ["dtype", "repetition_penalty", "top_k"]
+
+
+def test_nothing_answered_is_not_accepted(world, tmp_path, capsys):
+    with chat_server(lambda body, times: (400, {}, b"no")) as server, pytest.raises(SystemExit):
+        sample.main(server_flags(world, server, tmp_path / "gpt", "--accept_failures"))
+    assert record(tmp_path / "gpt")["finished"] is False
+
+
+def test_a_cap_stops_the_run_and_the_next_one_goes_on(world, tmp_path, capsys):
+    with chat_server(story) as server:
+        for asked in (5, 10, 15):
+            with pytest.raises(SystemExit):
+                sample.main(server_flags(world, server, tmp_path / "gpt", "--max_requests=5"))
+            assert "not asked: --max_requests 5 reached" in capsys.readouterr().out
+            assert len(server.bodies) == asked == len(lines(tmp_path / "gpt"))
+        sample.main(server_flags(world, server, tmp_path / "gpt", "--max_requests=5"))
+        assert len(server.bodies) == 18
+        sample.main([*server_flags(world, server, tmp_path / "gpt"), "--overwrite"])
+        assert len(server.bodies) == 18  # bought before
+    assert "all" not in capsys.readouterr().err
+
+
+def test_killed_while_asking_loses_and_doubles_nothing(world, tmp_path):
+    def answer(body, times):
+        time.sleep(0.1)
+        return story(body)
+
+    with chat_server(answer) as server:
+        flags = server_flags(world, server, tmp_path / "gpt", concurrency=2)
+        command = [sys.executable, "-m", "scripts_eval.sample", *flags]
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+        file = tmp_path / "gpt" / "samples.jsonl"
+        while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= 4):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert 4 <= len(lines(tmp_path / "gpt")) < 18
+        time.sleep(0.3)
+        before = len(server.bodies)
+        sample.main(flags)
+        assert before + len(server.bodies) - before <= 18 + 2  # what was under way when it was killed, at most
+        whole = lines(tmp_path / "gpt")
+        sample.main(server_flags(world, server, tmp_path / "whole", cache=tmp_path / "other"))
+    assert len(whole) == 18
+    key = lambda row: (row["prompt_id"], row["sample"])  # noqa: E731
+    assert sorted(whole, key=key) == sorted(lines(tmp_path / "whole"), key=key)
+
+
+def test_iterative_and_verbalized(world, tmp_path, capsys):
+    def answer(body, times):
+        if "responses to the prompt below" not in body["messages"][0]["content"]:
+            return story(body)
+        blocks = [f"<response><text>text {i}</text><probability>0.{i + 1}</probability></response>" for i in range(3)]
+        return openai_reply("".join(blocks))
+
+    with chat_server(answer) as server:
+        sample.main(server_flags(world, server, tmp_path / "iter", "--iterative", concurrency=1))
+        turns = [len(body["messages"]) for body in server.bodies]
+        assert turns == [1] * 9 + [3] * 9
+        first = {row["prompt"]: row["response"] for row in lines(tmp_path / "iter") if row["sample"] == 0}
+        for body in server.bodies[9:]:
+            assert body["messages"][1]["content"] == first[body["messages"][0]["content"]]
+        sample.main(server_flags(world, server, tmp_path / "vs", "--verbalized=3"))
+        assert len(server.bodies) == 18 + 9
+        assert all(len({r["response"] for r in lines(tmp_path / "vs") if r["prompt_id"] == row}) == 2 for row in range(2, 10))
+        with pytest.raises(SystemExit):
+            sample.main(server_flags(world, server, tmp_path / "vs", "--verbalized=5"))
+        assert "verbalized 3 there, 5 now" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            sample.main(server_flags(world, server, tmp_path / "few", "--verbalized=1"))
+        assert "--verbalized 1: at least --num_samples 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base_model": None}, "--base_model is missing"),
+        ({"engine": "openai"}, "--model is missing"),
+        ({"engine": "anthropic", "model": "m"}, "ANTHROPIC_API_KEY is not set"),
+        ({"engine": "openai", "model": "m", "base_url": "http://localhost", "extra_body": "[1]"}, "must be a JSON object"),
+        ({"engine": "openai", "model": "m", "base_url": "http://localhost", "max_cost": 1}, "--price_input"),
+    ],
+)
+def test_one_line_says_what_is_missing(world, tmp_path, capsys, monkeypatch, changes, message):
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    with pytest.raises(SystemExit) as exit_code:
+        sample.main(sampling_flags(world, tmp_path / "run", cache=tmp_path / "bought", **changes))
+    assert exit_code.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_iterative_sampling_of_a_local_model(world, tmp_path):
+    flags = sampling_flags(world, tmp_path / "local", num_prompts=3, num_samples=3)
+    sample.main([*flags, "--iterative"])
+    whole = lines(tmp_path / "local")
+    assert len(whole) == 9
+    sample.main(sampling_flags(world, tmp_path / "plain", num_prompts=3, num_samples=3))
+    plain = {(row["prompt_id"], row["sample"]): row["response"] for row in lines(tmp_path / "plain")}
+    same = [row["response"] == plain[row["prompt_id"], row["sample"]] for row in whole if row["sample"] == 0]
+    assert all(same)
+    assert any(row["response"] != plain[row["prompt_id"], row["sample"]] for row in whole)
+    (tmp_path / "local" / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in whole[:5]))
+    text = (tmp_path / "local" / "sampling.json").read_text()
+    (tmp_path / "local" / "sampling.json").write_text(text.replace('"finished": true', '"finished": false'))
+    sample.main([*flags, "--iterative"])
+    assert sorted(map(str, lines(tmp_path / "local"))) == sorted(map(str, whole))
+
+
+def launch(flags):
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file=accelerate_configs/cpu.yaml", "--multi_gpu"]
+    command += ["--num_processes=2", "--main_process_port=0", "-m", "scripts_eval.sample", *flags]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True, stderr=subprocess.PIPE)
+
+
+def test_two_processes_sample_what_one_does_killed_or_not(world, tmp_path):
+    changes = {"num_samples": 3, "max_new_tokens": 24, "sample_batch_size": 2, "device": None}
+    sample.main(sampling_flags(world, tmp_path / "one", **changes))
+    flags = sampling_flags(world, tmp_path / "two", **changes)
+    process = launch(flags)
+    shards = [tmp_path / "two" / f"samples-{rank}.jsonl" for rank in (0, 1)]
+    while process.poll() is None and not all(s.exists() and s.read_bytes().count(b"\n") >= 2 for s in shards):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGTERM)  # the launcher takes its processes with it
+    process.wait()
+    assert any(shard.exists() for shard in shards)
+    process = launch(flags)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    whole, two = (sorted((tmp_path / name / "samples.jsonl").read_text().splitlines()) for name in ("one", "two"))
+    assert two == whole
+    assert not any(shard.exists() for shard in shards)
+    assert record(tmp_path / "two")["finished"] is True
