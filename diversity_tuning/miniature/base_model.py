@@ -5,10 +5,14 @@ r"""The miniature's base model: a small Llama that knows the language of the wor
         --output runs/miniature/seed0/base
 
 It stands where Llama-3.1-8B stands in the paper. Like a real base model it has read much text of the kind it will write, the
-training split's prompts and responses alike, good and bad, and no votes.
+training split's prompts and responses alike, good and bad, and no votes. Before the stories it reads recitals, which only say
+a prompt's parts again in another order. Every word of those is to be found in the prompt, so that the model learns within some
+hundred updates to look there; from stories alone it learns so late and, on some seeds, not at all (docs/LOG.md).
 """
 
 import argparse
+
+import numpy as np
 
 from diversity_tuning.cli import command, parse_with_recipe
 from diversity_tuning.data import schema
@@ -31,8 +35,9 @@ def main(argv=None) -> None:
     parser.add_argument("--hidden_size", type=int, default=128)
     parser.add_argument("--num_layers", type=int, default=4)
     parser.add_argument("--num_heads", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--batch_size", type=int, default=16, help="sequences an update")
+    parser.add_argument("--recitals", type=int, default=6400, help="recitals to read before the stories; 0 for none")
+    parser.add_argument("--epochs", type=int, default=4, help="how often every story is read")
+    parser.add_argument("--batch_size", type=int, default=16, help="documents an update")
     parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     args = parse_with_recipe(parser, argv)
@@ -58,7 +63,8 @@ def main(argv=None) -> None:
 
 
 def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
-    """Train a Llama from scratch on whole conversations; returns it with its last logged loss."""
+    """Train a Llama from scratch on recitals, then on whole conversations; returns it with its last logged loss."""
+    from datasets import Dataset
     from transformers import (
         DataCollatorForLanguageModeling,
         LlamaConfig,
@@ -83,11 +89,14 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
+    rng = np.random.default_rng(args.seed)
+    lessons = [encode(tokenizer, recitals(rows, args.recitals, rng)), encode(tokenizer, conversations(rows, args.epochs, rng))]
+    documents = [document for lesson in lessons for document in in_batches(lesson, args.batch_size, rng)]
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
             output_dir=scratch,
-            num_train_epochs=1,  # over `epochs` copies of the data
+            num_train_epochs=1,  # over `epochs` copies of the stories
             per_device_train_batch_size=args.batch_size,
             learning_rate=args.learning_rate,
             lr_scheduler_type="cosine",
@@ -98,9 +107,9 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
             logging_steps=50,
             save_strategy="no",
             report_to="none",
-            train_sampling_strategy="group_by_length",
+            train_sampling_strategy="sequential",
         ),
-        train_dataset=conversations(rows, tokenizer, args.epochs, args.seed),
+        train_dataset=Dataset.from_dict({"input_ids": documents}),
         data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
     )
     result = trainer.train()
@@ -108,30 +117,51 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
     return model, losses[-1] if losses else result.training_loss
 
 
-def conversations(rows, tokenizer, copies: int, seed: int):
-    """Every prompt with each of its kept responses, ``copies`` times, through the chat template; cut at 512 tokens.
+def encode(tokenizer, pairs) -> list[list[int]]:
+    """Token ids of every (prompt, response) in the chat template, cut at 512."""
+    texts = [tokenizer.apply_chat_template(schema.to_messages(*pair), tokenize=False) for pair in pairs]
+    return tokenizer(texts, add_special_tokens=False, truncation=True, max_length=512)["input_ids"] if texts else []
+
+
+def in_batches(documents: list[list[int]], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
+    """The documents in an order whose batches hold some of about one length, and are themselves in random order."""
+    order = rng.permutation(len(documents))
+    order = order[np.argsort([len(documents[i]) for i in order], kind="stable")]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    full, rest = (batches[:-1], batches[-1:]) if len(order) % batch_size else (batches, [])
+    rng.shuffle(full)
+    return [documents[i] for batch in [*full, *rest] for i in batch]
+
+
+def recitals(rows, count: int, rng: np.random.Generator):
+    """``count`` pairs of a prompt, its parts drawn from the split's prompts, and those parts as its text has them, shuffled."""
+    posts = [(row[schema.POST_TITLE], row[schema.POST_TEXT]) for row in rows]
+    known = [(post, spec) for post in posts if (spec := from_prompt(schema.prompt_text(*post))) is not None]
+    for _ in range(count if known else 0):
+        (title, text), own = known[rng.integers(len(known))]
+        _, donor = known[rng.integers(len(known))]
+        prompt, parts = swap_parts(schema.prompt_text(title, text), text, own, donor)
+        sentences = parts.strip().removesuffix(".").split(". ")
+        rng.shuffle(sentences)
+        yield prompt, ". ".join(sentences) + "."
+
+
+def conversations(rows, copies: int, rng: np.random.Generator):
+    """Every prompt with each of its kept responses, ``copies`` times.
 
     In every copy but the first, people and things are those of another prompt of the split (:mod:`.augment`): a model that
     sees each of a few hundred prompts ten times over would learn them by heart and never learn to read them.
     """
-    import numpy as np
-    from datasets import Dataset
-
-    rng = np.random.default_rng(seed)
     prompts = [schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT]) for row in rows]
     donors = [spec for spec in map(from_prompt, prompts) if spec is not None]
-    texts = []
     for copy in range(copies):
         for prompt, row in zip(prompts, rows, strict=True):
             own = from_prompt(prompt)
             for response in row[schema.FILTERED_COMMENT_TEXTS]:
-                pair = prompt, response
                 if copy and own is not None:
-                    pair = swap_parts(prompt, response, own, donors[rng.integers(len(donors))])
-                text = tokenizer.apply_chat_template(schema.to_messages(*pair), tokenize=False)
-                texts.append(text)
-    encoded = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=512)
-    return Dataset.from_dict({"input_ids": encoded["input_ids"]})
+                    yield swap_parts(prompt, response, own, donors[rng.integers(len(donors))])
+                else:
+                    yield prompt, response
 
 
 if __name__ == "__main__":

@@ -41,12 +41,14 @@ MODERATION = (
 _FIRST_POST = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-def build_world(seed: int, num_prompts: int, popularity: float = 1.0) -> Iterator[tuple[dict, list[dict]]]:
+def build_world(seed: int, num_prompts: int, popularity: float = 1.0, edition: int = 0) -> Iterator[tuple[dict, list[dict]]]:
     """Yield each post as a row of the source, with one latent record per response, in the order of its responses.
 
-    ``num_prompts`` counts posts. Texts depend on the seed alone: worlds that differ in ``popularity`` differ in votes.
+    ``num_prompts`` counts posts. Texts depend on seed and edition alone: worlds that differ in ``popularity`` differ in votes.
+    A new edition has other posts for every seed: settings chosen after the test prompts of one edition were seen are tried
+    on the next.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([edition, seed])
     reposts = rng.random(num_prompts) < REPOSTED
     reposts[0] = False
     fresh = iter(draw_specifications(rng, int(num_prompts - reposts.sum())))
@@ -106,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="miniature.world", description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--edition", type=int, default=0, help="another edition has other posts for the same seed")
     parser.add_argument("--num_prompts", type=int, default=600, help="number of posts")
     parser.add_argument("--popularity", type=float, default=1.0, help="how far votes favour the common; 0: not at all")
     parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
@@ -118,15 +121,16 @@ def main(argv=None) -> None:
     arguments = parse_with_recipe(build_parser(), argv)
     if arguments.num_prompts < 1:
         raise UserError(f"--num_prompts {arguments.num_prompts}: give at least 1")
-    if arguments.seed < 0:
-        raise UserError(f"--seed {arguments.seed}: give 0 or more")
+    for flag in ("seed", "edition"):
+        if getattr(arguments, flag) < 0:
+            raise UserError(f"--{flag} {getattr(arguments, flag)}: give 0 or more")
     if not math.isfinite(arguments.popularity):
         raise UserError(f"--popularity {arguments.popularity}: give a finite number, such as 1.0 (or 0 for the control)")
     settings = {key: value for key, value in vars(arguments).items() if key != "output"}
     record = provenance("miniature.world", settings, {})
     if is_finished(arguments.output, record, arguments.overwrite):
         return
-    posts = list(build_world(arguments.seed, arguments.num_prompts, arguments.popularity))
+    posts = list(build_world(arguments.seed, arguments.num_prompts, arguments.popularity, arguments.edition))
     responses = sum(len(latent) for _, latent in posts)
     with atomic_folder(arguments.output) as folder:
         write_jsonl_gz(folder / SOURCE, (row for row, _ in posts))
