@@ -177,7 +177,7 @@ def _sample_missing(
     """Ask for what this process's share of the prompts lacks; the failures, as the record lists them."""
     share = dict(sorted(prompts.items(), key=lambda item: -len(item[1]))[processes.rank :: processes.count])
     total = sum((row, number) not in before for row in share for number in range(args.num_samples))
-    if before and total:
+    if before and total and processes.first:
         print(f"{output}: {len(before)} of {len(prompts) * args.num_samples} responses are there, going on", flush=True)
     settings = SamplingSettings(**{name: getattr(args, name) for name in SamplingSettings.__dataclass_fields__})
     ask, runs = independent, {(failure["prompt_id"], failure["sample"]): failure["runs"] for failure in failures}
