@@ -1,0 +1,119 @@
+"""What annotators answered, read from Potato's folder and put together with the key: one row per answer."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from diversity_tuning.data.schema import PROMPT, PROMPT_ID
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.csvfiles import read_csv
+
+QUALITY, DIVERSITY = "quality", "diversity"
+QUESTIONS = (QUALITY, DIVERSITY)
+HARD = "hard to decide"
+UNDECIDED = "undecided"
+STATE = "user_state.json"
+COLUMNS = ["annotator", "id", "question", "answer", "side", "choice", "pair", "seconds"]
+_SET_NAMES = {"Set A": "A", "Set B": "B"}
+
+
+def read_key(paths: list[str | Path]) -> pd.DataFrame:
+    """One or more ``key.csv``, indexed by item id: set_a, set_b and the prompt."""
+    tables = []
+    for path in paths:
+        # ids are hexadecimal: 0000000012 and 12e4567890 would be read as numbers
+        table = read_csv(Path(path), ["id", PROMPT_ID, PROMPT, "set_a", "set_b"])
+        names = pd.read_csv(path, usecols=["id", "set_a", "set_b"], dtype=str, keep_default_na=False)
+        table[["id", "set_a", "set_b"]] = names[["id", "set_a", "set_b"]]
+        wrong = (table["set_a"] == table["set_b"]) | (table[["id", "set_a", "set_b"]] == "").any(axis=1)
+        if wrong.any():
+            raise UserError(f"{path}, row {int(wrong.argmax()) + 1}: not two different conditions; was the key edited?")
+        tables.append(table)
+    key = pd.concat(tables, ignore_index=True).drop_duplicates(["id", "set_a", "set_b"])
+    if key["id"].duplicated().any():
+        raise UserError(f"the keys say different things of item {key['id'][key['id'].duplicated()].iloc[0]}")
+    return key.set_index("id")
+
+
+def read_answers(folders: list[str | Path], key: pd.DataFrame, exclude: list[str] | None = None) -> pd.DataFrame:
+    """Every answer as a row of :data:`COLUMNS`; annotators are numbered from 1, their names stay in their files.
+
+    ``answer`` is the label, ``side`` "A", "B" or None, ``choice`` a condition or "undecided", ``pair`` both conditions in
+    alphabetical order, ``seconds`` how long the page was open (NaN where Potato did not say, as for an annotator's last page).
+    """
+    states = [path for folder in folders for path in _states(Path(folder))]
+    names = [path.parent.name for path in states]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"annotator '{twice}' is in two of the folders; give the folders of different studies")
+    unknown = sorted(set(exclude or []) - set(names))
+    if unknown:
+        raise UserError(f"--exclude {unknown[0]}: no such annotator; there is {', '.join(sorted(names))}")
+    kept = [path for path in sorted(states, key=lambda path: path.parent.name) if path.parent.name not in (exclude or [])]
+    rows = [row for number, path in enumerate(kept, start=1) for row in _read_state(path, number, key)]
+    if not rows:
+        raise UserError(f"{', '.join(map(str, folders))}: no answers yet")
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _states(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; it is the annotations/ of a study")
+    return sorted(folder.glob(f"*/{STATE}"))
+
+
+def _read_state(path: Path, annotator: int, key: pd.DataFrame) -> list[tuple]:
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        answers = state["instance_id_to_label_to_value"].items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: not an annotator's file of Potato 2 ({error.__class__.__name__}: {error})") from None
+    times = state.get("instance_id_to_behavioral_data") or {}
+    rows = []
+    for item, labels in answers:
+        if item not in key.index:
+            raise UserError(f"{path}: item '{item}' is not in the key; give the key.csv of every item file of the study")
+        given = _labels(labels, f"{path}, item '{item}'")
+        seconds = _seconds(times, item)
+        for question in QUESTIONS:
+            if question in given:
+                side = _side(question, given[question], f"{path}, item '{item}'")
+                sets = key.loc[item, ["set_a", "set_b"]]
+                choice = UNDECIDED if side is None else sets.iloc["AB".index(side)]
+                rows.append((annotator, item, question, given[question], side, choice, tuple(sorted(sets)), seconds))
+    return rows
+
+
+def _labels(labels: object, where: str) -> dict[str, str]:
+    """Question -> label, from Potato's pairs of ``{"schema", "name"}`` and value."""
+    given: dict[str, str] = {}
+    try:
+        pairs = [(label["schema"], label["name"]) for label, value in labels if value not in (None, False, "")]
+    except (TypeError, KeyError, ValueError):
+        raise UserError(f"{where}: answers are not in the form of Potato 2") from None
+    for question, label in pairs:
+        if question in QUESTIONS and given.setdefault(question, label) != label:
+            raise UserError(f"{where}: two answers to '{question}' ({given[question]!r}, {label!r}); delete one")
+    return given
+
+
+def _side(question: str, label: object, where: str) -> str | None:
+    """The side that a label names; None for hard to decide."""
+    label = str(label)
+    if label == HARD:
+        return None
+    if question == DIVERSITY and label in _SET_NAMES:
+        return _SET_NAMES[label]
+    side, _, number = label.partition("-")
+    if question == QUALITY and side in ("A", "B") and number.isdecimal() and int(number) >= 1:
+        return side
+    raise UserError(f"{where}: '{label}' is no answer to '{question}'")
+
+
+def _seconds(times: object, item: str) -> float:
+    try:
+        milliseconds = float(times[item]["total_time_ms"])
+    except (TypeError, KeyError, ValueError):
+        return float("nan")
+    return milliseconds / 1000 if 0 < milliseconds < float("inf") else float("nan")
