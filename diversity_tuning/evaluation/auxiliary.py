@@ -9,7 +9,7 @@ from tqdm import tqdm
 from diversity_tuning.data.schema import PROMPT_ID, RESPONSE
 from diversity_tuning.evaluation import metrics
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
-from diversity_tuning.evaluation.scoring import DRAWN, METRICS, PROMPTS, SCORES, means, write_metrics
+from diversity_tuning.evaluation.summary import DRAWN, METRICS, PROMPTS, SCORES, means, write_metrics
 
 COLUMNS = list(metrics.AUXILIARY)
 

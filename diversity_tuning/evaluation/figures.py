@@ -47,9 +47,12 @@ def method_styles(models: list[Model]) -> dict[str, tuple[str, str]]:
 
 def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
     """Paper, figure 2, as ``reward_diversity``: means over prompts and seeds, a method's strengths joined, Pareto front."""
+    styles = method_styles(models)
+    models = [model for model in models if np.isfinite(model.matrix(REDDIT_REWARD)).any()]
+    if not models:
+        return []
     plt = _pyplot()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
-    styles = method_styles(models)
     for axis, column in zip(axes, _PANELS, strict=True):
         points = [(model, mean_interval(model.matrix(REDDIT_REWARD)), mean_interval(model.matrix(column))) for model in models]
         _draw_pareto(axis, points)

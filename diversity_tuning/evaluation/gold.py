@@ -19,7 +19,7 @@ from diversity_tuning.data.schema import (
     TRANSFORMED_SCORE,
 )
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation import metrics, scoring
+from diversity_tuning.evaluation import metrics, scoring, summary
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.samples import read_split, select_prompts
 from diversity_tuning.runs import is_finished
@@ -47,19 +47,18 @@ def gold_run(args: argparse.Namespace) -> None:
         return
     rows = read_responses(args)
     drawn = draw(rows[PROMPT_ID].to_numpy(), args.draw, args.seed)
-    rows[scoring.DRAWN] = 0
-    rows.loc[np.concatenate(list(drawn.values())), scoring.DRAWN] = 1
-    scores, truncated = scoring.score_responses(rows, args)
-    scores[VOTE], scores[scoring.DRAWN] = rows[VOTE], rows[scoring.DRAWN]
-    prompts, results = scoring.summarise(scores, None)
-    results["counts"] |= truncated
+    rows[summary.DRAWN] = 0
+    rows.loc[np.concatenate(list(drawn.values())), summary.DRAWN] = 1
+    scores = scoring.score_responses(rows, args)
+    scores[VOTE], scores[summary.DRAWN] = rows[VOTE], rows[summary.DRAWN]
+    prompts, results = summary.summarise(scores, None)
     prompts = add_distinct(prompts, scores, drawn, args.draw)
-    results["means"] = scoring.means(prompts)
+    results["means"] = summary.means(prompts)
     output.mkdir(parents=True, exist_ok=True)
     write_csv(output / "gold.csv", scores.rename(columns=GOLD))
     header = {**scoring.header_of(args), "samples_per_prompt": None, "note": NOTE.format(drawn=args.draw)}
     header["split"] = {name: getattr(args, name) for name in ("split", "start", "num_prompts")}
-    scoring.write_results(output, record, header, scores, prompts, results)
+    summary.write_results(output, record, header, scores, prompts, results)
 
 
 def read_responses(args: argparse.Namespace) -> pd.DataFrame:
@@ -85,7 +84,7 @@ def read_responses(args: argparse.Namespace) -> pd.DataFrame:
 
 def add_distinct(prompts: pd.DataFrame, scores: pd.DataFrame, drawn: dict[int, np.ndarray], count: int) -> pd.DataFrame:
     """Columns ``distinct_<label>`` of the responses drawn; these and ``distinct_k`` are NaN where fewer than ``count``."""
-    numeric = set(prompts.columns) | {"sample", RESPONSE, "cluster", scoring.DRAWN}
+    numeric = set(prompts.columns) | {"sample", RESPONSE, "cluster", summary.DRAWN}
     for name in [name for name in scores.columns if name not in numeric]:
         counts = {key: metrics.distinct_k(list(scores[name].iloc[rows].dropna())) for key, rows in drawn.items()}
         prompts[f"distinct_{name}"] = prompts[PROMPT_ID].map(counts)

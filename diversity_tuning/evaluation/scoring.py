@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,16 @@ from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPO
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import metrics
 from diversity_tuning.evaluation.calibration import number_or_none, read_threshold
-from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.samples import SAMPLES, read_samples
 from diversity_tuning.evaluation.sampling import read_record
-from diversity_tuning.evaluation.statistics import mean_interval
-from diversity_tuning.runs import PROVENANCE, is_finished, provenance, write_provenance, write_text
-
-SCORES, PROMPTS, METRICS = "scores.csv", "prompts.csv", "metrics.json"
-DRAWN = "drawn"  # of the human responses: 1 for as many a prompt as a model has samples
-PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
+from diversity_tuning.evaluation.summary import DRAWN, TRUNCATED, command_line, summarise, write_results
+from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 
 
-def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+def add_scoring_arguments(parser: argparse.ArgumentParser, reward_required: bool = True) -> None:
     """The models that score, diagnostics, and what the run is called in a report."""
     group = parser.add_argument_group("scoring")
-    group.add_argument("--reward_model", required=True, help="trained reward model: folder or hub id")
+    group.add_argument("--reward_model", required=reward_required, help="trained reward model: folder or hub id")
     group.add_argument("--semantic_model", default="jinaai/jina-embeddings-v3-hf", help="semantic embedding model")
     group.add_argument("--style_model", default="AnnaWegmann/Style-Embedding", help="style embedding model")
     group.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
@@ -91,47 +85,48 @@ def score_run(args: argparse.Namespace, overwrite: bool) -> None:
     if (output / PROVENANCE).is_file() and is_finished(output, record, overwrite):
         return
     rows = pd.DataFrame(read_samples(output))
-    scores, truncated = score_responses(rows, args)
+    scores = score_responses(rows, args)
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), rows["tokens"]
     prompts, results = summarise(scores, args.diagnostics)
-    results["counts"] |= truncated
+    results["counts"]["failed"] = len(sampled.get("failures", []))
     header = {**header_of(args, seed), "samples_per_prompt": sampled["arguments"]["num_samples"], "split": _where(sampled)}
     write_results(output, record, header, scores, prompts, results)
 
 
 def header_of(args: argparse.Namespace, seed: int | None = None) -> dict:
-    """What metrics.json says first: the labels, and the thresholds that the numbers depend on."""
-    return {**labels(args, seed), "distinct_k": distinct_rule(args), "quality_threshold": args.quality_threshold}
+    """What metrics.json says first: the labels, the thresholds that the numbers depend on, and the command."""
+    thresholds = {"distinct_k": distinct_rule(args), "quality_threshold": args.quality_threshold}
+    return {**labels(args, seed), **thresholds, "command": command_line()}
 
 
 def _where(sampled: dict) -> dict:
     return {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
 
 
-def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The published columns, then sample, words and diagnostics; and how many responses are longer than an encoder reads.
+def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
+    """The published columns, then sample, words, diversity among good samples, cluster, truncation and diagnostics.
 
-    ``rows`` has prompt_id, prompt, sample and response; ``drawn``, if there, says which responses are clustered.
+    ``rows`` has prompt_id, prompt, sample and response; ``drawn``, if there, says which responses are clustered. Without a
+    reward model the reward is NaN, and no response is called good.
     """
     from diversity_tuning.embeddings import load_encoder
-    from diversity_tuning.reward import load_reward_model
 
     scores = rows[[PROMPT_ID, PROMPT, RESPONSE]].copy()
     prompts, responses = list(rows[PROMPT]), list(rows[RESPONSE])
-    reward_model = load_reward_model(args.reward_model, device=args.device, trust_remote_code=args.trust_remote_code)
-    scores[REDDIT_REWARD] = reward_model.score(prompts, responses, batch_size=args.batch_size)
-    del reward_model
+    scores[REDDIT_REWARD] = score_rewards(prompts, responses, args)
     good = (scores[REDDIT_REWARD] >= args.quality_threshold).to_numpy()
     options = {"device": args.device, "batch_size": args.batch_size, "trust_remote_code": args.trust_remote_code}
-    truncated, more = {}, {"good": good.astype(int)}
-    for column, model in ((SEMANTIC_DIVERSITY, args.semantic_model), (STYLE_DIVERSITY, args.style_model)):
+    more = {"good": good.astype(int)} if args.reward_model else {}
+    models = {SEMANTIC_DIVERSITY: args.semantic_model, STYLE_DIVERSITY: args.style_model}
+    for (column, model), truncated in zip(models.items(), TRUNCATED, strict=True):
         encoder = load_encoder(model, cache=args.embedding_cache, **options)
         vectors = encoder.encode(responses)
         scores[column] = metrics.diversity_by_prompt(vectors, list(rows[PROMPT_ID]))
-        more[f"{column}_good"] = metrics.diversity_of_good(vectors, list(rows[PROMPT_ID]), good)
+        if args.reward_model:
+            more[f"{column}_good"] = metrics.diversity_of_good(vectors, list(rows[PROMPT_ID]), good)
         if column == SEMANTIC_DIVERSITY:
             more["cluster"] = cluster_samples(rows, vectors, args)
-        truncated[f"truncated_for_{column}"] = int(encoder.truncated(responses).sum())
+        more[truncated] = encoder.truncated(responses).astype(int)
         encoder.close()
     scores["sample"] = rows["sample"]
     scores["words"] = [len(response.split()) for response in responses]
@@ -139,7 +134,17 @@ def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.Da
         scores[name] = values
     for name, values in diagnose(args.diagnostics, prompts, responses).items():
         scores[name] = values
-    return scores, truncated
+    return scores
+
+
+def score_rewards(prompts: list[str], responses: list[str], args: argparse.Namespace) -> np.ndarray:
+    """The reward model's scores, ``(n,)``; NaN where there is none."""
+    if args.reward_model is None:
+        return np.full(len(responses), np.nan)
+    from diversity_tuning.reward import load_reward_model
+
+    reward_model = load_reward_model(args.reward_model, device=args.device, trust_remote_code=args.trust_remote_code)
+    return reward_model.score(prompts, responses, batch_size=args.batch_size)
 
 
 def cluster_samples(rows: pd.DataFrame, vectors: np.ndarray, args: argparse.Namespace) -> pd.Series:
@@ -176,66 +181,3 @@ def diagnose(module: str | None, prompts: list[str], responses: list[str]) -> di
         if len(values) != len(responses):
             raise UserError(f"--diagnostics {module}: '{name}' has {len(values)} values for {len(responses)} responses")
     return columns
-
-
-def summarise(scores: pd.DataFrame, diagnostics: str | None) -> tuple[pd.DataFrame, dict]:
-    """Per prompt: means of numbers and counts of distinct labels; over prompts: means with 95% intervals, and counts."""
-    groups = scores.groupby(PROMPT_ID, sort=True)
-    left_out = (PROMPT_ID, "sample", "cluster", DRAWN)
-    numbers = [name for name in scores.columns if name not in left_out and _is_number(scores[name])]
-    prompts = groups[numbers].mean()
-    prompts.insert(0, PROMPT, groups[PROMPT].first())
-    prompts["responses"] = groups.size()
-    prompts["duplicates"] = groups[RESPONSE].agg(lambda texts: metrics.duplicates(list(texts)))
-    if scores["cluster"].notna().any():
-        for name, known in (
-            ("distinct_k", scores["cluster"]),
-            ("distinct_k_good", scores["cluster"].where(scores["good"] == 1)),
-        ):
-            prompts[name] = known.groupby(scores[PROMPT_ID]).nunique()
-    known = {*numbers, *PUBLISHED, *left_out}
-    for name in [name for name in scores.columns if diagnostics and name not in known]:
-        prompts[f"distinct_{name}"] = groups[name].agg(lambda labels: metrics.distinct_k(list(labels.dropna())))
-    fixed = ["responses", "duplicates"]
-    prompts = prompts[[*[name for name in prompts if name not in fixed], *fixed]].reset_index()
-    counts = {
-        "prompts": len(prompts),
-        "responses": len(scores),
-        "duplicates": int(prompts["duplicates"].sum()),
-        "unfinished": int((scores["finished"] == 0).sum()) if "finished" in scores else 0,
-        "empty": int((scores[RESPONSE].str.strip() == "").sum()),
-    }
-    return prompts, {"means": means(prompts), "counts": counts}
-
-
-def means(prompts: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Mean and 95% bootstrap interval over prompts of every numeric column."""
-    left_out = (PROMPT_ID, "responses", "duplicates")
-    names = [name for name in prompts.columns if name not in left_out and _is_number(prompts[name])]
-    return {name: mean_interval(prompts[name].to_numpy(dtype=float)) for name in names}
-
-
-def _is_number(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column)
-
-
-def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.DataFrame, results: dict) -> None:
-    """Write the tables and metrics, and the provenance last: without it the folder does not count as scored."""
-    (output / PROVENANCE).unlink(missing_ok=True)
-    write_csv(output / SCORES, scores)
-    write_csv(output / PROMPTS, prompts)
-    write_metrics(output, {**header, **results})
-    write_provenance(output, record, counts=results["counts"])
-    summary = ", ".join(f"{name} {results['means'][name]['mean']:.3f}" for name in PUBLISHED[3:])
-    print(f"{output}: {results['counts']['responses']} responses: {summary}", flush=True)
-
-
-def write_metrics(output: Path, content: dict) -> None:
-    """Write metrics.json; NaN becomes null, so that any JSON reader can read it."""
-    write_text(output / METRICS, json.dumps(_nan_to_none(content), indent=2) + "\n")
-
-
-def _nan_to_none(value):
-    if isinstance(value, dict):
-        return {key: _nan_to_none(item) for key, item in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -24,7 +24,8 @@ def sampling_flags(world, output, **changes):
 
 
 def scoring_flags(world, *more):
-    return [f"--reward_model={world / 'reward'}", "--semantic_model=x", "--style_model=y", *more]
+    flags = ["--semantic_model=x", "--style_model=y", "--distinct_threshold=0.9"]
+    return [f"--reward_model={world / 'reward'}", *flags, *more]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def _encoder():
 def test_run_folder(finished):
     scores = pd.read_csv(finished / "scores.csv", converters={"response": str})
     assert list(scores.columns[:6]) == PUBLISHED
-    assert {"sample", "words", "finished", "tokens", "craft", "voice"} <= set(scores.columns)
+    assert {"sample", "words", "finished", "tokens", "craft", "voice", "good", "cluster"} <= set(scores.columns)
     assert sorted(set(scores["prompt_id"])) == [*range(2, 10), 11]  # row 10 repeats the prompt of row 3
     assert len(scores) == 9 * 4
     prompts = pd.read_csv(finished / "prompts.csv")
@@ -64,6 +65,9 @@ def test_run_folder(finished):
     assert (content["name"], content["method"], content["strength"], content["seed"]) == ("dpo", "dpo", "1.0", 42)
     mean = content["means"]["semantic_diversity"]
     assert mean["low"] < mean["mean"] < mean["high"]
+    assert prompts["distinct_k"][0] == first["cluster"].nunique()
+    assert content["distinct_k"] == {"by": "semantic distance", "threshold": 0.9}
+    assert "scripts_eval" in content["command"] or "pytest" in content["command"]
     assert content["counts"]["prompts"] == 9
     assert content["counts"]["unfinished"] == int((scores["finished"] == 0).sum())
 
@@ -158,7 +162,11 @@ def test_gold_data(world, tmp_path):
     alone = gold["prompt_id"] % 2 == 1
     assert gold["data_semantic_diversity"].isna().equals(alone)
     prompts = pd.read_csv(tmp_path / "gold" / "prompts.csv")
-    assert prompts["distinct_voice"].isna().equals(prompts["responses"] < 4)
+    scores = pd.read_csv(tmp_path / "gold" / "scores.csv")
+    for name in ("distinct_voice", "distinct_k"):  # both of four responses a prompt, where there are as many
+        assert prompts[name].isna().equals(prompts["responses"] < 4)
+    assert set(scores.groupby("prompt_id")["drawn"].sum()) == {1, 4}
+    assert scores["cluster"].notna().equals(scores["drawn"] == 1)
     content = json.loads((tmp_path / "gold" / "metrics.json").read_text())
     assert content["name"] == "gold"
     assert "gold_vote" in content["means"]

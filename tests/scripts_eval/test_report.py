@@ -1,14 +1,22 @@
 """The report of synthetic runs: tables, differences, fronts, figure; without torch."""
 
+import base64
+import hashlib
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from diversity_tuning.evaluation import figures
 from diversity_tuning.evaluation.figures import method_styles
+from diversity_tuning.evaluation.fronts import pareto
 from diversity_tuning.evaluation.labels import place_labels
+from diversity_tuning.evaluation.render import Table, latex
 from diversity_tuning.evaluation.runsets import find_runs, group_runs, read_run
 from scripts_eval import report
 from tests.evaluation.synthetic import write_run, write_study
@@ -69,6 +77,112 @@ def test_markdown_and_figure(output):
         assert not line.startswith("|") or line.endswith("|")
     assert (output / "reward_diversity.png").read_bytes().startswith(b"\x89PNG")
     assert (output / "reward_diversity.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_tables_of_latex(output):
+    names = {path.stem for path in output.glob("*.tex")}
+    assert names == {"models", "models-further", "counts", "differences", "differences-further", "fronts"}
+    text = (output / "differences.tex").read_text()
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len({row.count("&") for row in rows}) == 1
+    assert text.count("{tabular}") == 2
+    assert text.count("{") == text.count("}")
+    assert "ddpo-both (0.5) $-$ dpo (0.5)" in text
+    assert "p $<$ .001" in text
+    assert not set("−–<_") & set("".join(rows).replace(r"\_", "").replace("$<$", ""))
+
+
+def test_latex_escapes():
+    table = Table("x", "T", "", ["a_b", "50%"], [[r"\{$&#~^|", "-0.5 [-1, 2]"]])
+    row = latex(table).splitlines()[-3]
+    assert row == r"\textbackslash{}\{\$\&\#\textasciitilde{}\textasciicircum{}$|$ & $-$0.5 [$-$1, 2] \\"
+    assert r"a\_b & 50\% \\" in latex(table)
+
+
+def test_ablation_draws_strengths_in_order(tmp_path, monkeypatch):
+    folders = []
+    for method, shift in (("ddpo-both", 0.0), ("ddpo-minimum", 0.02), ("dpo", -0.05)):
+        for strength, more in (("all", 0.03), ("8", 0.02), ("4", 0.0)):
+            folder = tmp_path / f"{method}-{strength}"
+            folders.append(str(write_run(folder, method, strength, 0, 0.5 + 2 * more, 0.3 + shift + more)))
+    folders.append(str(write_run(tmp_path / "divpo", "divpo", "1", 0, 0.55, 0.33)))
+    output, drawn = tmp_path / "out", []
+    keep = figures._save
+    monkeypatch.setattr(figures, "_save", lambda figure, *more: drawn.append(figure) or keep(figure, *more))
+    report.main(["--runs", *folders, "--compare", "ddpo-both:dpo", "ddpo-both:divpo", "--ablation", f"--output={output}"])
+    assert {"ablation.png", "ablation.pdf"} <= {path.name for path in output.iterdir()}
+    figure = next(figure for figure in drawn if len(figure.axes) == 3)
+    axis = figure.axes[1]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["4", "8", "all"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["divpo", "ddpo-both", "ddpo-minimum", "dpo"]
+    means = {name: read_run(tmp_path / f"ddpo-both-{name}").prompts["semantic_diversity"].mean() for name in ("4", "8", "all")}
+    assert list(axis.containers[0].lines[0].get_ydata()) == pytest.approx(list(means.values()))
+    table = pd.read_csv(output / "differences.csv")
+    assert set(table["difference"]) >= {"ddpo-both (4) − dpo (4)", "ddpo-both (all) − dpo (all)", "ddpo-both (8) − divpo"}
+
+
+def test_page_is_whole_and_escaped(tmp_path):
+    evil = '<script>alert(1)</script> & "quotes"\n\nSecond line'
+    for method in ("gold", "dpo"):
+        folder = write_run(tmp_path / method, method, None, 0, 0.5, 0.3)
+        prompts = pd.read_csv(folder / "prompts.csv")
+        prompts.loc[0, "prompt"] = evil
+        prompts.to_csv(folder / "prompts.csv", index=False)
+        rows = [
+            {
+                "prompt": prompt,
+                "response": f"{evil} by {method}",
+                "reddit_reward": 0.5,
+                "semantic_diversity": None,
+                "style_diversity": 1,
+            }
+            for prompt in prompts["prompt"]
+            for _ in range(5)
+        ]
+        pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
+    report.main(["--runs", str(tmp_path / "gold"), str(tmp_path / "dpo"), f"--output={tmp_path / 'out'}", "--samples=3"])
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.tags["script"] == 1  # the page's own, allowed by its hash
+    assert page.tags["details"] == 3
+    assert page.tags["h3"] == 3 * 2
+    assert page.texts.count(f"{evil} by dpo") == 3 * 4  # four samples a prompt
+    assert page.texts.count("reward 0.50 · style 1.00") == 3 * 2 * 4
+    assert page.links
+    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    script = text.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+class Page(HTMLParser):
+    """Counts tags, keeps texts and whatever a page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.texts, self.links = Counter(), [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_any_two_models(study, tmp_path):
+    runs = [str(study / name) for name in ("gold", "sft-0", "dpo-1.0-0", "orpo-0")]
+    report.main(["--runs", *runs, f"--output={tmp_path / 'out'}", "--no-figure", "--compare=all"])
+    table = pd.read_csv(tmp_path / "out" / "differences.csv")
+    assert table["difference"].nunique() == 6
+    assert table["p"].between(0, 1).all()
+
+
+def test_pareto_by_hand():
+    points = np.array([[0, 3], [1, 2], [1, 1], [2, 0], [2, 0], [np.nan, 9], [0.5, 2.5]])
+    assert list(pareto(points)) == [True, True, False, True, True, False, True]
 
 
 def test_labels_do_not_overlap():

@@ -1,0 +1,92 @@
+"""What a scored run folder says: per prompt, over prompts, and counts."""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation.csvfiles import write_csv
+from diversity_tuning.evaluation.statistics import mean_interval
+from diversity_tuning.runs import PROVENANCE, write_provenance, write_text
+
+SCORES, PROMPTS, METRICS = "scores.csv", "prompts.csv", "metrics.json"
+DRAWN = "drawn"  # of the human responses: 1 for as many a prompt as a model has samples
+TRUNCATED = tuple(f"truncated_for_{name}" for name in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY))  # 1: longer than the encoder reads
+PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
+
+
+def summarise(scores: pd.DataFrame, diagnostics: str | None) -> tuple[pd.DataFrame, dict]:
+    """Per prompt: means of numbers and counts of distinct labels; over prompts: means with 95% intervals, and counts."""
+    groups = scores.groupby(PROMPT_ID, sort=True)
+    left_out = (PROMPT_ID, "sample", "cluster", DRAWN, *TRUNCATED)
+    numbers = [name for name in scores.columns if name not in left_out and _is_number(scores[name])]
+    prompts = groups[numbers].mean()
+    prompts.insert(0, PROMPT, groups[PROMPT].first())
+    prompts["responses"] = groups.size()
+    prompts["duplicates"] = groups[RESPONSE].agg(lambda texts: metrics.duplicates(list(texts)))
+    if scores["cluster"].notna().any():
+        prompts["distinct_k"] = groups["cluster"].nunique()
+        if "good" in scores:
+            good = scores["cluster"].where(scores["good"] == 1)
+            prompts["distinct_k_good"] = good.groupby(scores[PROMPT_ID]).nunique()
+    known = {*numbers, *PUBLISHED, *left_out}
+    for name in [name for name in scores.columns if diagnostics and name not in known]:
+        prompts[f"distinct_{name}"] = groups[name].agg(lambda labels: metrics.distinct_k(list(labels.dropna())))
+    fixed = ["responses", "duplicates"]
+    prompts = prompts[[*[name for name in prompts if name not in fixed], *fixed]].reset_index()
+    counts = {
+        "prompts": len(prompts),
+        "responses": len(scores),
+        "duplicates": int(prompts["duplicates"].sum()),
+        "unfinished": int((scores["finished"] == 0).sum()) if "finished" in scores else 0,
+        **{name: int(scores[name].sum()) for name in TRUNCATED if name in scores},
+        "empty": int((scores[RESPONSE].str.strip() == "").sum()),
+    }
+    return prompts, {"means": means(prompts), "counts": counts}
+
+
+def means(prompts: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Mean and 95% bootstrap interval over prompts of every numeric column."""
+    left_out = (PROMPT_ID, "responses", "duplicates")
+    names = [name for name in prompts.columns if name not in left_out and _is_number(prompts[name])]
+    return {name: mean_interval(prompts[name].to_numpy(dtype=float)) for name in names}
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column)
+
+
+def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.DataFrame, results: dict) -> None:
+    """Write the tables and metrics, and the provenance last: without it the folder does not count as scored."""
+    (output / PROVENANCE).unlink(missing_ok=True)
+    write_csv(output / SCORES, scores)
+    write_csv(output / PROMPTS, prompts)
+    write_metrics(output, {**header, **results})
+    write_provenance(output, record, counts=results["counts"])
+    summary = ", ".join(f"{name} {results['means'][name]['mean']:.3f}" for name in PUBLISHED[3:])
+    print(f"{output}: {results['counts']['responses']} responses: {summary}", flush=True)
+
+
+def write_metrics(output: Path, content: dict) -> None:
+    """Write metrics.json; NaN becomes null, so that any JSON reader can read it."""
+    write_text(output / METRICS, json.dumps(_nan_to_none(content), indent=2) + "\n")
+
+
+def _nan_to_none(value):
+    if isinstance(value, dict):
+        return {key: _nan_to_none(item) for key, item in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def command_line(words: list[str] | None = None) -> str:
+    """The command of this process, to run again from the project's folder: no interpreter's path, no password in a URL."""
+    words = list(sys.orig_argv if words is None else words)
+    here = str(Path.cwd())
+    words = ["python", *words[1:]] if words else []
+    return shlex.join(re.sub(r"//[^/@\s]+@", "//***@", word.replace(here + "/", "")) for word in words)

@@ -1,0 +1,39 @@
+"""Publish scored runs without their texts, and write the index of results/README.md from the JSON files.
+
+python -m scripts_eval.leaderboard --study llama-3.1-8b --runs runs/llama-3.1-8b/seed0/eval/*/
+python -m scripts_eval.leaderboard
+
+What stands above the mark in README.md is left as it is.
+"""
+
+import argparse
+from pathlib import Path
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.errors import UserError
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts_eval.leaderboard",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--results", default="results", help="folder of the studies")
+    parser.add_argument("--study", default=None, help="study that --runs are copied into")
+    parser.add_argument("--runs", nargs="+", default=[], help="scored run folders to copy")
+    args = parse_with_recipe(parser, argv)
+    if bool(args.runs) != bool(args.study):
+        raise UserError("--study and --runs go together")
+    from diversity_tuning.evaluation.leaderboard import publish, write_index
+
+    results = Path(args.results)
+    results.mkdir(parents=True, exist_ok=True)
+    for run in args.runs:
+        print(publish(Path(run), results / args.study), flush=True)
+    print(f"{results / 'README.md'}: {write_index(results)} runs", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The results folder: what is published of a run, and the index that is written from it."""
+
+import json
+
+import pytest
+
+from diversity_tuning.evaluation.leaderboard import MARK
+from diversity_tuning.evaluation.summary import command_line
+from scripts_eval import leaderboard
+
+COMMAND = "python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval1_1.yaml --seed 0"
+
+
+def write_scored(folder, name, seed, reward, **more):
+    folder.mkdir(parents=True)
+    (folder / "scores.csv").write_text("response\nA story that is not to be published.\n")
+    means = {
+        "reddit_reward": {"mean": reward, "low": reward - 0.1, "high": reward + 0.1},
+        "words": {"mean": 70, "low": 1, "high": 99},
+    }
+    content = {"name": name, "method": name, "strength": None, "seed": seed, "means": means, "counts": {"responses": 4}, **more}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    (folder / "provenance.json").write_text("{}")
+    return str(folder)
+
+
+def test_published_and_listed(tmp_path):
+    results = tmp_path / "results"
+    (results).mkdir()
+    (results / "README.md").write_text("# Results\n\nWritten by hand.\n")
+    runs = [
+        write_scored(tmp_path / "runs" / "dpo", "d|po", 0, 0.8, command=COMMAND),
+        write_scored(tmp_path / "runs" / "gold", "gold", None, 0.3),
+    ]
+    for _ in range(2):  # publishing again replaces
+        leaderboard.main([f"--results={results}", "--study=mini", "--runs", *runs])
+    published = results / "mini" / "runs" / "seed0-dpo"
+    assert sorted(path.name for path in published.iterdir()) == ["command.sh", "metrics.json", "provenance.json", "table.md"]
+    assert (published / "command.sh").read_text() == COMMAND + "\n"
+    assert "| reddit_reward | 0.800 [0.700, 0.900] |" in (published / "table.md").read_text()
+    text = (results / "README.md").read_text()
+    assert text.startswith("# Results\n\nWritten by hand.\n")
+    assert text.count(MARK) == 1
+    row = next(line for line in text.splitlines() if line.startswith("| d\\|po"))
+    assert "| 0 | 0.800 [0.700, 0.900] | – | – | – | [miniature](../recipes/miniature) |" in row
+    assert "[command](mini/runs/seed0-dpo/command.sh) | [JSON](mini/runs/seed0-dpo/metrics.json)" in row
+    assert "| gold | None |" not in text
+    leaderboard.main([f"--results={results}"])
+    assert (results / "README.md").read_text() == text
+
+
+def test_command_line_without_paths_of_a_machine_or_passwords(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "/usr/bin/python3",
+        "-m",
+        "scripts_eval.score",
+        f"--output={tmp_path}/runs/a b",
+        "--base_url=http://me:secret@host/v1",
+    ]
+    assert command_line(words) == "python -m scripts_eval.score '--output=runs/a b' '--base_url=http://***@host/v1'"
+
+
+def test_one_line_says_what_is_wrong(tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "metrics.json").write_text('{"means": 1}')
+    for flags, message in (
+        (["--study=x"], "go together"),
+        (["--study=x", "--runs", str(tmp_path)], "not a scored run"),
+        (["--study=x", "--runs", str(tmp_path / "runs")], "not written by scripts_eval"),
+    ):
+        with pytest.raises(SystemExit):
+            leaderboard.main([f"--results={tmp_path / 'results'}", *flags])
+        assert message in capsys.readouterr().err
