@@ -64,7 +64,7 @@ def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
         axis.set(xlabel=NAMES[REDDIT_REWARD], ylabel=NAMES[column])
         axis.margins(x=0.2, y=0.12)
         _grid(axis)
-    axes[0].legend(loc="lower left", frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", frameon=False)
     figure.canvas.draw()  # fixes the layout, which places the labels
     figure.set_layout_engine("none")
     for axis, column in zip(axes, _PANELS, strict=True):

@@ -122,7 +122,7 @@ def _difference_tables(rows: pd.DataFrame) -> list[Table]:
         _parts(list(dict.fromkeys(rows["metric"])), "differences", "Paired differences") if len(rows) else ()
     ):
         cells = []
-        for (label, seed), group in rows.groupby(["difference", "seed"], sort=False):
+        for (label, seed), group in rows.groupby(["difference", "seed"], sort=False, dropna=False):
             found = {row["metric"]: f"{interval(row, '', '+')}, {p_value(row['p'])}" for _, row in group.iterrows()}
             cells.append([label, _seed(seed), *(found.get(metric, NONE) for metric in part)])
         made.append(Table(name, title, "Mean [95%], p.\n", ["difference", "seed", *_short(part)], cells))
@@ -159,4 +159,4 @@ def _who(row: pd.Series) -> list:
 
 
 def _seed(seed: object) -> str:
-    return "all seeds" if seed == tables.ALL_SEEDS else str(seed)
+    return "all seeds" if seed == tables.ALL_SEEDS else NONE if pd.isna(seed) else str(seed)

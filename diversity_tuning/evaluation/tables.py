@@ -18,9 +18,9 @@ COUNTS = ("responses", "duplicates", "unfinished", "empty", "truncated_for_seman
 
 
 def metric_columns(runs: list[Run]) -> list[str]:
-    """Published metrics, diversities at equal length, then whatever else any run was measured by."""
-    found = dict.fromkeys(name for run in runs for name in run.prompts.select_dtypes("number"))
-    first = [*MAIN, *(name for name in EQUAL_LENGTH.values() if name in found)]
+    """Published metrics, diversities at equal length, then whatever else any run was measured by; none without a value."""
+    found = dict.fromkeys(name for run in runs for name in run.prompts.select_dtypes("number").dropna(axis=1, how="all"))
+    first = [name for name in (*MAIN, *EQUAL_LENGTH.values()) if name in found]
     return [*first, *(name for name in found if name not in first and name not in _NOT_METRICS)]
 
 
