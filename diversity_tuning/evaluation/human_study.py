@@ -165,7 +165,7 @@ def _summarise(args, record: dict, conditions, drawn: dict[str, Blinding]) -> Su
 
     model = {name: record["inputs"].get(name) for name in ("base_model", "adapter")} | engine_settings(args)
     settings = SamplingSettings(args.temperature, repetition_penalty=1.0, max_new_tokens=args.summary_tokens)
-    kept = {"model": model, "temperature": args.temperature, "tokens": args.summary_tokens, "seed": args.seed}
+    kept = {"model": model, "temperature": args.temperature, "seed": args.seed}  # a whole summary is whole under any limit
     file = SummaryFile(args.summaries or f"{args.output.rstrip('/')}.summaries.jsonl", kept, args.summary_words)
     stories = [story for prompt, b in drawn.items() for side in "ab" for story in _stories(prompt, conditions, b, side)]
     failed = file.fill(make_engine(args), stories, settings, args.seed)

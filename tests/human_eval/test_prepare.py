@@ -178,6 +178,26 @@ def test_empty_and_cut_summaries_are_not_shown(runs, tmp_path, monkeypatch, answ
     assert "40 of 40 summaries are missing" in capsys.readouterr().err
 
 
+def test_a_longer_limit_asks_again_for_cut_summaries_only(runs, tmp_path, monkeypatch):
+    asked = []
+
+    class Cutting:
+        def complete(self, requests, settings, seed=0):
+            asked.append(len(requests))
+            for position, request in enumerate(requests):
+                long = "s2\n\nSummary" in request.messages[-1][1]
+                yield [(position, Sample("a summary", not long or settings.max_new_tokens > 400, 9))]
+
+    monkeypatch.setattr(engines, "make_engine", lambda args: Cutting())
+    with pytest.raises(SystemExit):
+        prepare(runs, tmp_path / "study")
+    prepare(runs, tmp_path / "study", "--summary_tokens", "800")
+    cut = json.loads((tmp_path / "study" / "report.json").read_text())
+    assert cut["prompts_shown"] == 5
+    assert asked[0] == 40
+    assert 0 < asked[1] <= 10
+
+
 def test_hostile_stories_survive(tmp_path):
     stories = {f"<b>{{{{7*7}}}}</b> {row}\n": HOSTILE[:4] for row in range(3)}
     others = dict.fromkeys(stories, HOSTILE[4:])
