@@ -27,11 +27,13 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 2rem auto; max-width: 90rem;
   padding: 0 1rem }
 h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem } p { max-width: 60rem }
-figure { margin: 1.5rem 0 } figure img { max-width: 100%; box-sizing: border-box; background: #ffffff; padding: .5rem; border: 1px solid var(--line) }
+figure { margin: 1.5rem 0 }
+figure img { max-width: 100%; box-sizing: border-box; background: #ffffff; padding: .5rem; border: 1px solid var(--line) }
 figcaption, small, .values { color: var(--dim) } small { font-size: .8em; white-space: nowrap }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
-th { background: var(--soft) } .wide td { white-space: nowrap } td:first-child, th:first-child { position: sticky; left: 0; background: var(--back) }
+th { background: var(--soft) } .wide td { white-space: nowrap }
+td:first-child, th:first-child { position: sticky; left: 0; background: var(--back) }
 th:first-child { background: var(--soft) }
 details { border: 1px solid var(--line); border-radius: 4px; margin: .5rem 0; padding: .4rem .8rem }
 summary { cursor: pointer; font-weight: 600 } .prompt { white-space: pre-wrap; background: var(--soft); padding: .6rem .8rem }
