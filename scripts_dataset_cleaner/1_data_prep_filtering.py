@@ -47,13 +47,13 @@ def run(args, record: dict) -> None:
     with storage.stage_output(args.data_path) as (folder, work):
         filtered, reasons = {}, {}
         for name, rows in splits.items():
-            marked = storage.map_batches(
-                rows, filter.filter_batch, filter.filter_features(rows.features), work, f"filtering-{name}", args.num_proc,
+            marked = storage.add_columns(
+                rows, filter.filter_batch, filter.filter_features(), work, f"filtering-{name}", args.num_proc,
                 batch_size=20, tokenizer=tokenizer, max_tokens=args.max_tokens,
             )  # fmt: skip
             reasons[name] = filter.count_reasons(marked)
             filtered[name] = marked.remove_columns(filter.REASON)
-        storage.finish(filtered, folder, record, responses=reasons)
+        storage.finish(filtered, folder, record, args.num_proc, responses=reasons)
     for name, counts in reasons.items():
         print(f"{args.data_path}/{name}: " + ", ".join(f"{reason}: {count}" for reason, count in counts.items()))
 

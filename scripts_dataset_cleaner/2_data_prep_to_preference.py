@@ -62,7 +62,7 @@ def run(args, outputs: dict, record: dict) -> None:
             made = {name: make(kind, rows, name, work, args.num_proc) for name, rows in drawn.items()}
             filled = without_empty(made, args)
             rows_in = {name: len(rows) for name, rows in splits.items()}
-            storage.finish(filled, folder, {**record, "kind": kind}, rows_in=rows_in)
+            storage.finish(filled, folder, {**record, "kind": kind}, args.num_proc, rows_in=rows_in)
             print(f"{outputs[kind]}: " + ", ".join(f"{len(rows)} {name}" for name, rows in made.items()) + f" {kind}")
 
 
@@ -70,8 +70,8 @@ def draw(args, rows, name: str, work):
     """The rows with the pairs drawn for each."""
     from diversity_tuning.data import pair, storage
 
-    return storage.map_batches(
-        rows, pair.draw_batch, pair.draw_features(rows.features), work, f"drawing-{name}", args.num_proc, batch_size=20,
+    return storage.add_columns(
+        rows, pair.draw_batch, pair.draw_features(), work, f"drawing-{name}", args.num_proc, batch_size=20,
         seed=args.seed, split=name, gap=args.gap, strict=args.strict_gap, max_pairs=args.max_pairs,
     )  # fmt: skip
 
@@ -80,11 +80,11 @@ def make(kind: str, drawn, name: str, work, num_proc: int):
     """One split of one output."""
     from diversity_tuning.data import pair, storage
 
+    options = (work, f"{kind}-{name}", num_proc)
     if kind == "pairs":
-        function, features = pair.pair_batch, pair.pair_features()
-    else:
-        function, features = pair.unpaired_batch, pair.unpaired_features(drawn.features)
-    return storage.map_batches(drawn, function, features, work, f"{kind}-{name}", num_proc, batch_size=20)
+        return storage.map_batches(drawn, pair.pair_batch, pair.pair_features(), *options, batch_size=20)
+    made = storage.add_columns(drawn, pair.unpaired_batch, pair.unpaired_features(), *options, batch_size=20)
+    return made.remove_columns(pair.DRAWN)
 
 
 def without_empty(made: dict, args) -> dict:

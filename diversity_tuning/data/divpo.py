@@ -4,7 +4,7 @@ import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.pair import pair_features, row_rng
-from diversity_tuning.data.weigh import Report, describe, prompt_deviation, weighted_features
+from diversity_tuning.data.weigh import Report, describe, deviation_features, prompt_deviation
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 
 
@@ -47,7 +47,7 @@ def make_pairs(dataset, name: str, stores, work, seed: int, max_pair_num: int, r
 
     report, path = Report(), str(work / f"divpo-{name}.arrow")
     chosen, rejected = [], []
-    with ArrowWriter(features=Features(weighted_features(pair_features())), path=path) as writer:
+    with ArrowWriter(features=Features({**pair_features(), **deviation_features()}), path=path) as writer:
         for row in _pair_rows(dataset, name, stores, seed, max_pair_num, rho, floor, report):
             chosen.append(row[schema.DEVIATION_CHOSEN])
             rejected.append(row[schema.DEVIATION_REJECTED])

@@ -35,12 +35,11 @@ def token_lengths(tokenizer, conversations: list[list[dict]]) -> list[int]:
     return [len(ids) for ids in tokens["input_ids"]]
 
 
-def filter_features(features: dict) -> dict:
-    """The columns of stage 1's output, and the working column."""
+def filter_features() -> dict:
+    """The columns of :func:`filter_batch`: those new in stage 1's output, and the working column."""
     from datasets import List, Value
 
     return {
-        **features,
         schema.FILTERED_COMMENT_TEXTS: List(Value("string")),
         schema.FILTERED_COMMENT_SCORES: List(Value("int64")),
         schema.FILTERED_TRANSFORMED_SCORES: List(Value("float64")),

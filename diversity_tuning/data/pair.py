@@ -101,11 +101,11 @@ def pair_features() -> dict:
 DRAWN = "_drawn"  # a working column: per row, chosen and rejected index of every pair, one after the other
 
 
-def draw_features(features: dict) -> dict:
-    """The columns of the rows with the working column of drawn pairs."""
+def draw_features() -> dict:
+    """The working column of drawn pairs."""
     from datasets import List, Value
 
-    return {**features, DRAWN: List(Value("int32"))}
+    return {DRAWN: List(Value("int32"))}
 
 
 def draw_batch(batch: dict, indices: list[int], seed: int, split: str, gap: int, strict: bool, max_pairs: int | None) -> dict:
@@ -133,12 +133,11 @@ def pair_batch(batch: dict, indices: list[int]) -> dict:
     return columns
 
 
-def unpaired_features(features: dict) -> dict:
-    """The columns of the rows with the responses that were used."""
+def unpaired_features() -> dict:
+    """The columns of the responses that were used."""
     from datasets import List, Value
 
     return {
-        **{name: feature for name, feature in features.items() if name != DRAWN},
         schema.POSTTRAINING_COMMENT_TEXT: List(Value("string")),
         schema.POSTTRAINING_SCORE: List(Value("int64")),
         schema.POSTTRAINING_TRANSFORMED_SCORE: List(Value("float64")),

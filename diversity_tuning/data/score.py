@@ -55,11 +55,12 @@ def _column(table: pa.Table) -> pa.Array:
     return table.column(schema.COMMENT_SCORES).combine_chunks()
 
 
-def score_features(features: dict) -> dict:
-    """The columns of stage 0's output."""
+def score_features() -> dict:
+    """The columns of :func:`score_batch`."""
     from datasets import List, Value
 
-    return {**features, schema.TRANSFORMED_SCORE: List(Value("float64"))}
+    text = Value("string")
+    return {schema.POST_TITLE: text, schema.POST_TEXT: text, schema.TRANSFORMED_SCORE: List(Value("float64"))}
 
 
 def score_batch(batch: dict, indices: list[int], low: int, high: int, compression_factor: int) -> dict:

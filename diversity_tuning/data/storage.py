@@ -9,6 +9,8 @@ from diversity_tuning.data.validate import Table, check_dataset
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, write_provenance
 
+_PART = 20_000  # rows of one file, at most
+
 
 def require_stage(folder: str | Path, number: int) -> None:
     """Fail early, without heavy imports, when the output of stage ``number`` is not there."""
@@ -45,7 +47,8 @@ def load_stage(folder: str | Path, table: Table, number: int) -> dict:
         if missing:
             raise UserError(f"{folder}/{name}: no column '{missing[0]}'; the output of stage {number} is expected here")
         check_dataset(split, table, f"{folder}/{name}")
-    return splits
+    # Opened anew: the pages read for the check count as this process's memory for as long as they are mapped.
+    return dict(open_saved(folder))
 
 
 def map_batches(
@@ -53,8 +56,8 @@ def map_batches(
 ):
     """One pass of ``function(batch, indices, **keywords) -> columns`` over ``dataset``, cached under ``work``.
 
-    ``features`` are the columns of the result; those of ``dataset`` not among them are dropped. Rows keep their order
-    whatever ``num_proc`` is, and nothing is written beside the input.
+    ``features`` are the columns of the result; those of ``dataset`` are dropped. Rows keep their order whatever
+    ``num_proc`` is, and nothing is written beside the input.
     """
     from datasets import Dataset, Features
 
@@ -66,7 +69,7 @@ def map_batches(
         batched=True,
         batch_size=batch_size,
         with_indices=True,
-        remove_columns=[column for column in dataset.column_names if column not in features],
+        remove_columns=dataset.column_names,
         features=features,
         num_proc=min(num_proc, len(dataset)) if num_proc > 1 else None,
         cache_file_name=str(work / f"{name}.arrow"),
@@ -77,16 +80,36 @@ def map_batches(
     )
 
 
-def save(splits: dict, folder: Path) -> None:
-    """Write a ``DatasetDict``. Only features and rows decide the bytes, not how the rows were made."""
+def add_columns(dataset, function: Callable, features: dict, work: Path, name: str, num_proc: int = 1, **options):
+    """``dataset`` with the columns that :func:`map_batches` makes of it, new ones last; its own are not copied."""
+    from datasets import Dataset, Features, concatenate_datasets
+
+    order = [*dataset.column_names, *(column for column in features if column not in dataset.column_names)]
+    if len(dataset) == 0:
+        every = Features({column: features.get(column) or dataset.features[column] for column in order})
+        return Dataset.from_dict({column: [] for column in order}, features=every)
+    if dataset._indices is not None:
+        dataset = dataset.flatten_indices(cache_file_name=str(work / f"{name}-rows.arrow"))
+    made = map_batches(dataset, function, features, work, name, num_proc, **options)
+    kept = dataset.select_columns([column for column in dataset.column_names if column not in features])
+    return concatenate_datasets([kept, made], axis=1).select_columns(order)
+
+
+def save(splits: dict, folder: Path, num_proc: int = 1) -> None:
+    """Write a ``DatasetDict``. Only features and rows decide the bytes, not how the rows were made.
+
+    Large splits are written by processes of their own, which give the memory of each part back.
+    """
     from datasets import Dataset, DatasetDict, DatasetInfo
 
-    clean = {}
+    clean, parts = {}, {}
     for name, split in splits.items():
         clean[name] = Dataset(
             split.data, info=DatasetInfo(features=split.features), indices_table=split._indices, fingerprint=name
         )
-    DatasetDict(clean).save_to_disk(str(folder))
+        parts[name] = -(-len(split) // _PART)
+    several = max(parts.values()) > 1
+    DatasetDict(clean).save_to_disk(str(folder), num_shards=parts, num_proc=num_proc if several else None)
 
 
 @contextmanager
@@ -109,8 +132,8 @@ def stage_output(output: str | Path) -> Iterator[tuple[Path, Path]]:
         raise
 
 
-def finish(splits: dict, folder: Path, record: dict, **counts) -> None:
+def finish(splits: dict, folder: Path, record: dict, num_proc: int = 1, **counts) -> None:
     """Save the splits and their provenance with the counts of rows out and whatever else was counted."""
-    save(splits, folder)
+    save(splits, folder, num_proc)
     rows_out = {name: len(split) for name, split in splits.items()}
     write_provenance(folder, record, rows_out=rows_out, **counts)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.storage import map_batches
+from diversity_tuning.data.storage import add_columns, map_batches
 from diversity_tuning.deviation import CONSTANT, combine_distances, mean_cosine_distance, normalise_deviation
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 
@@ -145,11 +145,11 @@ def pair_texts(dataset, size: int = 500) -> Iterator[list[str]]:
         yield [messages[-1]["content"] for name in (schema.CHOSEN, schema.REJECTED) for messages in batch[name]]
 
 
-def weighted_features(features: dict) -> dict:
-    """The columns of pairs with their deviations."""
+def deviation_features() -> dict:
+    """The columns that hold deviations."""
     from datasets import Value
 
-    return {**features, schema.DEVIATION_CHOSEN: Value("float64"), schema.DEVIATION_REJECTED: Value("float64")}
+    return {schema.DEVIATION_CHOSEN: Value("float64"), schema.DEVIATION_REJECTED: Value("float64")}
 
 
 def weight_batch(batch: dict, indices: list[int], chosen: np.ndarray, rejected: np.ndarray) -> dict:
@@ -170,16 +170,8 @@ def weigh(rows, keys: PairKeys, stores: list[EmbeddingStore], floor: float, name
     """(pairs with deviations, report) of one split."""
     report = Report()
     chosen, rejected = pair_deviations(keys, stores, floor, report)
-    made = map_batches(
-        rows,
-        weight_batch,
-        weighted_features(rows.features),
-        work,
-        f"weighing-{name}",
-        num_proc,
-        chosen=chosen,
-        rejected=rejected,
-    )
+    features = deviation_features()
+    made = add_columns(rows, weight_batch, features, work, f"weighing-{name}", num_proc, chosen=chosen, rejected=rejected)
     return made, describe(report, chosen, rejected)
 
 

@@ -1,0 +1,167 @@
+"""What the data stages cost against size, and beside them a plain per-row reference, in one run.
+
+python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --sizes 1000 10000 --output results/benchmarks
+python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --output results/benchmarks \\
+    --pair_source ../shared/data/caption_contest_full.jsonl.gz --embedding_source ../shared/data/caption_contest.jsonl.gz
+
+Makes sources of the published set's shape from the texts given (``benchmarks/synthetic.py``), runs stages 0, 1 and 2 as
+commands, and writes ``data_stages.json`` and ``data_stages.md``. ``--parts`` chooses: ``stages`` (and the reference at
+``--reference_sizes``), ``pairs`` (stage 2 on ``--pair_source``), ``embedding`` (one pass against a loop over prompts).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import data_stages_report, measure, reference, synthetic
+
+STAGES = ("0_data_prep_scoring", "1_data_prep_filtering", "2_data_prep_to_preference")
+PARTS = ("stages", "pairs", "embedding")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", help="source whose sentences the synthetic data are made of (.jsonl, .jsonl.gz)")
+    parser.add_argument("--tokenizer", required=True, help="stage 1's --model_to_use: a folder, or a hub id")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000], help="prompts")
+    parser.add_argument("--reference_sizes", type=int, nargs="*", default=[1000], help="sizes the reference runs at too")
+    parser.add_argument("--pair_source", help="few prompts with very many responses, for stage 2 alone")
+    parser.add_argument("--embedding_source", help="texts to embed; default: the synthetic data of the smallest size")
+    parser.add_argument("--embedding_prompts", type=int, help="embed the first prompts only")
+    parser.add_argument("--embedding_model", default="builtin:minilm")
+    parser.add_argument("--device", default="cpu", help="where to embed")
+    parser.add_argument("--processes", type=int, default=1, help="also embed on so many processes of --device")
+    parser.add_argument(
+        "--parts", nargs="+", choices=["stages", "pairs", "embedding"], default=["stages", "pairs", "embedding"]
+    )
+    parser.add_argument("--num_proc", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="scratch folder (several times the source's size); default: a temporary one")
+    parser.add_argument("--output", type=Path, help="folder for data_stages.json and data_stages.md")
+    return parser
+
+
+def main(argv=None) -> None:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if "stages" in args.parts and not args.texts:
+        parser.error("--texts is needed for the part 'stages'")
+    found = {"settings": {name: value for name, value in vars(args).items() if name not in ("work", "output")}}
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        work = Path(folder)
+        if "stages" in args.parts:
+            found["stages"] = [of_size(args, size, work) for size in args.sizes]
+            found["slopes"] = slopes(found["stages"])
+        if "pairs" in args.parts and args.pair_source:
+            found["pairs"] = run_stages(args, args.pair_source, work / "pairs")["stages"]
+        if "embedding" in args.parts and (args.embedding_source or args.texts):
+            found["embedding"] = embedding(args, work)
+    text = data_stages_report.page(found)
+    print(text)
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        (args.output / "data_stages.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
+        (args.output / "data_stages.md").write_text(text + "\n")
+
+
+def of_size(args, size: int, work: Path) -> dict:
+    """The stages, and where asked the reference, on one synthetic source."""
+    source = work / f"{size}.jsonl"
+    shape = synthetic.write(args.texts, size, args.seed, source)
+    folder = work / str(size)
+    result = {"shape": shape, **run_stages(args, source, folder)}
+    if size in args.reference_sizes:
+        result["reference"] = run_reference(args, source, work)
+        result["same_responses"] = kept_digest(folder / "1") == result["reference"]["digest"]
+    shutil.rmtree(folder)
+    source.unlink()
+    return result
+
+
+def command(module: str, *arguments) -> list[str]:
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def run_stages(args, source, folder: Path) -> dict:
+    """Stages 0, 1, 2 as commands: their cost, and the counts that they recorded."""
+    steps = (
+        ("--source", source, "--data_path", folder / "0"),
+        ("--source", folder / "0", "--data_path", folder / "1", "--model_to_use", args.tokenizer),
+        ("--source", folder / "1", "--data_path_pair", folder / "2", "--data_path_filtered", folder / "u"),
+    )
+    folder.mkdir(parents=True)
+    costs = {}
+    for number, (name, step) in enumerate(zip(STAGES, steps, strict=True)):
+        line = command(f"scripts_dataset_cleaner.{name}", *step, "--num_proc", args.num_proc)
+        costs[str(number)] = measure.run(line, folder / f"{name}.log", TQDM_DISABLE="1")
+        print(name, {key: round(value, 1) for key, value in costs[str(number)].items()}, file=sys.stderr, flush=True)
+    records = {number: json.loads((folder / number / "provenance.json").read_text()) for number in ("1", "2")}
+    reasons = records["1"]["responses"].values()
+    return {
+        "stages": costs,
+        "kept": sum(counts["kept"] for counts in reasons),
+        "responses": sum(sum(counts.values()) for counts in reasons),
+        "pairs": sum(records["2"]["rows_out"].values()),
+    }
+
+
+def run_reference(args, source: Path, work: Path) -> dict:
+    """The reference on the same source, in a process of its own."""
+    log = work / "reference.log"
+    cost = measure.run(command("benchmarks.reference", "--source", source, "--tokenizer", args.tokenizer), log)
+    return {**cost, **json.loads(log.read_text().strip().splitlines()[-1])}
+
+
+def kept_digest(folder: Path) -> str:
+    """The reference's digest, of stage 1's output."""
+    from datasets import load_from_disk
+
+    def responses():
+        for rows in load_from_disk(str(folder)).values():
+            columns = ("filtered_comment_texts", "filtered_comment_scores", "filtered_transformed_scores")
+            for row in rows.select_columns(["post_title", *columns]):
+                yield from zip([row["post_title"]] * len(row[columns[0]]), *(row[name] for name in columns), strict=True)
+
+    return reference.digest_of(responses())
+
+
+def slopes(found: list[dict]) -> dict:
+    """The exponent b of cost = a * responses^b, by least squares on logarithms: over all sizes, and from the last two."""
+    if len(found) < 2:
+        return {}
+    x = np.log([one["shape"]["responses"] for one in found])
+    result = {}
+    for stage in ("0", "1", "2", "all"):
+        stages = ("0", "1", "2") if stage == "all" else (stage,)
+        for kind in ("seconds", "cpu_seconds"):
+            y = np.log([sum(one["stages"][name][kind] for name in stages) for one in found])
+            result.setdefault(stage, {})[kind] = {
+                "all sizes": round(float(np.polyfit(x, y, 1)[0]), 3),
+                "last two": round(float((y[-1] - y[-2]) / (x[-1] - x[-2])), 3),
+            }
+    return result
+
+
+def embedding(args, work: Path) -> dict:
+    """One pass over distinct texts against a loop over prompts, on the pairs of a source."""
+    source = args.embedding_source
+    if source is None:
+        source = work / "embedding.jsonl"
+        synthetic.write(args.texts, min(args.sizes), args.seed, source)
+    run_stages(args, source, work / "embedding")
+    options = ["--semantic_model", args.embedding_model, "--device", args.device, "--processes", args.processes]
+    if args.embedding_prompts:
+        options += ["--prompts", args.embedding_prompts]
+    log = work / "embedding.log"
+    measure.run(command("benchmarks.embedding", "--source_pair", work / "embedding" / "2", *options), log, **os.environ)
+    return json.loads(log.read_text().strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()
