@@ -28,9 +28,19 @@ def share(count: int, total: int) -> dict[str, float]:
 
 def majorities(answers: pd.DataFrame, column: str) -> pd.Series:
     """Per item the value of ``column`` with the most votes; ``UNDECIDED`` when two or more have equally many."""
-    votes = answers.groupby(["id", column]).size().unstack(fill_value=0)
-    most = votes.max(axis=1)
-    return votes.idxmax(axis=1).where(votes.eq(most, axis=0).sum(axis=1) == 1, UNDECIDED)
+    (item, items), (value, values) = pd.factorize(answers["id"], sort=True), pd.factorize(answers[column])
+    votes = np.zeros((len(items), len(values)), dtype=int)
+    np.add.at(votes, (item, value), 1)
+    single = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
+    return pd.Series(values.to_numpy()[votes.argmax(axis=1)], index=items).where(single, UNDECIDED)
+
+
+def _matrix(answers: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    """One value per answer as ``(annotators, items)``, NaN where there is no answer."""
+    (annotator, annotators), (item, items) = pd.factorize(answers["annotator"]), pd.factorize(answers["id"])
+    matrix = np.full((len(annotators), len(items)), np.nan)
+    matrix[annotator, item] = values
+    return matrix
 
 
 def win_rates(answers: pd.DataFrame, one: str, other: str) -> dict:
@@ -53,9 +63,8 @@ def net_preference(answers: pd.DataFrame, one: str, other: str, draws: int = DRA
     :func:`~.statistics.bootstrap_means`) draws whole annotators and whole items, so that the interval holds for other people
     and other prompts. It is wide with few annotators, and leans to the safe side.
     """
-    score = answers["choice"].map({one: 1.0, other: -1.0}).fillna(0.0)
-    matrix = answers.assign(score=score).pivot_table(index="annotator", columns="id", values="score")
-    low, high = np.nanquantile(bootstrap_means(matrix.to_numpy(), draws), [0.025, 0.975])
+    score = (answers["choice"] == one).to_numpy(float) - (answers["choice"] == other).to_numpy(float)
+    low, high = np.nanquantile(bootstrap_means(_matrix(answers, score), draws), [0.025, 0.975])
     return {"mean": float(score.mean()), "low": float(low), "high": float(high)}
 
 
@@ -75,9 +84,8 @@ def agreement(answers: pd.DataFrame, column: str = "choice", seed: int = 0) -> d
 
     NaN where it is not defined: no item with two answers, or only one value. Draws in which it is not defined are left out.
     """
-    codes = answers.assign(code=pd.factorize(answers[column])[0].astype(float))
-    table = codes.pivot_table(index="annotator", columns="id", values="code", aggfunc="first")
-    data = table.to_numpy()[:, table.notna().sum().to_numpy() >= 2]
+    data = _matrix(answers, pd.factorize(answers[column])[0])
+    data = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
     rng = np.random.default_rng(seed)
     draws = [_alpha(data[:, rng.integers(0, data.shape[1], data.shape[1])]) for _ in range(ALPHA_DRAWS if data.size else 0)]
     known = [draw for draw in draws if not np.isnan(draw)]
