@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 from peft import PeftModel
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.utils import add_fused_lm_head
 
 from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
+from diversity_tuning.trainers.tiles import fitting_tiles
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin
 
 
@@ -68,6 +70,9 @@ class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, DPOTrainer):
         super().__init__(model, *args, **kwargs)
         if isinstance(self.model, PeftModel) and "ref" in self.model.peft_config:
             self.model.delete_adapter("ref")
+        # DPOTrainer's head also computes entropy, mean logits and hits, which are not logged here: half of its forward pass.
+        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        add_fused_lm_head(base, outputs=("log_probs",))
 
     def _precompute_ref_logps(self, dataset, name, batch_size):
         return dataset  # there is no reference
@@ -90,7 +95,8 @@ class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, DPOTrainer):
         if self.args.nll_target == "full":
             targets[:pairs] = attention[:pairs].bool()
         labels = ids.masked_fill(~targets, -100)
-        outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True, use_cache=False)
+        with fitting_tiles(ids):
+            outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True, use_cache=False)
         logps = outputs.log_probs.float()  # (2 * pairs, length - 1), 0 outside the targets
         in_response = completion[:, 1:].to(logps.dtype)
         averages = (logps * in_response).sum(1) / in_response.sum(1).clamp(min=1)

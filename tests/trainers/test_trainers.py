@@ -99,15 +99,28 @@ def test_weights_change_the_loss_linearly(tmp_path):
     assert_same(doubled, plain, scale=2.0)
 
 
+class CompletionORPOTrainer(TRLORPOTrainer):
+    """TRL's trainer with the NLL of its earlier releases: the tokens of the chosen response alone, from its own full logits."""
+
+    def concatenated_forward(self, model, batch):
+        chosen, rejected, chosen_logits, rejected_logits, _ = super().concatenated_forward(model, batch)
+        labels = batch["chosen_labels"][:, 1:]
+        logits = chosen_logits[:, : labels.size(1)]
+        nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+        return chosen, rejected, chosen_logits, rejected_logits, nll
+
+
 @pytest.mark.parametrize("weighted", [False, True])
-def test_orpo_and_unit_dorpo_are_trl_orpo(tmp_path, weighted):
+@pytest.mark.parametrize("lora", [True, False])
+@pytest.mark.parametrize(("nll_target", "trl_class"), [("full", TRLORPOTrainer), ("completion", CompletionORPOTrainer)])
+def test_orpo_and_unit_dorpo_are_trl_orpo(tmp_path, weighted, lora, nll_target, trl_class):
     rows = make_pairs(4, weights=[1.0] * 4)
-    extra = {"beta": 0.4, "nll_reduction": "batch"}
+    extra = {"beta": 0.4, "nll_reduction": "batch", "nll_target": nll_target}
     if weighted:
-        ours = build(DORPOTrainer, DORPOConfig(**settings(tmp_path, **extra)), rows)
+        ours = build(DORPOTrainer, DORPOConfig(**settings(tmp_path, **extra)), rows, lora)
     else:
-        ours = build(ORPOTrainer, ORPOConfig(**settings(tmp_path, **extra)), rows)
-    theirs = build(TRLORPOTrainer, TRLORPOConfig(**settings(tmp_path, beta=0.4)), rows)
+        ours = build(ORPOTrainer, ORPOConfig(**settings(tmp_path, **extra)), rows, lora)
+    theirs = build(trl_class, TRLORPOConfig(**settings(tmp_path, beta=0.4)), rows, lora)
     assert_same(loss_and_gradient(ours), loss_and_gradient(theirs))
 
 

@@ -1,0 +1,34 @@
+"""Smaller tiles of the fused head on a CPU: the same loss and gradient."""
+
+import pytest
+import torch
+from trl.trainer import utils
+
+from diversity_tuning.trainers import DORPOConfig, DORPOTrainer, tiles
+from tests.tiny import make_pairs
+from tests.trainers.test_trainers import assert_same, build, loss_and_gradient, settings
+
+
+def test_tiles_change_no_result(tmp_path, monkeypatch):
+    """The tiny vocabulary of 261 in one tile and in nine of 32."""
+
+    def result():
+        return loss_and_gradient(build(DORPOTrainer, DORPOConfig(**settings(tmp_path)), make_pairs(4)))
+
+    whole = result()
+    monkeypatch.setattr(tiles, "_NARROWEST", 32)
+    monkeypatch.setattr(tiles, "_NUMBERS", 1)
+    assert_same(result(), whole)
+
+
+@pytest.mark.parametrize(("sequences", "length", "columns"), [(2, 128, 8192), (32, 512, 1536), (1, 1, 32768)])
+def test_a_tile_is_a_few_mebibytes(sequences, length, columns):
+    before = utils._CHUNKED_LOGPROB_CHUNK_SIZE
+    with tiles.fitting_tiles(torch.zeros(sequences, length, dtype=torch.long)):
+        assert columns == utils._CHUNKED_LOGPROB_CHUNK_SIZE
+    assert before == utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768, "TRL's own"
+
+
+def test_a_gpu_keeps_trls_tiles():
+    with tiles.fitting_tiles(torch.zeros(2, 128, device="meta")):
+        assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
