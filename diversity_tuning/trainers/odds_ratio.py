@@ -8,7 +8,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
-from diversity_tuning.trainers.tiles import fitting_tiles
+from diversity_tuning.trainers.tiles import FittingTilesMixin
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin
 
 
@@ -52,7 +52,7 @@ class DORPOConfig(PairWeightArguments, ORPOConfig):
     )
 
 
-class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, DPOTrainer):
+class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, FittingTilesMixin, DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is the loss: ORPO, which needs no reference model.
 
     Equation and source: :func:`diversity_tuning.losses.orpo_loss`. TRL's own ``experimental.orpo.ORPOTrainer`` builds the
@@ -95,8 +95,7 @@ class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, DPOTrainer):
         if self.args.nll_target == "full":
             targets[:pairs] = attention[:pairs].bool()
         labels = ids.masked_fill(~targets, -100)
-        with fitting_tiles(ids):
-            outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True, use_cache=False)
+        outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True, use_cache=False)
         logps = outputs.log_probs.float()  # (2 * pairs, length - 1), 0 outside the targets
         in_response = completion[:, 1:].to(logps.dtype)
         averages = (logps * in_response).sum(1) / in_response.sum(1).clamp(min=1)

@@ -4,16 +4,17 @@ import pytest
 import torch
 from trl.trainer import utils
 
-from diversity_tuning.trainers import DORPOConfig, DORPOTrainer, tiles
+from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, tiles
 from tests.tiny import make_pairs
 from tests.trainers.test_trainers import assert_same, build, loss_and_gradient, settings
 
 
-def test_tiles_change_no_result(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("trainer_class", "config_class"), [(DDPOTrainer, DDPOConfig), (DORPOTrainer, DORPOConfig)])
+def test_tiles_change_no_result(tmp_path, monkeypatch, trainer_class, config_class):
     """The tiny vocabulary of 261 in one tile and in nine of 32."""
 
     def result():
-        return loss_and_gradient(build(DORPOTrainer, DORPOConfig(**settings(tmp_path)), make_pairs(4)))
+        return loss_and_gradient(build(trainer_class, config_class(**settings(tmp_path)), make_pairs(4)))
 
     whole = result()
     monkeypatch.setattr(tiles, "_NARROWEST", 32)

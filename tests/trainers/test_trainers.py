@@ -65,6 +65,10 @@ def assert_same(ours, theirs, scale=1.0):
     assert ours[0] == pytest.approx(scale * theirs[0], rel=1e-5)
     assert ours[1].keys() == theirs[1].keys()
     assert ours[1]
+    worst = max((ours[1][name] - scale * gradient).abs().max().item() for name, gradient in theirs[1].items())
+    largest = max(gradient.abs().max().item() for gradient in theirs[1].values())
+    loss = abs(ours[0] - scale * theirs[0])
+    print(f"worst difference: loss {loss:.1e} of {theirs[0]:.2f}, gradient {worst:.1e} of {largest:.1e}")
     for name, gradient in theirs[1].items():
         torch.testing.assert_close(ours[1][name], scale * gradient, rtol=1e-4, atol=1e-6)
 
