@@ -153,8 +153,8 @@ def test_processes_that_would_train_alone_are_refused(monkeypatch, environment):
 
 
 def test_two_processes_are_one(world):
-    """gloo, through accelerate launch: batches of 2 on two processes = batches of 4 on one."""
-    flags = [*adapter(world), "--max_steps", "3", "--learning_rate", "1e-3"]
+    """gloo, through accelerate launch: batches of 2 on two processes = batches of 4 on one; the last holds 2 of 10 pairs."""
+    flags = [*adapter(world), "--max_steps", "3", "--max_train_samples", "10", "--learning_rate", "1e-3"]
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")),
         *(
