@@ -1,8 +1,12 @@
-"""One page about the output of any stage: sizes, votes, lengths, deviations, duplicates, prompts in several splits.
+"""One page about a source or the output of any stage: sizes, votes, lengths, deviations, duplicates, prompts in two splits.
 
+python -m scripts_dataset_cleaner.describe --source posts.jsonl.gz
 python -m scripts_dataset_cleaner.describe --source out/pairs_div
 python -m scripts_dataset_cleaner.describe --source out/filtered --output out/filtered_page
 """
+
+import tempfile
+from pathlib import Path
 
 from diversity_tuning.cli import command
 from scripts_dataset_cleaner.common import HelpFormatter, Parser, parse
@@ -10,8 +14,8 @@ from scripts_dataset_cleaner.common import HelpFormatter, Parser, parse
 
 def build_parser() -> Parser:
     parser = Parser(prog="python -m scripts_dataset_cleaner.describe", description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("--source", required=True, help="the output folder of any stage")
-    parser.add_argument("--output", default=None, help="folder for the page (page.md) and its histograms (PNG)")
+    parser.add_argument("--source", required=True, help="the output folder of any stage, or a source that stage 0 takes")
+    parser.add_argument("--output", default=None, help="folder for the page (page.md) and histograms.png")
     return parser
 
 
@@ -19,17 +23,24 @@ def build_parser() -> Parser:
 def main(argv=None) -> None:
     args = parse(build_parser(), argv)
     from diversity_tuning.data import describe
-    from diversity_tuning.data.sources import open_saved
-    from diversity_tuning.data.storage import require_apart, require_stage
+    from diversity_tuning.data.storage import require_apart
 
-    require_stage(args.source, 0)
     require_apart(source=args.source, output=args.output)
-    splits = dict(open_saved(args.source))
-    figures = {name: describe.figures(rows, f"{args.source}/{name}") for name, rows in splits.items()}
+    with tempfile.TemporaryDirectory() as work:
+        figures = {name: describe.figures(rows, f"{args.source}/{name}") for name, rows in read(args.source, work).items()}
     page = describe.page(args.source, figures)
     print(page)
     if args.output:
         describe.write(args.output, page, figures)
+
+
+def read(source: str, work: str) -> dict:
+    """The splits of a stage's output, or a source as one split called ``all``."""
+    from diversity_tuning.data import sources
+
+    if (Path(source) / "dataset_dict.json").is_file():
+        return dict(sources.open_saved(source))
+    return {"all": sources.load_source(source, work)}
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""Figures about a stage's output, read batch by batch: numbers and digests are kept, texts are not."""
+"""Figures about a source or a stage's output, read batch by batch: numbers and digests are kept, texts are not."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
-from diversity_tuning.data import schema
+from diversity_tuning.data import histograms, schema
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import atomic_folder
+from diversity_tuning.runs import atomic_folder, read_provenance
 
 _ROWS = 500
-# What a stage added last describes it best: (texts, votes) of the rows, latest first.
+# What a stage added last describes it best: (what it is, texts, votes) of the rows, latest first.
 _RESPONSES = (
-    (schema.POSTTRAINING_COMMENT_TEXT, schema.POSTTRAINING_SCORE),
-    (schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_COMMENT_SCORES),
-    (schema.COMMENT_TEXTS, schema.COMMENT_SCORES),
+    ("used in pairs", schema.POSTTRAINING_COMMENT_TEXT, schema.POSTTRAINING_SCORE),
+    ("kept by the filter", schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_COMMENT_SCORES),
+    ("of the source", schema.COMMENT_TEXTS, schema.COMMENT_SCORES),
 )
+# What stages count, beside the rows they write.
+_RECORDED = ("rows_in", "votes", "prompts_in_two_splits", "responses", "texts", "truncated_texts")
 
 
 @dataclass
@@ -26,6 +30,8 @@ class Figures:
     """What was read of one split."""
 
     rows: int = 0
+    responses_at: dict[str, int] = field(default_factory=dict)  # how many responses stood in the rows at each stage
+    repeated: int = 0  # responses that stand in their row, or in the pairs of their prompt, more than once
     prompts: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a row
     responses: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a response
     distributions: dict[str, np.ndarray] = field(default_factory=dict)
@@ -35,9 +41,11 @@ def figures(rows, where: str) -> Figures:
     """Read one split, whichever stage made it."""
     if schema.CHOSEN in rows.column_names:
         return _pair_figures(rows)
-    for texts, votes in _RESPONSES:
-        if texts in rows.column_names and votes in rows.column_names:
-            return _row_figures(rows, texts, votes)
+    there = [(name, texts, votes) for name, texts, votes in _RESPONSES if {texts, votes} <= set(rows.column_names)]
+    if there:
+        found = _row_figures(rows, *there[0][1:])
+        found.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
+        return found
     raise UserError(f"{where}: neither pairs nor rows of responses; the columns are: {', '.join(rows.column_names)}")
 
 
@@ -47,10 +55,17 @@ def _collect(rows, columns: list[str], read: Callable[[dict], None]) -> None:
         read(chosen[start : start + _ROWS])
 
 
+def _count(rows, column: str) -> int:
+    arrow = rows.select_columns([column]).with_format("arrow")
+    batches = (arrow[start : start + _ROWS].column(column) for start in range(0, len(rows), _ROWS))
+    return sum(pc.sum(pc.list_value_length(batch)).as_py() or 0 for batch in batches)
+
+
 def _row_figures(rows, texts: str, votes: str) -> Figures:
-    prompts, responses, counts, scores, words = [], [], [], [], []
+    prompts, responses, counts, scores, words, repeated = [], [], [], [], [], 0
 
     def read(batch: dict) -> None:
+        nonlocal repeated
         for title, text, row, row_votes in zip(
             batch[schema.POST_TITLE], batch[schema.POST_TEXT], batch[texts], batch[votes], strict=True
         ):
@@ -59,21 +74,25 @@ def _row_figures(rows, texts: str, votes: str) -> Figures:
             scores.extend(row_votes)
             words.extend(len(response.split()) for response in row)
             responses.extend(text_key(response) for response in row)
+            repeated += len(row) - len(set(row))
 
     _collect(rows, [schema.POST_TITLE, schema.POST_TEXT, texts, votes], read)
     spread = {"responses per row": counts, "votes": scores, "words per response": words}
-    return _figures(len(rows), prompts, responses, spread)
+    return _figures(len(rows), prompts, responses, spread, repeated)
 
 
 def _pair_figures(rows) -> Figures:
-    prompts, responses, words = [], [], []
+    prompts, responses, words, standing = [], [], [], set()
 
     def read(batch: dict) -> None:
+        prompt_keys = [text_key(prompt_of(messages)) for messages in batch[schema.CHOSEN]]
         for side in (schema.CHOSEN, schema.REJECTED):
             texts = [messages[-1]["content"] for messages in batch[side]]
-            responses.extend(text_key(text) for text in texts)
+            keys = [text_key(text) for text in texts]
+            responses.extend(keys)
             words.extend(len(text.split()) for text in texts)
-        prompts.extend(text_key(prompt_of(messages)) for messages in batch[schema.CHOSEN])
+            standing.update(zip(prompt_keys, keys, strict=True))
+        prompts.extend(prompt_keys)
 
     _collect(rows, [schema.CHOSEN, schema.REJECTED], read)
     chosen, rejected = np.array(rows[schema.SCORE_CHOSEN]), np.array(rows[schema.SCORE_REJECTED])
@@ -87,29 +106,43 @@ def _pair_figures(rows) -> Figures:
     for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
         if column in rows.column_names:
             spread[column] = rows[column]
-    return _figures(len(rows), prompts, responses, spread)
+    return _figures(len(rows), prompts, responses, spread, len(responses) - len(standing))
 
 
-def _figures(rows: int, prompts: list, responses: list, spread: dict) -> Figures:
+def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: int = 0) -> Figures:
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in spread.items()}
-    return Figures(rows, np.array(prompts, "S16"), np.array(responses, "S16"), arrays)
+    keys = np.array(prompts, "S16"), np.array(responses, "S16")
+    return Figures(rows, repeated=repeated, prompts=keys[0], responses=keys[1], distributions=arrays)
 
 
 def page(source: str, splits: dict[str, Figures]) -> str:
-    """The page, in Markdown."""
-    lines = [f"# {source}", ""]
+    """The page about one set, in Markdown."""
+    lines = [f"# {source}", "", *_counts(splits), "", *_recorded(source)]
     for name, found in splits.items():
-        distinct = len(np.unique(found.responses))
-        lines += [
-            f"## {name}",
-            "",
-            f"{found.rows} rows, {len(np.unique(found.prompts))} distinct prompts; "
-            f"{len(found.responses)} responses, {distinct} distinct.",
-            "",
-            *_table(found.distributions),
-            "",
-        ]
+        lines += [f"## {name}", "", *_table(found.distributions), ""]
     return "\n".join(lines + _leakage(splits))
+
+
+def _counts(splits: dict[str, Figures]) -> list[str]:
+    """What is in each split, and how much of it is there more than once."""
+    stages = list(dict.fromkeys(name for found in splits.values() for name in found.responses_at))
+    header = ["split", "rows", "distinct prompts", *(f"responses {name}" for name in stages or [""])]
+    header += ["distinct responses", "repeated under their prompt"]
+    lines = ["| " + " | ".join(name.strip() for name in header) + " |", "| --- " * len(header) + "|"]
+    for name, found in splits.items():
+        responses = list(found.responses_at.values()) or [len(found.responses)]
+        distinct = len(np.unique(found.responses))
+        cells = [name, found.rows, len(np.unique(found.prompts)), *responses, distinct, found.repeated]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
+def _recorded(source: str) -> list[str]:
+    """What the stage counted when it made the set."""
+    record = read_provenance(source)
+    lines = [f"Made by stage `{record['stage']}`, which counted:", ""] if "stage" in record else []
+    lines += [f"- {name}: {json.dumps(record[name], ensure_ascii=False)}" for name in _RECORDED if name in record]
+    return [*lines, ""] if lines else []
 
 
 def _table(distributions: dict[str, np.ndarray]) -> list[str]:
@@ -132,19 +165,7 @@ def _leakage(splits: dict[str, Figures]) -> list[str]:
 
 
 def write(output: str | Path, text: str, splits: dict[str, Figures]) -> None:
-    """Write ``page.md`` and one PNG with a histogram of every distribution per split."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    """Write ``page.md`` and ``histograms.png``."""
     with atomic_folder(output) as folder:
         (folder / "page.md").write_text(text + "\n", encoding="utf-8")
-        for name, found in splits.items():
-            figure, axes = pyplot.subplots(1, len(found.distributions), figsize=(3.2 * len(found.distributions), 2.8))
-            for axis, (title, values) in zip(np.atleast_1d(axes), found.distributions.items(), strict=True):
-                axis.hist(values, bins=40, log="votes" in title, color="0.4")
-                axis.set_title(f"{name}: {title}", fontsize=8)
-            figure.tight_layout()
-            figure.savefig(folder / f"{name}.png", dpi=110)
-            pyplot.close(figure)
+        histograms.draw(folder / "histograms.png", {name: found.distributions for name, found in splits.items()})

@@ -1,6 +1,10 @@
 """How stages read each other's output and write their own: checked, whole or not at all, the same bytes for any num_proc."""
 
+import ctypes
+import functools
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +14,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, write_provenance
 
 _PART = 20_000  # rows of one file, at most
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def require_stage(folder: str | Path, number: int) -> None:
@@ -62,6 +67,8 @@ def map_batches(
     from datasets import Dataset, Features
 
     features = Features(features)
+    if num_proc > 1:
+        _end_with_parent()
     if len(dataset) == 0:
         return Dataset.from_dict({column: [] for column in features}, features=features)
     return dataset.map(
@@ -78,6 +85,14 @@ def map_batches(
         fn_kwargs=keywords,
         desc=name,
     )
+
+
+@functools.cache
+def _end_with_parent() -> None:
+    """From here on, forked processes are killed with this one (Linux): a kill would leave them waiting for work for ever."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        os.register_at_fork(after_in_child=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
 
 
 def add_columns(dataset, function: Callable, features: dict, work: Path, name: str, num_proc: int = 1, **options):

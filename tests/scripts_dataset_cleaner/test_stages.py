@@ -232,11 +232,23 @@ def test_describe(pipeline, tmp_path, capsys, name):
     describe.main(["--source", str(getattr(pipeline, name))])
     page = capsys.readouterr().out
     assert "## train" in page
-    assert "share" in page
+    assert "train and test share 1 prompts" in page  # posts() has one prompt twice, and seed 42 parts the two
     if name == "div":
         describe.main(["--source", str(pipeline.div), "--output", str(tmp_path / "page")])
-        assert {path.name for path in (tmp_path / "page").iterdir()} == {"page.md", "train.png", "test.png"}
+        assert {path.name for path in (tmp_path / "page").iterdir()} == {"page.md", "histograms.png"}
         assert "deviation_chosen" in (tmp_path / "page" / "page.md").read_text()
+
+
+def test_describe_counts_stages_and_duplicates(pipeline, capsys):
+    describe.main(["--source", str(pipeline.unpaired)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| split", "| train", "| test"))]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert table[0][3:6] == ["responses of the source", "responses kept by the filter", "responses used in pairs"]
+    assert [sum(int(row[column]) for row in table[1:]) for column in (1, 3, 4, 5)] == [12, 88, 86, 82]
+    describe.main(["--source", str(pipeline.source)])
+    page = capsys.readouterr().out
+    assert "| all | 12 | 11 | 88 | 87 | 1 |" in page
+    assert "responses per row | 12 |" in page
 
 
 def test_kill_during_stage_3_leaves_nothing_and_resumes(pipeline, tmp_path):
