@@ -174,10 +174,11 @@ def model_flops(name: str, case: dict, trainer) -> float:
     Per token and matrix weight: 2 forward, 2 for the gradient of the input, 2 more for that of the weight where it is trained.
     The head reads scored tokens only; attention counts half of the square. A reference adds a forward without the adapter.
     """
-    config, tokens, scored = trainer.model.config, 2 * case["pairs"] * case["length"], 0
-    targets = make_batch(name, {**case, "device": "cpu"})["completion_mask" if "ORPO" not in name else "attention_mask"]
+    config, tokens = trainer.model.config, 2 * case["pairs"] * case["length"]
+    batch = make_batch("ORPO", {**case, "device": "cpu"})
+    targets = batch["completion_mask"]
     if "ORPO" in name:  # the NLL reads the prompt of the chosen side too
-        targets[case["pairs"] :, :PROMPT] = 0
+        targets[: case["pairs"]] = 1
     scored = targets[:, 1:].sum().item()
     matrices = {key: p.numel() for key, p in trainer.model.named_parameters() if p.dim() == 2 and "embed_tokens" not in key}
     adapter = sum(size for key, size in matrices.items() if "lora_" in key)
