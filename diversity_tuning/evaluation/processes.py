@@ -29,6 +29,10 @@ class Processes:
     def first(self) -> bool:
         return self.rank == 0
 
+    def share(self, prompts: dict[int, str]) -> dict[int, str]:
+        """This process's part of the prompts, longest first; all parts are about as much work."""
+        return dict(sorted(prompts.items(), key=lambda item: -len(item[1]))[self.rank :: self.count])
+
     def wait(self) -> None:
         """Until every process is here."""
         if self._state:

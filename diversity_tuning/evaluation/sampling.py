@@ -175,7 +175,7 @@ def _sample_missing(
     args, engine: Engine, prompts, before: dict, output: Path, processes: Processes, failures: list
 ) -> list[dict]:
     """Ask for what this process's share of the prompts lacks; the failures, as the record lists them."""
-    share = dict(sorted(prompts.items(), key=lambda item: -len(item[1]))[processes.rank :: processes.count])
+    share = processes.share(prompts)
     total = sum((row, number) not in before for row in share for number in range(args.num_samples))
     if before and total and processes.first:
         print(f"{output}: {len(before)} of {len(prompts) * args.num_samples} responses are there, going on", flush=True)

@@ -196,6 +196,7 @@ def test_nothing_is_bought_twice(tmp_path):
         assert sorted(a.text for a in ask(engine(server, tmp_path), 5)) == sorted(a.text for a in first)
         assert len(server.bodies) == 6
         assert ask(engine(server, tmp_path), 5) == first
+        assert len(server.bodies) == 6
         for other in (
             lambda: ask(engine(server, tmp_path), seed=1),
             lambda: ask(engine(server, tmp_path), prompt="a window"),

@@ -10,6 +10,7 @@ import time
 import pandas as pd
 import pytest
 
+from diversity_tuning.evaluation.processes import Processes
 from scripts_eval import generation_eval1_1, sample
 from tests.generation.server import chat_server, openai_reply
 from tests.scripts_eval.test_evaluation import PUBLISHED, sampling_flags, scoring_flags
@@ -175,6 +176,20 @@ def test_iterative_sampling_of_a_local_model(world, tmp_path):
     (tmp_path / "local" / "sampling.json").write_text(text.replace('"finished": true', '"finished": false'))
     sample.main([*flags, "--iterative"])
     assert sorted(map(str, lines(tmp_path / "local"))) == sorted(map(str, whole))
+
+
+def test_processes_share_the_prompts():
+    prompts = {row: "x" * (row * 7 % 11) for row in range(20)}
+    shares = []
+    for rank in range(3):
+        processes = Processes()
+        processes.count, processes.rank = 3, rank
+        shares.append(processes.share(prompts))
+    assert sorted(row for share in shares for row in share) == list(range(20))
+    for share in shares:
+        assert [len(text) for text in share.values()] == sorted(map(len, share.values()), reverse=True)
+    lengths = [sum(map(len, share.values())) for share in shares]
+    assert max(lengths) - min(lengths) <= 11
 
 
 def test_two_processes_go_on_and_sample_what_one_does(world, tmp_path):
