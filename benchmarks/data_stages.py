@@ -1,17 +1,18 @@
 """What the data stages cost against size, and beside them a plain per-row reference, in one run.
 
-python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --sizes 1000 10000 --output results/benchmarks
-python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --output results/benchmarks \\
+python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --sizes 300 1000 --output /tmp/data_stages
+python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --output results/benchmarks/data_stages \\
     --pair_source ../shared/data/caption_contest_full.jsonl.gz --embedding_source ../shared/data/caption_contest.jsonl.gz
 
 Makes sources of the published set's shape from the texts given (``benchmarks/synthetic.py``), runs stages 0, 1 and 2 as
-commands, and writes ``data_stages.json`` and ``data_stages.md``. ``--parts`` chooses: ``stages`` (and the reference at
+commands, and writes OUTPUT.json and OUTPUT.md. ``--parts`` chooses: ``stages`` (and the reference at
 ``--reference_sizes``), ``pairs`` (stage 2 on ``--pair_source``), ``embedding`` (one pass against a loop over prompts).
 """
 
 import argparse
 import json
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import data_stages_report, measure, reference, synthetic
+from diversity_tuning.runs import git_commit, library_versions, write_text
 
 STAGES = ("0_data_prep_scoring", "1_data_prep_filtering", "2_data_prep_to_preference")
 PARTS = ("stages", "pairs", "embedding")
@@ -30,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--texts", help="source whose sentences the synthetic data are made of (.jsonl, .jsonl.gz)")
     parser.add_argument("--tokenizer", required=True, help="stage 1's --model_to_use: a folder, or a hub id")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000], help="prompts")
-    parser.add_argument("--reference_sizes", type=int, nargs="*", default=[1000], help="sizes the reference runs at too")
+    parser.add_argument("--reference_sizes", type=int, nargs="*", default=[10_000], help="sizes the reference runs at too")
     parser.add_argument("--pair_source", help="few prompts with very many responses, for stage 2 alone")
     parser.add_argument("--embedding_source", help="texts to embed; default: the synthetic data of the smallest size")
     parser.add_argument("--embedding_prompts", type=int, help="embed the first prompts only")
@@ -43,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_proc", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="scratch folder (several times the source's size); default: a temporary one")
-    parser.add_argument("--output", type=Path, help="folder for data_stages.json and data_stages.md")
+    parser.add_argument("--output", help="writes OUTPUT.json and OUTPUT.md")
     return parser
 
 
@@ -52,7 +54,9 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     if "stages" in args.parts and not args.texts:
         parser.error("--texts is needed for the part 'stages'")
-    found = {"settings": {name: value for name, value in vars(args).items() if name not in ("work", "output")}}
+    settings = {name: value for name, value in vars(args).items() if name not in ("work", "output")}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    found = {"settings": settings, "machine": machine, "git_commit": git_commit(), "versions": library_versions()}
     with tempfile.TemporaryDirectory(dir=args.work) as folder:
         work = Path(folder)
         if "stages" in args.parts:
@@ -65,9 +69,9 @@ def main(argv=None) -> None:
     text = data_stages_report.page(found)
     print(text)
     if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / "data_stages.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
-        (args.output / "data_stages.md").write_text(text + "\n")
+        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+        write_text(f"{args.output}.json", json.dumps(found, indent=2, default=str) + "\n")
+        write_text(f"{args.output}.md", text + "\n")
 
 
 def of_size(args, size: int, work: Path) -> dict:
@@ -159,7 +163,7 @@ def embedding(args, work: Path) -> dict:
     if args.embedding_prompts:
         options += ["--prompts", args.embedding_prompts]
     log = work / "embedding.log"
-    measure.run(command("benchmarks.embedding", "--source_pair", work / "embedding" / "2", *options), log, **os.environ)
+    measure.run(command("benchmarks.embedding", "--source_pair", work / "embedding" / "2", *options), log)
     return json.loads(log.read_text().strip().splitlines()[-1])
 
 

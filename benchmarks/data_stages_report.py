@@ -6,7 +6,11 @@ _NAMES = {"0": "0 scoring", "1": "1 filtering", "2": "2 pairing"}
 def page(found: dict) -> str:
     """All tables of what was measured."""
     settings = found["settings"]
-    lines = ["# Data stages against size", "", f"`--num_proc {settings['num_proc']}`, seed {settings['seed']}."]
+    lines = [
+        "# Data stages against size",
+        "",
+        f"`--num_proc {settings['num_proc']}`, seed {settings['seed']}; {found['machine']}.",
+    ]
     if "stages" in found:
         lines += _stages(found["stages"]) + _slopes(found["slopes"]) + _reference(found["stages"])
     if "pairs" in found:
@@ -64,12 +68,14 @@ def _reference(sizes: list[dict]) -> list[str]:
         drawn = f"{one['pairs']} pairs drawn by the stages, {other['pairs']} by the reference (the draws differ)"
         lines += ["", f"## Per-row reference, {shape['prompts']} prompts", ""]
         lines += [f"One process; {agree}; {drawn}; peak RSS {other['rss']:.0f} MiB.", ""]
-        lines += _table("stage", "reference s", "stage s", "ratio")
-        for stage, cost in one["stages"].items():
-            seconds = other["seconds"][stage]
-            lines.append(_row(_NAMES[stage], f"{seconds:.1f}", f"{cost['seconds']:.1f}", f"{seconds / cost['seconds']:.2f}"))
-        total, ours = sum(other["seconds"].values()), sum(cost["seconds"] for cost in one["stages"].values())
-        lines.append(_row("**0 to 2**", f"{total:.1f}", f"{ours:.1f}", f"{total / ours:.2f}"))
+        lines += _table("stage", "reference s", "stage s", "ratio", "reference CPU s", "stage CPU s", "ratio, CPU")
+        for stage in (*one["stages"], "all"):
+            stages = one["stages"] if stage == "all" else (stage,)
+            cells = []
+            for kind in ("seconds", "cpu_seconds"):
+                theirs, ours = (sum(costs["stages"][name][kind] for name in stages) for costs in (other, one))
+                cells += [f"{theirs:.1f}", f"{ours:.1f}", f"{theirs / ours:.2f}"]
+            lines.append(_row(_NAMES.get(stage, "**0 to 2**"), *cells))
     return lines
 
 
@@ -80,5 +86,5 @@ def _pairs(source: str, costs: dict) -> list[str]:
 
 
 def _embedding(found: dict) -> list[str]:
-    lines = ["", "## Embedding: one pass against a loop over prompts", "", *_table("", "")]
+    lines = ["", "## Embedding: one pass against a loop over prompts", "", *_table("figure", "value")]
     return [*lines, *(_row(name, value) for name, value in found.items())]

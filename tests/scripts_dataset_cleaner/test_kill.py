@@ -14,6 +14,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from tests.scripts_dataset_cleaner.helpers import data_digest, stage
 
@@ -33,19 +34,28 @@ def commands(pipeline, root: Path) -> dict[int, list]:
     }
 
 
-OTHERWISE = {0: ["--test_size", 0.5], 1: ["--max_tokens", 60], 2: ["--gap", 9], 3: ["--max_cutoff", 2], 4: ["--max_pair_num", 1]}
+OTHERWISE = {
+    0: ["--test_size", 0.5],
+    1: ["--max_tokens", 60],
+    2: ["--gap", 9],
+    3: ["--max_cutoff", 2],
+    4: ["--max_pair_num", 1],
+}
 
 
 def forked(root: Path, number: int, arguments: list, kill_at: int | None = None) -> int:
-    """Run a stage in a fork; returns its process id. ``kill_at``: it kills itself at that file operation under ``root``."""
+    """Run a stage in a fork with a session of its own; returns its id. ``kill_at``: it kills itself at that file operation."""
     pid = os.fork()
     if pid:
         return pid
-    count = 0
+    os.setsid()
+    tqdm.set_lock(threading.RLock())  # the one inherited is shared with the tests, who would wait for it after a kill
+    stage_process, count = os.getpid(), 0
 
     def hook(event: str, details: tuple) -> None:
         nonlocal count
-        if event in WATCHED and details and isinstance(details[0], str | Path) and str(details[0]).startswith(str(root)):
+        inside = details and isinstance(details[0], str | Path) and str(details[0]).startswith(str(root))
+        if event in WATCHED and inside and os.getpid() == stage_process:  # its own processes inherit the hook
             count += 1
             if count == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -68,6 +78,24 @@ def wait(pid: int, seconds: float = 300) -> int:
     status = os.waitpid(pid, 0)[1]
     timer.cancel()
     return status
+
+
+def left_running(session: int, seconds: float = 30) -> list[str]:
+    """The processes of a session that are still there after so long; dead ones nobody waited for do not count."""
+    deadline = time.monotonic() + seconds
+    while True:
+        fields = [text.rpartition(")")[2].split() for text in map(read, Path("/proc").glob("[0-9]*/stat")) if text]
+        found = [one for one in fields if one[3] == str(session) and one[0] != "Z"]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the process ended meanwhile
+        return ""
 
 
 def outputs(root: Path) -> dict[str, str]:
@@ -108,6 +136,7 @@ def test_killed_at_any_moment(pipeline, tmp_path, number, num_proc):
             time.sleep(rng.uniform(0, duration))
             os.kill(pid, signal.SIGKILL)
         struck += wait(pid) == signal.SIGKILL
+        assert left_running(pid) == []
         for name, digest in outputs(root).items():
             assert digest in (old.get(name), new[name])
         stage(number, *line)
