@@ -24,6 +24,7 @@ SCRIPTS = {
     "stylometry": "diversity_tuning.stylometry",
     "eval1_1": "scripts_eval.generation_eval1_1",
     "eval2": "scripts_eval.generation_eval2",
+    "distinct_threshold": "scripts_eval.distinct_threshold",
     "reward": "scripts_reward_modeling.reward_model_train",
     "generation": "scripts_finetuning.generation_model_train",
     "dpo": "scripts_dpo.generation_dpo_model_train",
@@ -100,6 +101,7 @@ REQUIRED = {  # what must be on the command line where the recipe leaves it out
     "base_model": ("source", "tokenizer", "output"),
     "eval1_1": ("source", "output", "base_model", "reward_model"),
     "eval2": ("source", "output", "reward_model"),
+    "distinct_threshold": ("source", "output"),
 }
 ALL = [(name, path.stem) for name in RECIPES for path in sorted((ROOT / "recipes" / name).glob("*.yaml"))]
 
