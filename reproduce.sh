@@ -47,6 +47,7 @@ else
   make_report "$root/report" "$root/seed0" "$root/seed1" "$root/seed2"
   if [ -d "$R-control" ]; then
     run_seed "$R-control" 0 "$root-control/seed0" dpo
+    compare=(ddpo-both:dpo)
     make_report "$root-control/report" "$root-control/seed0"
   fi
 fi
