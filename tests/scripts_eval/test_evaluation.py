@@ -67,7 +67,7 @@ def test_run_folder(finished):
     assert mean["low"] < mean["mean"] < mean["high"]
     assert prompts["distinct_k"][0] == first["cluster"].nunique()
     assert content["distinct_k"] == {"by": "semantic distance", "threshold": 0.9}
-    assert "scripts_eval" in content["command"] or "pytest" in content["command"]
+    assert content["command"] == command_line() and content["command"].startswith("python ")
     assert content["counts"]["prompts"] == 9
     assert content["counts"]["unfinished"] == int((scores["finished"] == 0).sum())
 
