@@ -129,8 +129,10 @@ class Annotator:
         self.page.goto(f"{self.study.url}/?PROLIFIC_PID={self.name}")
         self.ready()
 
-    def _elsewhere(self, url: str) -> bool:
-        return not url.startswith((self.study.url, "data:", "blob:"))
+    @staticmethod
+    def _elsewhere(url: str) -> bool:
+        # any port of this machine: a page that was open when the server restarted may still send to the old one
+        return not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
 
     def ready(self) -> None:
         self.page.locator("#main-content:visible, .potato-page-card:visible").first.wait_for()
