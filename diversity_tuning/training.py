@@ -24,6 +24,15 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.launch import Launch, RunArguments, load_split
 from diversity_tuning.policy import attach_adapter, load_base_model, load_tokenizer
 from diversity_tuning.reward import MAX_LENGTH, new_reward_model, reward_dataset
+from diversity_tuning.trainers.batches import ResumableOrderMixin
+
+
+class ResumableSFTTrainer(ResumableOrderMixin, SFTTrainer):
+    """TRL's trainer; a run that was killed goes on in the order that it would have had."""
+
+
+class ResumableTrainer(ResumableOrderMixin, Trainer):
+    """Transformers' trainer; a run that was killed goes on in the order that it would have had."""
 
 
 def make_parser(config_class: type, prog: str | None = None) -> HfArgumentParser:
@@ -71,7 +80,7 @@ def train_sft(launch: Launch) -> None:
         for name, split, limit in _splits(run)
     }  # fmt: skip
     tokenizer = _tokenizer(run, model_config, config)
-    trainer = SFTTrainer(
+    trainer = ResumableSFTTrainer(
         model=_base_model(model_config, config),
         args=config,
         train_dataset=data["train"],
@@ -136,7 +145,7 @@ def train_reward(launch: Launch) -> None:
         from peft import get_peft_model
 
         model = get_peft_model(model, peft_config)
-    trainer = Trainer(
+    trainer = ResumableTrainer(
         model=model,
         args=config,
         train_dataset=data["train"],

@@ -15,6 +15,7 @@ from scripts_dpo import generation_ddpo_model_train as ddpo
 from scripts_finetuning import generation_model_train as sft
 from scripts_orpo import generation_dorpo_model_train as dorpo
 from scripts_orpo import generation_orpo_model_train as orpo
+from scripts_reward_modeling import reward_model_train as reward
 from tests.training_runs import (
     LORA,
     ROOT,
@@ -92,47 +93,50 @@ import {module} as script
 from transformers import Trainer
 
 step = Trainer.training_step
-def until_the_fourth(self, *args, **kwargs):
-    if self.state.global_step == 3:
+def until_the_sixth(self, *args, **kwargs):
+    if self.state.global_step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, *args, **kwargs)
 
-Trainer.training_step = until_the_fourth
+Trainer.training_step = until_the_sixth
 script.main(sys.argv[1:])
 """
+GROUPED = ["--train_sampling_strategy", "group_by_length"]
+SAVED = "--max_steps 6 --save_strategy steps --save_steps 2 --lr_scheduler_type cosine".split()
 
 
-@pytest.mark.parametrize("command", [ddpo])
-def test_killed_and_started_again_is_as_never_killed(world, command, capsys):
-    """kill -9 in step 4; the checkpoint of step 2 is gone on from, and the adapter is the same to the last bit."""
-    flags = [
-        *adapter(world),
-        "--max_steps",
-        "6",
-        "--save_strategy",
-        "steps",
-        "--save_steps",
-        "2",
-        "--lr_scheduler_type",
-        "cosine",
-    ]
+@pytest.mark.parametrize(
+    ("command", "source", "flags"),
+    [
+        (ddpo, "pairs", []),
+        (dorpo, "pairs", [*LORA, *GROUPED, "--max_train_samples", "12"]),  # steps 4 to 6 are its second epoch, as below
+        (sft, "filtered", [*LORA, *GROUPED]),
+        (reward, "filtered", GROUPED),
+    ],
+    ids=["ddpo", "dorpo", "sft", "reward"],
+)
+def test_killed_and_started_again_is_as_never_killed(world, command, source, flags, capsys):
+    """kill -9 in step 6; the checkpoint of step 4 is gone on from, and the weights are the same to the last bit."""
+    flags = [*(adapter(world) if command is ddpo else ()), *flags, *SAVED]
+    killed, whole = (f"{command.__name__.rpartition('.')[2]}-{name}" for name in ("killed", "whole"))
     code = KILLED.format(module=command.__name__)
-    killed = subprocess.run(
-        [sys.executable, "-c", code, *argv(world, world / "killed", flags=flags)], cwd=ROOT, capture_output=True
+    answer = subprocess.run(
+        [sys.executable, "-c", code, *argv(world, world / killed, source, flags)], cwd=ROOT, capture_output=True
     )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
-    assert not (world / "killed").exists()
-    assert (hidden(world, "killed") / "checkpoint-2" / "trainer_state.json").is_file()
-    shutil.copytree(hidden(world, "killed") / "checkpoint-2", hidden(world, "killed") / "checkpoint-4")
-    (hidden(world, "killed") / "checkpoint-4" / "trainer_state.json").unlink()  # killed while it was being written
-    assert train(command, world, "killed", flags=flags) == 0
-    assert "killed: going on from checkpoint-2" in capsys.readouterr().out
-    assert train(command, world, "whole", flags=flags) == 0
-    whole = weights(world / "whole")
-    for name, weight in weights(world / "killed").items():
-        assert torch.equal(weight, whole[name]), name
-    assert losses(world / "killed") == losses(world / "whole")
-    names = [{path.name for path in (world / run).rglob("*") if path.is_file()} for run in ("killed", "whole")]
+    assert answer.returncode == -signal.SIGKILL, answer.stderr.decode()[-2000:]
+    assert not (world / killed).exists()
+    left = hidden(world, killed)
+    assert (left / "checkpoint-4" / "trainer_state.json").is_file()
+    shutil.copytree(left / "checkpoint-4", left / "checkpoint-6")
+    (left / "checkpoint-6" / "trainer_state.json").unlink()  # killed while it was being written
+    assert train(command, world, killed, source, flags) == 0
+    assert f"{killed}: going on from checkpoint-4" in capsys.readouterr().out
+    assert train(command, world, whole, source, flags) == 0
+    expected = weights(world / whole)
+    for name, weight in weights(world / killed).items():
+        assert torch.equal(weight, expected[name]), name
+    assert losses(world / killed) == losses(world / whole)
+    names = [{path.name for path in (world / run).rglob("*") if path.is_file()} for run in (killed, whole)]
     assert names[0] == names[1]
 
 

@@ -54,7 +54,9 @@ def adapter(root):
 
 
 def weights(folder):
-    return load_file(folder / "adapter_model.safetensors")
+    """Of the adapter, or of the whole model."""
+    names = ("adapter_model.safetensors", "model.safetensors")
+    return load_file(next(folder / name for name in names if (folder / name).is_file()))
 
 
 def history(folder):

@@ -22,6 +22,26 @@ class SeededLengthSampler(LengthGroupedSampler):
         return super().__iter__()
 
 
+class ResumableOrderMixin:
+    """A :class:`transformers.Trainer` whose length groups a run that was killed in a later epoch finds again.
+
+    Transformers draws them from torch's global generator, whose state at the start of that epoch is lost. Where a run leaves
+    checkpoints to resume from, they are drawn from seed and epoch instead.
+    """
+
+    def _get_train_sampler(self, train_dataset=None):
+        sampler = super()._get_train_sampler(train_dataset)
+        return sampler if self.args.save_strategy == "no" else _seeded(sampler, self.args)
+
+
+def _seeded(sampler, args):
+    """``sampler``, or if it groups by length the same with an order of its own."""
+    if not isinstance(sampler, LengthGroupedSampler):
+        return sampler
+    seed = args.seed if args.data_seed is None else args.data_seed
+    return SeededLengthSampler(sampler.batch_size, lengths=sampler.lengths, seed=seed)
+
+
 class LengthGroupedPairsMixin:
     """A :class:`trl.DPOTrainer` for which ``train_sampling_strategy="group_by_length"`` works.
 
@@ -47,11 +67,7 @@ class LengthGroupedPairsMixin:
             self._signature_columns = [*self._signature_columns, self.args.length_column_name]
 
     def _get_train_sampler(self, train_dataset=None):
-        sampler = super()._get_train_sampler(train_dataset)
-        if isinstance(sampler, LengthGroupedSampler):
-            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-            return SeededLengthSampler(sampler.batch_size, lengths=sampler.lengths, seed=seed)
-        return sampler
+        return _seeded(super()._get_train_sampler(train_dataset), self.args)
 
 
 class EqualPairsMixin:
