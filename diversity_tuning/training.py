@@ -15,6 +15,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    set_seed,
 )
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
@@ -135,6 +136,7 @@ def train_reward(launch: Launch) -> None:
     for name, split, limit in _splits(run):
         rows = reward_dataset(load_split(run.source, split, (schema.POST_TITLE,)), tokenizer, config.max_length)
         data[name] = rows if limit is None else rows.select(range(min(limit, len(rows))))
+    set_seed(config.seed)  # the head is drawn here; the trainer, which seeds too, comes later
     model = new_reward_model(
         model_config.model_name_or_path, tokenizer, model_config.dtype, _trusts(config),
         revision=model_config.model_revision, attn_implementation=model_config.attn_implementation,
