@@ -133,15 +133,16 @@ extra_ddpo() {
   sample ddpo-sty ddpo-sty 1 "$here/ddpo-sty"
 }
 extra_divpo() {
-  local model strength checkpoint
+  local model checkpoints checkpoint percent last
   train_divpo
   sample divpo divpo 1 "$here/divpo"
-  # Shorter training, from the checkpoints a third and two thirds of the way; the last one is the model itself.
+  # Shorter training, from the checkpoints on the way, named by their share of all updates; the last one is the model itself.
   for model in dpo ddpo-both orpo dorpo-both; do
-    strength=0
-    for checkpoint in $(first_checkpoints "$here/$model"); do
-      strength=$((strength + 33))
-      sample "$model-$strength" $model 0.$strength "$checkpoint"
+    read -ra checkpoints <<<"$(checkpoints_of "$here/$model")"
+    last=${#checkpoints[@]}-1
+    for checkpoint in "${checkpoints[@]::last}"; do
+      percent=$(printf %02d $((100 * ${checkpoint##*-} / ${checkpoints[last]##*-})))
+      sample "$model-$percent" $model "0.$percent" "$checkpoint"
     done
   done
 }
@@ -202,9 +203,9 @@ same_samples() {
   sample "$2" "$3" all "$here/$1"
 }
 
-# first_checkpoints FOLDER: the first two of a finished run, in the order of training.
-first_checkpoints() {
-  if [ "$dry" = yes ]; then echo "$1/checkpoint-A $1/checkpoint-B"; else ls -d "$1"/checkpoint-* | sort -V | head -n 2; fi
+# checkpoints_of FOLDER: those of a finished run, in the order of training.
+checkpoints_of() {
+  if [ "$dry" = yes ]; then echo "$1/checkpoint-1 $1/checkpoint-2 $1/checkpoint-3"; else ls -d "$1"/checkpoint-* | sort -V | tr '\n' ' '; fi
 }
 
 # weigh NAME TYPES… [FLAGS…]: stage 3 with these types of deviation.
