@@ -133,16 +133,15 @@ extra_ddpo() {
   sample ddpo-sty ddpo-sty 1 "$here/ddpo-sty"
 }
 extra_divpo() {
-  local model checkpoints checkpoint percent last
+  local model checkpoints place strength
   train_divpo
   sample divpo divpo 1 "$here/divpo"
-  # Shorter training, from the checkpoints on the way, named by their share of all updates; the last one is the model itself.
+  # Shorter training: the checkpoints on the way, which the recipes set equally far apart; the last one is the model itself.
   for model in dpo ddpo-both orpo dorpo-both; do
     read -ra checkpoints <<<"$(checkpoints_of "$here/$model")"
-    last=${#checkpoints[@]}-1
-    for checkpoint in "${checkpoints[@]::last}"; do
-      percent=$(printf %02d $((100 * ${checkpoint##*-} / ${checkpoints[last]##*-})))
-      sample "$model-$percent" $model "0.$percent" "$checkpoint"
+    for ((place = 1; place < ${#checkpoints[@]}; place++)); do
+      strength=$((100 * place / ${#checkpoints[@]}))
+      sample "$model-$strength" $model 0.$strength "${checkpoints[place - 1]}"
     done
   done
 }
