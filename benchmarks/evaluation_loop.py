@@ -1,7 +1,7 @@
 """Sampling and scoring as the released protocol has it: one prompt at a time, and the whole CSV written after each of them.
 
 Written from the description of the protocol, for `benchmarks.evaluation`. Models are loaded as ours are; sampling is
-`generate`, a prompt's responses together (``num_return_sequences``) or one by one: the description leaves that open.
+`generate`, a prompt's responses together (``num_return_sequences``, as a public fork has it) or one by one.
 """
 
 from pathlib import Path
@@ -30,10 +30,11 @@ def loop(
         responses: list[str] = []
         while len(responses) < settings["num_samples"]:
             responses += _responses(policy, tokenizer, prompt, settings, at_once)
+        rewards = _rewards(reward, prompt, responses)
         diversities = [_diversity(encoder.encode(responses)) for encoder in encoders]
         for i, response in enumerate(responses):
             row = {"prompt_id": prompt_id, "prompt": prompt, "response": response}
-            row["reddit_reward"] = _reward(reward, prompt, response)
+            row["reddit_reward"] = rewards[i]
             row["semantic_diversity"], row["style_diversity"] = (values[i] for values in diversities)
             rows.append(row)
         pd.DataFrame(rows).to_csv(output, index=False)
@@ -51,10 +52,11 @@ def _responses(policy, tokenizer, prompt: str, settings: dict, at_once: int) -> 
 
 
 @torch.inference_mode()
-def _reward(reward, prompt: str, response: str) -> float:
-    text = reward.tokenizer(reward_text(prompt, response), truncation=True, max_length=reward.max_length, return_tensors="pt")
-    ids, mask = (text[name].to(reward.model.device) for name in ("input_ids", "attention_mask"))
-    return reward.model(input_ids=ids, attention_mask=mask).logits.item()
+def _rewards(reward, prompt: str, responses: list[str]) -> list[float]:
+    texts = [reward_text(prompt, response) for response in responses]
+    batch = reward.tokenizer(texts, truncation=True, max_length=reward.max_length, padding=True, return_tensors="pt")
+    ids, mask = (batch[name].to(reward.model.device) for name in ("input_ids", "attention_mask"))
+    return reward.model(input_ids=ids, attention_mask=mask).logits.squeeze(-1).tolist()
 
 
 def _diversity(vectors: np.ndarray) -> list[float]:
