@@ -10,8 +10,8 @@ from diversity_tuning.evaluation.labels import place_labels
 from diversity_tuning.evaluation.runsets import Model
 from diversity_tuning.evaluation.statistics import mean_interval
 
-# Okabe and Ito's colours, told apart with any colour vision; markers differ as well, for print without colour.
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+# Okabe and Ito's colours and a dark red, told apart with any colour vision; markers differ as well, for print without colour.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A1F3D"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
 REFERENCE = "gold"  # people: no policy, so never on the Pareto front
