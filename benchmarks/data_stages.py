@@ -60,18 +60,31 @@ def main(argv=None) -> None:
     with tempfile.TemporaryDirectory(dir=args.work) as folder:
         work = Path(folder)
         if "stages" in args.parts:
-            found["stages"] = [of_size(args, size, work) for size in args.sizes]
-            found["slopes"] = slopes(found["stages"])
+            found["stages"] = []
+            for size in args.sizes:
+                found["stages"].append(of_size(args, size, work))
+                found["slopes"] = slopes(found["stages"])
+                save(found, args.output)
         if "pairs" in args.parts and args.pair_source:
             found["pairs"] = run_stages(args, args.pair_source, work / "pairs")["stages"]
+            save(found, args.output)
         if "embedding" in args.parts and (args.embedding_source or args.texts):
             found["embedding"] = embedding(args, work)
-    text = data_stages_report.page(found)
-    print(text)
-    if args.output:
-        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-        write_text(f"{args.output}.json", json.dumps(found, indent=2, default=str) + "\n")
-        write_text(f"{args.output}.md", text + "\n")
+            save(found, args.output)
+    print(data_stages_report.page(found))
+
+
+def save(found: dict, output: str | None) -> None:
+    """Write what has been measured so far: the largest size takes most of the time, and comes before other parts."""
+    if output:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        write_text(f"{output}.json", json.dumps(found, indent=2, default=str) + "\n")
+        write_text(f"{output}.md", data_stages_report.page(found) + "\n")
+
+
+def answer(log: Path) -> dict:
+    """The line of JSON that a command printed; warnings may come before and after it."""
+    return json.loads([line for line in log.read_text().splitlines() if line.startswith("{")][-1])
 
 
 def of_size(args, size: int, work: Path) -> dict:
@@ -119,7 +132,7 @@ def run_reference(args, source: Path, work: Path) -> dict:
     """The reference on the same source, in a process of its own."""
     log = work / "reference.log"
     cost = measure.run(command("benchmarks.reference", "--source", source, "--tokenizer", args.tokenizer), log)
-    return {**cost, **json.loads(log.read_text().strip().splitlines()[-1])}
+    return {**cost, **answer(log)}
 
 
 def kept_digest(folder: Path) -> str:
@@ -164,7 +177,7 @@ def embedding(args, work: Path) -> dict:
         options += ["--prompts", args.embedding_prompts]
     log = work / "embedding.log"
     measure.run(command("benchmarks.embedding", "--source_pair", work / "embedding" / "2", *options), log)
-    return json.loads(log.read_text().strip().splitlines()[-1])
+    return answer(log)
 
 
 if __name__ == "__main__":
