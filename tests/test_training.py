@@ -97,7 +97,7 @@ def test_dorpo_trains_a_fresh_adapter(world):
 
 
 def test_the_reward_model_learns_the_votes(world):
-    train(reward, world, "reward", source="filtered", flags=["--max_steps", "12", "--learning_rate", "5e-3"])
+    train(reward, world, "reward", source="filtered", flags=["--max_steps", "30", "--learning_rate", "5e-3"])
     assert losses(world / "reward")[-1] < 0.7 * losses(world / "reward")[0]
     from diversity_tuning.reward import load_reward_model
 
@@ -120,12 +120,12 @@ def test_sft_loss_is_on_response_tokens_only(world, monkeypatch):
 
     batches = []
 
-    class Spy(training.SFTTrainer):
+    class Spy(training.ResumableSFTTrainer):
         def train(self, **_):
             batches.extend(self.get_train_dataloader())
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "SFTTrainer", Spy)
+    monkeypatch.setattr(training, "ResumableSFTTrainer", Spy)
     with pytest.raises(KeyboardInterrupt):
         train(sft, world, "spied", source="filtered", flags=LORA)
     tokenizer = make_tokenizer()
