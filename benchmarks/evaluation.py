@@ -158,12 +158,14 @@ def main(argv=None) -> None:
     parser.add_argument("--run", required=True, type=Path, help="folder of a finished miniature seed")
     parser.add_argument("--model", default="generation", help="adapter in it")
     parser.add_argument("--recipe", default="recipes/miniature/eval1_1.yaml", help="settings of sampling and scoring")
+    parser.add_argument("--split", default=None, help="split of the prompts; default: the recipe's")
     parser.add_argument("--prompts", type=int, nargs="+", default=[25, 50, 100], help="how many prompts to evaluate")
     parser.add_argument("--rows", type=int, nargs="+", default=[125, 250, 500, 1000], help="how many prompts' rows to write")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of timings")
     parser.add_argument("--output", required=True, type=Path, help="OUTPUT.json and OUTPUT.md are written")
     args = parser.parse_args(argv)
     recipe = read_recipe(args.recipe)
+    recipe["split"] = args.split or recipe["split"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parts = {
@@ -181,7 +183,7 @@ def main(argv=None) -> None:
     ]
     words = f"--prompts {' '.join(map(str, args.prompts))} --rows {' '.join(map(str, args.rows))} --repeats {args.repeats}"
     content = {
-        "command": f"python -m benchmarks.evaluation --run RUN --model {args.model} {words}",
+        "command": f"python -m benchmarks.evaluation --run RUN --model {args.model} --split {recipe['split']} {words}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "git_commit": git_commit(),
         "versions": library_versions(),

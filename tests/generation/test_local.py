@@ -35,12 +35,6 @@ def test_same_samples_in_any_batch(policy):
     assert sample(policy, REQUESTS[4:7]) == whole[4:7]
 
 
-def test_growing_cache_samples_the_same(policy, monkeypatch):
-    whole = sample(policy)
-    monkeypatch.setattr("diversity_tuning.generation.local._SHORT", 0)
-    assert sample(policy, batch_size=5) == whole
-
-
 def test_seed_prompt_and_number_decide(policy):
     texts = [found.text for found in sample(policy)]
     assert texts != [found.text for found in sample(policy, seed=1)]

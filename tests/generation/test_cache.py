@@ -1,0 +1,75 @@
+"""The key-value cache in blocks: the same keys, values, logits and samples as that of transformers."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import DynamicCache, MistralConfig, MistralForCausalLM
+from transformers.cache_utils import DynamicLayer
+
+from diversity_tuning.generation import cache, local
+from diversity_tuning.generation.cache import BlockLayer, block_cache
+from diversity_tuning.generation.engine import SamplingSettings, user_request
+from tests.tiny import make_model, make_tokenizer
+
+
+@settings(deadline=None)
+@given(steps=st.lists(st.integers(1, 300), min_size=1, max_size=6), rows=st.integers(1, 3))
+def test_holds_what_was_put_in(steps, rows):
+    ours, theirs = BlockLayer(), DynamicLayer()
+    for step in steps:
+        assert ours.get_mask_sizes(step) == theirs.get_mask_sizes(step)
+        states = torch.randn((2, rows, 2, step, 4))
+        for mine, reference in zip(ours.update(*states), theirs.update(*states), strict=True):
+            assert torch.equal(mine, reference)
+        assert ours.get_seq_length() == theirs.get_seq_length()
+
+
+def test_room_is_whole_blocks_and_is_copied_once_a_block(monkeypatch):
+    taken = []
+    larger = cache._larger
+    monkeypatch.setattr(cache, "_larger", lambda part, columns: taken.append(columns) or larger(part, columns))
+    layer = BlockLayer()
+    for step in [100, *[1] * 200]:
+        layer.update(*torch.zeros((2, 1, 1, step, 4)))
+        assert layer.room[0].shape[-2] % cache.BLOCK == 0
+    assert taken == [100] * 2 + [129] * 2 + [257] * 2  # keys and values
+
+
+def test_emptied_and_used_again():
+    layer = BlockLayer()
+    layer.update(*torch.zeros((2, 1, 1, 5, 4)))
+    layer.reset()
+    assert layer.get_seq_length() == 0
+    keys, values = layer.update(*torch.ones((2, 3, 1, 7, 4)))
+    assert keys.shape == values.shape == (3, 1, 7, 4)
+    with pytest.raises(NotImplementedError, match="greedy"):
+        layer.reorder_cache(torch.tensor([0]))
+
+
+@pytest.fixture(scope="module")
+def policy():
+    tokenizer = make_tokenizer()
+    return make_model(tokenizer).eval(), tokenizer
+
+
+def test_samples_are_those_of_the_cache_of_transformers(policy, monkeypatch):
+    requests = [user_request(prompt, sample) for prompt in ("a door", "the cat sat under the moon") for sample in range(3)]
+
+    def samples():
+        return list(local.sample_responses(*policy, requests, SamplingSettings(max_new_tokens=40), seed=1, batch_size=4))
+
+    monkeypatch.setattr(cache, "BLOCK", 8)
+    used = []
+    monkeypatch.setattr(local, "block_cache", lambda model: used.append(block_cache(model)) or used[-1])
+    blocks = samples()
+    assert all(layer.room[0].shape[-2] > 40 for found in used for layer in found.layers)
+    monkeypatch.setattr(local, "block_cache", lambda model: DynamicCache(config=model.config))
+    assert samples() == blocks
+
+
+def test_models_with_other_layers_keep_their_own_cache(policy):
+    assert block_cache(policy[0]) is not None
+    tiny = {"vocab_size": 32, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sliding = MistralForCausalLM(MistralConfig(**tiny, num_key_value_heads=2, sliding_window=4))
+    assert block_cache(sliding) is None
