@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
     --full) full=yes; shift ;;
     --ablation) ablation=yes; shift ;;
     --dry_run) dry=yes; shift ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]##*/}"; exit 0 ;;
     *) echo "error: unknown flag $1; see bash reproduce.sh --help" >&2; exit 2 ;;
   esac
 done

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Make .venv with the pinned requirements, once; sourced by reproduce.sh and run_tests.sh.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: Python 3.10 or newer is needed" >&2; exit 2; }
 wanted=$(cat requirements.txt)

@@ -54,14 +54,14 @@ run_seed() {
     source=(--source "$here/world/source.jsonl.gz")
   fi
   local data=$here/data stem=scripts_dataset_cleaner tokenizer=()
-  stage 0_scoring python -m $stem.0_data_prep_scoring --config "$R/0_data_prep_scoring.yaml" "${source[@]}" \
+  stage 0_scoring python -m $stem.0_data_prep_scoring --config "$R/0_data_prep_scoring.yaml" ${source[@]+"${source[@]}"} \
     --data_path "$data/scored"
   if [ -f "$R/base_model.yaml" ]; then
     stage tokenizer python -m diversity_tuning.miniature.tokenizer --config "$R/tokenizer.yaml" --source "$data/scored" \
       --output "$here/tokenizer"
     tokenizer=(--model_to_use "$here/tokenizer")
   fi
-  stage 1_filtering python -m $stem.1_data_prep_filtering --config "$R/1_data_prep_filtering.yaml" "${tokenizer[@]}" \
+  stage 1_filtering python -m $stem.1_data_prep_filtering --config "$R/1_data_prep_filtering.yaml" ${tokenizer[@]+"${tokenizer[@]}"} \
     --source "$data/scored" --data_path "$data/filtered"
   stage 2_pairs python -m $stem.2_data_prep_to_preference --config "$R/2_data_prep_to_preference.yaml" \
     --source "$data/filtered" --data_path_pair "$data/pairs" --data_path_filtered "$data/unpaired"
@@ -70,7 +70,7 @@ run_seed() {
       --output "$here/stylometry"
     style=(--style_model "builtin:stylometry:$here/stylometry")
   fi
-  encoders=("${style[@]}" --embedding_cache "$here/embeddings")
+  encoders=(${style[@]+"${style[@]}"} --embedding_cache "$here/embeddings")
   sft=(--adapter "$here/generation")
   lanes weigh_both make_base
   lanes train_dpo train_orpo
@@ -87,7 +87,7 @@ make_base() {
   stage base_model python -m diversity_tuning.miniature.base_model --config "$R/base_model.yaml" --seed "$s" \
     --source "$here/data/filtered" --tokenizer "$here/tokenizer" --output "$here/base"
 }
-train_dpo() {  # DDPO after DPO: on the same pairs it reuses the reference's log-probabilities
+train_dpo() {
   train generation cm_generation.sh "$here/data/filtered"
   train dpo cm_dpo.sh "$here/data/pairs-both" "${sft[@]}"
   train ddpo-both cm_ddpo.sh "$here/data/pairs-both" "${sft[@]}"
@@ -220,7 +220,7 @@ weigh() {
 train() {
   local name=$1 script=$2 from=$3
   shift 3
-  stage "train_$name" bash "$script" "${base[@]}" --source "$from" "$@" --seed "$s" --output_dir "$here/$name"
+  stage "train_$name" bash "$script" ${base[@]+"${base[@]}"} --source "$from" "$@" --seed "$s" --output_dir "$here/$name"
 }
 
 # sample NAME METHOD STRENGTH ADAPTER: sample and score one policy.
@@ -246,7 +246,7 @@ make_report() {
   here=$1
   stage auxiliary python -m scripts_eval.generation_eval1_2 --val_files "${folders[@]}"
   stage report python -m scripts_eval.report --runs "${folders[@]}" --output "$output" \
-    --compare "${compare[@]}" "${report_flags[@]}"
+    --compare "${compare[@]}" ${report_flags[@]+"${report_flags[@]}"}
   [ "$dry" = no ] || return 0
   cat "$output/report.md"
   echo "to read, with figures and samples: $output/report.html"

@@ -2,7 +2,7 @@
 
 python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --sizes 300 1000 --output /tmp/data_stages
 python -m benchmarks.data_stages --texts posts.jsonl.gz --tokenizer FOLDER --output results/benchmarks/data_stages \\
-    --pair_source ../shared/data/caption_contest_full.jsonl.gz --embedding_source ../shared/data/caption_contest.jsonl.gz
+    --pair_source captions_full.jsonl.gz --embedding_source captions.jsonl.gz
 
 Makes sources of the published set's shape from the texts given (``benchmarks/synthetic.py``), runs stages 0, 1 and 2 as
 commands, and writes OUTPUT.json and OUTPUT.md. ``--parts`` chooses: ``stages`` (and the reference at
@@ -25,6 +25,7 @@ from diversity_tuning.runs import git_commit, library_versions, write_text
 
 STAGES = ("0_data_prep_scoring", "1_data_prep_filtering", "2_data_prep_to_preference")
 PARTS = ("stages", "pairs", "embedding")
+SOURCES = ("texts", "pair_source", "embedding_source")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,9 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--embedding_model", default="builtin:minilm")
     parser.add_argument("--device", default="cpu", help="where to embed")
     parser.add_argument("--processes", type=int, default=1, help="also embed on so many processes of --device")
-    parser.add_argument(
-        "--parts", nargs="+", choices=["stages", "pairs", "embedding"], default=["stages", "pairs", "embedding"]
-    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--num_proc", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="scratch folder (several times the source's size); default: a temporary one")
@@ -55,6 +54,9 @@ def main(argv=None) -> None:
     if "stages" in args.parts and not args.texts:
         parser.error("--texts is needed for the part 'stages'")
     settings = {name: value for name, value in vars(args).items() if name not in ("work", "output")}
+    settings |= {
+        name: Path(settings[name]).name for name in SOURCES if settings[name]
+    }  # where they lie is the machine's affair
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     found = {"settings": settings, "machine": machine, "git_commit": git_commit(), "versions": library_versions()}
     with tempfile.TemporaryDirectory(dir=args.work) as folder:

@@ -27,7 +27,12 @@ from diversity_tuning.runs import (
 INPUTS = ("source", "model_name_or_path", "adapter")
 # What may differ between two launches of the same run.
 _NOT_SETTINGS = ("output_dir", "config", "overwrite", "resume_from_checkpoint", "report_to", "disable_tqdm", "logging_dir")
-_RESUME_STATE = ("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin")
+_LAST, _NEVER = ("auto", "true"), ("false", "none", "never")  # what --resume_from_checkpoint takes besides a path
+# Of transformers, of FSDP, of DeepSpeed.
+_RESUME_STATE = (
+    *("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", "rng_state*"),
+    *("optimizer.bin", "optimizer_[0-9]*", "pytorch_model_fsdp*", "global_step*", "latest", "zero_to_fp32.py"),
+)
 
 
 @dataclass
@@ -67,6 +72,9 @@ class Launch:
         self.resume = settings.get("resume_from_checkpoint", "auto")
         if settings.get("source") and not Path(settings["source"]).exists():
             raise UserError(f"{settings['source']}: not there ({stage}'s --source); run the stage that makes it first")
+        named = self.resume.lower() not in (*_LAST, *_NEVER)
+        if named and not (Path(self.resume) / "trainer_state.json").is_file():
+            raise UserError(f"--resume_from_checkpoint {self.resume}: no checkpoint there (no trainer_state.json)")
         kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
         self.record = provenance(stage, kept, {name: settings.get(name) for name in INPUTS})
 
@@ -80,8 +88,8 @@ class Launch:
 
     def checkpoint(self) -> str | None:
         """The checkpoint to go on from: the last one of this same run, unless a flag says otherwise."""
-        if self.resume not in ("auto", "True", "true"):
-            return None if self.resume.lower() in ("false", "none", "never") else self.resume
+        if self.resume.lower() not in _LAST:
+            return None if self.resume.lower() in _NEVER else self.resume
         try:
             started = json.loads((self.folder / "launch.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
@@ -95,7 +103,7 @@ class Launch:
         """Make the training folder and return the checkpoint to resume from. Call on every process."""
         checkpoint = self.checkpoint()
         if int(os.environ.get("RANK", "0")) == 0:
-            if checkpoint is None and self.resume != "True":
+            if checkpoint is None:
                 shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / "launch.json", json.dumps(self.record))
@@ -140,22 +148,25 @@ def last_values(history: Iterable[dict]) -> dict:
 
 def _forget_resume_state(folder: Path) -> None:
     """A finished run needs no optimizer state; nothing that is unpickled stays, nor the frozen copy of the adapter."""
-    for path in folder.rglob("*"):
-        if path.name in _RESUME_STATE or path.name.startswith("rng_state"):
-            path.unlink()
-    for reference in [folder / "ref", *folder.glob("checkpoint-*/ref")]:
-        shutil.rmtree(reference, ignore_errors=True)
+    for place in [folder, *folder.glob("checkpoint-*")]:
+        for path in [place / "ref", *(found for pattern in _RESUME_STATE for found in place.glob(pattern))]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
     (folder / "launch.json").unlink()
 
 
 def load_split(source: str, split: str, columns: tuple[str, ...], limit: int | None = None):
     """One split of a stage's output, with the columns it must have."""
-    from datasets import load_from_disk
+    from datasets import DatasetDict, load_from_disk
 
     try:
         data = load_from_disk(source)
     except (FileNotFoundError, ValueError, OSError):
         raise UserError(f"{source}: no dataset here; run the data stages first") from None
+    if not isinstance(data, DatasetDict):
+        raise UserError(f"{source}: one split; give the folder of the stage, which holds all splits")
     if split not in data:
         raise UserError(f"{source}: no split '{split}', only {', '.join(data)}")
     rows = data[split]

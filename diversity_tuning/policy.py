@@ -41,16 +41,33 @@ def load_tokenizer(
     sibling of its family (:data:`FAMILIES`).
     """
     options = {"trust_remote_code": trust_remote_code}
-    tokenizer = _from_pretrained(AutoTokenizer, base_model, revision=revision, **options)
-    family = FAMILIES.get(_from_pretrained(AutoConfig, base_model, revision=revision, **options).model_type)
+    tokenizer = from_pretrained(AutoTokenizer, base_model, revision=revision, **options)
+    config = from_pretrained(AutoConfig, base_model, revision=revision, **options)
+    family = FAMILIES.get(config.model_type)
     if tokenizer.chat_template is None or template_from:
         sibling = template_from or (family.template_from if family else None)
         if sibling is None:
             raise UserError(f"{base_model}: its tokenizer has no chat template; give --chat_template_from an Instruct model")
-        tokenizer = _from_pretrained(AutoTokenizer, sibling, **options)
+        base, tokenizer = tokenizer, from_pretrained(AutoTokenizer, sibling, **options)
         if tokenizer.chat_template is None:
             raise UserError(f"{sibling}: its tokenizer has no chat template either")
+        _check_same_vocabulary(base_model, base, sibling, tokenizer, config.get_text_config().vocab_size)
     return complete_tokenizer(tokenizer, family)
+
+
+def _check_same_vocabulary(base_model: str, base, sibling: str, tokenizer, size: int) -> None:
+    """The sibling's ids must mean what the base model learned: the same but for added tokens, and none beyond its rows."""
+    ids = tokenizer.get_vocab()
+    added = {*base.get_added_vocab(), *tokenizer.get_added_vocab()}
+    other = sorted(token for token, number in base.get_vocab().items() if token not in added and ids.get(token) != number)
+    if other or max(ids.values()) >= size:
+        found = (
+            f"{len(other)} tokens differ, such as {other[0]!r}" if other else f"ids go to {max(ids.values())}, rows to {size}"
+        )
+        raise UserError(
+            f"{base_model} and {sibling}, which is to bring the chat template, have not the same vocabulary ({found});"
+            " give --chat_template_from an Instruct model of this very base"
+        )
 
 
 def complete_tokenizer(tokenizer: PreTrainedTokenizerBase, family: Family | None) -> PreTrainedTokenizerBase:
@@ -80,7 +97,7 @@ def load_policy(
     """
     has_tokenizer = adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file()
     if has_tokenizer:
-        tokenizer = _from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code)
+        tokenizer = from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code)
     else:
         tokenizer = load_tokenizer(base_model, trust_remote_code=trust_remote_code)
     model = load_base_model(base_model, dtype=dtype, trust_remote_code=trust_remote_code)
@@ -97,7 +114,7 @@ def load_policy(
 def load_base_model(base_model: str, **options) -> PreTrainedModel:
     """A causal language model; ``options`` as in ``from_pretrained``. A model that is not there is a :class:`UserError`."""
     options["dtype"] = options.get("dtype") or "auto"
-    return _from_pretrained(AutoModelForCausalLM, base_model, **options)
+    return from_pretrained(AutoModelForCausalLM, base_model, **options)
 
 
 def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_trainable: bool = False) -> PeftModel:
@@ -138,7 +155,7 @@ def _check_base(adapter: str, base_model: str, config: PeftConfig) -> None:
         raise UserError(f"{adapter}: trained on {config.base_model_name_or_path}, which is not the base model {base_model}")
 
 
-def _from_pretrained(auto_class, name: str, **options):
+def from_pretrained(auto_class, name: str, **options):
     try:
         return auto_class.from_pretrained(name, **options)
     except (OSError, ValueError) as error:

@@ -61,8 +61,11 @@ def _file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def is_finished(output: str | Path, record: dict, overwrite: bool = False) -> bool:
-    """True, with a word, when ``output`` was already made exactly so. Something else there is an error unless ``overwrite``."""
+def is_finished(output: str | Path, record: dict, overwrite: bool = False, advice: str = "give --overwrite") -> bool:
+    """True, with a word, when ``output`` was already made exactly so. Something else there is an error unless ``overwrite``.
+
+    ``advice``: what the error says to do, or else to give another folder.
+    """
     output = Path(output)
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
@@ -73,7 +76,7 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False) -> bo
         print(f"{output}: already made with these settings, skipped", flush=True)
         return True
     difference = "it has no provenance" if not made else _difference(made, record)
-    raise UserError(f"{output}: exists already and was made otherwise ({difference}); give --overwrite or another folder")
+    raise UserError(f"{output}: exists already and was made otherwise ({difference}); {advice} or another folder")
 
 
 def _difference(made: dict, record: dict) -> str:

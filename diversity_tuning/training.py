@@ -23,7 +23,7 @@ from diversity_tuning.cli import expand_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.launch import Launch, RunArguments, load_split
-from diversity_tuning.policy import attach_adapter, load_base_model, load_tokenizer
+from diversity_tuning.policy import attach_adapter, from_pretrained, load_base_model, load_tokenizer
 from diversity_tuning.reward import MAX_LENGTH, new_reward_model, reward_dataset
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 
@@ -129,7 +129,7 @@ class RewardConfig(TrainingArguments):
 def train_reward(launch: Launch) -> None:
     """The reward model: one output, L1 loss on the transformed votes."""
     run, model_config, config = parse(launch, RewardConfig)
-    tokenizer = AutoTokenizer.from_pretrained(model_config.model_name_or_path, revision=model_config.model_revision)
+    tokenizer = from_pretrained(AutoTokenizer, model_config.model_name_or_path, revision=model_config.model_revision)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     data = {}
@@ -147,6 +147,10 @@ def train_reward(launch: Launch) -> None:
         from peft import get_peft_model
 
         model = get_peft_model(model, peft_config)
+        if config.bf16 or config.fp16:
+            # PEFT does so with its own layers only. In half precision most steps of the head would round to nothing.
+            for parameter in model.parameters():
+                parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
     trainer = ResumableTrainer(
         model=model,
         args=config,
@@ -192,8 +196,11 @@ def _splits(run: RunArguments):
 
 def _callbacks(run: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:
     """Early stopping, where the best checkpoint is what is kept."""
-    if config.load_best_model_at_end and not run.eval_split:
-        raise UserError("--load_best_model_at_end needs an --eval_split to tell which is best")
+    if not run.eval_split:
+        if config.load_best_model_at_end:
+            raise UserError("--load_best_model_at_end needs an --eval_split to tell which is best")
+        if config.eval_strategy != "no":
+            raise UserError(f"--eval_strategy {config.eval_strategy.value} needs an --eval_split to evaluate on")
     wanted = config.load_best_model_at_end and run.early_stopping_patience > 0
     return [EarlyStoppingCallback(run.early_stopping_patience)] if wanted else []
 

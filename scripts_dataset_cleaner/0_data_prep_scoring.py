@@ -42,7 +42,8 @@ def run(args, record: dict) -> None:
     from diversity_tuning.data import score, sources, split, storage
 
     with storage.stage_output(args.data_path) as (folder, work):
-        source = sources.load_source(args.source, work, args.revision)
+        commit = sources.hub_commit(args.source, args.revision)
+        source = sources.load_source(args.source, work, commit or args.revision)
         low, high = score.vote_range(source)
         scored = storage.add_columns(
             source, score.score_batch, score.score_features(), work, "scoring", args.num_proc,
@@ -50,7 +51,8 @@ def run(args, record: dict) -> None:
         )  # fmt: skip
         splits = split.split_rows(scored, args.seed, args.test_size, args.validation_size, args.group_split)
         shared = split.leakage(splits)
-        storage.finish(splits, folder, record, rows_in=len(source), votes=[low, high], prompts_in_two_splits=shared)
+        read = {"hub_commit": commit} if commit else {}
+        storage.finish(splits, folder, record, rows_in=len(source), votes=[low, high], prompts_in_two_splits=shared, **read)
     print(
         f"{args.data_path}: " + ", ".join(f"{len(rows)} {name}" for name, rows in splits.items()) + f"; votes {low} to {high}"
     )

@@ -44,7 +44,16 @@ def add_encoder_arguments(parser: Parser) -> None:
     parser.add_argument("--trust_remote_code", action="store_true", help="run code that comes with a model")
     parser.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     parser.add_argument("--min_score_non_zero", action="store_true", help="raise deviations to --min_deviation at least")
-    parser.add_argument("--min_deviation", type=fraction, default=0.2, help="the floor; the released code has 0.2")
+    parser.add_argument(
+        "--min_deviation", type=fraction, default=0.2, action=_Floor, help="the floor, and --min_score_non_zero; released: 0.2"
+    )
+
+
+class _Floor(argparse.Action):
+    """A floor that is given is meant: it switches itself on."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        namespace.min_deviation, namespace.min_score_non_zero = value, True
 
 
 def at_least(smallest: int):

@@ -2,8 +2,9 @@
 
 python -m scripts_eval.generation_eval1_1 --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
     --reward_model runs/reward --output results/ddpo-both
-python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval.yaml --adapter runs/miniature/dpo \
-    --output runs/miniature/eval/dpo --name dpo
+R=runs/miniature/seed0; python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval1_1.yaml \
+    --source $R/data/filtered --base_model $R/base --adapter $R/dpo --reward_model $R/reward \
+    --style_model builtin:stylometry:$R/stylometry --output runs/my-dpo
 
 An instruct model goes without --adapter, with --system_prompt "You write a creative writing based on the user-given writing
 prompt.". Servers, several GPUs and other ways to ask: see scripts_eval.sample.
@@ -31,7 +32,8 @@ def main(argv=None) -> None:
     args = parse_with_recipe(parser, argv)
     added = sample_run(args)
     if added is not None:  # of several processes the first one scores
-        score_run(args, overwrite=args.overwrite or added)
+        # Not --overwrite, which would sample anew.
+        score_run(args, args.overwrite or added, advice="run scripts_eval.score --overwrite, which keeps the samples,")
 
 
 if __name__ == "__main__":

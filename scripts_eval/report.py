@@ -35,6 +35,13 @@ def main(argv=None) -> None:
     parser.add_argument(
         "--show", nargs="+", default=None, metavar="MODEL", help="models whose samples it shows; default: up to 6"
     )
+    parser.add_argument(
+        "--human",
+        nargs="+",
+        default=None,
+        metavar="FOLDER",
+        help="outputs of scripts_eval.human_eval_analysis: adds their tables",
+    )
     args = parse_with_recipe(parser, argv)
     if (args.runs is None) == (args.results is None):
         raise UserError("give either --runs or --results")
@@ -43,6 +50,7 @@ def main(argv=None) -> None:
 
     folders = [Path(run) for run in args.runs] if args.runs else find_runs(args.results)
     options = {name: getattr(args, name) for name in ("compare", "anchor", "figure", "ablation", "samples", "show")}
+    options["human"] = [Path(folder) for folder in args.human or []]
     make_report(folders, Path(args.output), **options)
     print(f"{args.output}: report of {len(folders)} runs", flush=True)
 

@@ -2,8 +2,8 @@
 
 python -m scripts_eval.sample --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
     --output results/ddpo-both
-python -m scripts_eval.sample --source runs/miniature/filtered --start 0 --num_prompts 100 --max_new_tokens 130 \
-    --base_model runs/miniature/base --adapter runs/miniature/dpo --output runs/miniature/eval/dpo
+R=runs/miniature/seed0; python -m scripts_eval.sample --source $R/data/filtered --start 0 --num_prompts 100 \
+    --max_new_tokens 160 --repetition_penalty 1 --base_model $R/base --adapter $R/dpo --output runs/my-dpo
 
 Several GPUs:       accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_eval.sample …
 A server:           … --engine openai --base_url http://localhost:8000/v1 --model MODEL --output results/MODEL

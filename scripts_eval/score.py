@@ -1,8 +1,8 @@
 """Score the samples of a run folder, again or for the first time; nothing is sampled.
 
 python -m scripts_eval.score --reward_model runs/reward --output results/ddpo-both --name ddpo-both
-python -m scripts_eval.score --output runs/miniature/eval/dpo --reward_model runs/miniature/reward \
-    --semantic_model sentence-transformers/all-MiniLM-L6-v2 --overwrite
+R=runs/miniature/seed0; python -m scripts_eval.score --reward_model $R/reward --semantic_model builtin:minilm \
+    --style_model builtin:stylometry:$R/stylometry --output runs/my-dpo --overwrite
 """
 
 import argparse

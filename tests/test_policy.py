@@ -269,3 +269,27 @@ def test_a_merged_policy_gives_the_same_logits(pair, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         policy.main(argv)
     assert caught.value.code == 2
+
+
+def test_a_sibling_with_other_ids_is_refused(tmp_path):
+    """As the tokenizer of Mistral v0.3 for a base model of v0.1: every id would mean another token."""
+    base, sibling = families.save(tmp_path, families.MODELS["llama"])
+    assert load_tokenizer(str(base), str(sibling)).chat_template
+    backend = json.loads((sibling / "tokenizer.json").read_text())
+    vocabulary = backend["model"]["vocab"]
+    one, other = [token for token in vocabulary if token not in {added["content"] for added in backend["added_tokens"]}][:2]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    (sibling / "tokenizer.json").write_text(json.dumps(backend))
+    with pytest.raises(UserError, match=r"not the same vocabulary \(2 tokens differ, such as"):
+        load_tokenizer(str(base), str(sibling))
+
+
+def test_a_sibling_with_more_ids_than_the_model_has_rows_is_refused(tmp_path):
+    base, sibling = families.save(tmp_path, families.MODELS["llama"])
+    config = json.loads((base / "config.json").read_text())
+    size = len(policy.AutoTokenizer.from_pretrained(sibling))
+    (base / "config.json").write_text(json.dumps({**config, "vocab_size": size}))
+    load_tokenizer(str(base), str(sibling))
+    (base / "config.json").write_text(json.dumps({**config, "vocab_size": size - 1}))
+    with pytest.raises(UserError, match=f"ids go to {size - 1}, rows to {size - 1}"):
+        load_tokenizer(str(base), str(sibling))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.launch import Launch
+from diversity_tuning.launch import Launch, _forget_resume_state
 from diversity_tuning.runs import (
     atomic_folder,
     explicit_settings,
@@ -283,7 +283,8 @@ def checkpoint(folder, step, whole=True):
         (path / "trainer_state.json").write_text("{}")
 
 
-def test_a_launch_goes_on_from_the_last_whole_checkpoint_of_the_same_run(launch):
+@pytest.mark.parametrize("resume", [(), ("--resume_from_checkpoint", "True"), ("--resume_from_checkpoint", "true")])
+def test_a_launch_goes_on_from_the_last_whole_checkpoint_of_the_same_run(launch, resume):
     first = launch("--beta", "0.1")
     assert first.open() is None
     for step in (2, 4, 10):
@@ -291,8 +292,22 @@ def test_a_launch_goes_on_from_the_last_whole_checkpoint_of_the_same_run(launch)
     checkpoint(first.folder, 12, whole=False)
     assert Path(launch("--beta", "0.1").open()).name == "checkpoint-10"
     assert launch("--beta", "0.1", "--resume_from_checkpoint", "false").checkpoint() is None
-    assert launch("--beta", "0.1", "--resume_from_checkpoint", "x/checkpoint-2").checkpoint() == "x/checkpoint-2"
-    other = launch("--beta", "0.2")
+    asked = str(first.folder / "checkpoint-2")
+    assert launch("--beta", "0.1", "--resume_from_checkpoint", asked).checkpoint() == asked
+    with pytest.raises(UserError, match="--resume_from_checkpoint x/checkpoint-2: no checkpoint there"):
+        launch("--beta", "0.1", "--resume_from_checkpoint", "x/checkpoint-2").checkpoint()
+    other = launch("--beta", "0.2", *resume)
     assert other.open() is None, "another run's checkpoints are not gone on from"
     assert tree(other.folder) == ["launch.json"]
     assert json.loads((other.folder / "launch.json").read_text()) == other.record
+
+
+def test_a_finished_run_keeps_weights_and_no_state_to_unpickle(tmp_path):
+    kept = ["adapter_model.safetensors", "trainer_state.json"]
+    state = ["optimizer.pt", "rng_state_0.pth", "scheduler.pt", "optimizer.bin", "pytorch_model_fsdp.bin", "latest"]
+    run = filled(tmp_path / "run", **dict.fromkeys([*kept, "launch.json", "README.md"], "x"))
+    filled(run / "checkpoint-4", **dict.fromkeys([*kept, *state], "x"))
+    for folder in ("ref", "checkpoint-4/ref", "checkpoint-4/global_step4", "checkpoint-4/optimizer_0"):
+        filled(run / folder, shard="x")
+    _forget_resume_state(run)
+    assert tree(run) == sorted(["README.md", *kept, "checkpoint-4", *(f"checkpoint-4/{name}" for name in kept)])

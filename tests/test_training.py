@@ -115,6 +115,18 @@ def test_a_reward_adapter_keeps_its_head(world):
     assert load_reward_model(str(world / "reward-lora"), device="cpu").score(["p"], ["r"]).shape == (1,)
 
 
+def test_the_head_of_a_reward_adapter_is_trained_in_single_precision(world):
+    """The base in bfloat16, as in the 8B recipes: a step of 3e-5 would round to nothing on most of its weights."""
+    flags = [*LORA, "--lora_modules_to_save", "score", "--dtype", "bfloat16", "--bf16", "true"]
+    small = ["--max_steps", "1", "--learning_rate", "3e-5"]
+    train(reward, world, "reward-half", source="filtered", flags=[*flags, *small])
+    train(reward, world, "reward-start", source="filtered", flags=[*flags, "--max_steps", "1", "--learning_rate", "0"])
+    after, before = (weights(world / name) for name in ("reward-half", "reward-start"))
+    (head,) = (name for name in after if "score" in name)
+    assert after[head].dtype == torch.float32
+    assert (after[head] != before[head]).float().mean() > 0.9
+
+
 def test_sft_loss_is_on_response_tokens_only(world, monkeypatch):
     from diversity_tuning import training
 

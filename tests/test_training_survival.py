@@ -65,6 +65,11 @@ def test_changed_settings_stop(world, capsys):
         (ddpo, ["--weight_column", "deviation"], "no column 'deviation' (they have: chosen, rejected, deviation_chosen"),
         (ddpo, ["--train_split", "validation"], "no split 'validation', only train, test"),
         (ddpo, ["--loss_type", "ipo"], "leave loss_type at TRL's default"),
+        (ddpo, ["--label_smoothing", "0.1"], "leave label_smoothing at TRL's default"),
+        (ddpo, ["--eval_strategy", "steps"], "--eval_strategy steps needs an --eval_split"),
+        (ddpo, ["--resume_from_checkpoint", "nowhere"], "--resume_from_checkpoint nowhere: no checkpoint there"),
+        (ddpo, ["--source", "PAIRS/train"], "PAIRS/train: one split; give the folder of the stage"),
+        (reward, ["--source", "FILTERED", "--model_name_or_path", "nowhere"], "nowhere: cannot be loaded"),
         (ddpo, ["--adapter", "nowhere"], "nowhere: no adapter here"),
         (dorpo, [*LORA, "--weight_column", "nothing"], "no column 'nothing'"),
         (orpo, [*LORA, "--source", "nowhere"], "nowhere: not there (orpo's --source)"),
@@ -73,6 +78,8 @@ def test_changed_settings_stop(world, capsys):
 )
 def test_what_a_person_can_mend_is_one_line_and_leaves_nothing(world, capsys, command, flags, message):
     given = [*adapter(world), *flags] if command is ddpo and "--adapter" not in flags else flags
+    given = [word.replace("PAIRS", str(world / "pairs")).replace("FILTERED", str(world / "filtered")) for word in given]
+    message = message.replace("PAIRS", str(world / "pairs"))
     line = stops(capsys, command, world, "stopped", flags=given)
     assert line.startswith("error: ")
     assert message in line

@@ -103,6 +103,18 @@ def _hub(name: str, revision: str | None) -> list:
         raise UserError(f"{name}: no such file or folder, and not readable as a hub data set ({_reason(error)})") from None
 
 
+def hub_commit(source: str, revision: str | None) -> str | None:
+    """The commit that a hub id at ``revision`` stands for now; None for a path, and where the hub cannot be asked."""
+    if Path(source).exists():
+        return None
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(source, revision=revision).sha
+    except Exception:  # offline, gated, or no such set: reading it says which
+        return None
+
+
 def _jsonl_batches(source: str) -> Iterator[pa.Table]:
     rows, first = [], 1
     for number, line in enumerate(_lines(source), start=1):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -14,16 +15,20 @@ from diversity_tuning.evaluation.summary import DRAWN, METRICS, PROMPTS, SCORES,
 COLUMNS = list(metrics.AUXILIARY)
 
 
-def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole") -> pd.DataFrame:
+def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole", count: int = 0) -> pd.DataFrame:
     """One row per prompt: the three metrics of its responses, taken in the order of the rows.
 
-    They grow or fall with the number of responses, so of human responses only the drawn ones count, where that is known.
+    They grow or fall with the number of responses, so of human responses only the drawn ones count, where that is known, and
+    prompts with fewer responses than ``count`` get NaN.
     """
     rows = rows[rows[DRAWN] == 1] if DRAWN in rows else rows
     table = []
     groups = rows.groupby(PROMPT_ID, sort=True)[RESPONSE]
     for prompt_id, texts in tqdm(groups, desc="auxiliary metrics", unit="prompt", leave=False):
         responses = list(texts)
+        if len(responses) < count:
+            table.append({PROMPT_ID: prompt_id, **dict.fromkeys(COLUMNS, np.nan)})
+            continue
         values = (
             metrics.compression_ratio(responses),
             metrics.homogenization_score(responses, variant),
@@ -37,8 +42,9 @@ def add_to_run(folder: Path, variant: str) -> None:
     """Add the metrics to a run folder's prompts.csv and metrics.json."""
     rows = read_csv(folder / SCORES, [PROMPT_ID, RESPONSE])
     prompts = read_csv(folder / PROMPTS, [PROMPT_ID])
-    prompts = prompts.drop(columns=COLUMNS, errors="ignore").merge(auxiliary_metrics(rows, variant), on=PROMPT_ID, how="left")
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    found = auxiliary_metrics(rows, variant, content.get("draw") or content.get("samples_per_prompt") or 0)
+    prompts = prompts.drop(columns=COLUMNS, errors="ignore").merge(found, on=PROMPT_ID, how="left")
     content["means"].update(means(prompts[[PROMPT_ID, *COLUMNS]]))
     content["metrics_variant"] = variant
     write_csv(folder / PROMPTS, prompts)

@@ -48,13 +48,15 @@ def method_styles(models: list[Model]) -> dict[str, tuple[str, str]]:
 def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
     """Paper, figure 2, as ``reward_diversity``: means over prompts and seeds, a method's strengths joined, Pareto front."""
     styles = method_styles(models)
-    models = [model for model in models if np.isfinite(model.matrix(REDDIT_REWARD)).any()]
-    if not models:
+    shown = {column: [model for model in models if _has(model, REDDIT_REWARD, column)] for column in _PANELS}
+    shown = {column: known for column, known in shown.items() if known}
+    if not shown:
         return []
     plt = _pyplot()
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
-    for axis, column in zip(axes, _PANELS, strict=True):
-        points = [(model, mean_interval(model.matrix(REDDIT_REWARD)), mean_interval(model.matrix(column))) for model in models]
+    figure, axes = plt.subplots(1, len(shown), figsize=(5 * len(shown), 4.6), layout="constrained", squeeze=False)
+    axes = axes[0]
+    for axis, (column, known) in zip(axes, shown.items(), strict=True):
+        points = [(model, mean_interval(model.matrix(REDDIT_REWARD)), mean_interval(model.matrix(column))) for model in known]
         _draw_pareto(axis, points)
         _draw_strengths(axis, points, styles)
         for model, x, y in points:
@@ -67,8 +69,8 @@ def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", frameon=False)
     figure.canvas.draw()  # fixes the layout, which places the labels
     figure.set_layout_engine("none")
-    for axis, column in zip(axes, _PANELS, strict=True):
-        place_labels(axis, [_label_of(model, column, styles) for model in models])
+    for axis, (column, known) in zip(axes, shown.items(), strict=True):
+        place_labels(axis, [_label_of(model, column, styles) for model in known])
     return _save(figure, folder, "reward_diversity")
 
 
@@ -108,7 +110,7 @@ def draw_ablation(models: list[Model], folder: Path) -> list[Path]:
     groups = {method: [model for model in models if model.method == method] for method in styles}
     levels = [method for method, group in groups.items() if len(group) == 1]
     lines = [method for method in groups if method not in levels]
-    ticks = sorted({model.strength for method in lines for model in groups[method]}, key=_by_number)
+    ticks = sorted({model.strength for method in lines for model in groups[method]}, key=by_number)
     for axis, column in zip(axes, columns, strict=True):
         for i, method in enumerate(lines):
             shift = (i - (len(lines) - 1) / 2) * 0.09  # side by side, so that intervals do not hide each other
@@ -132,12 +134,17 @@ def _draw_line(axis, group: list[Model], column: str, ticks: list, shift: float,
     axis.errorbar(x, y, yerr=whiskers, fmt=style[1] + "-", color=style[0], ms=6, lw=1.2, label=group[0].method)
 
 
-def _by_number(strength: str | None) -> tuple[float, str]:
+def by_number(strength: str | None) -> tuple[float, str]:
     """Numbers by size, then words ("all")."""
     try:
         return float(strength), ""
     except (TypeError, ValueError):
         return float("inf"), str(strength)
+
+
+def _has(model: Model, *columns: str) -> bool:
+    """Whether there is a value of each: diversity has none where every prompt has one response, reward none without a model."""
+    return all(np.isfinite(model.matrix(column)).any() for column in columns)
 
 
 def _pyplot():

@@ -43,7 +43,7 @@ def gold_run(args: argparse.Namespace) -> None:
     output = Path(args.output)
     record = scoring.scoring_record(args, "gold", {"source": args.source}, seed=None)
     record["arguments"] |= {name: getattr(args, name) for name in ("split", "start", "num_prompts", "draw", "seed")}
-    if is_finished(output, record, args.overwrite):
+    if not summary.was_killed(output) and is_finished(output, record, args.overwrite):
         return
     rows = read_responses(args)
     drawn = draw(rows[PROMPT_ID].to_numpy(), args.draw, args.seed)
@@ -55,8 +55,8 @@ def gold_run(args: argparse.Namespace) -> None:
     prompts = add_distinct(prompts, scores, drawn, args.draw)
     results["means"] = summary.means(prompts)
     output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / "gold.csv", scores.rename(columns=GOLD))
-    header = {**scoring.header_of(args), "samples_per_prompt": None, "note": NOTE.format(drawn=args.draw)}
+    write_csv(output / summary.GOLD_ROWS, scores.rename(columns=GOLD))
+    header = {**scoring.header_of(args), "samples_per_prompt": None, "draw": args.draw, "note": NOTE.format(drawn=args.draw)}
     header["split"] = {name: getattr(args, name) for name in ("split", "start", "num_prompts")}
     summary.write_results(output, record, header, scores, prompts, results)
 
@@ -84,7 +84,7 @@ def read_responses(args: argparse.Namespace) -> pd.DataFrame:
 
 def add_distinct(prompts: pd.DataFrame, scores: pd.DataFrame, drawn: dict[int, np.ndarray], count: int) -> pd.DataFrame:
     """Columns ``distinct_<label>`` of the responses drawn; these and ``distinct_k`` are NaN where fewer than ``count``."""
-    numeric = set(prompts.columns) | {"sample", RESPONSE, "cluster", summary.DRAWN}
+    numeric = {*prompts.columns, "sample", RESPONSE, "cluster", summary.DRAWN, *summary.TRUNCATED}
     for name in [name for name in scores.columns if name not in numeric]:
         counts = {key: metrics.distinct_k(list(scores[name].iloc[rows].dropna())) for key, rows in drawn.items()}
         prompts[f"distinct_{name}"] = prompts[PROMPT_ID].map(counts)

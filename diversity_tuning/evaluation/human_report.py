@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import human_statistics as stats
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.human_annotations import DIVERSITY, QUALITY, QUESTIONS
 from diversity_tuning.evaluation.render import NONE, Table, latex, markdown, p_value
 from diversity_tuning.runs import write_text
 
+RESULTS = "human.json"
+_NEEDED = ("wins", "net", "alpha", "agree", "position", "answers")
 ASKED = {QUALITY: "most interesting, highest-quality story", DIVERSITY: "more diverse set"}
 # Okabe and Ito's blue and vermilion, told apart with any colour vision; grey between them.
 _COLOURS = {"one": ("#0072B2", "white"), "undecided": ("#d9d9d9", "black"), "other": ("#C24E00", "white")}
@@ -66,7 +69,7 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
     write_csv(output / "answers.csv", answers.drop(columns="pair"))
     write_text(output / "wins.tex", latex(tables[0]))
     content = json.loads(json.dumps(results), parse_constant=lambda _: None)  # NaN is no JSON
-    write_text(output / "human.json", json.dumps(content, indent=2) + "\n")
+    write_text(output / RESULTS, json.dumps(content, indent=2) + "\n")
     if figure:
         draw_wins(results, output)
         text += "\n![Win rates](wins.png)\n"
@@ -97,6 +100,26 @@ def _overview(answers: pd.DataFrame) -> str:
         low, middle, high = np.quantile(known, [0.25, 0.5, 0.75])
         lines.append(f"seconds per page: median {middle:.0f}, quartiles {low:.0f} and {high:.0f}, known for {len(known)} pages")
     return "".join(f"- {line}\n" for line in lines)
+
+
+def human_tables(folders: list[Path]) -> list[Table]:
+    """Win rates and agreement of analysed studies, for a report with other tables; empty for no folder."""
+    results = [result for folder in folders for result in _read(folder)]
+    return [wins_table(results), people_table(results)] if results else []
+
+
+def _read(folder: Path) -> list[dict]:
+    try:
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        return [_none_to_nan({name: result[name] for name in (*_NEEDED, "question", "one", "other")}) for result in results]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}: no {RESULTS} written by scripts_eval.human_eval_analysis") from None
+
+
+def _none_to_nan(value):
+    if isinstance(value, dict):
+        return {key: _none_to_nan(item) for key, item in value.items()}
+    return float("nan") if value is None else value
 
 
 def wins_table(results: list[dict]) -> Table:

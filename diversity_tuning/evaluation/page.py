@@ -10,6 +10,7 @@ import pandas as pd
 
 from diversity_tuning.data.schema import PROMPT, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.figures import by_number
 from diversity_tuning.evaluation.render import Table, page_table
 from diversity_tuning.evaluation.runsets import Model, Run
 from diversity_tuning.evaluation.tables import matching
@@ -96,20 +97,28 @@ def shown_models(models: list[Model], show: list[str] | None) -> list[Model]:
     """The models asked for; by default one per name, of its greatest strength, and at most six."""
     if show:
         return [model for name in show for model in matching(models, name, f"show {name}")]
-    return list({model.runs[0].name: model for model in models}.values())[:_COLUMNS]
+    strongest: dict[str, Model] = {}
+    for model in models:
+        name = model.runs[0].name
+        if name not in strongest or by_number(model.strength) > by_number(strongest[name].strength):
+            strongest[name] = model
+    return list(strongest.values())[:_COLUMNS]
 
 
 def sample_runs(models: list[Model]) -> list[tuple[str, Run]]:
-    """Of every model whose samples are still there, one run: all of the same seed, the first that any has."""
+    """Of every model whose samples are still there, one run: of the first seed that any has, or else its own first."""
     there = [(model, [run for run in model.runs if (run.folder / SCORES).is_file()]) for model in models]
     seeds = [run.seed for _, runs in there for run in runs if run.seed is not None]
     first = min(seeds, default=None)
-    return [(model.label, run) for model, runs in there for run in runs if run.seed in (first, None)]
+    return [(model.label, next((run for run in runs if run.seed == first), runs[0])) for model, runs in there if runs]
 
 
 def _samples_section(models: list[Model], count: int, show: list[str] | None) -> str:
     runs = sample_runs(shown_models(models, show)) if count else []
     texts = {label: _by_prompt(run) for label, run in runs}
+    base = next(iter(texts.values()), {})
+    others = [label for label, found in texts.items() if not base.keys() & found.keys()]
+    texts = {label: found for label, found in texts.items() if label not in others}
     shared = [prompt for prompt in next(iter(texts.values()), {}) if all(prompt in found for found in texts.values())]
     if not shared:
         return ""
@@ -118,6 +127,7 @@ def _samples_section(models: list[Model], count: int, show: list[str] | None) ->
         f"{len(spread)} of {len(shared)} prompts, evenly spaced; up to {_SAMPLES} samples of each model. A sample's"
         " diversities are its mean distances to the other samples of its prompt and model."
     )
+    note += f" Not shown, with other prompts: {html.escape(', '.join(others))}." if others else ""
     prompts = "".join(_prompt(shared[place], texts, i == 0) for i, place in enumerate(spread))
     return f'<section id="samples"><h2>Samples</h2><p>{note}</p><p id="choose"></p>{prompts}</section>'
 

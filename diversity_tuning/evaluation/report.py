@@ -7,6 +7,7 @@ import pandas as pd
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation import figures, tables
 from diversity_tuning.evaluation.csvfiles import write_csv
+from diversity_tuning.evaluation.human_report import human_tables
 from diversity_tuning.evaluation.metrics import AUXILIARY
 from diversity_tuning.evaluation.page import write_page
 from diversity_tuning.evaluation.render import NONE, Table, interval, latex, markdown, p_value
@@ -30,8 +31,8 @@ Diversity of a model minus that of the other method's front at the same reward; 
 strengths{anchor}. 2,000 draws of prompts (and seeds); covered: share of draws in which the reward was within the front's range.
 """
 _COUNTS = """\
-Duplicates: word for word an earlier sample of the prompt. Unfinished: no end token before the limit. Truncated: longer than the
-encoder of that diversity reads, so that the rest of the text does not count.
+Failed: asked for and not got. Duplicates: word for word an earlier sample of the prompt. Unfinished: no end token before the
+limit. Truncated: longer than the encoder of that diversity reads, so that the rest of the text does not count.
 """
 
 
@@ -44,20 +45,21 @@ def make_report(
     ablation: bool = False,
     samples: int = 12,
     show: list[str] | None = None,
+    human: list[Path] | None = None,
 ) -> None:
     """Write report.md, report.html, the tables as .csv and .tex, and the figures as .png and .pdf into ``output``.
 
     ``ablation``: strengths are the most responses a prompt, drawn as the paper's figure 3. ``samples``: prompts whose samples
-    the page shows, of the models in ``show`` (default: one per name).
+    the page shows, of the models in ``show`` (default: one per name). ``human``: what scripts_eval.human_eval_analysis wrote.
     """
     runs = [read_run(folder) for folder in folders]
     align_seeds(runs)
     slopes = add_equal_length(runs)
     models, columns = group_runs(runs), tables.metric_columns(runs)
-    pairs = tables.expand_pairs(models, compare)
+    pairs = tables.paired_models(models, compare)
     frames = {
         "models": tables.model_table(models, columns),
-        "differences": tables.difference_table(models, pairs, columns),
+        "differences": tables.difference_table(pairs, columns),
         "fronts": tables.front_table(models, [] if "all" in compare else pairs, anchor),
     }
     sections = [
@@ -65,6 +67,7 @@ def make_report(
         _count_table(frames["models"]),
         *_difference_tables(frames["differences"]),
         *_front_tables(frames["fronts"], anchor),
+        *human_tables(human or []),
     ]
     output.mkdir(parents=True, exist_ok=True)
     for name, rows in frames.items():
@@ -155,7 +158,11 @@ def _short(columns: list[str]) -> list[str]:
 
 
 def _who(row: pd.Series) -> list:
-    return [row["model"], NONE if pd.isna(row["seed"]) else row["seed"]]
+    return [row["model"], NONE if pd.isna(row["seed"]) else _whole(row["seed"])]
+
+
+def _whole(seed: object) -> object:
+    return int(seed) if isinstance(seed, float) else seed  # a column with a missing seed holds the others as floats
 
 
 def _seed(seed: object) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.evaluation.summary import nan_to_none
 from diversity_tuning.runs import write_text
 
 BINS = 10
@@ -81,8 +82,7 @@ def check(rewards: np.ndarray, targets: np.ndarray, votes: np.ndarray, prompts: 
         str(gap): dict(zip(("accuracy", "pairs"), pairwise_accuracy(rewards, votes, prompts, gap), strict=True))
         for gap in VOTE_GAPS
     }
-    unknown = {name: None for name, value in result.items() if isinstance(value, float) and np.isnan(value)}  # as JSON knows it
-    write_text(output / "reward_check.json", json.dumps({**result, **unknown}, indent=2) + "\n")
+    write_text(output / "reward_check.json", json.dumps(nan_to_none(result), indent=2) + "\n")
     draw(rewards, targets, result, output)
     return result
 

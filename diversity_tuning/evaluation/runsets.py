@@ -18,7 +18,7 @@ EQUAL_LENGTH = {SEMANTIC_DIVERSITY: "semantic_equal_length", STYLE_DIVERSITY: "s
 
 @dataclass
 class Run:
-    """One scored run folder. ``prompts`` has one row per prompt, indexed by the prompt's text."""
+    """One scored run folder. ``prompts`` has one row per prompt, indexed by the prompt's text; a prompt again, as "… (2)"."""
 
     folder: Path
     name: str
@@ -58,19 +58,30 @@ def common_prompts(runs: list[Run]) -> pd.Index:
 
 
 def align_seeds(runs: list[Run]) -> None:
-    """Where seeds share no prompt (each made its own data), number the prompts of each seed instead, so that seeds line up.
+    """Where a model's seeds share no prompt (each made its own data), number the prompts of each seed, so that seeds line up.
 
     Prompts are drawn independently in each seed then, and which of them share a number does not matter; runs of one seed
-    stay paired by text.
+    stay paired by text. A run that shares no prompt with the others of its seed is a :class:`UserError`.
     """
-    seeds = {run.seed for run in runs}
-    if len(seeds) < 2 or len(common_prompts(runs)):
+    members = {seed: [run for run in runs if run.seed == seed] for seed in dict.fromkeys(run.seed for run in runs)}
+    members.pop(None, None)  # not trained, so not one of several seeds
+    repeated = set.intersection(*({_label(run) for run in own} for own in members.values())) if len(members) > 1 else set()
+    same = [run for run in runs if run.seed in members and _label(run) in repeated]
+    if not same or len(common_prompts(same)):
         return
-    for seed in seeds:
-        members = [run for run in runs if run.seed == seed]
-        shared = common_prompts(members)
-        for run in members:
+    print("the seeds share no prompt: prompts are paired by text within a seed, and by number between seeds", flush=True)
+    for seed, own in members.items():
+        shared = common_prompts([run for run in own if _label(run) in repeated])
+        for run in own:
+            if not run.prompts.index.isin(shared).any():
+                raise UserError(f"{run.folder}: shares no prompt with the other runs of seed {seed}; leave it out")
+        shared = common_prompts(own)
+        for run in own:
             run.prompts = run.prompts.loc[shared].reset_index()
+
+
+def _label(run: Run) -> tuple:
+    return run.name, run.method, run.strength
 
 
 def find_runs(results: str | Path) -> list[Path]:
@@ -92,6 +103,8 @@ def read_run(folder: str | Path) -> Run:
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder / METRICS}: not written by scripts_eval ({error!r})") from None
     prompts = read_csv(folder / PROMPTS, [PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])
+    again = prompts.groupby(PROMPT).cumcount()
+    prompts[PROMPT] = prompts[PROMPT].where(again == 0, prompts[PROMPT] + " (" + (again + 1).astype(str) + ")")
     return Run(folder, **labels, prompts=prompts.set_index(PROMPT))
 
 
@@ -99,7 +112,7 @@ def group_runs(runs: list[Run]) -> list[Model]:
     """Models in the order of their first run; two runs with the same name, method, strength and seed are an error."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        group = groups.setdefault((run.name, run.method, run.strength), [])
+        group = groups.setdefault(_label(run), [])
         twin = next((other for other in group if other.seed == run.seed), None)
         if twin:
             raise UserError(f"{run.folder} and {twin.folder}: the same name, method, strength and seed; leave one out")

@@ -22,7 +22,7 @@ from diversity_tuning.evaluation.samples import (
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, verbalized
 from diversity_tuning.generation.engine import Engine, Failure, Sample, SamplingSettings
-from diversity_tuning.runs import library_versions, provenance, write_text
+from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
 
 RECORD = "sampling.json"
 INPUTS = ("source", "base_model", "adapter")
@@ -31,6 +31,7 @@ _SETTINGS = (
     "split start num_prompts num_samples temperature top_k top_p repetition_penalty max_new_tokens system_prompt seed dtype"
 ).split()
 _OPTIONAL = ("iterative", "verbalized")  # recorded where they are on
+_IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +71,11 @@ def sampling_record(args: argparse.Namespace) -> dict:
     settings |= engines.engine_settings(args)
     if args.engine == "local":
         return provenance("sample", settings, {name: getattr(args, name) for name in INPUTS})
-    unsent = {name: settings.pop(name) for name in ("top_k", "repetition_penalty", "dtype")}
-    return provenance("sample", settings | {"not_sent": sorted(unsent)}, {"source": args.source})
+    sent = engines.sent_settings(args)
+    unsent = [name for name in (*SamplingSettings.__dataclass_fields__, "seed") if name not in sent and name not in _IN_WORDS]
+    # The seed stays: which verbalized responses are drawn depends on it.
+    settings = {name: value for name, value in settings.items() if name == "seed" or name not in (*unsent, "dtype")}
+    return provenance("sample", settings | sent | {"not_sent": sorted([*unsent, "dtype"])}, {"source": args.source})
 
 
 def read_record(folder: str | Path) -> dict:
@@ -88,6 +92,9 @@ def sample_run(args: argparse.Namespace) -> bool | None:
     Under ``accelerate launch`` every process samples its share of the prompts and the first one puts them together; None in the
     others, which have nothing more to do. Responses that failed are listed, and a :class:`UserError` unless they are accepted.
     """
+    for name in ("num_samples", "sample_batch_size"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} {getattr(args, name)}: must be at least 1")
     if args.verbalized is not None and args.verbalized < args.num_samples:
         raise UserError(f"--verbalized {args.verbalized}: at least --num_samples {args.num_samples} are needed to draw from")
     processes = Processes(args.device)
@@ -148,6 +155,7 @@ def _sample(args: argparse.Namespace, output: Path, record: dict, made: dict, pr
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
+        (output / PROVENANCE).unlink(missing_ok=True)  # scores of fewer samples do not count
         merge_shards(output)
     processes.wait()
     before = {(row.prompt_id, row.sample): row.response for row in read_samples(output)}
@@ -159,7 +167,8 @@ def _sample(args: argparse.Namespace, output: Path, record: dict, made: dict, pr
         return None
     merge_shards(output)
     there = len(read_samples(output))
-    results = {"finished": there > 0 and (args.accept_failures or not failed), "responses": there, "failures": failed}
+    answered = there > 0 and there + len(failed) == len(prompts) * args.num_samples
+    results = {"finished": answered and (args.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
     write_text(output / RECORD, _as_json({**record, **results}))
     _tell(output, failed, len(prompts) * args.num_samples)

@@ -74,22 +74,26 @@ def distinct_rule(args: argparse.Namespace) -> dict:
     return {"by": "semantic distance", **read_threshold(args.distinct_threshold, args.semantic_model)}
 
 
-def score_run(args: argparse.Namespace, overwrite: bool) -> None:
-    """Score the finished samples of ``args.output`` and write scores.csv, prompts.csv, metrics.json and provenance.json."""
+def score_run(args: argparse.Namespace, overwrite: bool, advice: str = "give --overwrite") -> None:
+    """Score the finished samples of ``args.output`` and write scores.csv, prompts.csv, metrics.json and provenance.json.
+
+    ``advice``: how to have them scored anew, where they were scored otherwise.
+    """
     output = Path(args.output)
     sampled = read_record(output)
     if not sampled.get("finished"):
         raise UserError(f"{output}: its samples are not finished; run scripts_eval.sample with the same --output first")
     seed = sampled["arguments"]["seed"]
     record = scoring_record(args, "score", {"samples": output / SAMPLES}, seed)
-    if (output / PROVENANCE).is_file() and is_finished(output, record, overwrite):
+    if (output / PROVENANCE).is_file() and is_finished(output, record, overwrite, advice):
         return
     rows = pd.DataFrame(read_samples(output))
     scores = score_responses(rows, args)
-    scores["finished"], scores["tokens"] = rows["finished"].astype(int), rows["tokens"]
-    prompts, results = summarise(scores, args.diagnostics)
+    scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
+    count = sampled["arguments"]["num_samples"]
+    prompts, results = summarise(scores, args.diagnostics, count)
     results["counts"]["failed"] = len(sampled.get("failures", []))
-    header = {**header_of(args, seed), "samples_per_prompt": sampled["arguments"]["num_samples"], "split": _where(sampled)}
+    header = {**header_of(args, seed), "samples_per_prompt": count, "split": _where(sampled)}
     write_results(output, record, header, scores, prompts, results)
 
 

@@ -79,10 +79,12 @@ def at_equal_length(diversities: list[np.ndarray], lengths: list[np.ndarray]) ->
     runs does not itself shape the slope. Arrays are ``(prompts,)`` per run and may differ in size; words of 0 count as 1.
     """
     logs = [np.log(np.maximum(np.asarray(length, dtype=float), 1.0)) for length in lengths]
-    x = np.concatenate([log - np.nanmean(log) for log in logs])
-    y = np.concatenate([np.asarray(d, dtype=float) - np.nanmean(d) for d in diversities])
-    known = ~(np.isnan(x) | np.isnan(y))
-    spread = float((x[known] ** 2).sum())
-    slope = float((x[known] * y[known]).sum() / spread) if spread > 0 else 0.0
+    pairs = [np.stack([log, np.asarray(d, dtype=float)]) for log, d in zip(logs, diversities, strict=True)]
+    pairs = [pair[:, ~np.isnan(pair).any(axis=0)] for pair in pairs]  # before the means: only whole pairs count
+    x, y = np.concatenate(
+        [pair - pair.mean(axis=1, keepdims=True) for pair in pairs if pair.size] or [np.empty((2, 0))], axis=1
+    )
+    spread = float((x**2).sum())
+    slope = float((x * y).sum() / spread) if spread > 0 else 0.0
     common = float(np.mean([np.nanmean(log) for log in logs]))
     return [d - slope * (log - common) for d, log in zip(diversities, logs, strict=True)], slope

@@ -15,14 +15,17 @@ from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.runs import PROVENANCE, write_provenance, write_text
 
-SCORES, PROMPTS, METRICS = "scores.csv", "prompts.csv", "metrics.json"
+SCORES, PROMPTS, METRICS, GOLD_ROWS = "scores.csv", "prompts.csv", "metrics.json", "gold.csv"
 DRAWN = "drawn"  # of the human responses: 1 for as many a prompt as a model has samples
 TRUNCATED = tuple(f"truncated_for_{name}" for name in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY))  # 1: longer than the encoder reads
 PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
 
 
-def summarise(scores: pd.DataFrame, diagnostics: str | None) -> tuple[pd.DataFrame, dict]:
-    """Per prompt: means of numbers and counts of distinct labels; over prompts: means with 95% intervals, and counts."""
+def summarise(scores: pd.DataFrame, diagnostics: str | None, count: int = 0) -> tuple[pd.DataFrame, dict]:
+    """Per prompt: means of numbers and counts of distinct labels; over prompts: means with 95% intervals, and counts.
+
+    Counts grow with the number of responses: they are missing for a prompt with fewer than ``count``.
+    """
     groups = scores.groupby(PROMPT_ID, sort=True)
     left_out = (PROMPT_ID, "sample", "cluster", DRAWN, *TRUNCATED)
     numbers = [name for name in scores.columns if name not in left_out and _is_number(scores[name])]
@@ -38,6 +41,8 @@ def summarise(scores: pd.DataFrame, diagnostics: str | None) -> tuple[pd.DataFra
     known = {*numbers, *PUBLISHED, *left_out}
     for name in [name for name in scores.columns if diagnostics and name not in known]:
         prompts[f"distinct_{name}"] = groups[name].agg(lambda labels: metrics.distinct_k(list(labels.dropna())))
+    distinct = [name for name in prompts if name.startswith("distinct_")]
+    prompts[distinct] = prompts[distinct].where(prompts["responses"] >= count)
     fixed = ["responses", "duplicates"]
     prompts = prompts[[*[name for name in prompts if name not in fixed], *fixed]].reset_index()
     counts = {
@@ -62,6 +67,12 @@ def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column)
 
 
+def was_killed(output: Path) -> bool:
+    """Whether all there is are results without provenance: what a kill while they were written leaves."""
+    names = {path.name.removeprefix(".").removesuffix(".partial") for path in output.iterdir()} if output.is_dir() else set()
+    return bool(names) and names <= {SCORES, PROMPTS, METRICS, GOLD_ROWS}
+
+
 def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.DataFrame, results: dict) -> None:
     """Write the tables and metrics, and the provenance last: without it the folder does not count as scored."""
     (output / PROVENANCE).unlink(missing_ok=True)
@@ -75,12 +86,15 @@ def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.
 
 def write_metrics(output: Path, content: dict) -> None:
     """Write metrics.json; NaN becomes null, so that any JSON reader can read it."""
-    write_text(output / METRICS, json.dumps(_nan_to_none(content), indent=2) + "\n")
+    write_text(output / METRICS, json.dumps(nan_to_none(content), indent=2) + "\n")
 
 
-def _nan_to_none(value):
+def nan_to_none(value):
+    """A structure of dicts and lists for JSON, which knows no NaN."""
     if isinstance(value, dict):
-        return {key: _nan_to_none(item) for key, item in value.items()}
+        return {key: nan_to_none(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [nan_to_none(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value
 
 

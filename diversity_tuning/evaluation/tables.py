@@ -10,11 +10,12 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.fronts import front_difference
 from diversity_tuning.evaluation.runsets import EQUAL_LENGTH, Model, Run, common_prompts
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+from diversity_tuning.evaluation.summary import TRUNCATED
 
 MAIN = [REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
 _NOT_METRICS = {PROMPT_ID, "responses", "duplicates", "finished"}
 ALL_SEEDS = "all"
-COUNTS = ("responses", "duplicates", "unfinished", "empty", "truncated_for_semantic_diversity", "truncated_for_style_diversity")
+COUNTS = ("responses", "failed", "duplicates", "unfinished", "empty", *TRUNCATED)
 
 
 def metric_columns(runs: list[Run]) -> list[str]:
@@ -44,20 +45,23 @@ def _row(model: Model, seed: int | str | None, columns: list[str]) -> dict:
     return row
 
 
-def expand_pairs(models: list[Model], pairs: list[str]) -> list[str]:
-    """``all`` stands for every pair of models, the later one first."""
-    if "all" not in pairs:
-        return pairs
-    return [f"{other.label}:{one.label}" for one, other in itertools.combinations(models, 2)]
+def paired_models(models: list[Model], pairs: list[str]) -> list[tuple[Model, Model]]:
+    """All pairs of models that ``pairs`` ask for: "one:other", or "all" for every two, the later one first."""
+    if "all" in pairs:
+        return [(other, one) for one, other in itertools.combinations(models, 2)]
+    return [found for pair in pairs for found in pair_models(models, pair)]
 
 
 def pair_models(models: list[Model], pair: str) -> list[tuple[Model, Model]]:
-    """``"one:other"`` as models of the same strengths. A side is a label, a name or a method.
+    """``"one:other"`` as models of the same strengths. A side is a label, a name or a method, and may hold colons itself.
 
     Models of one name or method at several strengths are paired by strength, unless the other side has a single model.
     """
-    names = pair.split(":")
-    if len(names) != 2 or not all(names):
+    called = {name for model in models for name in (model.label, model.runs[0].name, model.method)}
+    parts = pair.split(":")
+    splits = [(":".join(parts[:i]), ":".join(parts[i:])) for i in range(1, len(parts))]
+    names = next((split for split in splits if called.issuperset(split)), splits[0] if splits else ("", ""))
+    if not all(names):
         raise UserError(f"--compare {pair}: give two models as one:other")
     ones, others = (matching(models, name, f"compare {pair}") for name in names)
     if len(ones) == 1 or len(others) == 1:
@@ -95,12 +99,17 @@ def _cut(model: Model, seeds: list, every: bool) -> Model:
     return Model(model.label, model.method, model.strength, runs)
 
 
-def difference_table(models: list[Model], pairs: list[str], columns: list[str]) -> pd.DataFrame:
-    """Paired over prompts, per seed and over all seeds: mean difference, 95% interval, p; a row per pair, seed and metric."""
+def difference_table(pairs: list[tuple[Model, Model]], columns: list[str]) -> pd.DataFrame:
+    """Paired over prompts, per seed and over all seeds: mean difference, 95% interval, p; a row per pair, seed and metric.
+
+    Pairs without a seed or prompt in common have none, which is printed.
+    """
     rows = []
-    for one, other in (found for pair in pairs for found in pair_models(models, pair)):
-        for seed, (left, right) in align([one, other]):
-            prompts = common_prompts([*left.runs, *right.runs])
+    for one, other in pairs:
+        cuts = [(seed, *sides, common_prompts([*sides[0].runs, *sides[1].runs])) for seed, sides in align([one, other])]
+        if not any(len(prompts) for *_, prompts in cuts):
+            print(f"{one.label} and {other.label}: no {'prompt' if cuts else 'seed'} in common, so not compared", flush=True)
+        for seed, left, right, prompts in cuts:
             for column in columns:
                 values = [side.matrix(column, prompts) for side in (left, right)]
                 if len(prompts) and not np.isnan(values[0] - values[1]).all():
@@ -109,14 +118,14 @@ def difference_table(models: list[Model], pairs: list[str], columns: list[str]) 
     return pd.DataFrame(rows)
 
 
-def front_table(models: list[Model], pairs: list[str], anchor: str | None = None) -> pd.DataFrame:
+def front_table(models: list[Model], pairs: list[tuple[Model, Model]], anchor: str | None = None) -> pd.DataFrame:
     """Each weighted model against the front of the unweighted method, at equal reward; see :func:`~.fronts.front_difference`.
 
     The pairs give the methods; a method whose models have no strength (gold data) has no front. ``anchor`` names a model, such
     as sft, that counts as a point of every front.
     """
     anchors = matching(models, anchor, f"anchor {anchor}") if anchor else []
-    methods = {(one.method, other.method) for pair in pairs for one, other in pair_models(models, pair)}
+    methods = {(one.method, other.method) for one, other in pairs}
     rows = []
     for weighted, unweighted in sorted(methods):
         own = [model for model in models if model.method == unweighted and model.strength is not None]

@@ -5,6 +5,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, RESPONSE
@@ -27,6 +28,7 @@ def read_texts(path: str | Path) -> pd.DataFrame:
         raise UserError(f"{path}: expected a .csv, .jsonl or .jsonl.gz file")
     if rows.empty:
         raise UserError(f"{path}: no row")
+    _refuse_missing(rows, PROMPT_ID, path)
     rows["sample"] = rows.groupby(PROMPT_ID).cumcount()
     return rows
 
@@ -60,12 +62,13 @@ def score_texts(args: argparse.Namespace) -> None:
     if args.split_by:
         if args.split_by not in rows:
             raise UserError(f"{args.texts}: no column '{args.split_by}' to split by; there is {', '.join(rows.columns)}")
+        _refuse_missing(rows, args.split_by, args.texts)
         parts = {output / folder_name(value): group.index for value, group in rows.groupby(args.split_by, sort=False)}
         if len(parts) < rows[args.split_by].nunique():
             raise UserError(f"{args.texts}: two values of '{args.split_by}' would have the same folder; rename one")
     record = scoring.scoring_record(args, "texts", {"texts": args.texts}, None)
     record["arguments"] |= {"split_by": args.split_by, "name": args.name}
-    finished = [is_finished(folder, record, args.overwrite) for folder in parts]
+    finished = [not summary.was_killed(folder) and is_finished(folder, record, args.overwrite) for folder in parts]
     if all(finished):
         return
     scores = scoring.score_responses(rows, args)
@@ -75,6 +78,13 @@ def score_texts(args: argparse.Namespace) -> None:
         header = {**scoring.header_of(args), "name": name, "method": args.method or name, "samples_per_prompt": None}
         folder.mkdir(parents=True, exist_ok=True)
         summary.write_results(folder, record, header, scores.loc[index], prompts, results)
+
+
+def _refuse_missing(rows: pd.DataFrame, column: str, path: str | Path) -> None:
+    """Rows without a value would fall out of every group."""
+    missing = rows[column].isna() | (rows[column].astype(str).str.strip() == "")
+    if missing.any():
+        raise UserError(f"{path}, row {int(np.flatnonzero(missing)[0]) + 1}: no value in column '{column}'")
 
 
 def folder_name(value: object) -> str:

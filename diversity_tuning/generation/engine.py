@@ -126,12 +126,11 @@ def make_engine(args: argparse.Namespace) -> Engine:
         return LocalEngine(args.base_model, args.adapter, device, args.dtype, args.trust_remote_code, args.sample_batch_size)
     if not args.model:
         raise UserError(f"--model is missing: the model's id at the server of --engine {args.engine}")
-    from diversity_tuning.generation.apis import Anthropic, OpenAI
     from diversity_tuning.generation.budget import Limits
     from diversity_tuning.generation.remote import HttpEngine
 
     return HttpEngine(
-        OpenAI() if args.engine == "openai" else Anthropic(),
+        _api(args.engine),
         args.model,
         args.base_url,
         extra_body(args),
@@ -152,6 +151,23 @@ def extra_body(args: argparse.Namespace) -> dict:
     if not isinstance(extra, dict):
         raise UserError('--extra_body: must be a JSON object, such as {"top_k": 50}')
     return extra
+
+
+def sent_settings(args: argparse.Namespace) -> dict:
+    """Which sampling settings the server of ``--engine`` is sent, and their values; ``--extra_body`` may change both."""
+    body = _api(args.engine).body(args.model, user_request(""), _settings(args), args.seed, extra_body(args))
+    names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
+    return {name: args.seed if name == "seed" else body[name] for name in names if name in body}
+
+
+def _api(engine: str):
+    from diversity_tuning.generation.apis import Anthropic, OpenAI
+
+    return OpenAI() if engine == "openai" else Anthropic()
+
+
+def _settings(args: argparse.Namespace) -> SamplingSettings:
+    return SamplingSettings(**{name: getattr(args, name) for name in SamplingSettings.__dataclass_fields__})
 
 
 def engine_settings(args: argparse.Namespace) -> dict:

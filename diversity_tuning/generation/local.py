@@ -60,7 +60,7 @@ def sample_responses(
     """Yield, batch by batch, ``(position in requests, sample)``; batches hold prompts of similar length, longest first.
 
     A prompt that leaves no room for ``max_new_tokens`` in the model's context is a :class:`UserError` before anything is
-    sampled; a conversation that has grown too long is a failure.
+    sampled. A prompt that does not fit itself is a failure, and so is a conversation that has grown too long.
     """
     conversations = {request.messages: request for request in requests}
     ids = encode_conversations(tokenizer, list(conversations.values()), settings.system_prompt)
@@ -70,7 +70,7 @@ def sample_responses(
     too_long = [i for i, request in enumerate(requests) if len(tokens[request.messages]) > room]
     if too_long:
         yield [
-            (i, Failure(f"the conversation has {len(tokens[requests[i].messages])} tokens, room is for {room}"))
+            (i, Failure(f"the conversation has {len(tokens[requests[i].messages])} tokens, room is for {max(room, 0)}"))
             for i in too_long
         ]
     order = sorted(set(range(len(requests))) - set(too_long), key=lambda i: (-len(tokens[requests[i].messages]), i))
@@ -101,11 +101,13 @@ def _context(model: PreTrainedModel) -> float:
 
 
 def _check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_tokens: int) -> None:
-    context, longest = _context(model), max(map(len, prompts), default=0)
-    if longest + max_new_tokens > context:
+    context = _context(model)
+    longest = max((len(prompt) for prompt in prompts if len(prompt) < context), default=0)
+    room = context - longest
+    if max_new_tokens > room:
         raise UserError(
-            f"the longest prompt has {longest} tokens, which with --max_new_tokens {max_new_tokens} is more than the"
-            f" {context} the model can read; give at most --max_new_tokens {context - longest}"
+            f"the longest prompt has {longest} tokens, which with {max_new_tokens} new ones is more than the {context} the"
+            f" model can read; give at most --max_new_tokens {room} (with --verbalized K, {room} / K)"
         )
 
 

@@ -9,7 +9,7 @@ from trl.trainer.utils import add_fused_lm_head
 from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.tiles import FittingTilesMixin
-from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin
+from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices
 
 
 @dataclass
@@ -37,6 +37,10 @@ class ORPOConfig(DPOConfig):
         },
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(self, "nll_target", "nll_reduction")
+
 
 @dataclass
 class DORPOConfig(PairWeightArguments, ORPOConfig):
@@ -51,6 +55,10 @@ class DORPOConfig(PairWeightArguments, ORPOConfig):
         },
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(self, "weight_normalisation", "loss_variant")
+
 
 class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, FittingTilesMixin, DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is the loss: ORPO, which needs no reference model.
@@ -62,12 +70,13 @@ class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, FittingTilesMixin, D
 
     _tag_names = ("trl", "orpo")
     _name = "ORPO"
+    _config_class = ORPOConfig
 
-    def __init__(self, model, *args, **kwargs):
-        config = kwargs.get("args") or args[1]  # the second positional of DPOTrainer, after `ref_model`
+    def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
+        args = args or self._config_class()
         if not isinstance(model, PeftModel) and kwargs.get("peft_config") is None:
-            config.precompute_ref_log_probs = True  # keeps DPOTrainer from loading a second full model as reference
-        super().__init__(model, *args, **kwargs)
+            args.precompute_ref_log_probs = True  # keeps DPOTrainer from loading a second full model as reference
+        super().__init__(model, ref_model, args, *others, **kwargs)
         if isinstance(self.model, PeftModel) and "ref" in self.model.peft_config:
             self.model.delete_adapter("ref")
         # DPOTrainer's head also computes entropy, mean logits and hits, which are not logged here: half of its forward pass.
@@ -131,6 +140,7 @@ class DORPOTrainer(WeightedPairsMixin, ORPOTrainer):
 
     _tag_names = ("trl", "dorpo")
     _name = "DORPO"
+    _config_class = DORPOConfig
 
     def _reduce(self, nll, chosen, rejected, inputs):
         weights = inputs[PAIR_WEIGHT]

@@ -12,7 +12,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.losses import ddpo_loss
 from diversity_tuning.trainers.batches import LengthGroupedPairsMixin
 from diversity_tuning.trainers.tiles import FittingTilesMixin
-from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin
+from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices
 
 
 @dataclass
@@ -29,8 +29,11 @@ class DDPOConfig(PairWeightArguments, DPOConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        check_choices(self, "weight_normalisation")
         unsupported = {
             "loss_type": list(self.loss_type) != ["sigmoid"],
+            "loss_weights": self.loss_weights is not None,
+            "label_smoothing": self.label_smoothing != 0,  # TRL's sigmoid loss does not read it, so DPO would not have it
             "use_weighting": self.use_weighting,
             "f_divergence_type": self.f_divergence_type != "reverse_kl",
             "ld_alpha": self.ld_alpha is not None,
@@ -62,11 +65,11 @@ class DPOTrainer(LengthGroupedPairsMixin, FittingTilesMixin, trl.DPOTrainer):
     def _compute_loss(self, model, inputs, return_outputs):
         answer = super()._compute_loss(model, inputs, return_outputs)
         if list(self.loss_types) == ["sigmoid"] and not self.aux_loss_enabled and not self.use_weighting:
-            self._check_policy_is_reference(answer[0] if return_outputs else answer, mean_weight=1.0)
+            self._check_policy_is_reference(answer[0] if return_outputs else answer, mean_weight=self.loss_weights[0])
         return answer
 
     def _check_policy_is_reference(self, loss: torch.Tensor, mean_weight: torch.Tensor | float) -> None:
-        """Before the first update the policy is the reference, so the mean loss is ln 2 × mean δ, whatever β and smoothing."""
+        """Before the first update the policy is the reference, so the mean loss is ln 2 × mean δ, whatever β."""
         if not self.model.training or self.state.global_step or not getattr(self.args, "check_first_step", True):
             return
         loss, expected = loss.detach().float(), math.log(2) * torch.as_tensor(mean_weight, device=loss.device)
@@ -88,6 +91,7 @@ class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
 
     _tag_names = ("trl", "ddpo")
     _name = "DDPO"
+    _config_class = DDPOConfig
 
     def _compute_loss(self, model, inputs, return_outputs):
         inputs = dict(inputs)
@@ -101,7 +105,7 @@ class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
         # (2 * batch, length - 1), chosen first, 0 outside the responses -> summed per response
         chosen, rejected = recorder.outputs.log_probs[:, -(inputs["completion_mask"].size(1) - 1) :].sum(dim=1).chunk(2)
         references = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
-        losses = ddpo_loss(chosen, rejected, *references, self.beta, weights, self.label_smoothing)
+        losses = ddpo_loss(chosen, rejected, *references, self.beta, weights)
         self._check_policy_is_reference(losses.mean(), weights.mean())
         loss = self._mean_over_pairs(losses)
         if self.aux_loss_enabled:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -41,13 +41,27 @@ class PairWeightArguments:
     )
 
 
+def check_choices(config, *names: str) -> None:
+    """Raise a ValueError where a field of a dataclass holds none of the choices in its metadata, which only a parser reads."""
+    for known in (one for one in fields(config) if one.name in names):
+        value = getattr(config, known.name)
+        if value not in known.metadata["choices"]:
+            raise ValueError(f"{known.name} must be one of {', '.join(known.metadata['choices'])}, not {value!r}")
+
+
 def with_pair_weights(dataset: Dataset, args: PairWeightArguments) -> Dataset:
     """Add the column ``pair_weight`` (float, ≥ 0): (column + offset), raised to ``min_weight``, then normalised.
 
-    Raises :class:`UserError` naming the row when a weight is missing, not a number or negative, or when all are 0.
+    Raises :class:`UserError` naming the row when a weight is missing, not a number or negative, or when all are 0. Data that a
+    weighted trainer has prepared before, which has token ids too, is returned as it is.
     """
     if PAIR_WEIGHT in dataset.column_names:
-        return dataset
+        if "prompt_ids" in dataset.column_names:
+            return dataset
+        if args.weight_column != PAIR_WEIGHT:
+            raise UserError(f"the pairs have a column '{PAIR_WEIGHT}', which is the trainer's own; rename or remove it")
+        weights = prepare_weights(dataset[PAIR_WEIGHT], args)
+        return dataset.remove_columns(PAIR_WEIGHT).add_column(PAIR_WEIGHT, weights.tolist())
     if args.weight_column not in dataset.column_names:
         if not args.allow_missing_weights:
             raise UserError(
@@ -96,9 +110,9 @@ class WeightedPairsMixin(EqualPairsMixin):
     A model's ``**kwargs`` would swallow the weight without a word, so it is taken out before every model call.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
         self._weight_sums = defaultdict(lambda: 0.0)
-        super().__init__(*args, **kwargs)
+        super().__init__(model, ref_model, args or self._config_class(), *others, **kwargs)
         self.data_collator = _WithPairWeight(self.data_collator)
 
     def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
@@ -117,7 +131,7 @@ class WeightedPairsMixin(EqualPairsMixin):
         """Add this batch to the sums that :meth:`log` reports; pairs that were only filled in do not count."""
         real = self._is_real(weights)
         weights = weights.detach() * real
-        sums = torch.stack([real.sum(), weights.sum(), (weights**2).sum()]).double()
+        sums = torch.stack([real.sum(), weights.sum(), (weights**2).sum()])  # not in float64, which Apple's GPUs lack
         mode = "train" if self.model.training else "eval"
         self._weight_sums[mode] = self._weight_sums[mode] + self.accelerator.gather(sums).view(-1, 3).sum(0)
 

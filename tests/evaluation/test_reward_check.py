@@ -1,5 +1,7 @@
 """The reward model's check against hand-computed numbers."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,16 @@ def test_calibration_of_equal_rewards_and_of_a_calibrated_model(tmp_path):
     assert [one["responses"] for one in groups] == [400] * 10
     assert calibration_error(groups) < 0.01
     check(np.ones(5), np.arange(5) / 5, np.arange(5), np.zeros(5), tmp_path)  # a model that says the same of every text
+
+
+def test_what_is_not_known_is_null(tmp_path):
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(-1, 1, 12)  # calibration groups of one or two, and no pair 100 votes apart
+    check(targets + rng.normal(0, 0.1, 12), targets, rng.integers(1, 50, 12), np.repeat(np.arange(4), 3), tmp_path)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    content = json.loads((tmp_path / "reward_check.json").read_text(), parse_constant=refuse)
+    assert content["pairwise_accuracy"]["100"] == {"accuracy": None, "pairs": 0}
+    assert any(group["low"] is None for group in content["calibration"])

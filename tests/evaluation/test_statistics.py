@@ -77,3 +77,14 @@ def test_front_difference_at_equal_reward():
     assert found["covered"] == 1.0
     assert front_difference((1.5 + noise[4], noise[5]), front) is None
     assert front_difference((0.5 + noise[4], noise[5]), front[:1]) is None
+
+
+def test_the_slope_on_length_is_of_whole_pairs_only():
+    """A prompt without a diversity has no say in where length is centred."""
+    length = np.exp([3.0, 5.8, 6.0, 6.2])
+    diversity = 0.9 - 0.1 * np.log(length)
+    diversity[0] = np.nan
+    _, slope = at_equal_length([diversity], [length])
+    assert slope == pytest.approx(-0.1)
+    _, none = at_equal_length([np.full(3, np.nan)], [np.ones(3)])
+    assert none == 0

@@ -7,7 +7,7 @@ from scipy.stats import chisquare, kstest
 from transformers.generation import RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import SamplingSettings, user_request
+from diversity_tuning.generation.engine import Failure, Sample, SamplingSettings, user_request
 from diversity_tuning.generation.local import RepetitionPenalty, SeededDraw, gumbel, row_key, sample_responses
 from tests.tiny import make_model, make_tokenizer
 
@@ -107,3 +107,10 @@ def test_bad_settings_and_too_long_a_prompt_are_told(policy):
         SamplingSettings(temperature=0)
     with pytest.raises(UserError, match="give at most --max_new_tokens"):
         sample(policy, max_new_tokens=2048)
+
+
+def test_a_prompt_that_does_not_fit_is_a_failure_and_the_others_are_sampled(policy):
+    found = sample(policy, [user_request("a cat " * 500), user_request("a door")], max_new_tokens=5)
+    assert isinstance(found[0], Failure)
+    assert "room is for 2043" in found[0].error
+    assert isinstance(found[1], Sample)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from diversity_tuning.evaluation.human_simulation import Design, simulate_answers
+from scripts_eval import report
 from scripts_eval.human_eval_analysis import main
+from tests.evaluation.synthetic import write_run
 from tests.human_eval.helpers import write_state
 
 STORY = {"Set A": "A-2", "Set B": "B-4", "hard to decide": "hard to decide"}
@@ -98,3 +100,18 @@ def test_errors_are_one_line(study, capsys):
     assert "5f2secret/user_state.json: not an annotator's file" in error
     assert error.count("\n") == 1
     assert not (study / "out").exists()
+
+
+def test_its_tables_stand_in_a_report_too(study, tmp_path, capsys):
+    analyse(study)
+    runs = [str(write_run(tmp_path / "runs" / name, name, None, 0, 0.5, 0.3)) for name in ("dpo", "ddpo")]
+    flags = ["--runs", *runs, "--output", str(tmp_path / "report"), "--no-figure", "--human"]
+    report.main([*flags, str(study / "out")])
+    text, own = ((folder / "report.md").read_text() for folder in (tmp_path / "report", study / "out"))
+    for title in ("Win rates", "Annotators, agreement and position"):
+        section = own.split(f"## {title}")[1].split("\n## ")[0].strip()
+        assert section in text
+    assert (tmp_path / "report" / "human.tex").read_text() == (study / "out" / "wins.tex").read_text()
+    with pytest.raises(SystemExit):
+        report.main([*flags, str(tmp_path)])
+    assert "no human.json written by" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The sampling command over a server and over several processes: faults, caps, kill and resume."""
 
+import argparse
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.evaluation.processes import Processes
+from diversity_tuning.evaluation.sampling import add_output_arguments, add_sampling_arguments, sampling_record
 from scripts_eval import generation_eval1_1, sample
 from tests.generation.server import chat_server, openai_reply
 from tests.scripts_eval.test_evaluation import PUBLISHED, sampling_flags, scoring_flags
@@ -218,3 +220,23 @@ def test_two_processes_go_on_and_sample_what_one_does(world, tmp_path):
     assert sorted(path.name for path in two.iterdir()) == ["samples.jsonl", "sampling.json"]
     assert record(two)["finished"] is True
     assert record(two)["last_run"]["responses"] == 18
+
+
+@pytest.mark.parametrize(
+    ("engine", "extra", "unsent", "sent"),
+    [
+        ("openai", None, {"repetition_penalty", "top_k"}, {"temperature": 1.0, "top_p": 0.95, "seed": 42}),
+        ("openai", '{"top_k": 20, "temperature": null}', {"repetition_penalty", "temperature"}, {"top_k": 20}),
+        ("openai", '{"seed": null}', {"repetition_penalty", "top_k", "seed"}, {"seed": 42}),  # it draws verbalized responses
+        ("anthropic", None, {"repetition_penalty", "top_k", "top_p", "seed"}, {"temperature": 1.0}),
+    ],
+)
+def test_the_record_says_what_was_sent(world, tmp_path, engine, extra, unsent, sent):
+    parser = argparse.ArgumentParser()
+    add_sampling_arguments(parser)
+    add_output_arguments(parser)
+    args = parser.parse_args(sampling_flags(world, tmp_path, engine=engine, model="m", extra_body=extra, base_model=None))
+    arguments = sampling_record(args)["arguments"]
+    assert set(arguments["not_sent"]) == unsent | {"dtype"}
+    assert arguments | sent == arguments
+    assert not (set(arguments) & unsent - {"seed"})

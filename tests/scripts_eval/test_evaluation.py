@@ -190,3 +190,81 @@ def test_auxiliary_metrics(world, tmp_path, capsys):
     with pytest.raises(SystemExit):
         generation_eval1_2.main([f"--val_path={tmp_path}", "--val_files", "none.csv"])
     assert "no such file" in capsys.readouterr().err
+
+
+def test_scored_otherwise_the_advice_keeps_the_samples(world, tmp_path, capsys):
+    flags = sampling_flags(world, tmp_path / "run", num_prompts=2)
+    generation_eval1_1.main([*flags, *scoring_flags(world)])
+    with pytest.raises(SystemExit):
+        generation_eval1_1.main([*flags, *scoring_flags(world, "--quality_threshold=0.5")])
+    assert "scripts_eval.score --overwrite, which keeps the samples" in capsys.readouterr().err
+
+
+def test_killed_before_the_new_samples_were_scored(world, tmp_path, monkeypatch):
+    """A response that was missing has come, and the run is killed before it is scored: the same command scores all."""
+    output = tmp_path / "run"
+    flags = [*sampling_flags(world, output, num_prompts=2), *scoring_flags(world)]
+    generation_eval1_1.main(flags)
+    whole = (output / "samples.jsonl").read_text().splitlines(keepends=True)
+    (output / "samples.jsonl").write_text("".join(whole[:-1]))
+    score.main([f"--output={output}", *scoring_flags(world), "--overwrite"])
+    record = json.loads((output / "sampling.json").read_text())
+    record["failures"] = [{"prompt_id": 3, "sample": 3, "error": "as if", "runs": 1}]
+    (output / "sampling.json").write_text(json.dumps(record))
+    with monkeypatch.context() as patch:
+        patch.setattr("diversity_tuning.evaluation.scoring.score_responses", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            generation_eval1_1.main(flags)
+    generation_eval1_1.main(flags)
+    assert len(pd.read_csv(output / "scores.csv")) == len(whole) == 8
+
+
+def _killed(*_):
+    raise KeyboardInterrupt
+
+
+def test_gold_killed_before_its_provenance_goes_on(world, tmp_path):
+    flags = [
+        f"--source={world / 'data'}",
+        "--start=2",
+        "--num_prompts=3",
+        f"--output={tmp_path / 'gold'}",
+        *scoring_flags(world),
+    ]
+    generation_eval2.main(flags)
+    (tmp_path / "gold" / "provenance.json").unlink()
+    (tmp_path / "gold" / ".metrics.json.partial").write_text("cut")
+    generation_eval2.main(flags)
+    assert (tmp_path / "gold" / "provenance.json").is_file()
+    (tmp_path / "gold" / "provenance.json").unlink()
+    (tmp_path / "gold" / "thesis.tex").write_text("years of work")
+    with pytest.raises(SystemExit):
+        generation_eval2.main(flags)
+
+
+def test_truncation_is_counted_but_is_no_label(world, tmp_path):
+    flags = [f"--source={world / 'data'}", "--start=2", "--num_prompts=10", f"--output={tmp_path / 'gold'}"]
+    generation_eval2.main([*flags, *scoring_flags(world, *DIAGNOSTICS)])
+    names = json.loads((tmp_path / "gold" / "metrics.json").read_text())["means"]
+    assert {"distinct_k", "distinct_voice"} <= set(names)
+    assert not [name for name in names if "truncated" in name]
+
+
+def test_counts_are_of_prompts_with_all_responses(world, tmp_path):
+    """Distinct counts and auxiliary metrics depend on the number of responses: people's prompts with too few have none."""
+    flags = [f"--source={world / 'data'}", "--start=2", "--num_prompts=10", f"--output={tmp_path / 'gold'}"]
+    generation_eval2.main([*flags, *scoring_flags(world)])
+    generation_eval1_2.main([f"--val_path={tmp_path}", "--val_files", "gold"])
+    prompts = pd.read_csv(tmp_path / "gold" / "prompts.csv")
+    few = prompts["responses"] < 4
+    assert few.any()
+    for name in ("compression_ratio", "homogenization_score", "ngram_diversity_score"):
+        assert prompts[name].isna().equals(few)
+
+
+@pytest.mark.parametrize("flags", [{"num_samples": 0}, {"sample_batch_size": 0}, {"sample_batch_size": -1}])
+def test_no_samples_are_not_asked_for(world, tmp_path, capsys, flags):
+    with pytest.raises(SystemExit):
+        sample.main(sampling_flags(world, tmp_path / "run", **flags))
+    assert "must be at least 1" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -255,3 +256,93 @@ def test_seeds_with_data_of_their_own_are_pooled(tmp_path):
     assert list(rows.index) == ["0", "1", "2", "all"]
     assert rows.loc["all", "mean"] == pytest.approx(rows.loc[["0", "1", "2"], "mean"].mean())
     assert rows.loc["all", "low"] > 0.03
+
+
+def make(output, *flags):
+    """Report of the run folders beside ``output``."""
+    folders = sorted(str(path.parent) for path in output.parent.glob("*/metrics.json"))
+    report.main(["--runs", *folders, "--output", str(output), "--samples=0", *flags])
+    return (output / "report.md").read_text()
+
+
+def change(folder, **columns):
+    rows = pd.read_csv(folder / "prompts.csv").assign(**columns)
+    rows.to_csv(folder / "prompts.csv", index=False)
+
+
+def test_a_run_without_a_diversity_is_left_out_of_that_panel(tmp_path):
+    for method in ("a", "b", "c"):
+        write_run(tmp_path / method, method, None, 0, 0.5, 0.3)
+    change(tmp_path / "a", semantic_diversity=np.nan)
+    make(tmp_path / "out")
+    assert (tmp_path / "out" / "reward_diversity.png").is_file()
+    for method in ("a", "b", "c"):
+        change(tmp_path / method, semantic_diversity=np.nan, style_diversity=np.nan)
+    make(tmp_path / "none")
+    assert not (tmp_path / "none" / "reward_diversity.png").exists()
+
+
+def test_a_prompt_that_comes_twice_counts_twice(tmp_path):
+    for method, diversity in (("a", 0.3), ("b", 0.4)):
+        write_run(tmp_path / method, method, None, 0, 0.5, diversity)
+        rows = pd.read_csv(tmp_path / method / "prompts.csv")
+        rows["prompt"] = rows["prompt"].replace("prompt 1", "prompt 0")
+        rows.to_csv(tmp_path / method / "prompts.csv", index=False)
+    change(tmp_path / "b", prompt=pd.read_csv(tmp_path / "b" / "prompts.csv")["prompt"].replace("prompt 2", "another"))
+    make(tmp_path / "out", "--compare", "b:a")
+    models = pd.read_csv(tmp_path / "out" / "models.csv").set_index("model")
+    mean = pd.read_csv(tmp_path / "a" / "prompts.csv")["semantic_diversity"].mean()
+    assert models.loc["a", "semantic_diversity_mean"] == pytest.approx(mean)
+    assert set(pd.read_csv(tmp_path / "out" / "differences.csv")["prompts"]) == {59}
+
+
+def test_prompts_are_not_numbered_across_different_models(tmp_path, capsys):
+    write_run(tmp_path / "gold", "gold", None, None, 0.5, 0.3)
+    write_run(tmp_path / "gpt", "gpt", None, 42, 0.5, 0.3)
+    change(tmp_path / "gpt", prompt=[f"other {i}" for i in range(60)])
+    text = make(tmp_path / "out", "--compare", "gpt:gold")
+    assert "Paired differences" not in text
+    assert "gpt and gold: no prompt in common, so not compared" in capsys.readouterr().out
+    assert "| gpt | 42 |" in text  # and not 42.0
+
+
+def test_a_run_on_other_prompts_among_seeds_is_named(tmp_path, capsys):
+    for seed in (0, 1):
+        for method in ("dpo", "ddpo"):
+            folder = write_run(tmp_path / f"{method}-{seed}", method, None, seed, 0.5, 0.3)
+            change(folder, prompt=[f"seed {seed} {i}" for i in range(60)])
+    change(write_run(tmp_path / "stray", "stray", None, 0, 0.5, 0.3), prompt=[f"stray {i}" for i in range(60)])
+    with pytest.raises(SystemExit):
+        make(tmp_path / "out")
+    assert "stray: shares no prompt with the other runs of seed 0" in capsys.readouterr().err
+
+
+def test_names_may_hold_colons(tmp_path):
+    for method in ("llama3.1:8b", "gpt"):
+        write_run(tmp_path / method.replace(":", "-"), method, None, None, 0.5, 0.3)
+    for pairs in (["all"], ["llama3.1:8b:gpt"]):
+        assert "llama3.1:8b" in make(tmp_path / "out", "--compare", *pairs).split("Paired differences")[1]
+
+
+def test_failures_are_counted(tmp_path):
+    folder = write_run(tmp_path / "gpt", "gpt", None, None, 0.5, 0.3)
+    content = json.loads((folder / "metrics.json").read_text())
+    content["counts"]["failed"] = 7
+    (folder / "metrics.json").write_text(json.dumps(content))
+    assert "| gpt | – | 240 | 7 |" in make(tmp_path / "out")
+
+
+def test_the_strongest_of_a_name_is_shown_and_other_prompts_are_not(tmp_path):
+    for strength in ("1", "0.33", "0.66"):
+        write_run(tmp_path / f"ddpo-{strength}", "ddpo", strength, 0, 0.5, 0.3)
+    write_run(tmp_path / "gpt", "gpt", None, 42, 0.5, 0.3)
+    write_run(tmp_path / "far", "far", None, 7, 0.5, 0.3)
+    change(tmp_path / "far", prompt=[f"other {i}" for i in range(60)])
+    for folder in [path.parent for path in tmp_path.glob("*/prompts.csv")]:
+        rows = pd.read_csv(folder / "prompts.csv").assign(response=f"by {folder.name}")
+        rows.to_csv(folder / "scores.csv", index=False)
+    make(tmp_path / "out", "--samples=2")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert text.count("<p>by ddpo-1</p>") == text.count("<p>by gpt</p>") == 2
+    assert "<p>by ddpo-0.66</p>" not in text
+    assert "Not shown, with other prompts: far." in text

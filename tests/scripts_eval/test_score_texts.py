@@ -76,6 +76,12 @@ def test_with_a_reward_model_good_samples_are_told_apart(world, tmp_path):
         ("[1, 2]", [], "row 1: not a JSON object"),
         ("", [], "no row"),
         ('{"prompt_id": 0, "prompt": "p", "response": "r"}', ["--split_by=author"], "no column 'author' to split by"),
+        ('{"prompt_id": null, "prompt": "p", "response": "r"}', [], "row 1: no value in column 'prompt_id'"),
+        (
+            '{"prompt_id": 0, "prompt": "p", "response": "r", "by": "A"}\n{"prompt_id": 0, "prompt": "p", "response": "s"}',
+            ["--split_by=by"],
+            "row 2: no value in column 'by'",
+        ),
     ],
 )
 def test_one_line_says_what_is_wrong(tmp_path, capsys, line, flags, message):

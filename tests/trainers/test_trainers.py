@@ -1,6 +1,7 @@
 """The weighted trainers against TRL's own, in loss and gradient."""
 
 import copy
+import functools
 import math
 
 import pytest
@@ -225,3 +226,47 @@ def test_truncated_responses_do_not_end_in_eos(tmp_path):
         assert cut.any()
         assert (last[cut] != TOKENIZER.eos_token_id).all()
         assert (last[~cut] == TOKENIZER.eos_token_id).all()
+
+
+@pytest.mark.parametrize(
+    ("config_class", "option"),
+    [
+        (DDPOConfig, {"weight_normalisation": "pair"}),
+        (DORPOConfig, {"loss_variant": "Released"}),
+        (ORPOConfig, {"nll_target": "all"}),
+        (DORPOConfig, {"nll_reduction": "pairs"}),
+        (DDPOConfig, {"label_smoothing": 0.1}),  # TRL's DPO does not read it: the comparison would not be fair
+        (DDPOConfig, {"loss_weights": [0.5]}),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path, config_class, option):
+    with pytest.raises(ValueError, match=next(iter(option))):
+        config_class(**settings(tmp_path, **option))
+
+
+def test_a_column_of_the_trainers_own_name_is_checked_like_any_other(tmp_path):
+    rows = [{**row, "pair_weight": 9.0} for row in make_pairs(4)]
+    with pytest.raises(UserError, match="column 'pair_weight', which is the trainer's own"):
+        build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), rows)
+    named = {"weight_column": "pair_weight", "weight_normalisation": "pairs"}
+    assert build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **named)), rows).train_dataset["pair_weight"] == [1.0] * 4
+    rows[1]["pair_weight"] = -1.0
+    with pytest.raises(UserError, match="row 1"):
+        build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **named)), rows)
+
+
+@pytest.mark.parametrize(
+    ("trainer_class", "config_class"), [(DDPOTrainer, DDPOConfig), (ORPOTrainer, ORPOConfig), (DORPOTrainer, DORPOConfig)]
+)
+def test_without_a_configuration_the_trainer_takes_its_own(tmp_path, monkeypatch, trainer_class, config_class):
+    assert trainer_class._config_class is config_class
+    monkeypatch.setattr(trainer_class, "_config_class", functools.partial(config_class, **settings(tmp_path)))
+    assert type(build(trainer_class, None, make_pairs(4)).args) is config_class
+
+
+def test_a_weighted_dpo_loss_of_trl_starts_at_its_weight_times_ln_2(tmp_path):
+    from diversity_tuning.trainers.preference import DPOTrainer as CheckedDPOTrainer
+
+    trainer = build(CheckedDPOTrainer, DPOConfig(**settings(tmp_path, loss_weights=[0.5])), make_pairs(4))
+    trainer.train()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(0.5 * math.log(2), rel=0.02)
