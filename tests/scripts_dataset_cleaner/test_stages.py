@@ -1,5 +1,6 @@
 """Whole stages through ``main``: what each writes, that it is repeatable, skipped when done, and never half there."""
 
+import importlib
 import json
 import os
 import signal
@@ -8,10 +9,11 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from datasets import load_from_disk
+from datasets import Dataset, DatasetDict, load_from_disk
 
 from diversity_tuning.data.schema import prompt_text
 from diversity_tuning.data.weigh import prompt_of
@@ -290,3 +292,40 @@ def test_help_shows_defaults_and_commands(number, capsys):
 
 def test_stage_names_are_in_order():
     assert all(one < two for one, two in pairwise(STAGES))
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_floor_that_is_given_is_meant(number):
+    parser = importlib.import_module(f"scripts_dataset_cleaner.{STAGES[number]}").build_parser()
+    places = {3: ["--source_pair", "a", "--data_path_pair_div", "b"], 4: ["--source", "a", "--data_path_pair", "b"]}[number]
+
+    def floor(*flags):
+        args = parser.parse_args([*places, *flags])
+        return args.min_score_non_zero, args.min_deviation
+
+    assert floor() == (False, 0.2)
+    assert floor("--min_score_non_zero") == (True, 0.2)
+    assert floor("--min_deviation", "0.1") == floor("--min_deviation", "0.1", "--min_score_non_zero") == (True, 0.1)
+
+
+def test_the_commit_of_a_hub_set_is_read_and_recorded(tmp_path, monkeypatch):
+    """The set may change between two runs of the same command; what was read is named."""
+    asked = []
+    rows = Dataset.from_list(posts())
+
+    def load_dataset(name, revision=None):
+        asked.append((name, revision))
+        return DatasetDict({"train": rows})
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    answer = SimpleNamespace(dataset_info=lambda name, revision=None: SimpleNamespace(sha=f"sha of {name} at {revision}"))
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: answer)
+    stage(0, "--source", "owner/set", "--data_path", tmp_path / "out", "--revision", "v2")
+    assert asked == [("owner/set", "sha of owner/set at v2")]
+    assert provenance_of(tmp_path / "out")["hub_commit"] == "sha of owner/set at v2"
+    assert "hub_commit" not in provenance_of(local_scored(tmp_path))
+
+
+def local_scored(tmp_path):
+    stage(0, "--source", write_jsonl(tmp_path / "posts.jsonl", posts()), "--data_path", tmp_path / "local")
+    return tmp_path / "local"
