@@ -132,7 +132,7 @@ def main(argv=None) -> None:
     model, _ = load_policy(args.base_model, device=args.device, dtype=args.dtype)
     flags = f"--rows {args.rows} --width {args.width} --tokens {' '.join(map(str, args.tokens))} --repeats {args.repeats}"
     content = {
-        "command": f"python -m benchmarks.caches --base_model {Path(args.base_model).name} --device {args.device} {flags}",
+        "command": f"python -m benchmarks.caches --base_model {args.base_model} --device {args.device} {flags} --output OUTPUT",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; blocks of {BLOCK}",
         "git_commit": git_commit(),
         "versions": library_versions(),

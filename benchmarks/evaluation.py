@@ -181,7 +181,8 @@ def main(argv=None) -> None:
         homogenization("sampled by the run", sampled, args.repeats),
         homogenization("made up, Zipf", long_groups(10), args.repeats),
     ]
-    words = f"--prompts {' '.join(map(str, args.prompts))} --rows {' '.join(map(str, args.rows))} --repeats {args.repeats}"
+    flags = {"prompts": args.prompts, "rows": args.rows, "repeats": [args.repeats], "output": ["OUTPUT"]}
+    words = " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in flags.items())
     content = {
         "command": f"python -m benchmarks.evaluation --run RUN --model {args.model} --split {recipe['split']} {words}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",

@@ -70,6 +70,19 @@ def recipe_flags(parser: argparse.ArgumentParser, path: str) -> list[str]:
     return flags
 
 
+def at_least(smallest: int):
+    """An argparse type: a whole number from ``smallest`` up."""
+
+    def whole(text: str) -> int:
+        value = int(text)
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
+        return value
+
+    whole.__name__ = "whole number"
+    return whole
+
+
 def read_recipe(path: str) -> dict:
     """Read a YAML mapping."""
     if not Path(path).is_file():

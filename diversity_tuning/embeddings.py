@@ -157,7 +157,8 @@ class EmbeddingStore:
         self.encoder = encoder
         self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / "settings.json", text + "\n")
+        if not (self.folder / "settings.json").is_file():
+            write_text(self.folder / "settings.json", text + "\n")
         self._shards: list[np.ndarray] = []
         self._keys: list[np.ndarray] = []
         for file in sorted(self.folder.glob("*.keys.npy")):

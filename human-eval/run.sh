@@ -32,6 +32,8 @@ fi
 [ -s "$items" ] || fail "$items: no items; make them with python -m scripts_eval.prepare_human_eval_data"
 mkdir -p "$study"
 study=$(cd "$study" && pwd)
+[ ! -e "$study/key.csv" ] || fail "$study: holds a key, which annotators must not reach; give another folder with --study"
+[ ! "$items" -ef "$study/items.jsonl" ] || fail "$study: the items lie in the study folder already; give another with --study"
 if [ -e "$study/items.jsonl" ] && ! cmp -s "$items" "$study/items.jsonl"; then
   fail "$study: was started with other items; give another folder with --study"
 fi

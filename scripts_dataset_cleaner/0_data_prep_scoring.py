@@ -4,9 +4,9 @@ python -m scripts_dataset_cleaner.0_data_prep_scoring --source euclaise/WritingP
 python -m scripts_dataset_cleaner.0_data_prep_scoring --source posts.jsonl.gz --data_path out/scored --group_split
 """
 
-from diversity_tuning.cli import command
+from diversity_tuning.cli import at_least, command
 from diversity_tuning.runs import is_finished, provenance
-from scripts_dataset_cleaner.common import at_least, fraction, parse, settings, stage_parser
+from scripts_dataset_cleaner.common import fraction, parse, settings, stage_parser
 
 STAGE = "0_data_prep_scoring"
 

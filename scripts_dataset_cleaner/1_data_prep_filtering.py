@@ -6,9 +6,9 @@ python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --da
 Every row stays, even one left with no response: rows are addressed by number later.
 """
 
-from diversity_tuning.cli import command
+from diversity_tuning.cli import at_least, command
 from diversity_tuning.runs import is_finished, provenance
-from scripts_dataset_cleaner.common import at_least, parse, settings, stage_parser, tokenizer_inputs
+from scripts_dataset_cleaner.common import parse, settings, stage_parser, tokenizer_inputs
 
 STAGE = "1_data_prep_filtering"
 

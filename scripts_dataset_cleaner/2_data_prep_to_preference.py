@@ -9,10 +9,10 @@ python -m scripts_dataset_cleaner.2_data_prep_to_preference --source out/filtere
 
 from contextlib import ExitStack
 
-from diversity_tuning.cli import command
+from diversity_tuning.cli import at_least, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import is_finished, provenance
-from scripts_dataset_cleaner.common import at_least, parse, settings, stage_parser
+from scripts_dataset_cleaner.common import parse, settings, stage_parser
 
 STAGE = "2_data_prep_to_preference"
 

@@ -8,12 +8,11 @@ python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_
 With --embedding_cache a killed run goes on where it stopped, and later runs and the evaluation reuse its vectors.
 """
 
-from diversity_tuning.cli import command
+from diversity_tuning.cli import at_least, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import is_finished, provenance
 from scripts_dataset_cleaner.common import (
     add_encoder_arguments,
-    at_least,
     close_stores,
     encoder_inputs,
     open_stores,

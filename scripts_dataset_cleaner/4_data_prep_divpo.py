@@ -6,12 +6,11 @@ python -m scripts_dataset_cleaner.4_data_prep_divpo --source out/unpaired --data
     --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
 """
 
-from diversity_tuning.cli import command
+from diversity_tuning.cli import at_least, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import is_finished, provenance
 from scripts_dataset_cleaner.common import (
     add_encoder_arguments,
-    at_least,
     close_stores,
     encoder_inputs,
     open_stores,

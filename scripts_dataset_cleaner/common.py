@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from diversity_tuning.cli import parse_with_recipe
+from diversity_tuning.cli import at_least, parse_with_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import NOT_SETTINGS
 
@@ -54,19 +54,6 @@ class _Floor(argparse.Action):
 
     def __call__(self, parser, namespace, value, option_string=None):
         namespace.min_deviation, namespace.min_score_non_zero = value, True
-
-
-def at_least(smallest: int):
-    """An argparse type: a whole number from ``smallest`` up."""
-
-    def whole(text: str) -> int:
-        value = int(text)
-        if value < smallest:
-            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
-        return value
-
-    whole.__name__ = "whole number"
-    return whole
 
 
 def fraction(text: str) -> float:

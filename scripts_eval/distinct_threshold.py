@@ -10,7 +10,7 @@ Writes threshold.json, which --distinct_threshold of the scoring commands takes,
 import argparse
 import json
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import at_least, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
@@ -26,8 +26,8 @@ def main(argv=None) -> None:
     parser.add_argument("--split", default="train", help="split of it; not the one that is evaluated on")
     parser.add_argument("--start", type=int, default=0, help="first row")
     parser.add_argument("--num_prompts", type=int, default=500, help="rows from there on; fewer where the split ends")
-    parser.add_argument("--draw", type=int, default=8, help="responses a prompt, at most")
-    parser.add_argument("--seed", type=int, default=42, help="decides that draw")
+    parser.add_argument("--draw", type=at_least(1), default=8, help="responses a prompt, at most")
+    parser.add_argument("--seed", type=at_least(0), default=42, help="decides that draw")
     parser.add_argument("--semantic_model", default="jinaai/jina-embeddings-v3-hf", help="semantic embedding model")
     parser.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     parser.add_argument("--share", type=float, default=0.05, help="without labels: share of human pairs that count as the same")

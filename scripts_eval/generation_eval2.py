@@ -9,7 +9,7 @@ gold.csv has the published names: data_semantic_diversity, data_style_diversity,
 
 import argparse
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import at_least, command, parse_with_recipe
 from diversity_tuning.evaluation.gold import gold_run
 from diversity_tuning.evaluation.sampling import add_output_arguments
 from diversity_tuning.evaluation.scoring import add_scoring_arguments
@@ -26,8 +26,8 @@ def main(argv=None) -> None:
     parser.add_argument("--split", default="test", help="split of it")
     parser.add_argument("--start", type=int, default=1000, help="first row")
     parser.add_argument("--num_prompts", type=int, default=1000, help="rows from there on; fewer where the split ends")
-    parser.add_argument("--draw", type=int, default=4, help="responses a prompt that distinct labels are counted among")
-    parser.add_argument("--seed", type=int, default=42, help="decides that draw")
+    parser.add_argument("--draw", type=at_least(1), default=4, help="responses a prompt that distinct labels are counted among")
+    parser.add_argument("--seed", type=at_least(0), default=42, help="decides that draw")
     parser.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
     add_scoring_arguments(parser)
     add_output_arguments(parser)

@@ -6,7 +6,7 @@ python -m scripts_eval.human_eval_power --items 50 --preference 0.5 0.7 --studie
 
 import argparse
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import at_least, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 
 # Human evaluation of the paper: percent for one condition, percent for the other; the rest found it hard to decide.
@@ -33,12 +33,14 @@ def main(argv=None) -> None:
     parser.add_argument("--annotator_spread", type=float, default=0.3, help="how much annotators differ, in log-odds")
     parser.add_argument("--position", type=float, default=0.0, help="pull of Set A, in log-odds")
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies per row")
-    parser.add_argument("--seed", type=int, default=0, help="seed")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed")
     args = parse_with_recipe(parser, argv)
     if not all(0 < value < 1 for value in args.preference) or not 0 <= args.hard < 1:
         raise UserError("--preference must be between 0 and 1, --hard at least 0 and below 1")
     if min(*args.items, args.labels_per_item, args.items_per_annotator, args.studies) < 1:
         raise UserError("--items, --labels_per_item, --items_per_annotator and --studies must be at least 1")
+    if args.item_spread < 0 or args.annotator_spread < 0:
+        raise UserError("--item_spread and --annotator_spread must be at least 0")
     print_rates(args)
     print_reported()
 

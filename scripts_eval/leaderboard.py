@@ -26,9 +26,13 @@ def main(argv=None) -> None:
     args = parse_with_recipe(parser, argv)
     if bool(args.runs) != bool(args.study):
         raise UserError("--study and --runs go together")
-    from diversity_tuning.evaluation.leaderboard import publish, write_index
+    from diversity_tuning.evaluation.leaderboard import place_of, publish, write_index
 
-    results = Path(args.results)
+    results, places = Path(args.results), {}
+    for run in map(Path, args.runs):
+        twin = places.setdefault(place_of(run, results / (args.study or "")), run)
+        if twin != run:
+            raise UserError(f"{run} and {twin}: the same folder name and seed; publish them as two studies or rename one")
     results.mkdir(parents=True, exist_ok=True)
     for run in args.runs:
         print(publish(Path(run), results / args.study), flush=True)

@@ -1,16 +1,16 @@
 """Make the items of a human study from two evaluated runs: two blinded sets of stories per prompt, summarised.
 
-python -m scripts_eval.prepare_human_eval_data --runs results/ddpo-both results/dpo --num_prompts 50 \
+python -m scripts_eval.prepare_human_eval_data --runs results/ddpo-both results/dpo --num_prompts 50 --seed 8231 \
     --engine openai --model gpt-4o-2024-11-20 --max_cost 5 --price_input 2.5 --price_output 10 --output runs/human/ddpo-dpo
 python -m scripts_eval.prepare_human_eval_data --runs runs/miniature/seed0/eval/ddpo-both runs/miniature/seed0/eval/dpo \
-    --num_prompts 25 --no_summaries --output runs/miniature/human
+    --num_prompts 25 --no_summaries --seed 8231 --output runs/miniature/human
 
 Writes items.jsonl (for Potato, see human-eval/), key.csv (keep it from annotators) and report.json (what was left out).
 """
 
 import argparse
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import at_least, command, parse_with_recipe
 from diversity_tuning.generation.engine import add_engine_arguments
 
 
@@ -28,7 +28,10 @@ def main(argv=None) -> None:
     parser.add_argument("--skip", type=int, default=0, help="prompts to pass over, those that an earlier study has shown")
     parser.add_argument("--num_samples", type=int, default=4, help="stories per set; the two questions are made for 4")
     parser.add_argument(
-        "--seed", type=int, default=0, help="decides prompts, stories and which set is A; keep it from annotators"
+        "--seed",
+        type=at_least(0),
+        required=True,
+        help="decides prompts, stories and which set is A; one that nobody guesses",
     )
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="redo what is there")
     group = parser.add_argument_group("summaries")

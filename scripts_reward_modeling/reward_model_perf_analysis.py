@@ -36,13 +36,14 @@ def main(argv=None) -> None:
     if is_finished(args.output, record, args.overwrite):
         return
     from diversity_tuning.evaluation.reward_check import check
+    from diversity_tuning.evaluation.summary import nan_to_none
     from diversity_tuning.reward import load_reward_model
 
     prompts, responses, targets, votes, numbers = held_out(args.source, args.split, args.max_prompts)
     rewards = load_reward_model(args.reward_model, args.device).score(prompts, responses, args.batch_size)
     with atomic_folder(args.output) as folder:
         result = check(rewards, targets, votes, numbers, folder)
-        write_provenance(folder, record, metrics=result)
+        write_provenance(folder, record, metrics=nan_to_none(result))
     print({key: round(value, 3) for key, value in result.items() if isinstance(value, float)}, flush=True)
 
 
@@ -63,6 +64,8 @@ def held_out(source: str, split: str, max_prompts: int | None):
         numbers += [number] * len(texts)
     if len(responses) < 3:
         raise UserError(f"{source}, split '{split}': {len(responses)} responses are too few to check a reward model")
+    if len(set(targets)) == 1:
+        raise UserError(f"{source}, split '{split}': all {len(targets)} responses have the same votes, nothing to predict")
     return prompts, responses, np.array(targets), np.array(votes), np.array(numbers)
 
 

@@ -186,3 +186,19 @@ def test_the_recipes_attention_reaches_the_reward_model(tmp_path):
     model = new_reward_model(str(base), tokenizer, attn_implementation="eager")
     assert model.config._attn_implementation == "eager"
     assert model.config.pad_token_id == tokenizer.pad_token_id
+
+
+def test_votes_that_are_all_equal_check_nothing(tmp_path, base, capsys):
+    from datasets import DatasetDict
+
+    from scripts_reward_modeling import reward_model_perf_analysis
+
+    row = {"post_title": "t", "post_text": "", "filtered_comment_texts": ["a", "b", "c"]}
+    row |= {"filtered_comment_scores": [1, 1, 1], "filtered_transformed_scores": [0.0, 0.0, 0.0]}
+    DatasetDict({"test": Dataset.from_list([row])}).save_to_disk(tmp_path / "data")
+    save_reward_model(tmp_path / "reward", base)
+    flags = [f"--source={tmp_path / 'data'}", f"--reward_model={tmp_path / 'reward'}", f"--output={tmp_path / 'out'}"]
+    with pytest.raises(SystemExit):
+        reward_model_perf_analysis.main(flags)
+    assert "all 3 responses have the same votes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

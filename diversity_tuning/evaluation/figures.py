@@ -1,5 +1,6 @@
 """The figures of a report, each as PNG and PDF: Okabe and Ito's colours, a marker of its own per method, 95% intervals."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from diversity_tuning.evaluation.statistics import mean_interval
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A1F3D"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
+_PAPER = ("dpo", "ddpo-both", "orpo", "dorpo-both", "ddpo-sem", "ddpo-sty", "divpo")  # look the same in every figure
 REFERENCE = "gold"  # people: no policy, so never on the Pareto front
 NAMES = {
     REDDIT_REWARD: "reward",
@@ -34,15 +36,16 @@ _PANELS = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)
 
 
 def method_styles(models: list[Model]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of every method, in the order of their first model."""
-    styles, others = {}, 0
-    for method in dict.fromkeys(model.method for model in models):
-        if method in _GREYS:
-            styles[method] = _GREYS[method]
-        else:
-            styles[method] = (_COLOURS[others % len(_COLOURS)], _MARKERS[others % len(_MARKERS)])
-            others += 1
-    return styles
+    """Colour and marker of every method, in the order of their first model.
+
+    The paper's methods have their own, others what those that are there leave free; from the eighth on they repeat.
+    """
+    every = list(zip(_COLOURS, _MARKERS, strict=True))
+    known = _GREYS | dict(zip(_PAPER, every, strict=True))
+    methods = list(dict.fromkeys(model.method for model in models))
+    taken = [known[method] for method in methods if method in known]
+    free = itertools.cycle([style for style in every if style not in taken] or every)
+    return {method: known[method] if method in known else next(free) for method in methods}
 
 
 def draw_reward_diversity(models: list[Model], folder: Path) -> list[Path]:

@@ -40,9 +40,9 @@ def draw_blinding(prompt: str, conditions: dict[str, list[int]], num_samples: in
     return Blinding(set_a, set_b, shown[set_a], shown[set_b])
 
 
-def item_id(prompt: str, conditions: list[str], seed: int) -> str:
-    """Ten hex digits that tell the prompt and pair of conditions apart and say nothing about which set is which."""
-    return _digest("id", seed, prompt, *sorted(conditions)).hex()[:10]
+def item_id(page: str) -> str:
+    """Ten hex digits that tell pages apart. They depend on what is shown and so say nothing that the page does not."""
+    return _digest("id", page).hex()[:10]
 
 
 def _digest(*parts: object) -> bytes:

@@ -19,7 +19,8 @@ ASKED = {QUALITY: "most interesting, highest-quality story", DIVERSITY: "more di
 # Okabe and Ito's blue and vermilion, told apart with any colour vision; grey between them.
 _COLOURS = {"one": ("#0072B2", "white"), "undecided": ("#d9d9d9", "black"), "other": ("#C24E00", "white")}
 _WINS = """\
-Each item counts once, by the majority of its annotators ("undecided" when there is none, or when most found it hard to decide).
+Each item counts once, for what most of its annotators chose ("undecided" when two choices have equally many, or when most found
+it hard to decide).
 Shares with 95% Wilson intervals; p: exact two-sided sign test without the undecided. No correction for the number of tests.
 """
 _PEOPLE = """\
@@ -64,7 +65,7 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
     output.mkdir(parents=True, exist_ok=True)
     text = "\n".join(["# Human evaluation\n", _overview(answers), *map(markdown, tables)])
     write_csv(output / "wins.csv", pd.DataFrame([_flat(result) for result in results]))
-    people = [{**_names(result), **row} for result in results for row in result["by_annotator"]]
+    people = [{**_names(result), **_counts(row)} for result in results for row in result["by_annotator"]]
     write_csv(output / "annotators.csv", pd.DataFrame(people))
     write_csv(output / "answers.csv", answers.drop(columns="pair"))
     write_text(output / "wins.tex", latex(tables[0]))
@@ -84,7 +85,12 @@ def _names(result: dict) -> dict:
 def _flat(result: dict) -> dict:
     parts = {f"{part}_{name}": x for part in ("net", "alpha", "position") for name, x in result[part].items()}
     shared = {name: result[name] for name in ("answers", "annotators", "agree")}
-    return {**_names(result), **shared, **result["wins"], **parts}
+    return {**_names(result), **shared, **_counts(result["wins"]), **parts}
+
+
+def _counts(row: dict) -> dict:
+    """``one`` and ``other`` are names in a table, so what they won is called otherwise."""
+    return {f"{name}_wins" if name in ("one", "other") else name: value for name, value in row.items()}
 
 
 def _overview(answers: pd.DataFrame) -> str:

@@ -44,7 +44,7 @@ def _matrix(answers: pd.DataFrame, values: np.ndarray) -> np.ndarray:
 
 
 def win_rates(answers: pd.DataFrame, one: str, other: str) -> dict:
-    """What the items say: each item counts once, by the majority of its annotators.
+    """What the items say: each item counts once, for what most of its annotators chose (:func:`majorities`).
 
     ``answers``: rows of one question and one pair of conditions. Returns the counts ``one``, ``other``, ``undecided`` and
     ``items``, the shares ``one_*``, ``other_*`` with Wilson intervals, and ``p`` of the sign test.

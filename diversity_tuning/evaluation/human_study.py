@@ -103,8 +103,9 @@ def prepare_study(args: argparse.Namespace) -> None:
     items, key = [], []
     for prompt, blinding in drawn.items():
         sets = [_texts(prompt, conditions, blinding, side, summaries) for side in "ab"]
-        identity = item_id(prompt, list(conditions), args.seed)
-        items.append({"id": identity, "text": item_html(prompt, *sets, full_texts=args.no_summaries)})
+        page = item_html(prompt, *sets, full_texts=args.no_summaries)
+        identity = item_id(page)
+        items.append({"id": identity, "text": page})
         key.append({"id": identity, PROMPT_ID: one.ids[prompt], PROMPT: prompt, **_key_of(blinding)})
     items.sort(key=lambda item: item["id"])  # Potato goes by id; the order of the file tells nothing then
     report = _report(args, usable, dropped, drawn, conditions, summaries)

@@ -22,9 +22,7 @@ _COLUMNS = {
 
 def publish(run: Path, study: Path) -> Path:
     """Copy a scored run into ``study/runs``, without its texts: metrics.json, provenance.json, table.md, command.sh."""
-    content = read_metrics(run)
-    seed = content.get("seed")
-    target = study / "runs" / (run.name if seed is None else f"seed{seed}-{run.name}")
+    content, target = read_metrics(run), place_of(run, study)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
@@ -37,6 +35,12 @@ def publish(run: Path, study: Path) -> Path:
         write_text(work / COMMAND, content["command"] + "\n")
     put_in_place(work, target)
     return target
+
+
+def place_of(run: Path, study: Path) -> Path:
+    """Where a run is copied to: its folder's name, after its seed."""
+    seed = read_metrics(run).get("seed")
+    return study / "runs" / (run.resolve().name if seed is None else f"seed{seed}-{run.resolve().name}")
 
 
 def run_table(content: dict) -> str:

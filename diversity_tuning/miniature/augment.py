@@ -8,7 +8,8 @@ from diversity_tuning.miniature.specification import Specification
 def swap_parts(prompt: str, response: str, own: Specification, donor: Specification) -> tuple[str, str]:
     """Replace every part of ``own`` by that of ``donor``, in prompt and response alike, keeping lower case where it stands.
 
-    The pair stays true to itself: a story that names its hero still does, one that forgot the taboo still forgets it.
+    The pair stays true to itself: a story that names its hero still does, one that forgot the taboo still forgets it. The one
+    exception: the clipped voice drops articles, so that a taboo like "feed a black cat" is not found in it and stays.
     """
     words = {}
     for mine, theirs in zip(_spans(own), _spans(donor), strict=True):

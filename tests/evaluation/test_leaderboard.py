@@ -72,3 +72,11 @@ def test_one_line_says_what_is_wrong(tmp_path, capsys):
         with pytest.raises(SystemExit):
             leaderboard.main([f"--results={tmp_path / 'results'}", *flags])
         assert message in capsys.readouterr().err
+
+
+def test_two_runs_that_would_take_one_place_are_named(tmp_path, capsys):
+    runs = [write_scored(tmp_path / place / "Human", "Human", None, 0.3) for place in ("together", "apart")]
+    with pytest.raises(SystemExit):
+        leaderboard.main([f"--results={tmp_path / 'results'}", "--study=hanna", "--runs", *runs])
+    assert f"{runs[1]} and {runs[0]}: the same folder name and seed" in capsys.readouterr().err
+    assert not (tmp_path / "results" / "hanna").exists()

@@ -65,6 +65,16 @@ def test_report(study, capsys):
     assert "one|<b> against other_$" in capsys.readouterr().out
 
 
+def test_tables_name_the_conditions_and_count_their_wins(study):
+    results = analyse(study)
+    for file, counts in (("wins.csv", [r["wins"] for r in results]), ("annotators.csv", [r["by_annotator"] for r in results])):
+        with (study / "out" / file).open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert {(row["one"], row["other"]) for row in rows} == {("one|<b>", "other_$")}
+        flat = [row for found in counts for row in (found if isinstance(found, list) else [found])]
+        assert [(int(row["one_wins"]), int(row["other_wins"])) for row in rows] == [(r["one"], r["other"]) for r in flat]
+
+
 def test_the_same_files_give_the_same_report(study):
     analyse(study)
     first = {path.name: path.read_bytes() for path in (study / "out").iterdir()}

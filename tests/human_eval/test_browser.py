@@ -51,7 +51,7 @@ def make_items(root: Path, one: list[str], other: list[str]) -> Path:
     prompts = [f"<b>Prompt</b> {{{{config}}}} {number}\nwith a body" for number in range(3)]
     stories = {"one": one, "other": other}
     runs = [str(write_run(root / name, name, dict.fromkeys(prompts, texts))) for name, texts in stories.items()]
-    prepare(["--runs", *runs, "--num_prompts", "3", "--no_summaries", "--output", str(root / "items")])
+    prepare(["--runs", *runs, "--num_prompts", "3", "--seed", "0", "--no_summaries", "--output", str(root / "items")])
     return root / "items"
 
 

@@ -44,7 +44,8 @@ def runs(tmp_path):
 
 
 def prepare(runs, output, *flags):
-    main(["--runs", *runs, "--output", str(output), "--num_prompts", "5", *flags])
+    seed = [] if "--seed" in flags else ["--seed", "0"]
+    main(["--runs", *runs, "--output", str(output), "--num_prompts", "5", *seed, *flags])
     items = [json.loads(line) for line in (Path(output) / "items.jsonl").read_text().splitlines()]
     with (Path(output) / "key.csv").open(newline="") as stream:
         return {item["id"]: item["text"] for item in items}, {row["id"]: row for row in csv.DictReader(stream)}
@@ -102,7 +103,20 @@ def test_what_is_left_out_is_reported(tmp_path, capsys):
     removed = {"[removed]\n": list("abcd"), "t\n[deleted by user]": list("abcd"), "t2\n[ Removed by Reddit ]": list("abcd")}
     one = write_run(tmp_path / "one", "one", {**good, **removed, "few\n": list("abc"), "only one\n": list("abcd")})
     other = write_run(tmp_path / "other", "other", {**good, **removed, "few\n": list("abcd"), PROMPTS[0]: ["a", "b", " ", "d"]})
-    main(["--runs", str(one), str(other), "--output", str(tmp_path / "study"), "--no_summaries", "--num_prompts", "40"])
+    main(
+        [
+            "--runs",
+            str(one),
+            str(other),
+            "--output",
+            str(tmp_path / "study"),
+            "--no_summaries",
+            "--num_prompts",
+            "40",
+            "--seed",
+            "0",
+        ]
+    )
     report = json.loads((tmp_path / "study" / "report.json").read_text())
     assert {reason: found["prompts"] for reason, found in report["dropped"].items()} == {
         "removed or deleted prompt": 3, "fewer than 4 stories in one": 1, "not in other": 1, "empty story in other": 1,
@@ -223,7 +237,7 @@ def test_hostile_stories_survive(tmp_path):
 )
 def test_errors_are_one_line(runs, tmp_path, capsys, change, complaint):
     with pytest.raises(SystemExit) as stop:
-        main([*change(*runs), "--output", str(tmp_path / "study"), "--no_summaries"])
+        main([*change(*runs), "--output", str(tmp_path / "study"), "--no_summaries", "--seed", "0"])
     error = capsys.readouterr().err
     assert stop.value.code == 2
     assert complaint in error

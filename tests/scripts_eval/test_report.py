@@ -209,6 +209,19 @@ def test_a_method_has_one_colour(study):
     assert len(set(styles.values())) == len(styles) == 6
 
 
+def test_a_method_has_the_same_colour_in_every_figure(tmp_path):
+    def styles(*methods):
+        folders = [tmp_path / method for method in methods]
+        return method_styles(group_runs([read_run(folder) for folder in folders]))
+
+    methods = ["dpo", "ddpo-both", "mine", "gpt", "gold", "divpo"]
+    for method in methods:
+        write_run(tmp_path / method, method, None, 0, 0.5, 0.3)
+    every, few = styles(*methods), styles("gpt", "divpo", "ddpo-both", "gold", "dpo")
+    assert len(set(every.values())) == len(every)
+    assert {method: every[method] for method in few if method != "gpt"} == {m: few[m] for m in few if m != "gpt"}
+
+
 def test_no_torch(study, tmp_path):
     command = [sys.executable, "-X", "importtime", "-m", "scripts_eval.report", "--runs", study / "gold"]
     done = subprocess.run([*command, "--output", tmp_path / "out"], capture_output=True, text=True, check=True)
