@@ -122,12 +122,16 @@ def step(trainer, batch: dict) -> float:
 
 
 def timed_steps(case: dict, trainers: dict) -> dict[str, list[tuple[float, float]]]:
-    """Wall and CPU seconds of every step; the trainers take turns, in another order each round."""
+    """Wall and CPU seconds of every step; the trainers take turns, in another order each round.
+
+    A turn is two steps, of which the second counts: the first also fetches the memory that the trainer before has given back.
+    """
     batches = {name: make_batch(name, case) for name in trainers}
     times = {name: [] for name in trainers}
     names = list(trainers)
     for round_number in range(case["rounds"]):
         for name in names[round_number % len(names) :] + names[: round_number % len(names)]:
+            step(trainers[name], batches[name])
             started = time.perf_counter(), time.process_time()
             step(trainers[name], batches[name])  # waits for a GPU
             times[name].append((time.perf_counter() - started[0], time.process_time() - started[1]))
