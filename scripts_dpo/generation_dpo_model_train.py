@@ -11,20 +11,20 @@ r"""DPO from the SFT adapter, which is also the reference. On stage 4's pairs th
 import sys
 
 from diversity_tuning.cli import command
-from diversity_tuning.launch import Launch
+from diversity_tuning.training.life_cycle import TrainingRun
 
 
 @command
 def main(argv=None) -> None:
-    launch = Launch("dpo", sys.argv[1:] if argv is None else list(argv))
-    if launch.is_finished():
+    run = TrainingRun("dpo", sys.argv[1:] if argv is None else list(argv))
+    if run.is_finished():
         return
     from trl import DPOConfig  # heavy: after the check, so that a finished run is skipped at once
 
     from diversity_tuning.trainers import DPOTrainer
-    from diversity_tuning.training import train_preference
+    from diversity_tuning.training.preference import train_preference
 
-    train_preference(launch, DPOTrainer, DPOConfig)
+    train_preference(run, DPOTrainer, DPOConfig)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def main(argv=None) -> None:
     if not 0 < args.share < 1 or args.draw < 2:
         raise UserError("--share lies between 0 and 1, --draw is at least 2")
     from diversity_tuning.embeddings import encoder_input
-    from diversity_tuning.evaluation.calibration import FILE, calibrate
+    from diversity_tuning.evaluation.scoring.calibration import calibrate
+    from diversity_tuning.evaluation.scoring.threshold import FILE
 
     names = ("split", "start", "num_prompts", "draw", "seed", "share", "labels", "trust_remote_code")
     settings = {name: getattr(args, name) for name in names}

@@ -15,8 +15,8 @@ Writes samples.jsonl, scores.csv (one row per response, published columns first)
 import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.evaluation.sampling import add_output_arguments, add_sampling_arguments, sample_run
-from diversity_tuning.evaluation.scoring import add_scoring_arguments, score_run
+from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run
+from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, score_run
 
 
 @command

@@ -30,7 +30,7 @@ def main(argv=None) -> None:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or run folder")
-    from diversity_tuning.evaluation.auxiliary import add_to_file, add_to_run
+    from diversity_tuning.evaluation.scoring.auxiliary import add_to_file, add_to_run
 
     for path in paths:
         add = add_to_run if path.is_dir() else add_to_file

@@ -10,9 +10,9 @@ gold.csv has the published names: data_semantic_diversity, data_style_diversity,
 import argparse
 
 from diversity_tuning.cli import at_least, command, parse_with_recipe
-from diversity_tuning.evaluation.gold import gold_run
-from diversity_tuning.evaluation.sampling import add_output_arguments
-from diversity_tuning.evaluation.scoring import add_scoring_arguments
+from diversity_tuning.evaluation.sampling.run import add_output_arguments
+from diversity_tuning.evaluation.scoring.references import gold_run
+from diversity_tuning.evaluation.scoring.run import add_scoring_arguments
 
 
 @command

@@ -27,8 +27,8 @@ def main(argv=None) -> None:
     parser.add_argument("--exclude", nargs="+", default=None, metavar="NAME", help="annotators to leave out, by id")
     parser.add_argument("--figure", action=argparse.BooleanOptionalAction, default=True, help="draw the figure")
     args = parse_with_recipe(parser, argv)
-    from diversity_tuning.evaluation.human_annotations import read_answers, read_key
-    from diversity_tuning.evaluation.human_report import write_report
+    from diversity_tuning.human_eval.annotations import read_answers, read_key
+    from diversity_tuning.human_eval.report import write_report
 
     answers = read_answers(args.annotations, read_key(args.key), args.exclude)
     results = write_report(answers, Path(args.output), args.figure)

@@ -47,7 +47,7 @@ def main(argv=None) -> None:
 
 def print_rates(args: argparse.Namespace) -> None:
     """The share of simulated studies that find a difference, as a Markdown table."""
-    from diversity_tuning.evaluation.human_simulation import Design, detection_rates
+    from diversity_tuning.human_eval.simulation import Design, detection_rates
 
     people = ("labels_per_item", "items_per_annotator", "hard", "item_spread", "annotator_spread", "position")
     shared = {name: getattr(args, name) for name in people}
@@ -63,7 +63,7 @@ def print_rates(args: argparse.Namespace) -> None:
 
 def print_reported(items: int = 50) -> None:
     """The p-values that the paper's percentages imply for 50 items."""
-    from diversity_tuning.evaluation.human_statistics import sign_test
+    from diversity_tuning.human_eval.statistics import sign_test
 
     print(f"\nReported percentages, taken as counts of {items} items:")
     for name, (one, other) in REPORTED.items():

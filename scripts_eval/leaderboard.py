@@ -26,7 +26,7 @@ def main(argv=None) -> None:
     args = parse_with_recipe(parser, argv)
     if bool(args.runs) != bool(args.study):
         raise UserError("--study and --runs go together")
-    from diversity_tuning.evaluation.leaderboard import place_of, publish, write_index
+    from diversity_tuning.evaluation.report.leaderboard import place_of, publish, write_index
 
     results, places = Path(args.results), {}
     for run in map(Path, args.runs):

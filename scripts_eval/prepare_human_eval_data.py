@@ -43,7 +43,7 @@ def main(argv=None) -> None:
     group.add_argument("--device", default=None, help="local: cpu, cuda, cuda:1, …; default: cuda where there is one")
     add_engine_arguments(parser)
     args = parse_with_recipe(parser, argv)
-    from diversity_tuning.evaluation.human_study import prepare_study
+    from diversity_tuning.human_eval.study import prepare_study
 
     prepare_study(args)
 

@@ -45,13 +45,14 @@ def main(argv=None) -> None:
     args = parse_with_recipe(parser, argv)
     if (args.runs is None) == (args.results is None):
         raise UserError("give either --runs or --results")
-    from diversity_tuning.evaluation.report import make_report
-    from diversity_tuning.evaluation.runsets import find_runs
+    from diversity_tuning.evaluation.report.build import make_report
+    from diversity_tuning.evaluation.report.runs import find_runs
+    from diversity_tuning.human_eval.report import human_tables
 
     folders = [Path(run) for run in args.runs] if args.runs else find_runs(args.results)
     options = {name: getattr(args, name) for name in ("compare", "anchor", "figure", "ablation", "samples", "show")}
-    options["human"] = [Path(folder) for folder in args.human or []]
-    make_report(folders, Path(args.output), **options)
+    further = human_tables([Path(folder) for folder in args.human or []])
+    make_report(folders, Path(args.output), **options, further=further)
     print(f"{args.output}: report of {len(folders)} runs", flush=True)
 
 

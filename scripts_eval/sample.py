@@ -16,7 +16,7 @@ Responses that failed are listed at the end and asked for again by the same comm
 import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.evaluation.sampling import add_output_arguments, add_sampling_arguments, sample_run
+from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run
 
 
 @command

@@ -8,8 +8,8 @@ R=runs/miniature/seed0; python -m scripts_eval.score --reward_model $R/reward --
 import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.evaluation.sampling import add_output_arguments
-from diversity_tuning.evaluation.scoring import add_scoring_arguments, score_run
+from diversity_tuning.evaluation.sampling.run import add_output_arguments
+from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, score_run
 
 
 @command

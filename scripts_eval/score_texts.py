@@ -11,8 +11,8 @@ stay those of all responses to a prompt together. Writes scores.csv, prompts.csv
 import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.evaluation.scoring import add_scoring_arguments
-from diversity_tuning.evaluation.texts import score_texts
+from diversity_tuning.evaluation.scoring.run import add_scoring_arguments
+from diversity_tuning.evaluation.scoring.texts import score_texts
 
 
 @command

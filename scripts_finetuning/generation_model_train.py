@@ -11,17 +11,19 @@ r"""Supervised fine-tuning (SFT) of a base model on the kept responses: where DP
 import sys
 
 from diversity_tuning.cli import command
-from diversity_tuning.launch import Launch
+from diversity_tuning.training.life_cycle import TrainingRun
 
 
 @command
 def main(argv=None) -> None:
-    launch = Launch("generation", sys.argv[1:] if argv is None else list(argv))
-    if launch.is_finished():
+    run = TrainingRun("generation", sys.argv[1:] if argv is None else list(argv))
+    if run.is_finished():
         return
-    from diversity_tuning.training import train_sft  # loads torch: after the check, so that a finished run is skipped at once
+    from diversity_tuning.training.sft import (
+        train_sft,  # loads torch: after the check, so that a finished run is skipped at once
+    )
 
-    train_sft(launch)
+    train_sft(run)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ r"""DORPO: ORPO with each pair's loss weighted by the deviation of its winning s
 import sys
 
 from diversity_tuning.cli import command
-from diversity_tuning.launch import Launch
+from diversity_tuning.training.life_cycle import TrainingRun
 
 
 @command
 def main(argv=None) -> None:
-    launch = Launch("dorpo", sys.argv[1:] if argv is None else list(argv))
-    if launch.is_finished():
+    run = TrainingRun("dorpo", sys.argv[1:] if argv is None else list(argv))
+    if run.is_finished():
         return
     from diversity_tuning.trainers import DORPOConfig, DORPOTrainer  # heavy: a finished run is skipped before
-    from diversity_tuning.training import train_preference
+    from diversity_tuning.training.preference import train_preference
 
-    train_preference(launch, DORPOTrainer, DORPOConfig)
+    train_preference(run, DORPOTrainer, DORPOConfig)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ def main(argv=None) -> None:
     record = provenance("reward_check", settings, {"source": args.source, "reward_model": args.reward_model})
     if is_finished(args.output, record, args.overwrite):
         return
-    from diversity_tuning.evaluation.reward_check import check
-    from diversity_tuning.evaluation.summary import nan_to_none
+    from diversity_tuning.evaluation.scoring.reward_check import check
+    from diversity_tuning.evaluation.scoring.summary import nan_to_none
     from diversity_tuning.reward import load_reward_model
 
     prompts, responses, targets, votes, numbers = held_out(args.source, args.split, args.max_prompts)
@@ -51,11 +51,11 @@ def held_out(source: str, split: str, max_prompts: int | None):
     """Texts, transformed votes, votes and prompt numbers of every kept response of a split."""
     import numpy as np
 
-    from diversity_tuning.launch import load_split
+    from diversity_tuning.data.read import read_split
 
     columns = (schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_TRANSFORMED_SCORES, schema.FILTERED_COMMENT_SCORES)
     prompts, responses, targets, votes, numbers = [], [], [], [], []
-    for number, row in enumerate(load_split(source, split, columns, max_prompts)):
+    for number, row in enumerate(read_split(source, split, columns, max_prompts)):
         texts = row[schema.FILTERED_COMMENT_TEXTS]
         prompts += [schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT])] * len(texts)
         responses += texts

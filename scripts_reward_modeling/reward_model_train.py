@@ -11,19 +11,17 @@ r"""Train the reward model: one output, L1 loss on the votes mapped to [-1, 1].
 import sys
 
 from diversity_tuning.cli import command
-from diversity_tuning.launch import Launch
+from diversity_tuning.training.life_cycle import TrainingRun
 
 
 @command
 def main(argv=None) -> None:
-    launch = Launch("reward", sys.argv[1:] if argv is None else list(argv))
-    if launch.is_finished():
+    run = TrainingRun("reward", sys.argv[1:] if argv is None else list(argv))
+    if run.is_finished():
         return
-    from diversity_tuning.training import (
-        train_reward,  # loads torch: after the check, so that a finished run is skipped at once
-    )
+    from diversity_tuning.training.reward import train_reward  # heavy: a finished run is skipped before
 
-    train_reward(launch)
+    train_reward(run)
 
 
 if __name__ == "__main__":

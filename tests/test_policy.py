@@ -13,8 +13,8 @@ from trl import DPOConfig, DPOTrainer
 from diversity_tuning import policy
 from diversity_tuning.data.schema import to_messages
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import user_request
 from diversity_tuning.generation.local import encode_conversations
+from diversity_tuning.generation.requests import user_request
 from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer
 from diversity_tuning.runs import fingerprint, provenance, write_provenance
 from diversity_tuning.trainers import ORPOConfig, ORPOTrainer

@@ -69,7 +69,7 @@ def config_class(stem):
     from trl import DPOConfig, SFTConfig
 
     from diversity_tuning.trainers import DDPOConfig, DORPOConfig, ORPOConfig
-    from diversity_tuning.training import RewardConfig
+    from diversity_tuning.training.reward import RewardConfig
 
     classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig)
     return dict(zip(TRAINING, classes, strict=True))[stem]
@@ -77,7 +77,7 @@ def config_class(stem):
 
 def parse_training(stem, argv):
     """The three dataclasses of a training script."""
-    from diversity_tuning.training import make_parser
+    from diversity_tuning.training.arguments import make_parser
 
     parser = make_parser(config_class(stem), prog=stem)
     # TrainingArguments refuses bf16 where there is no GPU unless it is told that the CPU is meant.

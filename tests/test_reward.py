@@ -13,7 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.reward import load_reward_model, new_reward_model, reward_dataset, reward_text
-from diversity_tuning.training import l1_loss
+from diversity_tuning.training.reward import l1_loss
 from tests import families
 from tests.tiny import make_tokenizer, save_base
 

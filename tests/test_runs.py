@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.launch import Launch, _forget_resume_state
 from diversity_tuning.runs import (
     atomic_folder,
     explicit_settings,
@@ -21,6 +20,7 @@ from diversity_tuning.runs import (
     write_provenance,
     write_text,
 )
+from diversity_tuning.training.life_cycle import TrainingRun, _forget_resume_state
 
 ROOT = Path(__file__).parents[1]
 
@@ -261,7 +261,7 @@ def launch(tmp_path):
     def make(*flags, drop=None):
         given = {"source": tmp_path / "data", "model_name_or_path": tmp_path / "base", "output_dir": tmp_path / "run"}
         argv = [str(word) for key, value in given.items() if key != drop for word in (f"--{key}", value)]
-        return Launch("dpo", [*argv, *flags])
+        return TrainingRun("dpo", [*argv, *flags])
 
     return make
 

@@ -128,16 +128,16 @@ def test_the_head_of_a_reward_adapter_is_trained_in_single_precision(world):
 
 
 def test_sft_loss_is_on_response_tokens_only(world, monkeypatch):
-    from diversity_tuning import training
+    from diversity_tuning.training import sft as module
 
     batches = []
 
-    class Spy(training.ResumableSFTTrainer):
+    class Spy(module.ResumableSFTTrainer):
         def train(self, **_):
             batches.extend(self.get_train_dataloader())
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "ResumableSFTTrainer", Spy)
+    monkeypatch.setattr(module, "ResumableSFTTrainer", Spy)
     with pytest.raises(KeyboardInterrupt):
         train(sft, world, "spied", source="filtered", flags=LORA)
     tokenizer = make_tokenizer()

@@ -112,7 +112,7 @@ def test_the_card_of_a_reward_model_and_of_a_whole_policy(world):
 
 
 def test_a_card_of_a_hub_model_links_to_it_and_breaks_no_table():
-    from diversity_tuning.model_card import model_card
+    from diversity_tuning.training.model_card import model_card
 
     record = {
         "stage": "dorpo",
@@ -126,7 +126,7 @@ def test_a_card_of_a_hub_model_links_to_it_and_breaks_no_table():
 
 
 def test_what_a_curve_shows():
-    from diversity_tuning.launch import curve_panels
+    from diversity_tuning.training.curves import curve_panels
 
     pairs = {"loss": 0.5, "rewards/chosen": 1.0, "rewards/rejected": 0.2, "rewards/margins": 0.8, "rewards/accuracies": 0.9}
     rows = [{"step": 2, **pairs, "mean_token_accuracy": 0.3, "weights/mean": 0.8}, {"step": 3, "eval_loss": 0.6}]

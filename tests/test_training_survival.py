@@ -155,12 +155,12 @@ def test_killed_and_started_again_is_as_never_killed(world, command, source, fla
 )
 def test_processes_that_would_train_alone_are_refused(monkeypatch, environment):
     """Two of them in the same folder, or one where two were asked for."""
-    from diversity_tuning import training
+    from diversity_tuning.training.arguments import check_processes
 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="--use_cpu true"):
-        training._check_processes(1)
+        check_processes(1)
 
 
 def test_two_processes_are_one(world):

@@ -1,4 +1,4 @@
-"""Figures about a source or a stage's output, read batch by batch: numbers and digests are kept, texts are not."""
+"""Figures of a source or a stage's output, read batch by batch: numbers and digests are kept, texts are not."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _RECORDED = ("rows_in", "votes", "prompts_in_two_splits", "responses", "texts", 
 
 
 @dataclass
-class Figures:
+class Description:
     """What was read of one split."""
 
     rows: int = 0
@@ -37,7 +37,7 @@ class Figures:
     distributions: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def figures(rows, where: str) -> Figures:
+def figures(rows, where: str) -> Description:
     """Read one split, whichever stage made it."""
     if schema.CHOSEN in rows.column_names:
         return _pair_figures(rows)
@@ -61,7 +61,7 @@ def _count(rows, column: str) -> int:
     return sum(pc.sum(pc.list_value_length(batch)).as_py() or 0 for batch in batches)
 
 
-def _row_figures(rows, texts: str, votes: str) -> Figures:
+def _row_figures(rows, texts: str, votes: str) -> Description:
     prompts, responses, counts, scores, words, repeated = [], [], [], [], [], 0
 
     def read(batch: dict) -> None:
@@ -81,7 +81,7 @@ def _row_figures(rows, texts: str, votes: str) -> Figures:
     return _figures(len(rows), prompts, responses, spread, repeated)
 
 
-def _pair_figures(rows) -> Figures:
+def _pair_figures(rows) -> Description:
     prompts, responses, words, standing = [], [], [], set()
 
     def read(batch: dict) -> None:
@@ -109,13 +109,13 @@ def _pair_figures(rows) -> Figures:
     return _figures(len(rows), prompts, responses, spread, len(responses) - len(standing))
 
 
-def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: int = 0) -> Figures:
+def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: int = 0) -> Description:
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in spread.items()}
     keys = np.array(prompts, "S16"), np.array(responses, "S16")
-    return Figures(rows, repeated=repeated, prompts=keys[0], responses=keys[1], distributions=arrays)
+    return Description(rows, repeated=repeated, prompts=keys[0], responses=keys[1], distributions=arrays)
 
 
-def page(source: str, splits: dict[str, Figures]) -> str:
+def page(source: str, splits: dict[str, Description]) -> str:
     """The page about one set, in Markdown."""
     lines = [f"# {source}", "", *_counts(splits), "", *_recorded(source)]
     for name, found in splits.items():
@@ -123,7 +123,7 @@ def page(source: str, splits: dict[str, Figures]) -> str:
     return "\n".join(lines + _leakage(splits))
 
 
-def _counts(splits: dict[str, Figures]) -> list[str]:
+def _counts(splits: dict[str, Description]) -> list[str]:
     """What is in each split, and how much of it is there more than once."""
     stages = list(dict.fromkeys(name for found in splits.values() for name in found.responses_at))
     header = ["split", "rows", "distinct prompts", *(f"responses {name}" for name in stages or [""])]
@@ -154,7 +154,7 @@ def _table(distributions: dict[str, np.ndarray]) -> list[str]:
     return lines
 
 
-def _leakage(splits: dict[str, Figures]) -> list[str]:
+def _leakage(splits: dict[str, Description]) -> list[str]:
     names, lines = list(splits), ["## Across splits", ""]
     for number, one in enumerate(names):
         for two in names[number + 1 :]:
@@ -164,7 +164,7 @@ def _leakage(splits: dict[str, Figures]) -> list[str]:
     return lines if len(names) > 1 else []
 
 
-def write(output: str | Path, text: str, splits: dict[str, Figures]) -> None:
+def write(output: str | Path, text: str, splits: dict[str, Description]) -> None:
     """Write ``page.md`` and ``histograms.png``."""
     with atomic_folder(output) as folder:
         (folder / "page.md").write_text(text + "\n", encoding="utf-8")

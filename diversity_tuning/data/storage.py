@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from diversity_tuning.data.validate import Table, check_dataset
+from diversity_tuning.data.validate import TableSchema, check_dataset
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, write_provenance
 
@@ -39,7 +39,7 @@ def require_apart(**paths: str | Path | None) -> None:
         seen[place] = name
 
 
-def load_stage(folder: str | Path, table: Table, number: int) -> dict:
+def load_stage(folder: str | Path, table: TableSchema, number: int) -> dict:
     """The splits of stage ``number``'s output, every one checked against ``table``."""
     from diversity_tuning.data.sources import open_saved
 

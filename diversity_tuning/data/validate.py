@@ -23,7 +23,7 @@ _ARROW = {
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSchema:
     """The columns a step reads: their kinds, which of them run in parallel, and which may be null."""
 
     kinds: dict[str, str]
@@ -31,7 +31,7 @@ class Table:
     nullable: tuple[str, ...] = ()
 
 
-SOURCE = Table(
+SOURCE = TableSchema(
     {
         schema.POST_TITLE: TEXT,
         schema.POST_TEXT: TEXT,
@@ -42,7 +42,7 @@ SOURCE = Table(
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.COMMENT_TIMES),
     nullable=(schema.POST_TEXT,),
 )
-SCORED = Table(
+SCORED = TableSchema(
     {**SOURCE.kinds, schema.TRANSFORMED_SCORE: NUMBERS},
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.TRANSFORMED_SCORE),
     nullable=(schema.POST_TEXT,),
@@ -53,8 +53,8 @@ _FILTERED = {
     schema.FILTERED_TRANSFORMED_SCORES: NUMBERS,
 }
 _POST = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT}
-FILTERED = Table({**_POST, **_FILTERED}, parallel=tuple(_FILTERED), nullable=(schema.POST_TEXT,))
-PAIRS = Table(
+FILTERED = TableSchema({**_POST, **_FILTERED}, parallel=tuple(_FILTERED), nullable=(schema.POST_TEXT,))
+PAIRS = TableSchema(
     {
         schema.CHOSEN: MESSAGES,
         schema.REJECTED: MESSAGES,
@@ -67,10 +67,10 @@ _USED = {
     schema.POSTTRAINING_SCORE: INTEGERS,
     schema.POSTTRAINING_TRANSFORMED_SCORE: NUMBERS,
 }
-UNPAIRED = Table({**_POST, **_USED}, parallel=tuple(_USED), nullable=(schema.POST_TEXT,))
+UNPAIRED = TableSchema({**_POST, **_USED}, parallel=tuple(_USED), nullable=(schema.POST_TEXT,))
 
 
-def check(batch: pa.Table, table: Table, where: str | Path, first_row: int) -> pa.Table:
+def check(batch: pa.Table, table: TableSchema, where: str | Path, first_row: int) -> pa.Table:
     """``batch`` with the columns of ``table`` cast to their kinds; other columns stay as they are.
 
     ``first_row`` counts from 1. Raises :class:`UserError` naming file, row and column at the first fault.
@@ -86,7 +86,7 @@ def check(batch: pa.Table, table: Table, where: str | Path, first_row: int) -> p
     return batch
 
 
-def check_names(names: list[str], table: Table, where: str | Path) -> None:
+def check_names(names: list[str], table: TableSchema, where: str | Path) -> None:
     """Every column of ``table`` is there."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -97,7 +97,7 @@ def check_names(names: list[str], table: Table, where: str | Path) -> None:
         raise UserError(f"{where}: row 1: no column {', '.join(repr(name) for name in missing)}; the columns are: {found}")
 
 
-def check_dataset(dataset, table: Table, where: str | Path) -> None:
+def check_dataset(dataset, table: TableSchema, where: str | Path) -> None:
     """Run :func:`check` over a ``datasets.Dataset`` in bounded memory. An empty one is an error too."""
     check_names(dataset.column_names, table, where)
     if len(dataset) == 0:
@@ -182,7 +182,7 @@ def _message_fault(column: pa.Array) -> tuple[int, str]:
     return (_row_of(column, bad), "a message without content") if pc.any(bad).as_py() else (0, "")
 
 
-def _check_parallel(batch: pa.Table, table: Table, where: str | Path, first_row: int) -> None:
+def _check_parallel(batch: pa.Table, table: TableSchema, where: str | Path, first_row: int) -> None:
     names = [name for name in table.parallel if name in batch.column_names and _is_list(batch.column(name).type)]
     for name in names[1:]:
         left = pc.list_value_length(batch.column(names[0]))

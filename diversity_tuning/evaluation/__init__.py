@@ -1,1 +1,1 @@
-"""Samples in, numbers out: metrics, statistics over prompts, resumable runs, tables and figures."""
+"""Responses in, numbers out: sampling, scoring and reports, over shared metrics and statistics."""

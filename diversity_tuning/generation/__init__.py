@@ -1,1 +1,1 @@
-"""Responses to prompts: from a local model."""
+"""Responses to prompts: from a local model, from OpenAI-compatible servers, or from an API."""

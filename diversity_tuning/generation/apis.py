@@ -7,7 +7,7 @@ since OpenAI refuses unknown fields. ``extra`` adds fields, replaces them, or ta
 reasoning models.
 """
 
-from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
+from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
 
 _FINISHED = {"stop", "eos", "eos_token", "end_turn", "stop_sequence"}
 _CUT = {"length", "max_tokens"}

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from diversity_tuning.generation.engine import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
+from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
 
 Key = tuple[int, int]
 Answers = Iterator[list[tuple[Key, Sample | Failure]]]

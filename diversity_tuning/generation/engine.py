@@ -7,89 +7,12 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
 """
 
 import argparse
-import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
 
 ENGINES = ("local", "openai", "anthropic")
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How to sample; the defaults are the paper's. Which of them an API takes is said in :mod:`generation.apis`."""
-
-    temperature: float = 1.0
-    top_k: int = 50  # 0: no limit
-    top_p: float = 0.95
-    repetition_penalty: float = 1.1  # as in transformers, tokens of the prompt are penalised too
-    max_new_tokens: int = 2048
-    system_prompt: str | None = None  # stands before the messages of every request
-
-    def __post_init__(self):
-        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
-            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0")
-        if self.max_new_tokens < 1:
-            raise UserError("--max_new_tokens must be at least 1")
-
-
-@dataclass(frozen=True)
-class ChatRequest:
-    """One response to ask for: the conversation so far, and the number that tells it from others to the same conversation."""
-
-    messages: tuple[tuple[str, str], ...]  # (role, content); the last role is "user"
-    sample: int = 0
-
-    @property
-    def key(self) -> str:
-        """The conversation as one text: the prompt itself where it is all there is."""
-        return self.messages[0][1] if len(self.messages) == 1 else json.dumps(self.messages, ensure_ascii=False)
-
-
-def user_request(prompt: str, sample: int = 0) -> ChatRequest:
-    """A conversation of one line."""
-    return ChatRequest((("user", prompt),), sample)
-
-
-def chat_messages(request: ChatRequest, system_prompt: str | None) -> list[dict[str, str]]:
-    """The conversation as chat templates and servers take it, the system prompt first."""
-    system = (("system", system_prompt),) if system_prompt else ()
-    return [{"role": role, "content": content} for role, content in (*system, *request.messages)]
-
-
-def row_key(seed: int, prompt: str, sample: int) -> int:
-    """64 bits that stand for one sample of one prompt under one seed."""
-    digest = hashlib.sha256(f"{seed}\0{sample}\0{prompt}".encode())
-    return int.from_bytes(digest.digest()[:8], "little")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A response. ``tokens`` counts what was generated, EOS not counted; not ``finished`` means cut at ``max_new_tokens``."""
-
-    text: str
-    finished: bool
-    tokens: int | None  # None where a server does not say
-
-
-@dataclass(frozen=True)
-class Failure:
-    """No response, and why, in one line without secrets. Asking again may help."""
-
-    error: str
-
-
-class Engine(Protocol):
-    """What answers. Every request gets one answer, in any order; a prompt's answer does not depend on the other requests."""
-
-    def complete(
-        self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
-    ) -> Iterator[list[tuple[int, Sample | Failure]]]:
-        """Yield ``(position in requests, answer)`` as they come. :class:`UserError` when none can come, as without a key."""
-        ...
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:

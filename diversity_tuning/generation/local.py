@@ -17,7 +17,7 @@ from transformers.generation import RepetitionPenaltyLogitsProcessor
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
-from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
+from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
 
 
 class LocalEngine:

@@ -15,7 +15,7 @@ import httpx2
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.apis import Anthropic, BadReplyError, OpenAI
 from diversity_tuning.generation.budget import Budget, Limits
-from diversity_tuning.generation.engine import ChatRequest, Failure, Sample, SamplingSettings, row_key
+from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, row_key
 from diversity_tuning.generation.transcripts import Transcripts, request_key
 
 _LONGEST_WAIT = 600.0  # seconds; a server that asks for more has its request listed as failed

@@ -49,9 +49,9 @@ def main(argv=None) -> None:
         return
     from transformers import PreTrainedTokenizerFast
 
-    from diversity_tuning.launch import load_split
+    from diversity_tuning.data.read import read_split
 
-    rows = load_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS))
+    rows = read_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS))
     with atomic_folder(args.output) as folder:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
         model, loss = train_model(rows, tokenizer, args, str(folder / "logs"))

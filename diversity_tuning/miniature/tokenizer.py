@@ -34,9 +34,9 @@ def main(argv=None) -> None:
     record = provenance("tokenizer", {"vocab_size": args.vocab_size}, {"source": args.source})
     if is_finished(args.output, record, args.overwrite):
         return
-    from diversity_tuning.launch import load_split
+    from diversity_tuning.data.read import read_split
 
-    rows = load_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS))
+    rows = read_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS))
     tokenizer = train_tokenizer(texts_of(rows), args.vocab_size)
     with atomic_folder(args.output) as folder:
         tokenizer.save_pretrained(folder)

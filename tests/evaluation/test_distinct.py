@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.calibration import read_threshold
-from diversity_tuning.evaluation.distinct import (
+from diversity_tuning.evaluation.metrics import diversity_by_prompt, diversity_of_good
+from diversity_tuning.evaluation.scoring.distinct import (
     classifier,
     clusters,
     distances_of,
@@ -19,7 +19,7 @@ from diversity_tuning.evaluation.distinct import (
     pairs_within,
     quantile_threshold,
 )
-from diversity_tuning.evaluation.metrics import diversity_by_prompt, diversity_of_good
+from diversity_tuning.evaluation.scoring.threshold import read_threshold
 
 IDS = st.lists(st.integers(0, 4), min_size=0, max_size=14)
 

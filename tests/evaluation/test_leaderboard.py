@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from diversity_tuning.evaluation.leaderboard import MARK
-from diversity_tuning.evaluation.summary import command_line
+from diversity_tuning.evaluation.report.leaderboard import MARK
+from diversity_tuning.evaluation.scoring.summary import command_line
 from scripts_eval import leaderboard
 
 COMMAND = "python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval1_1.yaml --seed 0"

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from diversity_tuning.evaluation.reward_check import agreement, calibration, calibration_error, check, pairwise_accuracy
+from diversity_tuning.evaluation.scoring.reward_check import agreement, calibration, calibration_error, check, pairwise_accuracy
 
 
 def test_agreement_by_hand():

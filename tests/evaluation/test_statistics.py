@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from diversity_tuning.evaluation.fronts import front_difference, interpolate_front
 from diversity_tuning.evaluation.statistics import at_equal_length, bootstrap_means, mean_interval, paired_difference
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward, interpolate_curve
 
 
 def test_interval_is_near_the_normal_one_and_seeded():
@@ -61,22 +61,22 @@ def test_equal_length_takes_out_what_length_explains():
 
 def test_front_is_linear_between_neighbours_and_nan_outside():
     rewards, diversities = np.array([1.0, 0.0, 0.5]), np.array([0.1, 0.5, 0.4])
-    assert interpolate_front(0.25, rewards, diversities) == pytest.approx(0.45)
-    assert interpolate_front(0.75, rewards, diversities) == pytest.approx(0.25)
-    assert math.isnan(interpolate_front(1.01, rewards, diversities))
+    assert interpolate_curve(0.25, rewards, diversities) == pytest.approx(0.45)
+    assert interpolate_curve(0.75, rewards, diversities) == pytest.approx(0.25)
+    assert math.isnan(interpolate_curve(1.01, rewards, diversities))
 
 
 def test_front_difference_at_equal_reward():
     rng = np.random.default_rng(0)
     noise = [rng.normal(0, 0.05, (2, 100)) for _ in range(6)]
     front = [(0.2 + noise[0], 0.4 + noise[1] / 10), (0.8 + noise[2], 0.2 + noise[3] / 10)]
-    found = front_difference((0.5 + noise[4], 0.35 + noise[5] / 10), front)
+    found = difference_at_equal_reward((0.5 + noise[4], 0.35 + noise[5] / 10), front)
     assert found["mean"] == pytest.approx(0.05, abs=0.01)
     assert found["low"] < 0.05 < found["high"]
     assert found["low"] > 0
     assert found["covered"] == 1.0
-    assert front_difference((1.5 + noise[4], noise[5]), front) is None
-    assert front_difference((0.5 + noise[4], noise[5]), front[:1]) is None
+    assert difference_at_equal_reward((1.5 + noise[4], noise[5]), front) is None
+    assert difference_at_equal_reward((0.5 + noise[4], noise[5]), front[:1]) is None
 
 
 def test_the_slope_on_length_is_of_whole_pairs_only():

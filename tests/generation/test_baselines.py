@@ -6,7 +6,7 @@ import pytest
 
 from diversity_tuning.generation import baselines
 from diversity_tuning.generation.baselines import independent, iterative, read_candidates, verbalized
-from diversity_tuning.generation.engine import Failure, Sample, SamplingSettings
+from diversity_tuning.generation.requests import Failure, Sample, SamplingSettings
 
 PROMPTS = {7: "a door", 9: "the moon"}
 SETTINGS = SamplingSettings(max_new_tokens=10)

@@ -9,7 +9,7 @@ from transformers.cache_utils import DynamicLayer
 
 from diversity_tuning.generation import cache, local
 from diversity_tuning.generation.cache import BlockLayer, block_cache
-from diversity_tuning.generation.engine import SamplingSettings, user_request
+from diversity_tuning.generation.requests import SamplingSettings, user_request
 from tests.tiny import make_model, make_tokenizer
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from diversity_tuning.generation.engine import Failure
+from diversity_tuning.generation.requests import Failure
 from tests.generation.server import chat_server, openai_reply
 from tests.generation.test_remote import GOOD, ask, engine, key  # noqa: F401 (a fixture)
 

@@ -7,8 +7,8 @@ from scipy.stats import chisquare, kstest
 from transformers.generation import RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import Failure, Sample, SamplingSettings, user_request
 from diversity_tuning.generation.local import RepetitionPenalty, SeededDraw, gumbel, row_key, sample_responses
+from diversity_tuning.generation.requests import Failure, Sample, SamplingSettings, user_request
 from tests.tiny import make_model, make_tokenizer
 
 PROMPTS = ["a door", "the cat sat under the moon", "run", "rain, and a much longer prompt than the others have"]

@@ -10,8 +10,8 @@ import pytest
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.apis import Anthropic, OpenAI, cut_thinking
 from diversity_tuning.generation.budget import Limits
-from diversity_tuning.generation.engine import ChatRequest, Sample, SamplingSettings, user_request
 from diversity_tuning.generation.remote import HttpEngine
+from diversity_tuning.generation.requests import ChatRequest, Sample, SamplingSettings, user_request
 from tests.generation.server import anthropic_reply, chat_server, openai_reply
 
 KEY = "sk-very-secret-0123456789"

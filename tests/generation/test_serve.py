@@ -13,9 +13,9 @@ from transformers import GenerationConfig
 from transformers.utils.import_utils import is_serve_available
 
 from diversity_tuning.generation.apis import OpenAI
-from diversity_tuning.generation.engine import Sample, SamplingSettings, row_key, user_request
 from diversity_tuning.generation.local import encode_conversations
 from diversity_tuning.generation.remote import HttpEngine
+from diversity_tuning.generation.requests import Sample, SamplingSettings, row_key, user_request
 from tests.tiny import make_model, make_tokenizer
 
 pytestmark = pytest.mark.skipif(not is_serve_available(), reason="needs openai, fastapi and uvicorn (requirements.txt)")

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from diversity_tuning.evaluation.samples import SAMPLES
+from diversity_tuning.evaluation.sampling.samples import SAMPLES
 
 HOSTILE = [
     "<script>document.title='owned'</script><img src=x onerror=alert(1)>",

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from diversity_tuning.evaluation.human_simulation import Design, simulate_answers
+from diversity_tuning.human_eval.simulation import Design, simulate_answers
 from scripts_eval import report
 from scripts_eval.human_eval_analysis import main
 from tests.evaluation.synthetic import write_run

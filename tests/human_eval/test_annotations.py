@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.human_annotations import read_answers, read_key
+from diversity_tuning.human_eval.annotations import read_answers, read_key
 from tests.human_eval.helpers import write_state
 
 KEY = """id,prompt_id,prompt,set_a,set_b,samples_a,samples_b

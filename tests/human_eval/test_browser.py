@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from diversity_tuning.evaluation.human_annotations import read_answers, read_key
+from diversity_tuning.human_eval.annotations import read_answers, read_key
 from scripts_eval.human_eval_analysis import main as analyse
 from scripts_eval.prepare_human_eval_data import main as prepare
 from tests.human_eval.helpers import HOSTILE, write_run

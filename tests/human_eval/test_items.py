@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diversity_tuning.evaluation.human_items import as_html, draw_blinding, draw_order, item_html, item_id
+from diversity_tuning.human_eval.items import as_html, draw_blinding, draw_order, item_html, item_id
 from tests.human_eval.helpers import HOSTILE
 
 

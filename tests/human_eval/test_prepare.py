@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from diversity_tuning.evaluation.human_annotations import read_key
 from diversity_tuning.generation import engine as engines
-from diversity_tuning.generation.engine import Failure, Sample
+from diversity_tuning.generation.requests import Failure, Sample
+from diversity_tuning.human_eval.annotations import read_key
 from scripts_eval.prepare_human_eval_data import main
 from tests.human_eval.helpers import HOSTILE, write_run
 

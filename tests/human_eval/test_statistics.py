@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from diversity_tuning.evaluation import human_statistics as stats
-from diversity_tuning.evaluation.human_simulation import ONE, OTHER, Design, detection_rates, simulate_answers
+from diversity_tuning.human_eval import statistics as stats
+from diversity_tuning.human_eval.simulation import ONE, OTHER, Design, detection_rates, simulate_answers
 from scripts_eval.human_eval_power import REPORTED, main
 
 

@@ -259,7 +259,7 @@ def test_kill_during_stage_3_leaves_nothing_and_resumes(pipeline, tmp_path):
     models = [argument for argument in pipeline.encoders if argument != pipeline.root / "embeddings"][:-1]
     arguments = ["--source_pair", pipeline.pairs, "--data_path_pair_div", output, *models, "--embedding_cache", cache]
     slow = (
-        "import importlib, time; from diversity_tuning import embeddings as e; e._SAVE_EVERY = 8; "
+        "import importlib, time; from diversity_tuning.embeddings import store as e; e._SAVE_EVERY = 8; "
         "write = e._write_array; e._write_array = lambda *a: (write(*a), time.sleep(0.05)); "
         f"importlib.import_module('scripts_dataset_cleaner.{STAGES[3]}').main({[str(one) for one in arguments]!r})"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diversity_tuning.evaluation.summary import command_line
+from diversity_tuning.evaluation.scoring.summary import command_line
 from scripts_eval import generation_eval1_1, generation_eval1_2, generation_eval2, sample, score
 
 PUBLISHED = ["prompt_id", "prompt", "response", "reddit_reward", "semantic_diversity", "style_diversity"]
@@ -212,7 +212,7 @@ def test_killed_before_the_new_samples_were_scored(world, tmp_path, monkeypatch)
     record["failures"] = [{"prompt_id": 3, "sample": 3, "error": "as if", "runs": 1}]
     (output / "sampling.json").write_text(json.dumps(record))
     with monkeypatch.context() as patch:
-        patch.setattr("diversity_tuning.evaluation.scoring.score_responses", _killed)
+        patch.setattr("diversity_tuning.evaluation.scoring.run.score_responses", _killed)
         with pytest.raises(KeyboardInterrupt):
             generation_eval1_1.main(flags)
     generation_eval1_1.main(flags)

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diversity_tuning.evaluation import figures
-from diversity_tuning.evaluation.figures import method_styles
-from diversity_tuning.evaluation.fronts import pareto
-from diversity_tuning.evaluation.labels import place_labels
-from diversity_tuning.evaluation.render import Table, latex
-from diversity_tuning.evaluation.runsets import find_runs, group_runs, read_run
+from diversity_tuning.evaluation.rendering import Table, latex
+from diversity_tuning.evaluation.report import figures
+from diversity_tuning.evaluation.report.figures import method_styles
+from diversity_tuning.evaluation.report.label_placement import place_labels
+from diversity_tuning.evaluation.report.runs import find_runs, group_runs, read_run
+from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
 from tests.evaluation.synthetic import write_run, write_study
 
@@ -183,7 +183,7 @@ def test_any_two_models(study, tmp_path):
 
 def test_pareto_by_hand():
     points = np.array([[0, 3], [1, 2], [1, 1], [2, 0], [2, 0], [np.nan, 9], [0.5, 2.5]])
-    assert list(pareto(points)) == [True, True, False, True, True, False, True]
+    assert list(pareto_front(points)) == [True, True, False, True, True, False, True]
 
 
 def test_labels_do_not_overlap():

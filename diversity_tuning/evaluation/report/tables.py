@@ -1,0 +1,150 @@
+"""The tables of a report: every model, paired differences, and differences at equal reward."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from diversity_tuning.data.schema import PROMPT_ID, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.report.runs import EQUAL_LENGTH, Run, RunGroup, common_prompts
+from diversity_tuning.evaluation.scoring.summary import TRUNCATED
+from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward
+
+MAIN = [REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
+_NOT_METRICS = {PROMPT_ID, "responses", "duplicates", "finished"}
+ALL_SEEDS = "all"
+COUNTS = ("responses", "failed", "duplicates", "unfinished", "empty", *TRUNCATED)
+
+
+def metric_columns(runs: list[Run]) -> list[str]:
+    """Published metrics, diversities at equal length, then whatever else any run was measured by; none without a value."""
+    found = dict.fromkeys(name for run in runs for name in run.prompts.select_dtypes("number").dropna(axis=1, how="all"))
+    first = [name for name in (*MAIN, *EQUAL_LENGTH.values()) if name in found]
+    return [*first, *(name for name in found if name not in first and name not in _NOT_METRICS)]
+
+
+def model_table(models: list[RunGroup], columns: list[str]) -> pd.DataFrame:
+    """One row per model and seed, and one over all seeds where there are several; per metric mean, low and high."""
+    rows = []
+    for model in models:
+        for run in model.runs:
+            rows.append(_row(RunGroup(model.label, model.method, model.strength, [run]), run.seed, columns))
+        if len(model.runs) > 1:
+            rows.append(_row(model, ALL_SEEDS, columns))
+    return pd.DataFrame(rows)
+
+
+def _row(model: RunGroup, seed: int | str | None, columns: list[str]) -> dict:
+    totals = {name: sum(run.counts.get(name, 0) for run in model.runs) for name in COUNTS}
+    row = {"model": model.label, "method": model.method, "strength": model.strength, "seed": seed}
+    row |= {"prompts": len(model.shared_prompts()), **totals}
+    for column in columns:
+        row |= {f"{column}_{part}": value for part, value in mean_interval(model.matrix(column)).items()}
+    return row
+
+
+def paired_models(models: list[RunGroup], pairs: list[str]) -> list[tuple[RunGroup, RunGroup]]:
+    """All pairs of models that ``pairs`` ask for: "one:other", or "all" for every two, the later one first."""
+    if "all" in pairs:
+        return [(other, one) for one, other in itertools.combinations(models, 2)]
+    return [found for pair in pairs for found in pair_models(models, pair)]
+
+
+def pair_models(models: list[RunGroup], pair: str) -> list[tuple[RunGroup, RunGroup]]:
+    """``"one:other"`` as models of the same strengths. A side is a label, a name or a method, and may hold colons itself.
+
+    Models of one name or method at several strengths are paired by strength, unless the other side has a single model.
+    """
+    called = {name for model in models for name in (model.label, model.runs[0].name, model.method)}
+    parts = pair.split(":")
+    splits = [(":".join(parts[:i]), ":".join(parts[i:])) for i in range(1, len(parts))]
+    names = next((split for split in splits if called.issuperset(split)), splits[0] if splits else ("", ""))
+    if not all(names):
+        raise UserError(f"--compare {pair}: give two models as one:other")
+    ones, others = (matching(models, name, f"compare {pair}") for name in names)
+    if len(ones) == 1 or len(others) == 1:
+        return [(one, other) for one in ones for other in others]
+    return [(one, other) for one in ones for other in others if one.strength == other.strength]
+
+
+def matching(models: list[RunGroup], wanted: str, flag: str) -> list[RunGroup]:
+    """The models with this label or, if none has it, this name or this method; ``flag`` is what asked for them."""
+    for key in (lambda m: m.label, lambda m: m.runs[0].name, lambda m: m.method):
+        found = [model for model in models if key(model) == wanted]
+        if found:
+            return found
+    raise UserError(f"--{flag}: no run called '{wanted}'; there is {', '.join(m.label for m in models)}")
+
+
+def align(models: list[RunGroup]) -> list[tuple[object, list[RunGroup]]]:
+    """The models cut to single seeds that all have, one list per seed, then all those seeds together where there are several.
+
+    A model with one run whose seed no other model has (gold data, a model that was not trained) goes with every seed.
+    """
+    seeds = [{run.seed for run in model.runs} for model in models]
+    alone = [len(own) == 1 and not any(own & other for j, other in enumerate(seeds) if j != i) for i, own in enumerate(seeds)]
+    if all(alone):
+        return [("/".join(str(model.runs[0].seed) for model in models), models)]
+    shared = sorted(set.intersection(*(own for own, single in zip(seeds, alone, strict=True) if not single)), key=str)
+    cuts = [(seed, [_cut(model, [seed], single) for model, single in zip(models, alone, strict=True)]) for seed in shared]
+    if len(shared) > 1:
+        cuts.append((ALL_SEEDS, [_cut(model, shared, single) for model, single in zip(models, alone, strict=True)]))
+    return cuts
+
+
+def _cut(model: RunGroup, seeds: list, every: bool) -> RunGroup:
+    runs = [run for seed in seeds for run in model.runs if every or run.seed == seed]
+    return RunGroup(model.label, model.method, model.strength, runs)
+
+
+def difference_table(pairs: list[tuple[RunGroup, RunGroup]], columns: list[str]) -> pd.DataFrame:
+    """Paired over prompts, per seed and over all seeds: mean difference, 95% interval, p; a row per pair, seed and metric.
+
+    Pairs without a seed or prompt in common have none, which is printed.
+    """
+    rows = []
+    for one, other in pairs:
+        cuts = [(seed, *sides, common_prompts([*sides[0].runs, *sides[1].runs])) for seed, sides in align([one, other])]
+        if not any(len(prompts) for *_, prompts in cuts):
+            print(f"{one.label} and {other.label}: no {'prompt' if cuts else 'seed'} in common, so not compared", flush=True)
+        for seed, left, right, prompts in cuts:
+            for column in columns:
+                values = [side.matrix(column, prompts) for side in (left, right)]
+                if len(prompts) and not np.isnan(values[0] - values[1]).all():
+                    label = {"difference": f"{one.label} − {other.label}", "seed": seed, "prompts": len(prompts)}
+                    rows.append({**label, "metric": column, **paired_difference(*values)})
+    return pd.DataFrame(rows)
+
+
+def front_table(models: list[RunGroup], pairs: list[tuple[RunGroup, RunGroup]], anchor: str | None = None) -> pd.DataFrame:
+    """Each weighted model against the unweighted method's reward-diversity curve, at equal reward.
+
+    See :func:`diversity_tuning.evaluation.tradeoff.difference_at_equal_reward`.
+
+    The pairs give the methods; a method whose models have no strength (gold data) has no front. ``anchor`` names a model, such
+    as sft, that counts as a point of every front.
+    """
+    anchors = matching(models, anchor, f"anchor {anchor}") if anchor else []
+    methods = {(one.method, other.method) for one, other in pairs}
+    rows = []
+    for weighted, unweighted in sorted(methods):
+        own = [model for model in models if model.method == unweighted and model.strength is not None]
+        points = [*own, *(model for model in anchors if model not in own)]
+        targets = [model for model in models if model.method == weighted and model not in points]
+        for target in targets if own and len(points) > 1 else []:
+            rows += _front_rows(target, points, unweighted)
+    return pd.DataFrame(rows)
+
+
+def _front_rows(target: RunGroup, points: list[RunGroup], unweighted: str) -> list[dict]:
+    rows = []
+    for seed, (one, *front) in align([target, *points]):
+        prompts = common_prompts([run for model in (one, *front) for run in model.runs])
+        for column in MAIN[1:]:
+            pairs = [(model.matrix(REDDIT_REWARD, prompts), model.matrix(column, prompts)) for model in (one, *front)]
+            found = difference_at_equal_reward(pairs[0], pairs[1:]) or {"mean": None, "low": None, "high": None, "covered": 0.0}
+            label = {"model": target.label, "front": unweighted, "points": len(front), "seed": seed, "metric": column}
+            rows.append({**label, "reward": float(np.nanmean(pairs[0][0])), **found})
+    return rows

@@ -1,0 +1,1 @@
+"""Sampling: a run folder with responses and the record of how they were made."""

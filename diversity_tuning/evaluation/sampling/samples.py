@@ -1,0 +1,109 @@
+"""Which prompts, and the samples file: appended to, never rewritten, so that a killed run goes on where it stopped."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from diversity_tuning.data.read import read_split
+from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, prompt_text
+from diversity_tuning.errors import UserError
+
+SAMPLES = "samples.jsonl"
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One line of ``samples.jsonl``."""
+
+    prompt_id: int  # row number in the split
+    prompt: str
+    sample: int  # 0 … num_samples − 1
+    response: str
+    finished: bool  # EOS was seen; else cut at max_new_tokens
+    tokens: int | None  # generated, EOS not counted; None where a server does not say
+
+
+def select_prompts(source: str, split: str, start: int, num_prompts: int, say: bool = True) -> dict[int, str]:
+    """Row number -> prompt, for up to ``num_prompts`` rows from ``start`` on; a prompt posted again among them is used once."""
+    rows = read_split(source, split, (POST_TITLE, POST_TEXT))
+    if num_prompts < 1 or start < 0:
+        raise UserError("--num_prompts must be at least 1 and --start at least 0")
+    if start >= len(rows):
+        raise UserError(f"{source}: --start {start} is beyond the {len(rows)} rows of split '{split}'")
+    stop = min(start + num_prompts, len(rows))
+    if say and stop < start + num_prompts:
+        print(f"split '{split}' has {len(rows)} rows: {stop - start} prompts instead of {num_prompts}", flush=True)
+    chosen = rows.select(range(start, stop))
+    first: dict[str, int] = {}
+    for row, (title, text) in enumerate(zip(chosen[POST_TITLE], chosen[POST_TEXT], strict=True), start=start):
+        first.setdefault(prompt_text(title, text), row)
+    if say and len(first) < len(chosen):
+        print(
+            f"{len(chosen) - len(first)} of {len(chosen)} prompts were posted before among them and are used once", flush=True
+        )
+    return {row: prompt for prompt, row in first.items()}
+
+
+def read_samples(folder: str | Path) -> list[SampleRow]:
+    """The whole lines of ``samples.jsonl``, ordered by prompt and sample; a last line cut by a kill is not counted."""
+    path = Path(folder) / SAMPLES
+    if not path.is_file():
+        raise UserError(f"{path}: no samples here; run scripts_eval.sample first")
+    rows = _read_lines(path)
+    return [rows[key] for key in sorted(rows)]
+
+
+def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
+    rows: dict[tuple[int, int], SampleRow] = {}
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = SampleRow(**json.loads(line))
+            except (ValueError, TypeError):
+                raise UserError(f"{path}, line {number}: not a sample; delete the line, or give --overwrite") from None
+            rows.setdefault((row.prompt_id, row.sample), row)
+    return rows
+
+
+def shards(folder: str | Path) -> list[Path]:
+    """What each of several processes has written so far."""
+    return sorted(Path(folder).glob("samples-[0-9]*.jsonl"))
+
+
+def merge_shards(folder: str | Path) -> None:
+    """Move the rows of all shards into ``samples.jsonl`` (made where it is not there); those it has already are dropped."""
+    with SamplesFile(folder) as file:
+        there = _read_lines(file.path)
+        for shard in shards(folder):
+            rows = _read_lines(shard)
+            file.append(row for key, row in rows.items() if key not in there)
+            there |= rows
+            shard.unlink()
+
+
+class SamplesFile:
+    """``samples.jsonl``, or the shard of one of several processes, opened to append; a cut last line is removed."""
+
+    def __init__(self, folder: str | Path, shard: int | None = None):
+        self.path = Path(folder) / (SAMPLES if shard is None else f"samples-{shard}.jsonl")
+        self.path.touch()
+        with self.path.open("rb+") as stream:
+            content = stream.read()
+            stream.truncate(content.rfind(b"\n") + 1)
+        self._stream = self.path.open("a", encoding="utf-8")
+
+    def append(self, rows: Iterable[SampleRow]) -> None:
+        """Write rows to the disk before anything else happens."""
+        self._stream.write("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stream.close()

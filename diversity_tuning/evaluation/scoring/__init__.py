@@ -1,0 +1,1 @@
+"""Scoring: rewards, diversities and other metrics of a run's responses."""

@@ -1,0 +1,107 @@
+"""The human responses of the data, measured like a model's samples."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diversity_tuning.data.read import read_split
+from diversity_tuning.data.schema import (
+    COMMENT_TEXTS,
+    FILTERED_COMMENT_TEXTS,
+    FILTERED_TRANSFORMED_SCORES,
+    PROMPT,
+    PROMPT_ID,
+    REDDIT_REWARD,
+    RESPONSE,
+    SEMANTIC_DIVERSITY,
+    STYLE_DIVERSITY,
+    TRANSFORMED_SCORE,
+)
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation.csvfiles import write_csv
+from diversity_tuning.evaluation.sampling.samples import select_prompts
+from diversity_tuning.evaluation.scoring import run as scoring
+from diversity_tuning.evaluation.scoring import summary
+from diversity_tuning.runs import is_finished
+
+# As published; the responses' own votes, mapped to [-1, 1], are the gold quality.
+GOLD = {
+    SEMANTIC_DIVERSITY: "data_semantic_diversity",
+    STYLE_DIVERSITY: "data_style_diversity",
+    REDDIT_REWARD: "gold_reddit_reward",
+}
+VOTE = "gold_vote"
+NOTE = (
+    "semantic and style diversity are over all responses of a prompt: the mean pairwise distance has the same expectation for"
+    " any number of responses, so it compares with that of a model's samples; counts of distinct labels do not, and are of a"
+    " seeded draw of {drawn} responses, for prompts that have as many"
+)
+
+
+def gold_run(args: argparse.Namespace) -> None:
+    """Write the run folder of the human responses: gold.csv with the published names, and the files of any other run."""
+    output = Path(args.output)
+    record = scoring.scoring_record(args, "gold", {"source": args.source}, seed=None)
+    record["arguments"] |= {name: getattr(args, name) for name in ("split", "start", "num_prompts", "draw", "seed")}
+    if not summary.was_killed(output) and is_finished(output, record, args.overwrite):
+        return
+    rows = read_responses(args)
+    drawn = sample_rows(rows[PROMPT_ID].to_numpy(), args.draw, args.seed)
+    rows[summary.DRAWN] = 0
+    rows.loc[np.concatenate(list(drawn.values())), summary.DRAWN] = 1
+    scores = scoring.score_responses(rows, args)
+    scores[VOTE], scores[summary.DRAWN] = rows[VOTE], rows[summary.DRAWN]
+    prompts, results = summary.summarise(scores, None)
+    prompts = add_distinct(prompts, scores, drawn, args.draw)
+    results["means"] = summary.means(prompts)
+    output.mkdir(parents=True, exist_ok=True)
+    write_csv(output / summary.GOLD_ROWS, scores.rename(columns=GOLD))
+    header = {**scoring.header_of(args), "samples_per_prompt": None, "draw": args.draw, "note": NOTE.format(drawn=args.draw)}
+    header["split"] = {name: getattr(args, name) for name in ("split", "start", "num_prompts")}
+    summary.write_results(output, record, header, scores, prompts, results)
+
+
+def read_responses(args: argparse.Namespace) -> pd.DataFrame:
+    """One row per human response to the selected prompts: those that stage 1 kept or, before it, all."""
+    prompts = select_prompts(args.source, args.split, args.start, args.num_prompts)
+    data = read_split(args.source, args.split)
+    filtered = FILTERED_COMMENT_TEXTS in data.column_names
+    texts = FILTERED_COMMENT_TEXTS if filtered else COMMENT_TEXTS
+    transformed = FILTERED_TRANSFORMED_SCORES if filtered else TRANSFORMED_SCORE
+    missing = [name for name in (texts, transformed) if name not in data.column_names]
+    if missing:
+        raise UserError(f"{args.source}: no column '{missing[0]}'; --source is the output of data stage 0 or 1")
+    table = [
+        {PROMPT_ID: i, PROMPT: prompt, "sample": number, RESPONSE: response, VOTE: vote}
+        for i, prompt in prompts.items()
+        for row in (data[i],)
+        for number, (response, vote) in enumerate(zip(row[texts], row[transformed], strict=True))
+    ]
+    if not table:
+        raise UserError(f"{args.source}, split '{args.split}': no response to the selected prompts")
+    return pd.DataFrame(table)
+
+
+def add_distinct(prompts: pd.DataFrame, scores: pd.DataFrame, drawn: dict[int, np.ndarray], count: int) -> pd.DataFrame:
+    """Columns ``distinct_<label>`` of the responses drawn; these and ``distinct_k`` are NaN where fewer than ``count``."""
+    numeric = {*prompts.columns, "sample", RESPONSE, "cluster", summary.DRAWN, *summary.TRUNCATED}
+    for name in [name for name in scores.columns if name not in numeric]:
+        counts = {key: metrics.distinct_k(list(scores[name].iloc[rows].dropna())) for key, rows in drawn.items()}
+        prompts[f"distinct_{name}"] = prompts[PROMPT_ID].map(counts)
+    few = prompts[PROMPT_ID].map({key: len(rows) < count for key, rows in drawn.items()})
+    counted = [name for name in prompts.columns if name.startswith("distinct_")]
+    prompts[counted] = prompts[counted].astype(float).mask(few, np.nan)
+    return prompts
+
+
+def sample_rows(prompt_ids: np.ndarray, count: int, seed: int) -> dict[int, np.ndarray]:
+    """Up to ``count`` row numbers per prompt, drawn without replacement; each prompt's draw depends on it and the seed only."""
+    drawn = {}
+    for prompt_id in np.unique(prompt_ids):
+        rows = np.flatnonzero(prompt_ids == prompt_id)
+        rng = np.random.default_rng([seed, int(prompt_id)])
+        drawn[int(prompt_id)] = rows if len(rows) < count else np.sort(rng.choice(rows, count, replace=False))
+    return drawn

@@ -1,0 +1,126 @@
+"""How well a reward model predicts the votes of responses that it was not trained on: agreement, order, calibration."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from diversity_tuning.evaluation.scoring.summary import nan_to_none
+from diversity_tuning.runs import write_text
+
+BINS = 10
+VOTE_GAPS = (1, 5, 20, 100)  # least differences of votes for which the accuracy on pairs is reported
+
+
+def agreement(rewards: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Spearman ρ, Pearson r, MAE, R² and the regression line of ``rewards`` on ``targets``; both of shape ``(n,)``, n ≥ 3.
+
+    R² = 1 − Σ(target − reward)² / Σ(target − mean)²: 1 is perfect, 0 is no better than the mean, and it may be negative.
+    """
+    line = stats.linregress(targets, rewards)
+    residual, total = np.sum((targets - rewards) ** 2), np.sum((targets - targets.mean()) ** 2)
+    return {
+        "responses": len(rewards),
+        "spearman": float(stats.spearmanr(rewards, targets).statistic),
+        "pearson": float(line.rvalue),
+        "mae": float(np.mean(np.abs(rewards - targets))),
+        "r2": float(1 - residual / total),
+        "slope": float(line.slope),
+        "intercept": float(line.intercept),
+    }
+
+
+def pairwise_accuracy(rewards: np.ndarray, votes: np.ndarray, prompts: np.ndarray, gap: int) -> tuple[float, int]:
+    """Share of pairs of one prompt whose votes differ by at least ``gap`` that the rewards put in order, and their number.
+
+    A tie of rewards counts half. Arrays of shape ``(n,)``; ``prompts`` holds the number of each response's prompt.
+    """
+    right = pairs = 0.0
+    for prompt in np.unique(prompts):
+        rows = prompts == prompt
+        first, second = np.triu_indices(rows.sum(), k=1)
+        vote_difference = (votes[rows][first] - votes[rows][second]).astype(float)
+        reward_difference = rewards[rows][first] - rewards[rows][second]
+        apart = np.abs(vote_difference) >= gap
+        agreement_sign = np.sign(vote_difference[apart]) * np.sign(reward_difference[apart])
+        right += np.sum((agreement_sign + 1) / 2)
+        pairs += apart.sum()
+    return (right / pairs if pairs else float("nan")), int(pairs)
+
+
+def calibration(rewards: np.ndarray, targets: np.ndarray, bins: int = BINS) -> list[dict[str, float]]:
+    """Responses in ``bins`` groups of as many each, by reward: mean reward, mean target with 95% interval, and size of each.
+
+    Arrays of shape ``(n,)``. Equal rewards stay in one group, so there may be fewer groups. A calibrated model's means agree:
+    among responses that it gives .3, the mean target is .3. The interval is that of a mean of independent responses.
+    """
+    edges = np.unique(np.quantile(rewards, np.linspace(0, 1, bins + 1)))
+    group = np.clip(np.searchsorted(edges, rewards, side="right") - 1, 0, max(len(edges) - 2, 0))
+    found = []
+    for number in np.unique(group):
+        rows = group == number
+        half = 1.96 * targets[rows].std(ddof=1) / np.sqrt(rows.sum()) if rows.sum() > 1 else float("nan")
+        mean = float(targets[rows].mean())
+        values = {"reward": float(rewards[rows].mean()), "target": mean, "low": mean - half, "high": mean + half}
+        found.append({**values, "responses": int(rows.sum())})
+    return found
+
+
+def calibration_error(groups: list[dict[str, float]]) -> float:
+    """Mean distance of a group's mean reward and mean target, weighted by size (expected calibration error)."""
+    sizes = np.array([one["responses"] for one in groups])
+    return float(np.average([abs(one["reward"] - one["target"]) for one in groups], weights=sizes))
+
+
+def check(rewards: np.ndarray, targets: np.ndarray, votes: np.ndarray, prompts: np.ndarray, output: Path) -> dict:
+    """Write reward_check.json, and scatter, histogram and calibration as .png, into ``output``; returns the numbers."""
+    result = agreement(rewards, targets)
+    result["calibration"] = calibration(rewards, targets)
+    result["calibration_error"] = calibration_error(result["calibration"])
+    result["pairwise_accuracy"] = {
+        str(gap): dict(zip(("accuracy", "pairs"), pairwise_accuracy(rewards, votes, prompts, gap), strict=True))
+        for gap in VOTE_GAPS
+    }
+    write_text(output / "reward_check.json", json.dumps(nan_to_none(result), indent=2) + "\n")
+    plot_check(rewards, targets, result, output)
+    return result
+
+
+def plot_check(rewards: np.ndarray, targets: np.ndarray, result: dict, output: Path) -> None:
+    """Rewards against transformed votes with the regression line, both distributions, and mean votes by reward."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    axis.scatter(targets, rewards, s=5, alpha=0.4, color="#0072B2", linewidths=0)
+    ends = np.array([targets.min(), targets.max()])
+    axis.plot(ends, result["intercept"] + result["slope"] * ends, color="#D55E00", label="regression line")
+    axis.plot(ends, ends, color="grey", linestyle=":", label="reward = votes")
+    title = f"Spearman {result['spearman']:.2f}, MAE {result['mae']:.3f}, R² {result['r2']:.2f}, n = {len(rewards)}"
+    axis.set(xlabel="transformed votes", ylabel="reward", title=title)
+    axis.legend(frameon=False)
+    figure.savefig(output / "scatter.png", dpi=150)
+    plt.close(figure)
+
+    figure, axis = plt.subplots(figsize=(4.5, 3), layout="constrained")
+    bins = np.linspace(min(rewards.min(), targets.min()), max(rewards.max(), targets.max()), 40)
+    axis.hist(targets, bins=bins, alpha=0.6, color="grey", label="transformed votes")
+    axis.hist(rewards, bins=bins, alpha=0.6, color="#0072B2", label="reward")
+    axis.set(xlabel="value", ylabel="responses")
+    axis.legend(frameon=False)
+    figure.savefig(output / "histogram.png", dpi=150)
+    plt.close(figure)
+
+    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    x, y, low, high = (np.array([one[name] for one in result["calibration"]]) for name in ("reward", "target", "low", "high"))
+    axis.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", color="#0072B2", lw=1, label="tenths by reward, 95%")
+    ends = np.array([min(x.min(), np.nanmin(low)), max(x.max(), np.nanmax(high))])
+    axis.plot(ends, ends, color="grey", linestyle=":", label="calibrated")
+    title = f"calibration error {result['calibration_error']:.3f}, n = {len(rewards)}"
+    axis.set(xlabel="mean reward", ylabel="mean of transformed votes", title=title)
+    axis.legend(frameon=False)
+    figure.savefig(output / "calibration.png", dpi=150)
+    plt.close(figure)

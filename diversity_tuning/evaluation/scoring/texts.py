@@ -1,0 +1,94 @@
+"""Responses that somebody else sampled, from a table of texts: scored like a model's own samples."""
+
+import argparse
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diversity_tuning.data.schema import PROMPT, PROMPT_ID, RESPONSE
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.scoring import run as scoring
+from diversity_tuning.evaluation.scoring import summary
+from diversity_tuning.runs import is_finished
+
+NEEDED = [PROMPT_ID, PROMPT, RESPONSE]
+
+
+def read_texts(path: str | Path) -> pd.DataFrame:
+    """A .csv, .jsonl or .jsonl.gz with prompt_id, prompt, response, maybe more; adds ``sample``, 0, 1, … in each prompt."""
+    path = Path(path)
+    if path.name.endswith(".csv"):
+        rows = read_csv(path, NEEDED)
+    elif path.name.endswith((".jsonl", ".jsonl.gz")):
+        rows = _read_jsonl(path)
+    else:
+        raise UserError(f"{path}: expected a .csv, .jsonl or .jsonl.gz file")
+    if rows.empty:
+        raise UserError(f"{path}: no row")
+    _refuse_missing(rows, PROMPT_ID, path)
+    rows["sample"] = rows.groupby(PROMPT_ID).cumcount()
+    return rows
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    opened = gzip.open if path.name.endswith(".gz") else open
+    rows = []
+    try:
+        with opened(path, "rt", encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                row = json.loads(line)
+                wrong = [name for name in (PROMPT, RESPONSE) if not isinstance(row.get(name), str)]
+                if wrong or PROMPT_ID not in row:
+                    raise UserError(f"{path}, row {number}: '{(wrong or [PROMPT_ID])[0]}' is missing or not a text")
+                rows.append(row)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
+        raise UserError(f"{path}, row {len(rows) + 1}: not a JSON object ({' '.join(str(error).split())[:120]})") from None
+    return pd.DataFrame(rows)
+
+
+def score_texts(args: argparse.Namespace) -> None:
+    """Score the texts as one pool; write one run folder, or one per value of the column ``args.split_by``.
+
+    Split runs keep the diversities of the pool: how far a system's responses are from all others to the same prompt.
+    """
+    rows = read_texts(args.texts)
+    output = Path(args.output)
+    parts = {output: rows.index}
+    if args.split_by:
+        if args.split_by not in rows:
+            raise UserError(f"{args.texts}: no column '{args.split_by}' to split by; there is {', '.join(rows.columns)}")
+        _refuse_missing(rows, args.split_by, args.texts)
+        parts = {output / folder_name(value): group.index for value, group in rows.groupby(args.split_by, sort=False)}
+        if len(parts) < rows[args.split_by].nunique():
+            raise UserError(f"{args.texts}: two values of '{args.split_by}' would have the same folder; rename one")
+    record = scoring.scoring_record(args, "texts", {"texts": args.texts}, None)
+    record["arguments"] |= {"split_by": args.split_by, "name": args.name}
+    finished = [not summary.was_killed(folder) and is_finished(folder, record, args.overwrite) for folder in parts]
+    if all(finished):
+        return
+    scores = scoring.score_responses(rows, args)
+    for folder, index in parts.items():
+        name = args.name or (folder.name if not args.split_by else str(rows[args.split_by][index[0]]))
+        prompts, results = summary.summarise(scores.loc[index], args.diagnostics)
+        header = {**scoring.header_of(args), "name": name, "method": args.method or name, "samples_per_prompt": None}
+        folder.mkdir(parents=True, exist_ok=True)
+        summary.write_results(folder, record, header, scores.loc[index], prompts, results)
+
+
+def _refuse_missing(rows: pd.DataFrame, column: str, path: str | Path) -> None:
+    """Rows without a value would fall out of every group."""
+    missing = rows[column].isna() | (rows[column].astype(str).str.strip() == "")
+    if missing.any():
+        raise UserError(f"{path}, row {int(np.flatnonzero(missing)[0]) + 1}: no value in column '{column}'")
+
+
+def folder_name(value: object) -> str:
+    """A value as the name of a folder: letters, digits, dot, dash and underscore stay."""
+    name = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in str(value)).strip(".")
+    return name or "-"

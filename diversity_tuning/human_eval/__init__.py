@@ -1,0 +1,1 @@
+"""The human study: items, summaries, annotations, statistics and their report."""

@@ -1,0 +1,210 @@
+"""A human study from two evaluated runs: which prompts, which stories, and the files that come of them.
+
+``items.jsonl`` is all that annotators may get. ``key.csv`` says which condition each set was.
+"""
+
+import argparse
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diversity_tuning.data.schema import PROMPT, PROMPT_ID, RESPONSE
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
+from diversity_tuning.evaluation.report.runs import METRICS
+from diversity_tuning.evaluation.sampling.samples import SAMPLES, read_samples
+from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_order, item_html, item_id
+from diversity_tuning.human_eval.summaries import Story, SummaryFile
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+
+ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
+KEY_COLUMNS = ["id", PROMPT_ID, PROMPT, "set_a", "set_b", "samples_a", "samples_b"]
+_REMOVED = re.compile(r"\[\s*(?:removed|deleted)\b[^\]]*\]", re.IGNORECASE)
+_SETTINGS = "names num_prompts skip num_samples no_summaries summary_words summary_tokens temperature seed engine".split()
+
+
+@dataclass
+class Condition:
+    """One run's stories: prompt -> sample number -> text."""
+
+    name: str
+    stories: dict[str, dict[int, str]]
+    ids: dict[str, int]
+
+
+def read_condition(folder: str | Path, name: str | None) -> Condition:
+    """The stories of an evaluated run; the human ones of the gold data too. The name comes from its metrics unless given."""
+    folder = Path(folder)
+    if name is None:
+        try:
+            name = json.loads((folder / METRICS).read_text(encoding="utf-8"))["name"]
+        except FileNotFoundError:
+            raise UserError(f"{folder}: not an evaluated run (no {METRICS}); run scripts_eval.score or give --names") from None
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{folder / METRICS}: not written by scripts_eval; give --names") from None
+    if (folder / SAMPLES).is_file():
+        rows = [(row.prompt_id, row.prompt, row.sample, row.response) for row in read_samples(folder)]
+    else:
+        table = read_csv(folder / "scores.csv", [PROMPT_ID, PROMPT, "sample", RESPONSE])
+        rows = list(table[[PROMPT_ID, PROMPT, "sample", RESPONSE]].itertuples(index=False))
+    condition = Condition(name, {}, {})
+    for prompt_id, prompt, sample, response in rows:
+        condition.stories.setdefault(prompt, {})[int(sample)] = response
+        condition.ids.setdefault(prompt, int(prompt_id))
+    return condition
+
+
+def usable_prompts(one: Condition, other: Condition, num_samples: int) -> tuple[list[str], dict[str, list[int]]]:
+    """Prompts that can be shown, and the ids of those that cannot, by reason."""
+    usable, dropped = [], {}
+    for prompt in dict.fromkeys([*one.stories, *other.stories]):
+        reason = _why_not(prompt, one, other, num_samples)
+        if reason is None:
+            usable.append(prompt)
+        else:
+            dropped.setdefault(reason, []).append(one.ids.get(prompt, other.ids.get(prompt)))
+    return usable, dropped
+
+
+def _why_not(prompt: str, one: Condition, other: Condition, num_samples: int) -> str | None:
+    if _REMOVED.search(prompt):
+        return "removed or deleted prompt"
+    for condition in (one, other):
+        stories = condition.stories.get(prompt)
+        if stories is None:
+            return f"not in {condition.name}"
+        if len(stories) < num_samples:
+            return f"fewer than {num_samples} stories in {condition.name}"
+        if not all(text.strip() for text in stories.values()):
+            return f"empty story in {condition.name}"
+    return None
+
+
+def prepare_study(args: argparse.Namespace) -> None:
+    """Write the items, the key and the report into ``args.output``, or say that they are there."""
+    names = args.names or [None, None]
+    one, other = (read_condition(run, name) for run, name in zip(args.runs, names, strict=True))
+    _check(args, one, other)
+    record = study_record(args, [one.name, other.name])
+    output = Path(args.output)
+    if is_finished(output, record, args.overwrite):
+        return
+    usable, dropped = usable_prompts(one, other, args.num_samples)
+    chosen = draw_order(usable, args.seed)[args.skip : args.skip + args.num_prompts]
+    if not chosen:
+        raise UserError(f"no prompt is left to show: {len(usable)} can be shown, --skip {args.skip}")
+    conditions = {one.name: one, other.name: other}
+    drawn = {prompt: _draw(prompt, conditions, args) for prompt in chosen}
+    summaries = None if args.no_summaries else _summarise(args, record, conditions, drawn)
+    items, key = [], []
+    for prompt, blinding in drawn.items():
+        sets = [_texts(prompt, conditions, blinding, side, summaries) for side in "ab"]
+        page = item_html(prompt, *sets, full_texts=args.no_summaries)
+        identity = item_id(page)
+        items.append({"id": identity, "text": page})
+        key.append({"id": identity, PROMPT_ID: one.ids[prompt], PROMPT: prompt, **_key_of(blinding)})
+    items.sort(key=lambda item: item["id"])  # Potato goes by id; the order of the file tells nothing then
+    report = _report(args, usable, dropped, drawn, conditions, summaries)
+    with atomic_folder(output) as folder:
+        write_text(folder / ITEMS, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
+        write_csv(folder / KEY, pd.DataFrame(key, columns=KEY_COLUMNS))
+        write_text(folder / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        write_provenance(folder, record)
+    _say(output, report)
+
+
+def _check(args: argparse.Namespace, one: Condition, other: Condition) -> None:
+    if one.name == other.name:
+        raise UserError(f"both runs are named '{one.name}'; tell them apart with --names ONE OTHER")
+    if args.num_prompts < 1 or args.skip < 0 or args.num_samples < 1 or args.summary_words < 1:
+        raise UserError("--num_prompts, --num_samples and --summary_words must be at least 1, --skip at least 0")
+
+
+def study_record(args: argparse.Namespace, names: list[str]) -> dict:
+    """Settings and fingerprints that decide the study."""
+    settings = {name: getattr(args, name) for name in _SETTINGS}
+    settings["names"] = names
+    files = [next(Path(run) / file for file in (SAMPLES, "scores.csv") if (Path(run) / file).is_file()) for run in args.runs]
+    inputs = dict(zip(("one", "other"), files, strict=True))
+    if args.no_summaries:
+        settings = {name: value for name, value in settings.items() if not name.startswith(("summary", "temp", "engine"))}
+    else:
+        from diversity_tuning.generation.engine import engine_settings
+
+        settings |= engine_settings(args)
+        if args.engine == "local":
+            inputs |= {"base_model": args.base_model, "adapter": args.adapter}
+    return provenance("prepare_human_eval_data", settings, inputs)
+
+
+def _draw(prompt: str, conditions: dict[str, Condition], args: argparse.Namespace) -> Blinding:
+    numbers = {name: list(condition.stories[prompt]) for name, condition in conditions.items()}
+    return draw_blinding(prompt, numbers, args.num_samples, args.seed)
+
+
+def _key_of(blinding: Blinding) -> dict:
+    samples = {f"samples_{side}": " ".join(map(str, getattr(blinding, f"samples_{side}"))) for side in "ab"}
+    return {"set_a": blinding.set_a, "set_b": blinding.set_b, **samples}
+
+
+def _stories(prompt: str, conditions: dict[str, Condition], blinding: Blinding, side: str) -> list[Story]:
+    texts = conditions[getattr(blinding, f"set_{side}")].stories[prompt]
+    return [(prompt, texts[number]) for number in getattr(blinding, f"samples_{side}")]
+
+
+def _texts(prompt, conditions, blinding: Blinding, side: str, summaries: SummaryFile | None) -> list[str]:
+    stories = _stories(prompt, conditions, blinding, side)
+    return [text if summaries is None else summaries.get((prompt, text)) for _, text in stories]
+
+
+def _summarise(args, record: dict, conditions, drawn: dict[str, Blinding]) -> SummaryFile:
+    from diversity_tuning.generation.engine import engine_settings, make_engine
+    from diversity_tuning.generation.requests import SamplingSettings
+
+    model = {name: record["inputs"].get(name) for name in ("base_model", "adapter")} | engine_settings(args)
+    settings = SamplingSettings(args.temperature, repetition_penalty=1.0, max_new_tokens=args.summary_tokens)
+    kept = {"model": model, "temperature": args.temperature, "seed": args.seed}  # a whole summary is whole under any limit
+    file = SummaryFile(args.summaries or f"{args.output.rstrip('/')}.summaries.jsonl", kept, args.summary_words)
+    stories = [story for prompt, b in drawn.items() for side in "ab" for story in _stories(prompt, conditions, b, side)]
+    failed = file.fill(make_engine(args), stories, settings, args.seed)
+    missing = [story for story in dict.fromkeys(stories) if file.get(story) is None]
+    if missing:
+        (prompt, text), why = missing[0], failed.get(missing[0], "no answer")
+        raise UserError(
+            f"{len(missing)} of {len(set(stories))} summaries are missing (first: {why}; prompt '{prompt[:40]}', story "
+            f"'{text[:40]}'); nothing was written but {file.path}, run again to ask for those only"
+        )
+    return file
+
+
+def _report(args, usable, dropped, drawn, conditions, summaries: SummaryFile | None) -> dict:
+    report = {
+        "conditions": sorted(conditions),
+        "prompts_usable": len(usable),
+        "prompts_skipped": min(args.skip, len(usable)),
+        "prompts_shown": len(drawn),
+        "prompts_missing": args.num_prompts - len(drawn),
+        "dropped": {reason: {"prompts": len(ids), "prompt_ids": sorted(ids)} for reason, ids in sorted(dropped.items())},
+        "shown_as": "full texts" if summaries is None else "summaries",
+    }
+    for name in sorted(conditions):
+        sides = [(p, b, "a" if b.set_a == name else "b") for p, b in drawn.items()]
+        words = [len(text.split()) for p, b, side in sides for text in _texts(p, conditions, b, side, summaries)]
+        low, middle, high = (int(value) for value in np.quantile(words, [0, 0.5, 1]))
+        report[f"words_{name}"] = {"min": low, "median": middle, "max": high}
+    return report
+
+
+def _say(output: Path, report: dict) -> None:
+    print(
+        f"{output}: {report['prompts_shown']} items of {' and '.join(report['conditions'])}, {report['shown_as']}", flush=True
+    )
+    if report["prompts_missing"]:
+        print(f"{report['prompts_missing']} items fewer than asked for: no more prompts can be shown", flush=True)
+    for reason, found in report["dropped"].items():
+        print(f"left out: {found['prompts']} prompts, {reason}", flush=True)
+    print(f"give annotators {output / ITEMS} only; {output / KEY} says which set was which", flush=True)

@@ -1,0 +1,1 @@
+"""Training commands: arguments, data, the life cycle of a run, curves and the model card."""

@@ -1,0 +1,87 @@
+"""The arguments of the training commands: data, model and trainer, from a recipe and flags."""
+
+import os
+from dataclasses import dataclass, field
+
+from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
+from trl import ModelConfig
+
+from diversity_tuning.cli import expand_recipe
+from diversity_tuning.errors import UserError
+from diversity_tuning.reward import MAX_LENGTH
+from diversity_tuning.training.life_cycle import TrainingRun
+
+
+@dataclass
+class RunArguments:
+    """Data in, folder out."""
+
+    source: str = field(metadata={"help": "Folder with the data: a stage's output."})
+    adapter: str | None = field(
+        default=None, metadata={"help": "LoRA adapter to go on training; also the reference of DPO and DDPO. SFT's output."}
+    )
+    chat_template_from: str | None = field(
+        default=None, metadata={"help": "Take the tokenizer with its chat template from here. Default: the Instruct sibling."}
+    )
+    train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    eval_split: str | None = field(default=None, metadata={"help": "Split for the evaluation loss; none by default."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use the first N training examples only."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first N evaluation examples only."})
+    early_stopping_patience: int = field(
+        default=3,
+        metadata={"help": "With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops."},
+    )
+    overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
+
+
+def make_parser(config_class: type, prog: str | None = None) -> HfArgumentParser:
+    """The parser of a training command: where data lies, the model, and the trainer's own configuration."""
+    parser = HfArgumentParser((RunArguments, ModelConfig, config_class), prog=prog)
+    parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
+    return parser
+
+
+def parse(training_run: TrainingRun, config_class: type) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
+    """Recipe and flags to dataclasses; the trainer is pointed at the training folder."""
+    parser = make_parser(config_class, prog=f"the {training_run.stage} command")
+    try:
+        arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{training_run.stage}: {error}") from None
+    check_processes(config.world_size)
+    config.output_dir = str(training_run.folder)
+    return arguments, model, config
+
+
+def check_processes(together: int) -> None:
+    """Refuse to go on when processes were asked for that would each train alone, in the same folder.
+
+    On a machine without a GPU, that is what torchrun's processes do unless told that the CPU is meant; accelerate's launcher
+    for the CPU (``distributed_type: MULTI_CPU``) starts a single one without a word unless it finds MPI.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != together:
+        raise UserError(f"{started} processes were started, but {together} would train together; on a CPU give --use_cpu true")
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    if together == 1 and on_cpu and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
+        raise UserError(
+            "accelerate started one process of several: on a CPU use cm_*.sh with ACCELERATE=cpu PROCESSES=2, or give "
+            "accelerate --multi_gpu before -m, and the command --use_cpu true"
+        )
+
+
+def splits_of(arguments: RunArguments):
+    yield "train", arguments.train_split, arguments.max_train_samples
+    if arguments.eval_split:
+        yield "eval", arguments.eval_split, arguments.max_eval_samples
+
+
+def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:
+    """Early stopping, where the best checkpoint is what is kept."""
+    if not arguments.eval_split:
+        if config.load_best_model_at_end:
+            raise UserError("--load_best_model_at_end needs an --eval_split to tell which is best")
+        if config.eval_strategy != "no":
+            raise UserError(f"--eval_strategy {config.eval_strategy.value} needs an --eval_split to evaluate on")
+    wanted = config.load_best_model_at_end and arguments.early_stopping_patience > 0
+    return [EarlyStoppingCallback(arguments.early_stopping_patience)] if wanted else []

@@ -1,0 +1,47 @@
+"""The curves of a training run: what was logged against steps, as one figure."""
+
+from pathlib import Path
+
+
+def plot_curves(history: list[dict], path: Path, title: str) -> None:
+    """Loss, rewards, accuracy and weights against steps, one panel for each kind that was logged (:func:`curve_panels`)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = curve_panels(history)
+    if not panels:
+        return
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3), squeeze=False, layout="constrained")
+    for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
+        for label, points in curves.items():
+            axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 20 else None)
+        axis.set(xlabel="step", title=name)
+        axis.legend(fontsize=7)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def curve_panels(history: list[dict]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Panel -> curve -> (step, value), for what was logged. Token accuracy only where no pairs are compared."""
+    panels = {
+        "loss": {"loss": "training", "eval_loss": "evaluation", "nll_loss": "NLL of chosen"},
+        "reward": {"rewards/chosen": "chosen", "rewards/rejected": "rejected"},
+        "margin": {"rewards/margins": "training", "eval_rewards/margins": "evaluation"},
+        "accuracy": {"rewards/accuracies": "pairs, training", "eval_rewards/accuracies": "pairs, evaluation"},
+        "token accuracy": {"mean_token_accuracy": "training", "eval_mean_token_accuracy": "evaluation"},
+        "δ": {"weights/mean": "mean", "weights/effective_share": "effective share of pairs"},
+    }
+    logged = {
+        name: {
+            label: [(row["step"], row[key]) for row in history if key in row]
+            for key, label in curves.items()
+            if any(key in row for row in history)
+        }
+        for name, curves in panels.items()
+    }
+    if logged["accuracy"]:
+        logged["token accuracy"] = {}
+    return {name: curves for name, curves in logged.items() if curves}

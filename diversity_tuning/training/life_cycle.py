@@ -1,0 +1,135 @@
+"""The life cycle of a training run: skip it if finished, resume it from a checkpoint, publish its folder atomically.
+
+A run trains in a hidden sibling of its output folder, with checkpoints, and is renamed into place when it is whole. A killed
+run goes on from its last checkpoint when the same command is given again.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.runs import (
+    explicit_settings,
+    git_commit,
+    is_finished,
+    library_versions,
+    provenance,
+    put_in_place,
+    write_provenance,
+    write_text,
+)
+from diversity_tuning.training.curves import plot_curves
+from diversity_tuning.training.model_card import model_card
+
+INPUTS = ("source", "model_name_or_path", "adapter")
+# What may differ between two launches of the same run.
+_NOT_SETTINGS = ("output_dir", "config", "overwrite", "resume_from_checkpoint", "report_to", "disable_tqdm", "logging_dir")
+_LAST, _NEVER = ("auto", "true"), ("false", "none", "never")  # what --resume_from_checkpoint takes besides a path
+# Of transformers, of FSDP, of DeepSpeed.
+_RESUME_STATE = (
+    *("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", "rng_state*"),
+    *("optimizer.bin", "optimizer_[0-9]*", "pytorch_model_fsdp*", "global_step*", "latest", "zero_to_fp32.py"),
+)
+
+
+class TrainingRun:
+    """A training run, known from its flags alone, so that a finished one is skipped before torch is loaded."""
+
+    def __init__(self, stage: str, argv: list[str]):
+        settings = explicit_settings(argv)
+        missing = [name for name in ("source", "model_name_or_path", "output_dir") if name not in settings]
+        if missing and not {"help", "h"} & set(settings):
+            raise UserError(f"{stage}: --{missing[0]} is missing, in the flags and in the recipe")
+        self.stage, self.argv = stage, argv
+        self.base_model = settings.get("model_name_or_path", "")
+        self.output = Path(settings.get("output_dir", "."))
+        self.overwrite = settings.get("overwrite", "False").lower() == "true"
+        self.resume = settings.get("resume_from_checkpoint", "auto")
+        if settings.get("source") and not Path(settings["source"]).exists():
+            raise UserError(f"{settings['source']}: not there ({stage}'s --source); run the stage that makes it first")
+        named = self.resume.lower() not in (*_LAST, *_NEVER)
+        if named and not (Path(self.resume) / "trainer_state.json").is_file():
+            raise UserError(f"--resume_from_checkpoint {self.resume}: no checkpoint there (no trainer_state.json)")
+        kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
+        self.record = provenance(stage, kept, {name: settings.get(name) for name in INPUTS})
+
+    @property
+    def folder(self) -> Path:
+        """Where the run trains until it is whole."""
+        return self.output.with_name(f".{self.output.name}.training")
+
+    def is_finished(self) -> bool:
+        return is_finished(self.output, self.record, self.overwrite)
+
+    def checkpoint(self) -> str | None:
+        """The checkpoint to go on from: the last one of this same run, unless a flag says otherwise."""
+        if self.resume.lower() not in _LAST:
+            return None if self.resume.lower() in _NEVER else self.resume
+        try:
+            started = json.loads((self.folder / "launch.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        complete = [path for path in self.folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        if started != self.record or not complete:
+            return None
+        return str(max(complete, key=lambda path: int(path.name.split("-")[1])))
+
+    def open(self) -> str | None:
+        """Make the training folder and return the checkpoint to resume from. Call on every process."""
+        checkpoint = self.checkpoint()
+        if int(os.environ.get("RANK", "0")) == 0:
+            if checkpoint is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "launch.json", json.dumps(self.record))
+        if checkpoint:
+            print(f"{self.output}: going on from {Path(checkpoint).name}", flush=True)
+        return checkpoint
+
+    def close(self, trainer, counts: dict) -> None:
+        """Save what the run leaves behind and rename the folder into place. Call on every process."""
+        trainer.save_model(str(self.folder))
+        trainer.accelerator.wait_for_everyone()
+        if trainer.accelerator.is_main_process:
+            history = trainer.state.log_history
+            write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+            resolved = json.dumps(trainer.args.to_sanitized_dict(), indent=2, sort_keys=True, default=str)
+            write_text(self.folder / "resolved_config.json", resolved + "\n")
+            plot_curves(history, self.folder / "curves.png", self.output.name)
+            self._write_cards(history, counts)
+            best = trainer.state.best_model_checkpoint
+            kept = {"best_checkpoint": Path(best).name, "best_metric": trainer.state.best_metric} if best else {}
+            write_provenance(self.folder, self.record, counts=counts, metrics=last_values(history), **kept)
+            _forget_resume_state(self.folder)
+            put_in_place(self.folder, self.output)
+        trainer.accelerator.wait_for_everyone()
+
+    def _write_cards(self, history: list[dict], counts: dict) -> None:
+        """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""
+        for folder in [self.folder, *self.folder.glob("checkpoint-*")]:
+            step = int(folder.name.split("-")[1]) if folder != self.folder else float("inf")
+            card = model_card(
+                self.record, counts, last_values(row for row in history if row["step"] <= step),
+                base=self.base_model, place=self.output / folder.relative_to(self.folder),
+                adapter=(folder / "adapter_config.json").is_file(), versions=library_versions(), commit=git_commit(),
+            )  # fmt: skip
+            write_text(folder / "README.md", card)
+
+
+def last_values(history: Iterable[dict]) -> dict:
+    """The last value of every number that was logged."""
+    return {key: value for row in history for key, value in row.items() if isinstance(value, int | float)}
+
+
+def _forget_resume_state(folder: Path) -> None:
+    """A finished run needs no optimizer state; nothing that is unpickled stays, nor the frozen copy of the adapter."""
+    for place in [folder, *folder.glob("checkpoint-*")]:
+        for path in [place / "ref", *(found for pattern in _RESUME_STATE for found in place.glob(pattern))]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    (folder / "launch.json").unlink()

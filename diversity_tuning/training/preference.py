@@ -1,0 +1,57 @@
+"""Preference training: DPO, DDPO, ORPO and DORPO on pairs."""
+
+import json
+
+from datasets import Dataset
+from trl import get_peft_config
+
+from diversity_tuning.data import schema
+from diversity_tuning.data.read import read_split
+from diversity_tuning.policy import attach_adapter
+from diversity_tuning.training.arguments import callbacks_of, parse, splits_of
+from diversity_tuning.training.life_cycle import TrainingRun
+from diversity_tuning.training.models import base_model_of, tokenizer_of
+
+
+def train_preference(training_run: TrainingRun, trainer_class: type, config_class: type) -> None:
+    """DPO, DDPO, ORPO or DORPO on the pairs of stage 2, 3 or 4; with ``--adapter`` from there, else from the base model."""
+    arguments, model_config, config = parse(training_run, config_class)
+    data = {
+        name: read_split(arguments.source, split, (schema.CHOSEN, schema.REJECTED), limit)
+        for name, split, limit in splits_of(arguments)
+    }
+    tokenizer = tokenizer_of(arguments, model_config, config)
+    model = base_model_of(model_config, config)
+    if arguments.adapter:
+        model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
+    trainer = trainer_class(
+        model=model,
+        args=config,
+        train_dataset=data["train"],
+        eval_dataset=data.get("eval"),
+        processing_class=tokenizer,
+        peft_config=None if arguments.adapter else get_peft_config(model_config),
+        callbacks=callbacks_of(arguments, config),
+    )
+    counts = {"pairs": len(data["train"]), "trained_pairs": len(trainer.train_dataset)}
+    counts["pairs_cut_at_max_length"] = _count_cut(trainer.train_dataset, config.max_length)
+    if trainer.is_world_process_zero():
+        print(json.dumps(counts), flush=True)
+    trainer.train(resume_from_checkpoint=training_run.open())
+    training_run.close(trainer, counts)
+
+
+def _count_cut(pairs: Dataset, max_length: int | None) -> int:
+    """How many pairs have a side longer than ``max_length`` tokens."""
+    if max_length is None:
+        return 0
+    lengths = pairs.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).with_format("arrow")
+
+    def too_long(batch):
+        prompt, chosen, rejected = (batch[name].combine_chunks() for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+        import pyarrow.compute as pc
+
+        longest = pc.max_element_wise(pc.list_value_length(chosen), pc.list_value_length(rejected))
+        return pc.sum(pc.greater(pc.add(pc.list_value_length(prompt), longest), max_length)).as_py() or 0
+
+    return sum(too_long(batch) for batch in lengths.iter(batch_size=1000))
