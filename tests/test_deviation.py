@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diversity_tuning.deviation import CONSTANT, combine_distances, deviation_weights, mean_cosine_distance
+from diversity_tuning.deviation import CONSTANT, combine_distances, deviation_weights, mean_cosine_distance, response_weights
 
 ORACLE = json.loads((Path(__file__).parent / "oracle" / "released_code.json").read_text())
 CASES = ORACLE["deviation"]["cases"]
@@ -21,6 +21,16 @@ def test_equals_the_published_code(case):
     for kind, found in zip(case["types"], distances, strict=True):
         np.testing.assert_allclose(found, case["mean_cosine_distance"][kind], atol=1e-6)
     np.testing.assert_allclose(deviation_weights(distances), case["delta"], atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{'+'.join(c['types'])}-{len(c['delta'])}" for c in CASES])
+def test_response_weights_equal_the_published_code(case):
+    """From vectors as arrays and from encoders as functions."""
+    vectors = [np.array(case[f"{kind}_embeddings"]) for kind in case["types"]]
+    texts = [f"response {number}" for number in range(len(vectors[0]))]
+    np.testing.assert_allclose(response_weights(texts, vectors), case["delta"], atol=1e-6)
+    encoders = [lambda asked, one=one: one[[texts.index(text) for text in asked]] for one in vectors]
+    np.testing.assert_allclose(response_weights(texts, encoders), case["delta"], atol=1e-6)
 
 
 def test_distance_by_hand():
@@ -123,3 +133,73 @@ def test_weights_follow_a_permutation(types, random):
 @given(distances)
 def test_the_order_of_types_is_irrelevant(types):
     np.testing.assert_allclose(deviation_weights(list(types[::-1])), deviation_weights(list(types)), atol=1e-7)
+
+
+# response_weights: texts and encoders to weights.
+
+LINE = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [-1.0, 1.0]])  # at 0, 45, 90 and 135 degrees
+
+
+def test_response_weights_by_hand():
+    # Distances .902, .529, .529, .902 of the four directions: min-max gives 1, 0, 0, 1, and the mean is 1/2.
+    np.testing.assert_allclose(response_weights(list("abcd"), LINE), [2, 0, 0, 2], atol=1e-12)
+
+
+def test_equal_texts_share_a_weight_and_count_once():
+    texts = ["a", "b", "c", "d", "a"]
+    weights = response_weights(texts, LINE[[0, 1, 2, 3, 0]])
+    assert weights[0] == weights[4]
+    assert weights.mean() == pytest.approx(1)
+    # The distances are those of the four distinct texts: the ratios stay.
+    np.testing.assert_allclose(weights / weights[0], [1, 0, 0, 1, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("texts", [["one"], ["one", "one", "one"]])
+def test_one_distinct_response_weighs_one(texts):
+    np.testing.assert_array_equal(response_weights(texts, lambda asked: np.ones((len(asked), 3))), np.ones(len(texts)))
+
+
+def test_power_and_minimum():
+    texts = [str(number) for number in range(5)]
+    vectors = np.random.default_rng(0).normal(size=(5, 6))
+    plain = response_weights(texts, vectors)
+    np.testing.assert_array_equal(response_weights(texts, vectors, power=0), np.ones(5))
+    half = response_weights(texts, vectors, power=0.5)
+    np.testing.assert_allclose(half, np.sqrt(plain) / np.sqrt(plain).mean())
+    np.testing.assert_array_equal(response_weights(texts, vectors, minimum=0.25), np.maximum(plain, 0.25))
+
+
+def test_an_encoder_by_name():
+    texts = ["The cat sat by the door.", "A cat sat near the door.", "Stars collapse into iron."]
+    weights = response_weights(texts, "builtin:minilm")
+    assert weights.argmax() == 2
+    np.testing.assert_array_equal(weights, response_weights(texts, ["builtin:minilm"]))
+
+
+@pytest.mark.parametrize(
+    ("responses", "encoders", "options"),
+    [
+        ([], LINE, {}),
+        ("a text", LINE, {}),
+        (["a", "b"], LINE, {}),
+        (["a", "b"], [], {}),
+        (["a", "b"], [np.ones(2)], {}),
+        (["a", "b"], [[[1, np.nan], [0, 1]]], {}),
+        (["a", "b"], [LINE[:2]], {"power": -1}),
+        (["a", "b"], [LINE[:2]], {"minimum": float("nan")}),
+    ],
+)
+def test_bad_response_weights(responses, encoders, options):
+    with pytest.raises(ValueError, match=r"responses|vectors|encoder|embeddings|power"):
+        response_weights(responses, encoders, **options)
+
+
+@given(embeddings, st.randoms())
+def test_response_weights_are_weights(vectors, random):
+    texts = [str(random.randrange(len(vectors))) for _ in vectors]
+    first = [texts.index(text) for text in texts]
+    weights = response_weights(texts, vectors[first])
+    assert weights.dtype == np.float64
+    assert (weights >= 0).all()
+    assert weights.mean() == pytest.approx(1, abs=1e-9)
+    assert all(weights[i] == weights[j] for i, j in enumerate(first))

@@ -35,8 +35,8 @@ def row_pairs(texts: list[str], votes: list[int], stores: list[EmbeddingStore], 
     indices = np.arange(len(votes))
     high = np.sort(np.lexsort((indices, -votes))[:size])
     low = np.sort(np.lexsort((indices, -votes))[len(votes) - size :])
-    within = [prompt_deviation([one[pool] for one in vectors], Report()) for pool in (high, low)]
-    delta = prompt_deviation(vectors, report)
+    within = [prompt_deviation(keys[pool], [one[pool] for one in vectors], Report()) for pool in (high, low)]
+    delta = prompt_deviation(keys, vectors, report)
     return choose_pairs(votes, *within, high, low, max_pair_num, rng), delta
 
 

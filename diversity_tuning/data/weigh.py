@@ -8,7 +8,7 @@ import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.storage import add_columns, map_batches
-from diversity_tuning.deviation import CONSTANT, combine_distances, mean_cosine_distance, normalise_deviation
+from diversity_tuning.deviation import CONSTANT, mean_cosine_distance, response_weights
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 
 
@@ -21,17 +21,18 @@ class Report:
     constant: int = 0  # no type told the responses apart: delta = 1
 
 
-def prompt_deviation(vectors: list[np.ndarray], report: Report) -> np.ndarray:
-    """Delta of a prompt's distinct responses; ``vectors`` holds one (n, d) array per type. Counts the neutral cases."""
+def prompt_deviation(keys: np.ndarray, vectors: list[np.ndarray], report: Report, floor: float = 0.0) -> np.ndarray:
+    """:func:`response_weights` of one prompt's responses, (n,), and a count of the neutral cases in ``report``.
+
+    ``keys`` (n,) tell the responses apart; ``vectors`` holds one (n, d) array per type of deviation.
+    """
     report.prompts += 1
-    if len(vectors[0]) < 2:
-        report.constant += 1
-        return np.ones(len(vectors[0]))
-    distances = [mean_cosine_distance(one) for one in vectors]
-    combined = combine_distances(distances)
-    report.all_zero += not combined.any()
-    report.constant += all(np.ptp(one) <= CONSTANT for one in distances)
-    return normalise_deviation(combined)
+    weights = response_weights(keys.tolist(), vectors)
+    if (weights == 1).all():
+        told_apart = len(keys) > 1 and any(np.ptp(mean_cosine_distance(one)) > CONSTANT for one in vectors)
+        report.all_zero += told_apart
+        report.constant += not told_apart
+    return np.maximum(weights, floor)
 
 
 @dataclass
@@ -108,8 +109,7 @@ def pair_deviations(
     for start, end in itertools.pairwise(bounds):
         rows = order[start:end]
         texts, places = np.unique(np.concatenate([keys.chosen[rows], keys.rejected[rows]]), return_inverse=True)
-        delta = prompt_deviation([store.vectors(texts) for store in stores], report)
-        delta = np.maximum(delta, floor)[places]
+        delta = prompt_deviation(texts, [store.vectors(texts) for store in stores], report, floor)[places]
         chosen[rows], rejected[rows] = delta[: len(rows)], delta[len(rows) :]
     return chosen, rejected
 
