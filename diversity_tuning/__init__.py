@@ -8,24 +8,50 @@ Everything is loaded when it is first used, so that ``import diversity_tuning`` 
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
+    from diversity_tuning.deviation import response_weights
+    from diversity_tuning.losses import ddpo_loss, dorpo_loss, dpo_loss, odds_ratio_loss, orpo_loss
+    from diversity_tuning.trainers import (
+        DDPOConfig,
+        DDPOTrainer,
+        DORPOConfig,
+        DORPOTrainer,
+        DPOTrainer,
+        ORPOConfig,
+        ORPOTrainer,
+    )
 
 __version__ = "0.2.0"
-_MODULES = {
-    "diversity_tuning.deviation": ("response_weights",),
-    "diversity_tuning.losses": ("dpo_loss", "odds_ratio_loss", "orpo_loss", "ddpo_loss", "dorpo_loss"),
-    "diversity_tuning.trainers": (
-        *("DDPOConfig", "DDPOTrainer", "DORPOConfig", "DORPOTrainer", "ORPOConfig", "ORPOTrainer", "DPOTrainer"),
-    ),
-}
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+__all__ = [
+    "DDPOConfig",
+    "DDPOTrainer",
+    "DORPOConfig",
+    "DORPOTrainer",
+    "DPOTrainer",
+    "ORPOConfig",
+    "ORPOTrainer",
+    "ddpo_loss",
+    "dorpo_loss",
+    "dpo_loss",
+    "odds_ratio_loss",
+    "orpo_loss",
+    "response_weights",
+]
+
+
+def _module_of(name: str) -> str:
+    if name == "response_weights":
+        return "diversity_tuning.deviation"
+    return "diversity_tuning.losses" if name.endswith("_loss") else "diversity_tuning.trainers"
 
 
 def __getattr__(name: str):
     """Import a public name from its module on first use."""
-    if name not in _MODULE_OF:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    value = getattr(importlib.import_module(_module_of(name)), name)
     globals()[name] = value
     return value
 
