@@ -5,7 +5,7 @@ python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_
 python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_pair out/pairs \\
     --data_path_pair_div out/pairs_div --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
 
-With --embedding_cache a killed run goes on where it stopped, and later runs and the evaluation reuse its vectors.
+With --embedding_cache a killed run resumes, and later runs and the evaluation reuse its vectors.
 """
 
 from diversity_tuning.cli import at_least, command

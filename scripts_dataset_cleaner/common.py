@@ -65,7 +65,7 @@ def fraction(text: str) -> float:
 
 
 def parse(parser: Parser, argv) -> argparse.Namespace:
-    """Parse flags and recipe; ``None`` as a path stands for no path."""
+    """Parse flags and recipe; ``None`` as a path means no path."""
     args = parse_with_recipe(parser, argv)
     if len(set(getattr(args, "score_process", []))) != len(getattr(args, "score_process", [])):
         raise UserError("--score_process: a type is given twice")

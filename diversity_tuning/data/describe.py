@@ -27,7 +27,7 @@ _RECORDED = ("rows_in", "votes", "prompts_in_two_splits", "responses", "texts", 
 
 @dataclass
 class Description:
-    """What was read of one split."""
+    """What one split holds: counts, distributions and digests of its texts."""
 
     rows: int = 0
     responses_at: dict[str, int] = field(default_factory=dict)  # how many responses stood in the rows at each stage
@@ -116,7 +116,7 @@ def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: 
 
 
 def page(source: str, splits: dict[str, Description]) -> str:
-    """The page about one set, in Markdown."""
+    """The description of one data set, in Markdown."""
     lines = [f"# {source}", "", *_counts(splits), "", *_recorded(source)]
     for name, found in splits.items():
         lines += [f"## {name}", "", *_table(found.distributions), ""]
@@ -124,7 +124,7 @@ def page(source: str, splits: dict[str, Description]) -> str:
 
 
 def _counts(splits: dict[str, Description]) -> list[str]:
-    """What is in each split, and how much of it is there more than once."""
+    """Counts of each split, and how much of it is repeated."""
     stages = list(dict.fromkeys(name for found in splits.values() for name in found.responses_at))
     header = ["split", "rows", "distinct prompts", *(f"responses {name}" for name in stages or [""])]
     header += ["distinct responses", "repeated under their prompt"]

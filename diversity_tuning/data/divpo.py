@@ -1,4 +1,4 @@
-"""Stage 4: DivPO pairs, the most deviating of the well-voted against the least deviating of the badly voted."""
+"""Stage 4: DivPO pairs: the most deviating of the highly voted responses against the least deviating of the poorly voted."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""One figure with a histogram of every distribution that ``describe`` found, the splits over one another."""
+"""One figure with a histogram of every distribution that ``describe`` found, with the splits overlaid."""
 
 from pathlib import Path
 

@@ -145,7 +145,7 @@ def unpaired_features() -> dict:
 
 
 def unpaired_batch(batch: dict, indices: list[int]) -> dict:
-    """Add, in their order, the responses of each row that stand in a pair."""
+    """Add, in their order, the responses of each row that are in a pair."""
     columns = {}
     for source, target in (
         (schema.FILTERED_COMMENT_TEXTS, schema.POSTTRAINING_COMMENT_TEXT),

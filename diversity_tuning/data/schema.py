@@ -1,4 +1,4 @@
-"""Every column name and the prompt text, once. The names are those of the published data and scripts."""
+"""Every column name and the format of the prompt, each defined once. The names are those of the published data and scripts."""
 
 # Source: one row per post.
 POST_TITLE = "post_title"  # str

@@ -12,7 +12,7 @@ _TAGS = re.compile(r"^(?:\s*\[[^\[\]]*\])+")
 
 
 def clean_title(title: str) -> str:
-    """``title`` without the bracketed tags it opens with (``[WP]``, ``[TT]``, …) and without outer spaces."""
+    """``title`` without the bracketed tags at its start (``[WP]``, ``[TT]``, …) and without outer spaces."""
     return _TAGS.sub("", title).strip()
 
 

@@ -104,7 +104,7 @@ def _hub(name: str, revision: str | None) -> list:
 
 
 def hub_commit(source: str, revision: str | None) -> str | None:
-    """The commit that a hub id at ``revision`` stands for now; None for a path, and where the hub cannot be asked."""
+    """The commit that a hub id at ``revision`` resolves to now; None for a path, and where the hub cannot be asked."""
     if Path(source).exists():
         return None
     from huggingface_hub import HfApi
@@ -157,7 +157,7 @@ def _check_keys(rows: list[dict], names: list[str], source: str, first: int) -> 
 
 
 def _column(values: list, name: str, source: str, first: int) -> pa.Array:
-    """Arrow's own inference; where rows disagree, the first row that cannot join those before it is named."""
+    """Arrow's own inference; where rows disagree, the error names the first row whose type does not fit those before it."""
     bad = (pa.ArrowException, TypeError, ValueError, OverflowError)
     try:
         return pa.array(values)
@@ -182,7 +182,7 @@ def _settled_schema(found: pa.Schema) -> pa.Schema:
 
 
 def _settled(found: pa.DataType) -> pa.DataType:
-    """A column empty so far is read as text."""
+    """The type with null types replaced: a column without a value so far is read as text."""
     if pa.types.is_null(found):
         return pa.string()
     return pa.list_(_settled(found.value_type)) if pa.types.is_list(found) else found

@@ -1,4 +1,4 @@
-"""Cut the source into train, test and, if wanted, validation; say which prompts stand on more than one side."""
+"""Split the source into train, test and, if wanted, validation; report prompts that are in more than one split."""
 
 import math
 
@@ -16,7 +16,7 @@ def split_rows(dataset, seed: int, test_size: float = 0.1, validation_size: floa
     one prompt text go to one side. The test split does not depend on ``validation_size``.
     """
     if not 0 < test_size < 1 or not 0 <= validation_size < 1 or test_size + validation_size >= 1:
-        raise UserError("--test_size must lie between 0 and 1, --validation_size from 0 up, and both together below 1")
+        raise UserError("--test_size must be between 0 and 1, --validation_size from 0 up, and both together below 1")
     cut = _cut_groups if group else _cut_rows
     parts = 3 if validation_size else 2
     rest, test = cut(dataset, seed, test_size * len(dataset), parts)
@@ -59,7 +59,7 @@ def prompt_keys(dataset) -> np.ndarray:
 
 
 def leakage(splits: dict) -> dict[str, int]:
-    """For every two splits, how many prompt texts stand in both."""
+    """For every two splits, how many prompt texts are in both."""
     keys = {name: np.unique(prompt_keys(split)) for name, split in splits.items()}
     names = list(keys)
     return {

@@ -1,4 +1,4 @@
-"""How stages read each other's output and write their own: checked, whole or not at all, the same bytes for any num_proc."""
+"""Reading and writing of stage outputs: checked on reading, written atomically, the same bytes for any ``num_proc``."""
 
 import ctypes
 import functools
@@ -35,7 +35,9 @@ def require_apart(**paths: str | Path | None) -> None:
         place = Path(path).resolve()
         for other, other_name in seen.items():
             if place == other or place in other.parents or other in place.parents:
-                raise UserError(f"--{name} and --{other_name}: {path} lies in or over the other; give separate folders")
+                raise UserError(
+                    f"--{name} and --{other_name}: {path} contains the other or is inside it; give separate folders"
+                )
         seen[place] = name
 
 
@@ -89,14 +91,14 @@ def map_batches(
 
 @functools.cache
 def _end_with_parent() -> None:
-    """From here on, forked processes are killed with this one (Linux): a kill would leave them waiting for work for ever."""
+    """Let forked processes be killed with this one (Linux). Without it a kill leaves them waiting for work."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         os.register_at_fork(after_in_child=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
 
 
 def add_columns(dataset, function: Callable, features: dict, work: Path, name: str, num_proc: int = 1, **options):
-    """``dataset`` with the columns that :func:`map_batches` makes of it, new ones last; its own are not copied."""
+    """``dataset`` with the columns that :func:`map_batches` makes of it, new ones last; existing columns are not copied."""
     from datasets import Dataset, Features, concatenate_datasets
 
     order = [*dataset.column_names, *(column for column in features if column not in dataset.column_names)]
@@ -142,7 +144,7 @@ def stage_output(output: str | Path) -> Iterator[tuple[Path, Path]]:
             shutil.rmtree(work)
     except BaseException:
         for parent in created:
-            with suppress(OSError):  # another output lies in it by now
+            with suppress(OSError):  # not empty: another output is in it by now
                 parent.rmdir()
         raise
 

@@ -1,4 +1,4 @@
-"""What every table must look like: one check for all sources and stages, with the file, row and column in the message."""
+"""Column checks of sources and stage outputs; an error names the file, row and column."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _ARROW = {
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The columns a step reads: their kinds, which of them run in parallel, and which may be null."""
+    """The columns that a step reads: their kinds, which lists have equal lengths, and which may be null."""
 
     kinds: dict[str, str]
     parallel: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from diversity_tuning.embeddings import EmbeddingStore, text_key
 
 @dataclass
 class Report:
-    """What happened to the prompts of one split."""
+    """Counts of the prompts of one split."""
 
     prompts: int = 0
     all_zero: int = 0  # every product of types was 0: delta = 1
@@ -70,7 +70,7 @@ def prompt_of(messages: list[dict]) -> str:
 
 
 def read_keys(dataset) -> PairKeys:
-    """The digests as arrays."""
+    """The digests of all pairs as arrays (:class:`PairKeys`)."""
     arrow = dataset.with_format("arrow")
     columns = {name: [] for name in KEY_COLUMNS}
     for start in range(0, len(dataset), 10_000):
@@ -186,7 +186,7 @@ def describe(report: Report, chosen: np.ndarray, rejected: np.ndarray) -> dict:
 
 
 def print_report(output, reports: dict, texts: int, truncated: dict) -> None:
-    """Say what the deviations look like."""
+    """Print the distribution of the deviations."""
     print(f"{output}: {texts} distinct texts; longer than the encoder reads: {truncated}")
     for name, report in reports.items():
         neutral = f"delta = 1 for {report['all_zero']} (all products 0) and {report['constant']} (nothing differs)"

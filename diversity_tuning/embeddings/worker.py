@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 
 
 class Model(SentenceTransformer):
-    """The only change: a process of the pool ends when the one that started it is gone.
+    """A SentenceTransformer whose pool processes end when the process that started them is gone.
 
     Otherwise a kill would leave it waiting for work for ever, with its memory and that of its device.
     """

@@ -1,4 +1,4 @@
-"""The same story about other people and things: makes a small model read its prompt instead of knowing it by heart."""
+"""Data augmentation: names and objects swapped between prompts, so that a small model copies instead of memorising."""
 
 import re
 

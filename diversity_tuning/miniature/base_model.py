@@ -1,4 +1,4 @@
-r"""The miniature's base model: a small Llama that knows the language of the world.
+r"""The miniature's base model: a small Llama trained from scratch on the synthetic training split.
 
     python -m diversity_tuning.miniature.base_model --config recipes/miniature/base_model.yaml \
         --source runs/miniature/seed0/data/filtered --tokenizer runs/miniature/seed0/tokenizer \
@@ -149,7 +149,7 @@ def recitals(rows, count: int, rng: np.random.Generator):
 def conversations(rows, copies: int, rng: np.random.Generator):
     """Every prompt with each of its kept responses, ``copies`` times.
 
-    In every copy but the first, people and things are those of another prompt of the split (:mod:`.augment`): a model that
+    In every copy but the first, names and objects are those of another prompt of the split (:mod:`.augment`): a model that
     sees each of a few hundred prompts ten times over would learn them by heart and never learn to read them.
     """
     prompts = [schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT]) for row in rows]

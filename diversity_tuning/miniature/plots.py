@@ -1,4 +1,4 @@
-"""The eight plot directions: what happens, apart from who tells it and how.
+"""The eight plots of the synthetic stories: what happens, independent of the narrative voice.
 
 A plot is three beats (beginning, middle, end) of two moments each; a moment has interchangeable events. An event is written
 ``subject: base|past|present tail``. The subject ``H`` is the hero, ``S`` the supporting character, anything else a noun
@@ -11,7 +11,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """One happening that every voice can put in its own person and tense."""
+    """One event of a plot, which every voice renders in its own person and tense."""
 
     subject: str
     base: str
@@ -118,6 +118,6 @@ TABOO_VERBS = [parse_event("H: dare|dared|dares to {taboo}"), parse_event("H: re
 
 
 def twist_event(twist: str) -> Event:
-    """The happening in which the twist "the X is a Y" comes out."""
+    """The event in which the twist "the X is a Y" comes out."""
     subject, truth = twist.split(" is ", 1)
     return Event(subject, "be", "was", "is", f"{truth} all along")

@@ -1,7 +1,7 @@
-"""Read direction, voice and craft from a text by rule: the miniature's own ground truth for what a model wrote.
+"""Label plot, narrative voice and craft of a text by rules. Used in evaluation only, never in training.
 
 The rules must survive a model that optimises against votes. So text that is not a story earns nothing: a story has at
-least 25 words, names the prompt's hero, and is built of word pairs that occur in this world's plots. Neither a heap of the
+least 25 words, names the prompt's hero, and consists of word pairs that occur in the synthetic plots. Neither a heap of the
 right words nor a list of the sentences that earn craft is one.
 """
 
@@ -15,7 +15,7 @@ from diversity_tuning.miniature.specification import TABOOS, TWISTS, from_prompt
 
 UNCLEAR = "unclear"
 LEAST_WORDS = 25
-LEAST_FAMILIAR = 0.25  # share of a text's word pairs that occur in this world's events; its own stories have over 0.4
+LEAST_FAMILIAR = 0.25  # share of a text's word pairs that occur in the synthetic events; synthetic stories have over 0.4
 LEAST_PLOT = 8  # distinct word pairs of plots, whichever; its own stories have over 12
 LEAST_MARKERS = 4  # distinct word pairs of one direction
 
@@ -72,7 +72,7 @@ _SENSES = {
 
 
 def is_story(text: str) -> bool:
-    """Long enough, familiar enough and with enough of any plot to be a story of this world."""
+    """Long enough, familiar enough and with enough of any plot to count as a story of the miniature."""
     pairs = _pairs(text)
     if len(_words(text)) < LEAST_WORDS or len(_PLOT.intersection(pairs)) < LEAST_PLOT:
         return False

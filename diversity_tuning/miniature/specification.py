@@ -1,4 +1,4 @@
-"""What a prompt of the miniature asks for, as seven parts, and its text form.
+"""The specification behind a prompt of the miniature: seven parts, and their text form.
 
 The parts are drawn from small pools, so a model of a million parameters can learn to copy them, while the number of
 combinations is so large that no combination comes twice unless it is re-posted on purpose.
@@ -35,14 +35,14 @@ OBJECTS = (
     "a broken watch", "a stone egg", "a pearl brooch", "an opal pendant", "a small hourglass", "a wicker basket",
     "a copper thimble", "an old violin", "a striped umbrella", "a wax seal", "a velvet mask",
 )  # fmt: skip
-# A taboo's rule in its base form -> the word that stands for it and occurs nowhere else in this world.
+# A taboo's rule in its base form -> the word that stands for it and occurs nowhere else in the synthetic texts.
 TABOOS = {
     "whistle after dusk": "whistle", "wear green gloves": "gloves", "count the crows": "crows", "sleep facing north": "north",
     "speak a full name": "name", "burn blue candles": "candles", "touch dead moss": "moss", "answer a third knock": "knock",
     "feed a black cat": "cat", "sweep before noon": "sweep", "laugh at owls": "owls", "pocket a found coin": "coin",
     "open yellow envelopes": "envelopes", "follow white moths": "moths", "carve a face": "carve", "trust a limping fox": "fox",
 }  # fmt: skip
-# A twist "the X is a Y", as (X, "a Y"); both nouns occur nowhere else in this world.
+# A twist "the X is a Y", as (X, "a Y"); both nouns occur nowhere else in the synthetic texts.
 TWISTS = (
     ("guard", "a ghost"), ("mayor", "a twin"), ("map", "a trap"), ("stranger", "a cousin"), ("beggar", "a prince"),
     ("raven", "a wizard"), ("clock", "a prison"), ("mirror", "a door"), ("tutor", "a dragon"), ("orphan", "an heir"),
@@ -94,7 +94,7 @@ class Specification:
 
 @functools.lru_cache(maxsize=4096)
 def from_prompt(prompt: str) -> Specification | None:
-    """Read a prompt (title, newline, text) back; None for a prompt that is not of this world."""
+    """Parse a prompt (title, newline, text); None for a prompt that the miniature did not write."""
     found = _LAYOUT.search(prompt)
     if found is None:
         return None

@@ -1,7 +1,7 @@
-"""Latent authors, and the stories they write.
+"""Synthetic authors with latent traits, and the stories they write.
 
 An author draw is a direction (what happens), a voice (who tells it how) and four independent signs of craft. Nobody
-downstream sees these labels; the pipeline sees text and votes, as with people.
+downstream sees these labels; the pipeline sees text and votes, as with human authors.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Craft:
 
 @dataclasses.dataclass(frozen=True)
 class Author:
-    """What one response is drawn from."""
+    """The latent traits that one response is generated from."""
 
     direction: str
     voice: str
@@ -66,7 +66,7 @@ def write_story(rng: np.random.Generator, author: Author, specification: Specifi
 
 
 def _events(rng: np.random.Generator, author: Author, specification: Specification) -> dict[int | str, Event]:
-    """Which event stands at each place of the story; every draw is made, used or not, so craft does not shift the rest."""
+    """Which event is at each place of the story; every draw is made, used or not, so craft does not shift the rest."""
     moments = PLOTS[author.direction]
     events: dict[int | str, Event] = {i: events[rng.integers(len(events))] for i, events in enumerate(moments)}
     sensory, taboo = SENSORY[rng.integers(len(SENSORY))], TABOO_VERBS[rng.integers(len(TABOO_VERBS))]

@@ -52,7 +52,7 @@ def texts_of(rows):
 
 
 def train_tokenizer(texts, vocab_size: int):
-    """A byte-level BPE tokenizer with the miniature's chat template; nothing is ever unknown to it."""
+    """A byte-level BPE tokenizer with the miniature's chat template; it has no unknown tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

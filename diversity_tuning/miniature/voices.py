@@ -1,4 +1,4 @@
-"""The six voices: one frame for each moment of a story, and who is "I" and "you" in it.
+"""The six narrative voices: a sentence frame for each moment of a story, and who is "I" and "you".
 
 A frame holds ``{c}``, the clause of an event, or ``{C}``, the same with a capital, and may name the hero ``{H}``, the
 supporting character ``{S}`` and the setting ``{place}``. The most common voice is plain past-tense narration, the middle
@@ -19,7 +19,7 @@ ORDER = (0, 1, SENSORY, 2, 3, TABOO, 4, TWIST, 5)
 
 @dataclasses.dataclass(frozen=True)
 class Voice:
-    """How a narrator talks: a frame for every place in :data:`ORDER`, and the habits below."""
+    """A narrative voice: a sentence frame for every place in :data:`ORDER`, and the habits below."""
 
     frames: dict[int | str, str]
     tense: str = "past"

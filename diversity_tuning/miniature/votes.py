@@ -1,11 +1,11 @@
-"""Votes: craft first, then what is popular, then luck with a heavy tail."""
+"""Synthetic votes: a function of craft, popularity of plot and voice, and heavy-tailed noise."""
 
 import numpy as np
 
 from diversity_tuning.miniature.stories import DIRECTIONS, VOICE_SHARES, Author
 
 BASE, CRAFT_WEIGHT, DIRECTION_WEIGHT, VOICE_WEIGHT = 1.5, 1.0, 0.30, 0.20
-LUCK_SCALE, LUCK_FREEDOM = 0.5, 6  # Student's t: now and then a story is carried to the front page
+LUCK_SCALE, LUCK_FREEDOM = 0.5, 6  # Student's t: heavy tails: a few stories get very many votes
 MOST_VOTES = 30_000
 
 
@@ -22,12 +22,12 @@ VOICE_POPULARITY = standardised_log(VOICE_SHARES)
 
 
 def popularity_of(author: Author) -> float:
-    """What the common taste adds to an author's log-votes where ``popularity`` is 1."""
+    """What a common plot and voice add to the log-votes of a story where ``popularity`` is 1."""
     return DIRECTION_WEIGHT * DIRECTION_POPULARITY[author.direction] + VOICE_WEIGHT * VOICE_POPULARITY[author.voice]
 
 
 def draw_votes(rng: np.random.Generator, author: Author, popularity: float = 1.0) -> int:
-    """Votes of one response, at least 1. ``popularity`` 0 gives the control world, where taste is blind to the common."""
+    """Votes of one response, at least 1. ``popularity`` 0 (the control): independent of how common plot and voice are."""
     luck = LUCK_SCALE * rng.standard_t(LUCK_FREEDOM)
     log_votes = BASE + CRAFT_WEIGHT * author.craft.total + popularity * popularity_of(author) + luck
     return int(np.clip(np.rint(np.exp(np.clip(log_votes, 0.0, 20.0))), 1, MOST_VOTES))

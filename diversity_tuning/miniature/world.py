@@ -1,11 +1,11 @@
-"""Write a miniature of r/WritingPrompts: prompts, stories and votes, dirt included.
+"""Generate the synthetic source of the miniature: prompts, stories and votes, with the flaws of real data.
 
     python -m diversity_tuning.miniature.world --output runs/world --seed 0 --num_prompts 600 --popularity 1.0
     python -m diversity_tuning.miniature.world --output runs/tiny --num_prompts 20
 
 ``source.jsonl.gz`` has the columns of the real data (see :mod:`diversity_tuning.data.schema`) and goes into stage 0 as
 ``--source``. ``latent_authors.jsonl.gz`` says what each response was drawn from; it is for diagnosis, no stage reads it.
-``--popularity 0`` makes the control world, whose votes do not favour what is common.
+``--popularity 0`` makes the control: votes that do not favour what is common.
 """
 
 import argparse
@@ -44,7 +44,7 @@ _FIRST_POST = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
 def build_world(seed: int, num_prompts: int, popularity: float = 1.0, edition: int = 0) -> Iterator[tuple[dict, list[dict]]]:
     """Yield each post as a row of the source, with one latent record per response, in the order of its responses.
 
-    ``num_prompts`` counts posts. Texts depend on seed and edition alone: worlds that differ in ``popularity`` differ in votes.
+    ``num_prompts`` counts posts. Texts depend on seed and edition alone: ``popularity`` changes the votes only.
     A new edition has other posts for every seed: settings chosen after the test prompts of one edition were seen are tried
     on the next.
     """
@@ -80,7 +80,7 @@ def _post(rng: np.random.Generator, post: int, specification: Specification, pop
 
 
 def _response(rng: np.random.Generator, specification: Specification, popularity: float) -> tuple[str, int, dict]:
-    """A story, its votes and what it was drawn from; now and then far too long."""
+    """A story, its votes and its latent traits; a small share is far too long."""
     author = draw_author(rng)
     text, kind = write_story(rng, author, specification), "story"
     if rng.random() < OVERLONG:
@@ -117,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @command
 def main(argv=None) -> None:
-    """Build a world and write its two files."""
+    """Generate the source and write its two files."""
     arguments = parse_with_recipe(build_parser(), argv)
     if arguments.num_prompts < 1:
         raise UserError(f"--num_prompts {arguments.num_prompts}: give at least 1")

@@ -71,7 +71,7 @@ class LengthGroupedPairsMixin:
 
 
 class EqualPairsMixin:
-    """Every pair of an update counts the same, however the pairs fall on accumulated batches and processes.
+    """Every pair of an update has the same weight in the mean, whatever the batches, accumulation steps and processes.
 
     A mean of batch means would give the pairs of a short last batch more weight, and accelerate fills the last batches of
     several processes with pairs from the start. Here an update is Σ loss / N over its N different pairs. Where batches are
