@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
+from diversity_tuning.data.token_counts import TokenCounter
 from diversity_tuning.errors import UserError
 
 BOILERPLATE = ("**Welcome to the Prompt!**", "this submission has been removed", "**Off-Topic Discussion**")
@@ -27,14 +28,6 @@ def load_tokenizer(name: str):
     return tokenizer
 
 
-def token_lengths(tokenizer, conversations: list[list[dict]]) -> list[int]:
-    """The number of tokens of each conversation under the tokenizer's chat template."""
-    if not conversations:
-        return []
-    tokens = tokenizer.apply_chat_template(conversations, tokenize=True, return_dict=True, verbose=False)
-    return [len(ids) for ids in tokens["input_ids"]]
-
-
 def filter_features() -> dict:
     """The columns of :func:`filter_batch`: those new in stage 1's output, and the working column."""
     from datasets import List, Value
@@ -47,9 +40,9 @@ def filter_features() -> dict:
     }
 
 
-def filter_batch(batch: dict, indices: list[int], tokenizer, max_tokens: int) -> dict:
+def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tokens: int) -> dict:
     """Add the kept responses of a batch of rows, with their votes, and the reason for every response."""
-    reasons = _reasons(batch, tokenizer, max_tokens)
+    reasons = _reasons(batch, counter, max_tokens)
     columns = {REASON: reasons}
     for source, target in (
         (schema.COMMENT_TEXTS, schema.FILTERED_COMMENT_TEXTS),
@@ -61,7 +54,7 @@ def filter_batch(batch: dict, indices: list[int], tokenizer, max_tokens: int) ->
     return columns
 
 
-def _reasons(batch: dict, tokenizer, max_tokens: int) -> list[list[int]]:
+def _reasons(batch: dict, counter: TokenCounter, max_tokens: int) -> list[list[int]]:
     reasons = [[_boilerplate(text) for text in row] for row in batch[schema.COMMENT_TEXTS]]
     places, conversations = [], []
     for number, row in enumerate(batch[schema.COMMENT_TEXTS]):
@@ -69,7 +62,7 @@ def _reasons(batch: dict, tokenizer, max_tokens: int) -> list[list[int]]:
         kept = [place for place, why in enumerate(reasons[number]) if why == 0]
         places += [(number, place) for place in kept]
         conversations += [schema.to_messages(prompt, row[place]) for place in kept]
-    for (number, place), length in zip(places, token_lengths(tokenizer, conversations), strict=True):
+    for (number, place), length in zip(places, counter.conversations(conversations), strict=True):
         if length > max_tokens:
             reasons[number][place] = REASONS.index("too long")
     return reasons

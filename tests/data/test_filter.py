@@ -1,14 +1,14 @@
 """Filtering responses."""
 
-from diversity_tuning.data.filter import REASON, filter_batch, token_lengths
+from diversity_tuning.data.filter import REASON, filter_batch
 from diversity_tuning.data.schema import to_messages
+from diversity_tuning.data.token_counts import TokenCounter
 from tests.tiny import make_tokenizer
 
 
 def test_lengths_count_the_template():
     # begin + user mark + prompt + assistant mark + response + end, one token a byte
-    assert token_lengths(make_tokenizer(), [to_messages("ab", "cde"), to_messages("", "é")]) == [9, 6]
-    assert token_lengths(make_tokenizer(), []) == []
+    assert TokenCounter(make_tokenizer()).conversations([to_messages("ab", "cde"), to_messages("", "é")]) == [9, 6]
 
 
 def test_reasons_and_parallel_columns():
@@ -20,7 +20,7 @@ def test_reasons_and_parallel_columns():
         "comment_scores": [[1, 2, 3, 4, 5]],
         "transformed_score": [[0.1, 0.2, 0.3, 0.4, 0.5]],
     }
-    found = filter_batch(batch, [0], make_tokenizer(), max_tokens=40)
+    found = filter_batch(batch, [0], TokenCounter(make_tokenizer()), max_tokens=40)
     assert found[REASON] == [[0, 1, 2, 3, 4]]
     assert found["filtered_comment_texts"] == [["fine"]]
     assert found["filtered_comment_scores"] == [[1]]
@@ -36,4 +36,4 @@ def test_exactly_max_tokens_is_kept():
         "transformed_score": [[0.0, 0.0]],
     }
     # "a\n" is 2 tokens, the template 4
-    assert filter_batch(batch, [0], make_tokenizer(), max_tokens=8)["filtered_comment_texts"] == [["bc"]]
+    assert filter_batch(batch, [0], TokenCounter(make_tokenizer()), max_tokens=8)["filtered_comment_texts"] == [["bc"]]
