@@ -114,6 +114,9 @@ def draw_batch(batch: dict, indices: list[int], seed: int, split: str, gap: int,
     rows = zip(indices, batch[schema.FILTERED_COMMENT_TEXTS], batch[schema.FILTERED_COMMENT_SCORES], strict=True)
     for row, texts, votes in rows:
         places = distinct_responses(texts, votes)
+        if len(places) < 2:  # more than half of the prompts
+            drawn.append([])
+            continue
         pairs = draw_pairs([votes[place] for place in places], gap, row_rng(seed, split, row), strict)
         drawn.append([places[side] for pair in pairs[:max_pairs] for side in pair])
     return {DRAWN: drawn}

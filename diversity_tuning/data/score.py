@@ -1,6 +1,7 @@
 """Stage 0: titles without tags, votes mapped to [-1, 1]."""
 
 import re
+from itertools import chain, islice
 
 import numpy as np
 import pyarrow as pa
@@ -65,9 +66,10 @@ def score_features() -> dict:
 
 def score_batch(batch: dict, indices: list[int], low: int, high: int, compression_factor: int) -> dict:
     """Clean the titles of a batch of rows and add their transformed votes."""
-    scores = [transform_votes(votes, low, high, compression_factor).tolist() for votes in batch[schema.COMMENT_SCORES]]
+    votes = batch[schema.COMMENT_SCORES]
+    values = iter(transform_votes(list(chain.from_iterable(votes)), low, high, compression_factor).tolist())
     return {
         schema.POST_TITLE: [clean_title(title) for title in batch[schema.POST_TITLE]],
         schema.POST_TEXT: [text or "" for text in batch[schema.POST_TEXT]],
-        schema.TRANSFORMED_SCORE: scores,
+        schema.TRANSFORMED_SCORE: [list(islice(values, len(row))) for row in votes],
     }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diversity_tuning.data.score import clean_title, transform_votes
+from diversity_tuning.data.score import clean_title, score_batch, transform_votes
 
 ORACLE = json.loads((Path(__file__).parents[1] / "oracle" / "released_code.json").read_text())
 
@@ -70,3 +70,12 @@ def test_always_in_range_and_monotone(votes, factor):
     if min(votes) < max(votes):
         assert found[0] == -1
         assert found[-1] == 1
+
+
+@pytest.mark.parametrize("sizes", [[0], [3, 0, 1, 17, 250]])
+def test_a_batch_has_the_values_of_each_of_its_rows(sizes):
+    rng = np.random.default_rng(0)
+    votes = [rng.integers(0, 900, size=size).tolist() for size in sizes]
+    batch = {"post_title": ["t"] * len(sizes), "post_text": [None] * len(sizes), "comment_scores": votes}
+    found = score_batch(batch, [], 0, 900, 100)["transformed_score"]
+    assert found == [transform_votes(row, 0, 900).tolist() for row in votes]
