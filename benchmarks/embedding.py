@@ -4,8 +4,9 @@ python -m benchmarks.embedding --source_pair out/pairs --semantic_model builtin:
 
 The loop calls the model once a prompt with the distinct responses in that prompt's pairs, as the words of the pipeline have
 it. Both get the same texts, after the model is loaded and warm; the vectors must agree to 1e-5. "again" is the next run with
-the same store, which every further variant of stage 3 and the evaluation find. ``--processes 2`` adds the one pass on two
-processes. Prints one line of JSON.
+the same store, which every further variant of stage 3 and the evaluation find. The one pass is also set against the rate of
+matrix products that the same device reaches just before and after it, in the model's precision and with as many threads.
+``--processes 2`` adds the one pass on two processes. Prints one line of JSON.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from contextlib import redirect_stdout
 import numpy as np
 import torch
 
-from diversity_tuning.embeddings import MINILM, EmbeddingStore, load_encoder, minilm_folder, text_key
+from diversity_tuning.embeddings import MINILM, EmbeddingStore, load_encoder, text_key
+from diversity_tuning.embeddings.encoder import minilm_folder
 
 
 def prompts_of(folder: str, most: int | None) -> dict[str, list[str]]:
@@ -72,7 +74,58 @@ def loop(model: str, device: str, batch_size: int, prompts: dict[str, list[str]]
     options = {"batch_size": batch_size, "show_progress_bar": False}
     seconds, cpu, vectors = timed(lambda: [loaded.encode(texts, **options) for texts in prompts.values()])
     stacked = np.concatenate(vectors)
-    return {"seconds": seconds, "cpu": cpu, "vectors": stacked / np.linalg.norm(stacked, axis=1, keepdims=True)}
+    vectors = stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+    tokens, operations = work(loaded, [text for texts in prompts.values() for text in dict.fromkeys(texts)])
+    return {
+        "seconds": seconds,
+        "cpu": cpu,
+        "vectors": vectors,
+        "tokens": tokens,
+        "operations": operations,
+        "dtype": loaded.dtype,
+    }
+
+
+def work(model, texts: list[str]) -> tuple[int, float]:
+    """(tokens, floating-point operations) of one forward pass over ``texts``, without padding.
+
+    Two for every weight of a linear layer and token, and in every layer 4 · hidden · T² for attention to T tokens.
+    Norms, activations and a pooling layer over one token are left out.
+    """
+    ids = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    lengths = np.array([len(one) for one in ids], dtype=np.float64)
+    encoder = model[0].auto_model
+    linear = (part for name, part in encoder.named_modules() if isinstance(part, torch.nn.Linear) and "pooler" not in name)
+    weights = sum(part.weight.numel() for part in linear)
+    attention = 4 * encoder.config.num_hidden_layers * encoder.config.hidden_size
+    return int(lengths.sum()), float((2 * weights * lengths + attention * lengths**2).sum())
+
+
+def product_rates(device: str, dtype: torch.dtype, repeats: int = 5) -> list[float]:
+    """Floating-point operations a second of square matrix products on ``device``, one rate a repeat."""
+    size = 8192 if device.startswith("cuda") else 1536
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    finish = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+
+    def product() -> None:
+        left @ right
+        finish()
+
+    product()
+    return [2 * size**3 / timed(product)[0] for _ in range(repeats)]
+
+
+def throughput(cost: dict, seconds: float, texts: int, rate: float) -> dict:
+    """What the one pass did a second, beside ``rate``, the matrix products' operations a second."""
+    return {
+        "threads": torch.get_num_threads(),
+        "precision": str(cost["dtype"]).removeprefix("torch."),
+        "texts/s": round(texts / seconds, 1),
+        "tokens/s": round(cost["tokens"] / seconds),
+        "encoder GFLOP/s": round(cost["operations"] / seconds / 1e9, 1),
+        "matrix product GFLOP/s": round(rate / 1e9, 1),
+        "share of the matrix product": round(cost["operations"] / seconds / rate, 3),
+    }
 
 
 def main(argv=None) -> None:
@@ -88,7 +141,9 @@ def main(argv=None) -> None:
     texts = [text for responses in prompts.values() for text in responses]
     options = (args.batch_size, texts)
     other = loop(args.semantic_model, args.device, args.batch_size, prompts)
+    rates = product_rates(args.device, other["dtype"])
     ours = one_pass(args.semantic_model, args.device, *options)
+    rate = float(np.median(rates + product_rates(args.device, other["dtype"])))
     result = {
         "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else args.device,
         "prompts": len(prompts),
@@ -99,6 +154,7 @@ def main(argv=None) -> None:
         "loop s": round(other["seconds"], 2),
         "one pass s": round(ours["seconds"], 2),
         "ratio": round(other["seconds"] / ours["seconds"], 2),
+        **throughput(other, ours["seconds"], len(texts), rate),
         "loop CPU s": round(other["cpu"], 2),
         "one pass CPU s": round(ours["cpu"], 2),
         "again s": round(ours["again"], 3),
