@@ -192,6 +192,7 @@ UNRECOGNISED = {
     "a merge across a space": lambda: sentencepiece_bpe(more=(("e", "▁"),)),
     "words that may hold a space": lambda: byte_level(r"\p{L}+ \p{L}+|\s+|\S+"),
     "white space of its own": lambda: _with(byte_level(), normalizer=normalizers.Replace(Regex(r"e\s+"), "e")),
+    "runs of spaces removed": lambda: _with(byte_level(), normalizer=normalizers.Replace(Regex(" {2,}"), "")),
     "two words made one": lambda: _with(wordpiece(), normalizer=normalizers.Replace("of the", "ofthe")),
     "a visible character made a space": lambda: _with(byte_level(), normalizer=normalizers.Replace("-", " ")),
     "Unigram over whole texts": lambda: unigram(pre_tokenizers.Metaspace(split=False)),

@@ -10,6 +10,11 @@ from diversity_tuning.embeddings.encoder import minilm_folder
 from diversity_tuning.miniature.world import build_world
 
 LLAMA_3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+NEMO = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 HEADERS = (
     "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
     "{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
@@ -55,8 +60,11 @@ def byte_level(split: str | None = LLAMA_3, normalizer=None) -> PreTrainedTokeni
     return tokenizer
 
 
-def sentencepiece_bpe(legacy: bool = False, more: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokenizerFast:
-    """As Llama 2 and Mistral have it: one BPE over the whole text, bytes for unknown characters; ``more`` merges."""
+def sentencepiece_bpe(form: str = "", more: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokenizerFast:
+    """One BPE over the whole text, bytes for unknown characters; ``more`` merges.
+
+    As Llama 2 and Mistral have it, with ``form`` "legacy" in their older files, "Gemma" as Gemma.
+    """
     backend = Tokenizer(models.BPE(unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     special = ["<unk>", "<s>", "</s>"]
@@ -66,7 +74,10 @@ def sentencepiece_bpe(legacy: bool = False, more: tuple[tuple[str, str], ...] = 
     names = [*model["vocab"], *(f"<0x{byte:02X}>" for byte in range(256)), *map("".join, merges)]
     vocabulary = {name: number for number, name in enumerate(dict.fromkeys(names))}
     backend = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    if legacy:
+    if form == "Gemma":
+        backend.normalizer = normalizers.Replace(" ", "▁")
+        backend.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    elif form == "legacy":
         backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     else:
         backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
@@ -113,8 +124,10 @@ KINDS = {
     "byte-level BPE, GPT-2": lambda: byte_level(None),
     "byte-level BPE, Llama 3": byte_level,
     "byte-level BPE, Qwen 2": lambda: byte_level(LLAMA_3.replace("{1,3}", ""), normalizers.NFC()),
+    "byte-level BPE, Mistral Nemo": lambda: byte_level(NEMO),
     "SentencePiece BPE": sentencepiece_bpe,
-    "SentencePiece BPE, legacy": lambda: sentencepiece_bpe(legacy=True),
+    "SentencePiece BPE, legacy": lambda: sentencepiece_bpe("legacy"),
+    "SentencePiece BPE, Gemma": lambda: sentencepiece_bpe("Gemma"),
     "Unigram": unigram,
     "WordPiece": wordpiece,
     "WordPiece, published": published_wordpiece,
