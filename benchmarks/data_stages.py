@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--num_proc", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--note", help="what to know of this run, for the page: what else the machine was doing")
     parser.add_argument("--work", type=Path, help="scratch folder (several times the source's size); default: a temporary one")
     parser.add_argument("--output", help="writes OUTPUT.json and OUTPUT.md")
     return parser

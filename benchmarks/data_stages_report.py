@@ -17,6 +17,8 @@ def page(found: dict) -> str:
         lines += _pairs(settings["pair_source"], found["pairs"])
     if "embedding" in found:
         lines += _embedding(found["embedding"])
+    if settings.get("note"):
+        lines += ["", settings["note"]]
     return "\n".join(lines)
 
 
