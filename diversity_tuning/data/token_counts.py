@@ -127,11 +127,11 @@ def cuts_at_spaces(tokenizer) -> bool:
     from transformers import PreTrainedTokenizerFast
 
     kind = type(tokenizer)
-    own_ways = not isinstance(tokenizer, PreTrainedTokenizerFast) or any(
+    overridden = not isinstance(tokenizer, PreTrainedTokenizerFast) or any(
         getattr(kind, name) is not getattr(PreTrainedTokenizerFast, name)
         for name in ("__call__", "_encode_plus", "apply_chat_template")
     )
-    if own_ways or tokenizer.split_special_tokens:
+    if overridden or tokenizer.split_special_tokens:
         return False
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     if parts["model"].get("dropout") or not _normalizes_pieces(parts, tokenizer):
@@ -146,7 +146,7 @@ def _end(backend, character: str) -> str:
     text = f"{character} a"
     text = backend.normalizer.normalize_str(text) if backend.normalizer else text
     pieces = backend.pre_tokenizer.pre_tokenize_str(text) if backend.pre_tokenizer else [(text, None)]
-    last = pieces[-1][0]
+    last = pieces[-1][0] if pieces else ""
     return "a" if last in ("a", " a", "▁a", "Ġa") else last[-2:]
 
 

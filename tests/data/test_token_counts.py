@@ -197,6 +197,7 @@ UNRECOGNISED = {
     "a visible character made a space": lambda: _with(byte_level(), normalizer=normalizers.Replace("-", " ")),
     "Unigram over whole texts": lambda: unigram(pre_tokenizers.Metaspace(split=False)),
     "no words": lambda: _with(byte_level(), pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)),
+    "letters removed": lambda: _with(byte_level(), pre_tokenizer=pre_tokenizers.Split(Regex("[^.]"), behavior="removed")),
     "a token that normalizing makes": lambda: _adding(unigram(), AddedToken("fi", normalized=True)),
     "a token that the probe makes": lambda: _adding(byte_level(), AddedToken("x a", normalized=False)),
 }
