@@ -19,9 +19,7 @@ def main(argv=None) -> None:
     run = TrainingRun("dpo", sys.argv[1:] if argv is None else list(argv))
     if run.is_finished():
         return
-    from trl import DPOConfig  # heavy: after the check, so that a finished run is skipped at once
-
-    from diversity_tuning.trainers import DPOTrainer
+    from diversity_tuning.trainers import DPOConfig, DPOTrainer  # heavy: a finished run is skipped before
     from diversity_tuning.training.preference import train_preference
 
     train_preference(run, DPOTrainer, DPOConfig)

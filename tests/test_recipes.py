@@ -66,9 +66,9 @@ def parse_command(monkeypatch, module, argv):
 
 
 def config_class(stem):
-    from trl import DPOConfig, SFTConfig
+    from trl import SFTConfig
 
-    from diversity_tuning.trainers import DDPOConfig, DORPOConfig, ORPOConfig
+    from diversity_tuning.trainers import DDPOConfig, DORPOConfig, DPOConfig, ORPOConfig
     from diversity_tuning.training.reward import RewardConfig
 
     classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig)

@@ -8,12 +8,12 @@ from trl.trainer.utils import add_fused_lm_head
 
 from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
-from diversity_tuning.trainers.tiles import FittingTilesMixin
+from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices
 
 
 @dataclass
-class ORPOConfig(DPOConfig):
+class ORPOConfig(LMHeadArguments, DPOConfig):
     """The fields of :class:`trl.DPOConfig` that ORPO shares (sequences, dropout, devices) plus its own three."""
 
     beta: float = field(default=0.25, metadata={"help": "λ, the weight of the odds-ratio term. The paper uses 0.25."})
@@ -60,7 +60,7 @@ class DORPOConfig(PairWeightArguments, ORPOConfig):
         check_choices(self, "weight_normalisation", "loss_variant")
 
 
-class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, FittingTilesMixin, DPOTrainer):
+class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, ChosenHeadMixin, DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is the loss: ORPO, which needs no reference model.
 
     Equation and source: :func:`diversity_tuning.losses.orpo_loss`. TRL's own ``experimental.orpo.ORPOTrainer`` builds the

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 
 import torch
 import trl
-from trl import DPOConfig
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.losses import ddpo_loss
 from diversity_tuning.trainers.batches import LengthGroupedPairsMixin
-from diversity_tuning.trainers.tiles import FittingTilesMixin
+from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices
+
+
+@dataclass
+class DPOConfig(LMHeadArguments, trl.DPOConfig):
+    """:class:`trl.DPOConfig` plus the choice of the LM head."""
 
 
 @dataclass
@@ -56,10 +60,10 @@ class _Recorder:
         return outputs
 
 
-class DPOTrainer(LengthGroupedPairsMixin, FittingTilesMixin, trl.DPOTrainer):
+class DPOTrainer(LengthGroupedPairsMixin, ChosenHeadMixin, trl.DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is a check: before the first update the mean loss is ln 2, or training stops.
 
-    It also makes ``train_sampling_strategy="group_by_length"`` work, and a CPU's share of the fused head cheaper.
+    It also makes ``train_sampling_strategy="group_by_length"`` work, and the LM head cheaper on a CPU.
     """
 
     def _compute_loss(self, model, inputs, return_outputs):

@@ -29,15 +29,3 @@ def fitting_tiles(ids: Tensor) -> Iterator[None]:
         yield
     finally:
         utils._CHUNKED_LOGPROB_CHUNK_SIZE = before
-
-
-class FittingTilesMixin:
-    """A :class:`trl.DPOTrainer` whose every pass through the fused head is one with :func:`fitting_tiles`."""
-
-    def compute_loss(self, model, inputs, *args, **kwargs):
-        with fitting_tiles(inputs["input_ids"]):
-            return super().compute_loss(model, inputs, *args, **kwargs)
-
-    def compute_ref_log_probs(self, model, inputs):
-        with fitting_tiles(inputs["input_ids"]):
-            return super().compute_ref_log_probs(model, inputs)

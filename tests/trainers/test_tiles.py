@@ -14,7 +14,7 @@ def test_tiles_change_no_result(tmp_path, monkeypatch, trainer_class, config_cla
     """The tiny vocabulary of 261 in one tile and in nine of 32."""
 
     def result():
-        return loss_and_gradient(build(trainer_class, config_class(**settings(tmp_path)), make_pairs(4)))
+        return loss_and_gradient(build(trainer_class, config_class(**settings(tmp_path, lm_head="trl")), make_pairs(4)))
 
     whole = result()
     monkeypatch.setattr(tiles, "_NARROWEST", 32)

@@ -1,0 +1,122 @@
+"""Which LM head a preference trainer uses: TRL's fused one, or the one whose gradient is made in the forward pass."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+import trl.trainer.utils
+from torch import Tensor
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.trainers.lm_head import OUTPUTS, label_log_probs
+from diversity_tuning.trainers.tiles import fitting_tiles
+from diversity_tuning.trainers.weights import check_choices
+
+OURS, TRL = "gradient_in_forward", "trl"
+
+
+@dataclass
+class LMHeadArguments:
+    """The choice, as a field of a trainer's configuration."""
+
+    lm_head: str = field(
+        default="auto",
+        metadata={
+            "help": "What turns hidden states into log-probabilities. 'gradient_in_forward': one pass over the vocabulary that also "
+            "makes the gradient of the hidden states; for a head that is not trained (LoRA), without bias, cap or scale. "
+            "'trl': TRL's fused head. 'auto': the first on a CPU where the head allows it, else the second.",
+            "choices": ["auto", OURS, TRL],
+        },
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(self, "lm_head")
+
+
+class _Head:
+    """Stands where TRL calls its ``ChunkedLogProbFunction``, and hands on to it what :func:`label_log_probs` cannot do."""
+
+    def __init__(self, trls, choice: str, used: Counter, wanted: tuple[str, ...]):
+        self.trls, self.choice, self.used, self.wanted = trls, choice, used, wanted
+
+    def apply(self, hidden, weight, bias, labels, temperature, chunk_size, softcap=None, scale=1.0, outputs=OUTPUTS):
+        obstacles = _obstacles(hidden, weight, bias, temperature, softcap, scale, outputs)
+        if not obstacles:
+            self.used[OURS] += 1
+            outputs = tuple(name for name in outputs if name in self.wanted)
+            log_probs, entropy, mean_logits, is_top1 = label_log_probs(hidden, weight, labels, outputs)
+            return log_probs, entropy, None, mean_logits, is_top1
+        if self.choice == OURS:
+            raise UserError(f"lm_head {OURS} is not possible here: {'; '.join(obstacles)}. Leave lm_head at 'auto'")
+        self.used[TRL] += 1
+        return self.trls.apply(hidden, weight, bias, labels, temperature, chunk_size, softcap, scale, outputs)
+
+
+def _obstacles(hidden, weight, bias, temperature, softcap, scale, outputs) -> list[str]:
+    """Why this call needs TRL's head; empty where it does not."""
+    unusual = {
+        "the head's weight is trained": torch.is_grad_enabled() and weight.requires_grad,
+        "the head has a bias": bias is not None,
+        f"logits are divided by a temperature of {temperature}": temperature != 1,
+        f"logits are capped at {softcap}": softcap is not None,
+        f"logits are multiplied by {scale}": scale != 1,
+        "the head's weight is not a plain matrix of floats": not _is_plain(weight, hidden),
+        "other values are asked for than " + ", ".join(OUTPUTS): not set(outputs) <= set(OUTPUTS),
+    }
+    return [reason for reason, applies in unusual.items() if applies]
+
+
+def _is_plain(weight: Tensor, hidden: Tensor) -> bool:
+    kind = weight.data if isinstance(weight, torch.nn.Parameter) else weight
+    return type(kind) is Tensor and weight.is_floating_point() and weight.dim() == 2 and weight.size(1) == hidden.size(1)
+
+
+@contextlib.contextmanager
+def head_of_choice(
+    device: torch.device, choice: str, used: Counter | None = None, wanted: tuple[str, ...] = OUTPUTS
+) -> Iterator[None]:
+    """Call a model with TRL's fused head inside: the head is the one of ``choice``, and ``used`` counts the calls of each.
+
+    Values that are not in ``wanted`` may be None.
+
+    TRL's forward (``add_fused_lm_head``) finds the head, gathers a sharded weight and picks out the labelled tokens; what is set
+    for the length of the call is the function that it hands them to. On a CPU TRL would score the unlabelled tokens too.
+    """
+    utils = trl.trainer.utils
+    before = utils._ChunkedLogProbFunction, utils._use_triton
+    trls = getattr(before[0], "trls", before[0])  # where one such call is inside another
+    used = Counter() if used is None else used
+    if choice == OURS or (choice == "auto" and device.type == "cpu"):
+        utils._ChunkedLogProbFunction = _Head(trls, choice, used, wanted)
+        utils._use_triton = lambda device: True  # read there for one thing only: whether to leave unlabelled tokens out
+    try:
+        yield
+    finally:
+        utils._ChunkedLogProbFunction, utils._use_triton = before
+
+
+class ChosenHeadMixin:
+    """A :class:`trl.DPOTrainer` whose every pass through the fused head is through the one of ``args.lm_head``."""
+
+    heads_used: Counter  # calls by head, in this process
+
+    def __init__(self, *args, **kwargs):
+        self.heads_used = Counter()
+        super().__init__(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _head(self, ids: Tensor, wanted: tuple[str, ...] = OUTPUTS):
+        choice = getattr(self.args, "lm_head", "auto")
+        with fitting_tiles(ids), head_of_choice(ids.device, choice, self.heads_used, wanted):
+            yield
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        with self._head(inputs["input_ids"]):
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def compute_ref_log_probs(self, model, inputs):
+        with self._head(inputs["input_ids"], wanted=("log_probs",)):
+            return super().compute_ref_log_probs(model, inputs)
