@@ -1,6 +1,7 @@
 r"""What a training step costs: TRL's DPO and ORPO beside DDPO, ORPO and DORPO, as ratios within one run.
 
     OMP_NUM_THREADS=1 python -m benchmarks.training --output results/benchmarks/training
+    OMP_NUM_THREADS=1 python -m benchmarks.training --shape medium --length 512 --output results/benchmarks/training-medium
     python -m benchmarks.training --device cuda --shape llama-3.1-8b --vocab 128256 --length 2048 \
         --output results/benchmarks/training-h100
 
@@ -11,6 +12,7 @@ same first loss, else the benchmark stops. benchmarks/README.md says how to read
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -21,20 +23,21 @@ from pathlib import Path
 from diversity_tuning.runs import git_commit, library_versions, write_text
 
 FAMILIES = {"DPO": ("TRL DPO", "DDPO"), "ORPO": ("TRL ORPO", "ORPO", "DORPO")}  # the first is what the others are held against
-COLUMNS = ("vocab", "length", "trainer", "seconds", "time_ratio", "cpu_ratio", "peak_mib", "peak_ratio")
+COLUMNS = ("vocab", "length", "trainer", "head", "seconds", "time_ratio", "cpu_ratio", "peak_mib", "peak_ratio")
 CUDA_COLUMNS = ("tokens_per_second", "mfu")
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks.training", description="Step time and peak memory of the trainers.")
     parser.add_argument("--output", default="results/benchmarks/training", help="path without suffix")
-    parser.add_argument("--shape", choices=["small", "llama-3.1-8b"], default="small")
+    parser.add_argument("--shape", choices=["small", "medium", "llama-3.1-8b"], default="small")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--vocab", type=int, nargs="+", default=[4096, 131072], help="vocabulary sizes")
     parser.add_argument("--length", type=int, nargs="+", default=[512, 2048], help="tokens of prompt and response")
     parser.add_argument("--pairs", type=int, default=1, help="pairs in a step")
     parser.add_argument("--rounds", type=int, default=7, help="timed steps of each trainer, in turns")
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--lm_head", default="auto", help="of DDPO, ORPO and DORPO: auto, gradient_in_forward or trl")
     parser.add_argument("--peak_tflops", type=float, default=989.0, help="cuda: dense bf16 of the GPU; 989 for H100 and H200")
     return parser
 
@@ -56,7 +59,7 @@ def main(argv=None) -> None:
     for row in rows:
         row.pop("machine", None)
     record = {
-        "command": "python -m benchmarks.training " + " ".join(sys.argv[1:] if argv is None else argv),
+        "command": allocator_settings() + "python -m benchmarks.training " + " ".join(sys.argv[1:] if argv is None else argv),
         "settings": {key: value for key, value in vars(args).items() if key != "output"},
         "machine": machine, "versions": library_versions(), "git_commit": git_commit(), "rows": rows,
     }  # fmt: skip
@@ -66,10 +69,16 @@ def main(argv=None) -> None:
     print(f"{args.output}.json and .md")
 
 
+def allocator_settings() -> str:
+    """What the environment says about keeping memory, as it stands before a command: it decides the times."""
+    return "".join(f"{name}={value} " for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_"))
+
+
 def measure(args: argparse.Namespace, vocab: int, length: int, family: str) -> list[dict]:
     """One row per trainer of a family: times taken in turns in one process, memory in a process of its own for each."""
     names = FAMILIES[family]
     case = {"shape": args.shape, "device": args.device, "vocab": vocab, "length": length, "pairs": args.pairs}
+    case["lm_head"] = args.lm_head
     # On a GPU the allocator tells the peak exactly and two 8B models do not fit together: everything one by one.
     alone = {name: worker({**case, "names": [name], "rounds": args.rounds if args.device == "cuda" else 1}) for name in names}
     timed = alone if args.device == "cuda" else worker({**case, "names": list(names), "rounds": args.rounds})
@@ -80,7 +89,7 @@ def measure(args: argparse.Namespace, vocab: int, length: int, family: str) -> l
         wall = [seconds for seconds, _ in times[name]]
         peak = alone[name]["peak_mib"]
         row = {
-            "vocab": vocab, "length": length, "trainer": name,
+            "vocab": vocab, "length": length, "trainer": name, "head": alone[name]["head"],
             "seconds": statistics.median(wall), "seconds_min": min(wall),
             "time_ratio": ratio(times[name], times[base], 0), "cpu_ratio": ratio(times[name], times[base], 1),
             "peak_mib": peak, "peak_ratio": peak / alone[base]["peak_mib"],

@@ -22,6 +22,10 @@ SHAPES = {  # of the model, then of the training
         dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4),
         dict(r=8, bf16=False, gradient_checkpointing=False),
     ),
+    "medium": (
+        dict(hidden_size=512, intermediate_size=1408, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=8),
+        dict(r=8, bf16=False, gradient_checkpointing=False),
+    ),
     "llama-3.1-8b": (
         dict(
             hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8,
@@ -39,12 +43,13 @@ def make_trainer(name: str, case: dict, folder: str):
 
     from diversity_tuning import trainers as ours
 
+    head = {"lm_head": case["lm_head"]}
     classes = {
         "TRL DPO": (trl.DPOTrainer, trl.DPOConfig, {}),
-        "DDPO": (ours.DDPOTrainer, ours.DDPOConfig, {}),
+        "DDPO": (ours.DDPOTrainer, ours.DDPOConfig, head),
         "TRL ORPO": (orpo.ORPOTrainer, orpo.ORPOConfig, {"beta": 0.25}),
-        "ORPO": (ours.ORPOTrainer, ours.ORPOConfig, {}),
-        "DORPO": (ours.DORPOTrainer, ours.DORPOConfig, {}),
+        "ORPO": (ours.ORPOTrainer, ours.ORPOConfig, head),
+        "DORPO": (ours.DORPOTrainer, ours.DORPOConfig, head),
     }
     trainer_class, config_class, extra = classes[name]
     model_shape, training = SHAPES[case["shape"]]
@@ -71,6 +76,13 @@ def make_trainer(name: str, case: dict, folder: str):
     trainer.create_optimizer()
     trainer.model.train()
     return trainer
+
+
+def head_of(name: str, trainer) -> str:
+    """What has turned hidden states into log-probabilities so far: as the trainer counted it, where it is ours."""
+    if name == "TRL ORPO":
+        return "full logits"
+    return " + ".join(sorted(getattr(trainer, "heads_used", ["trl"])))
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -211,6 +223,7 @@ def main(case: dict) -> None:
             answer["loss"] = step(first, batch)
             step(first, batch)
             answer["peak_mib"] = memory.above()
+            answer["head"] = head_of(name, first)
             answer["tokens"] = 2 * case["pairs"] * case["length"]
             if device == "cuda":
                 answer["flops"] = model_flops(name, case, first)

@@ -24,8 +24,8 @@ class LMHeadArguments:
     lm_head: str = field(
         default="auto",
         metadata={
-            "help": "What turns hidden states into log-probabilities. 'gradient_in_forward': one pass over the vocabulary that also "
-            "makes the gradient of the hidden states; for a head that is not trained (LoRA), without bias, cap or scale. "
+            "help": "What turns hidden states into log-probabilities. 'gradient_in_forward': one pass over the vocabulary that "
+            "also makes the gradient of the hidden states; for a head that is not trained (LoRA), without bias, cap or scale. "
             "'trl': TRL's fused head. 'auto': the first on a CPU where the head allows it, else the second.",
             "choices": ["auto", OURS, TRL],
         },
@@ -82,8 +82,8 @@ def head_of_choice(
 
     Values that are not in ``wanted`` may be None.
 
-    TRL's forward (``add_fused_lm_head``) finds the head, gathers a sharded weight and picks out the labelled tokens; what is set
-    for the length of the call is the function that it hands them to. On a CPU TRL would score the unlabelled tokens too.
+    TRL's forward (``add_fused_lm_head``) finds the head, gathers a sharded weight and picks out the labelled tokens; what is
+    set for the length of the call is the function that it hands them to. On a CPU TRL would score the unlabelled tokens too.
     """
     utils = trl.trainer.utils
     before = utils._ChunkedLogProbFunction, utils._use_triton

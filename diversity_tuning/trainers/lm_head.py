@@ -2,20 +2,21 @@ r"""Log-probabilities of the labels under a frozen LM head, with their gradient 
 
 For a token with hidden state h and label y, and rows W_v of the head (no bias), let z_v = W_v·h. Then
 
-    log p_y = z_y − log Σ_v exp z_v,        ∇_h log p_y = g = W_y − Σ_v p_v W_v        (p = softmax z)
+    log p_y = z_y − log Σ_v exp z_v        ∇_h log p_y = g = W_y − Σ_v p_v W_v        (p = softmax z)
 
-Each token's log-probability meets one number c = ∂loss/∂(log p_y) in the backward pass, so with a head that is not trained all that
-backward needs is g: (tokens × hidden), like the hidden states. It is made in the same pass over tiles of the vocabulary as log p_y, by the
-online softmax of Milakov and Gimelshein (2018, arXiv 1805.02867) as attention uses it (Dao et al. 2022, arXiv 2205.14135): the hidden states
-are the queries, the rows of W the keys and the values. With the running maximum m, sum s and weighted rows u, which start at −∞, 0 and 0,
-a tile of vocabulary entries T makes of them
+In the backward pass each token's log-probability meets one number, ∂loss/∂(log p_y), so with a head that is not trained all
+that is needed there is g: (tokens × width), like the hidden states. It is made in the pass over tiles of the vocabulary that
+makes log p_y, by the online softmax of Milakov and Gimelshein (2018, arXiv 1805.02867) as attention uses it (Dao et al. 2022,
+arXiv 2205.14135): the hidden states are the queries, the rows of W the keys and the values. With a running maximum m, sum s and
+sum of weighted rows u, which start at −∞, 0 and 0, a tile T of vocabulary entries makes of them
 
     m' = max(m, max_T z_v)      r = exp(m − m')      s' = r·s + Σ_T exp(z_v − m')      u' = r·u + Σ_T exp(z_v − m') W_v
 
-and at the end log Σ exp z = m + log s, Σ p_v W_v = u/s, g = W_y − u/s. The same numbers give the entropy, m + log s − h·u/s, because the
-mean logit under p is h·Σ p_v W_v, and the mean logit over the vocabulary is h·mean(W). These are two products of the size tokens × vocabulary
-× width, as with full logits, of which no more than a tile is held at a time. TRL's fused head (``trl.kernels.chunked_logprob``), which can
-train W too, makes the logits again in the backward pass: three products, and the exponentials twice.
+and at the end log Σ exp z = m + log s, Σ p_v W_v = u/s, g = W_y − u/s. The same numbers give the entropy, m + log s − h·u/s,
+because the mean logit under p is h·Σ p_v W_v; the mean logit over the vocabulary is h·mean(W). These are two products of the
+size tokens × vocabulary × width, as with full logits, of which no more than a tile is held at a time. TRL's fused head
+(``trl.kernels.chunked_logprob``), which can train W too, makes the logits again in the backward pass: three products, and the
+exponentials twice.
 """
 
 from dataclasses import dataclass
@@ -32,10 +33,10 @@ def label_log_probs(hidden: Tensor, weight: Tensor, labels: Tensor, outputs: tup
     """Log-probability of each label, with gradient for ``hidden`` only.
 
     ``hidden`` has shape ``(tokens, width)``, ``weight`` ``(vocabulary, width)``, ``labels`` ``(tokens,)`` with values from 0 to
-    vocabulary − 1. Returns ``log_probs``, ``entropy`` (nats), ``mean_logits`` and ``is_top1`` (bool: the label is the first of the
-    largest logits), each of shape ``(tokens,)``, None where not in ``outputs``; only ``log_probs``, which are always there, have a
-    gradient. Products are taken in the dtype of ``hidden`` or of autocast; everything else, and the answer, is float32
-    (float64 for float64). Raises ValueError where ``weight`` needs a gradient.
+    vocabulary − 1. Returns ``log_probs``, ``entropy`` (nats), ``mean_logits`` and ``is_top1`` (bool: the label is the first
+    of the largest logits), each of shape ``(tokens,)``, None where not in ``outputs``. Only ``log_probs``, which are always
+    there, have a gradient. Products are taken in the dtype of ``hidden`` or of autocast; everything else, and the answer, is
+    float32 (float64 for float64). Raises ValueError where ``weight`` needs a gradient.
     """
     differentiable = torch.is_grad_enabled()
     if differentiable and weight.requires_grad:
