@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM
 from trl.kernels import ChunkedLogProbFunction
 from trl.trainer import utils
@@ -325,6 +327,34 @@ def test_a_trained_head_without_gradients_needs_no_fallback():
         theirs, _ = score(model, labels, TRL)
     assert used == {OURS: 1}
     torch.testing.assert_close(ours.log_probs, theirs.log_probs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    """A group of one process."""
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_a_sharded_head_gives_the_same():
+    """FSDP 2: the weight is a DTensor, which TRL's forward gathers; in backward it is not needed again."""
+    results = []
+    for sharded in (False, True):
+        torch.manual_seed(2)
+        model = fused(get_peft_model(make_model(TOKENIZER), copy.deepcopy(LORA)).get_base_model())
+        if sharded:
+            fully_shard(model)
+            assert isinstance(model.lm_head.weight, DTensor)
+        outputs, used = score(model, some_labels(), OURS, ids=some_labels().clamp(min=9))
+        outputs.log_probs.sum().backward()
+        assert used == {OURS: 1}
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        gradients = {name: g.full_tensor() if sharded else g for name, g in gradients.items()}
+        results.append((outputs.log_probs.sum().item(), gradients))
+    assert_same(*results)
 
 
 def test_a_gpu_keeps_trls_kernel_unless_asked():
