@@ -27,7 +27,7 @@ from diversity_tuning.trainers import (
     ORPOTrainer,
     lm_head,
 )
-from diversity_tuning.trainers.head_choice import OURS, TRL, head_of_choice
+from diversity_tuning.trainers.head_choice import OURS, TRL, _obstacles, head_of_choice
 from diversity_tuning.trainers.lm_head import OUTPUTS, label_log_probs
 from tests.tiny import make_model, make_pairs, make_tokenizer
 from tests.trainers.test_trainers import LORA, assert_same, build, loss_and_gradient, policy, settings
@@ -320,6 +320,22 @@ def test_a_temperature_and_other_values_are_left_to_trl():
     assert score(fused(frozen(), outputs=("log_probs", "log_sum_sq_probs")), labels)[1] == {TRL: 1}
 
 
+def test_a_quantised_head_is_left_to_trl():
+    hidden, packed = torch.zeros(2, 16), torch.zeros(30, 8, dtype=torch.uint8)
+    for weight in (packed, torch.nn.Parameter(packed, requires_grad=False), torch.zeros(30, 8), torch.zeros(240)):
+        assert _obstacles(hidden, weight, None, 1.0, None, 1.0, OUTPUTS) == [
+            "the head's weight is not a plain matrix of floats"
+        ]
+    assert _obstacles(hidden, torch.zeros(30, 16), None, 1.0, None, 1.0, OUTPUTS) == []
+
+
+def test_one_call_inside_another_counts_once():
+    used = Counter()
+    with head_of_choice(CPU, "auto", used), head_of_choice(CPU, "auto", used):
+        fused(capped())(input_ids=some_labels().clamp(min=9), labels=some_labels(), fused_lm_head=True)
+    assert used == {TRL: 1}
+
+
 def test_a_trained_head_without_gradients_needs_no_fallback():
     model, labels = fused(trained()), some_labels()
     with torch.no_grad():
@@ -391,6 +407,16 @@ def test_a_trainer_gives_the_same_loss_gradient_and_log_with_either_head(tmp_pat
             assert used[TRL] == (not lora)
     assert_same(*results)
     assert logged[0] == pytest.approx(logged[1], rel=1e-4, abs=1e-5)
+
+
+def test_a_reference_pass_asks_for_log_probabilities_only(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "diversity_tuning.trainers.head_choice.label_log_probs",
+        lambda *args: asked.append(args[-1]) or label_log_probs(*args),
+    )
+    loss_and_gradient(build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), make_pairs(4)))
+    assert sorted(asked, key=len) == [("log_probs",), ("log_probs", "entropy", "mean_logits", "is_top1")]
 
 
 def test_the_choice_is_checked_and_explained(tmp_path):
