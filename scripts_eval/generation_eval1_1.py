@@ -15,8 +15,8 @@ Writes samples.jsonl, scores.csv (one row per response, published columns first)
 import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run
-from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, score_run
+from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run, sampling_config
+from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, score_run, scoring_config
 
 
 @command
@@ -30,10 +30,11 @@ def main(argv=None) -> None:
     add_scoring_arguments(parser)
     add_output_arguments(parser)
     args = parse_with_recipe(parser, argv)
-    added = sample_run(args)
+    added = sample_run(sampling_config(args))
     if added is not None:  # of several processes the first one scores
         # Not --overwrite, which would sample anew.
-        score_run(args, args.overwrite or added, advice="run scripts_eval.score --overwrite, which keeps the samples,")
+        scoring = scoring_config(args, overwrite=args.overwrite or added)
+        score_run(scoring, advice="run scripts_eval.score --overwrite, which keeps the samples,")
 
 
 if __name__ == "__main__":

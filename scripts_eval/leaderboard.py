@@ -26,16 +26,17 @@ def main(argv=None) -> None:
     args = parse_with_recipe(parser, argv)
     if bool(args.runs) != bool(args.study):
         raise UserError("--study and --runs go together")
-    from diversity_tuning.evaluation.report.leaderboard import place_of, publish, write_index
+    from diversity_tuning.evaluation.report.leaderboard import place_of, publish, study_folder, write_index
 
     results, places = Path(args.results), {}
+    study = study_folder(results, args.study) if args.study else results
     for run in map(Path, args.runs):
-        twin = places.setdefault(place_of(run, results / (args.study or "")), run)
+        twin = places.setdefault(place_of(run, study), run)
         if twin != run:
             raise UserError(f"{run} and {twin}: the same folder name and seed; publish them as two studies or rename one")
     results.mkdir(parents=True, exist_ok=True)
     for run in args.runs:
-        print(publish(Path(run), results / args.study), flush=True)
+        print(publish(Path(run), study), flush=True)
     print(f"{results / 'README.md'}: {write_index(results)} runs", flush=True)
 
 

@@ -12,6 +12,7 @@ import argparse
 
 from diversity_tuning.cli import at_least, command, parse_with_recipe
 from diversity_tuning.generation.engine import add_engine_arguments
+from diversity_tuning.human_eval.study import StudyConfig, prepare_study, study_config
 
 
 @command
@@ -24,9 +25,13 @@ def main(argv=None) -> None:
     parser.add_argument("--runs", nargs=2, required=True, metavar=("ONE", "OTHER"), help="two evaluated run folders")
     parser.add_argument("--names", nargs=2, default=None, metavar=("ONE", "OTHER"), help="condition names; default: the runs'")
     parser.add_argument("--output", required=True, help="folder to write to")
-    parser.add_argument("--num_prompts", type=int, default=50, help="items to make")
-    parser.add_argument("--skip", type=int, default=0, help="prompts to pass over, those that an earlier study has shown")
-    parser.add_argument("--num_samples", type=int, default=4, help="stories per set; the two questions are made for 4")
+    parser.add_argument("--num_prompts", type=int, default=StudyConfig.num_prompts, help="items to make")
+    parser.add_argument(
+        "--skip", type=int, default=StudyConfig.skip, help="prompts to pass over, those that an earlier study has shown"
+    )
+    parser.add_argument(
+        "--num_samples", type=int, default=StudyConfig.num_samples, help="stories per set; the two questions are made for 4"
+    )
     parser.add_argument(
         "--seed",
         type=at_least(0),
@@ -36,16 +41,15 @@ def main(argv=None) -> None:
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="redo what is there")
     group = parser.add_argument_group("summaries")
     group.add_argument("--no_summaries", action="store_true", help="show the full texts, in boxes that scroll")
-    group.add_argument("--summary_words", type=int, default=100, help="length to ask for")
-    group.add_argument("--summary_tokens", type=int, default=400, help="a summary that is longer counts as failed")
-    group.add_argument("--temperature", type=float, default=0.3, help="of the summaries")
+    group.add_argument("--summary_words", type=int, default=StudyConfig.summary_words, help="length to ask for")
+    group.add_argument(
+        "--summary_tokens", type=int, default=StudyConfig.summary_tokens, help="a summary that is longer counts as failed"
+    )
+    group.add_argument("--temperature", type=float, default=StudyConfig.temperature, help="of the summaries")
     group.add_argument("--summaries", default=None, help="file that keeps them; default: OUTPUT.summaries.jsonl")
     group.add_argument("--device", default=None, help="local: cpu, cuda, cuda:1, …; default: cuda where there is one")
     add_engine_arguments(parser)
-    args = parse_with_recipe(parser, argv)
-    from diversity_tuning.human_eval.study import prepare_study
-
-    prepare_study(args)
+    prepare_study(study_config(parse_with_recipe(parser, argv)))
 
 
 if __name__ == "__main__":

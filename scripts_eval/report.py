@@ -3,7 +3,8 @@
 python -m scripts_eval.report --results runs/llama-3.1-8b/seed0/eval --output report --compare ddpo-both:dpo dorpo-both:orpo
 python -m scripts_eval.report --runs runs/miniature/seed0/eval/{dpo,ddpo-both} --output runs/my-report --compare all
 
-Writes report.md, report.html (one file, figures and samples inside), tables as .csv and .tex, figures as .png and .pdf.
+Writes report.md, report.html (one file, figures and samples inside), summary.txt, tables as .csv and .tex, figures as .png
+and .pdf.
 """
 
 import argparse
@@ -52,8 +53,10 @@ def main(argv=None) -> None:
     folders = [Path(run) for run in args.runs] if args.runs else find_runs(args.results)
     options = {name: getattr(args, name) for name in ("compare", "anchor", "figure", "ablation", "samples", "show")}
     further = human_tables([Path(folder) for folder in args.human or []])
-    make_report(folders, Path(args.output), **options, further=further)
-    print(f"{args.output}: report of {len(folders)} runs", flush=True)
+    summary = make_report(folders, Path(args.output), **options, further=further)
+    print(
+        f"{summary}\n{args.output}: report of {len(folders)} runs; to read, with figures and samples: report.html", flush=True
+    )
 
 
 if __name__ == "__main__":

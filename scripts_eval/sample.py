@@ -16,7 +16,7 @@ Responses that failed are listed at the end and asked for again by the same comm
 import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run
+from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run, sampling_config
 
 
 @command
@@ -26,7 +26,7 @@ def main(argv=None) -> None:
     )
     add_sampling_arguments(parser)
     add_output_arguments(parser)
-    sample_run(parse_with_recipe(parser, argv))
+    sample_run(sampling_config(parse_with_recipe(parser, argv)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
 from diversity_tuning.evaluation.sampling.run import add_output_arguments
-from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, score_run
+from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, score_run, scoring_config
 
 
 @command
@@ -20,8 +20,7 @@ def main(argv=None) -> None:
     add_scoring_arguments(parser)
     parser.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
     add_output_arguments(parser)
-    args = parse_with_recipe(parser, argv)
-    score_run(args, overwrite=args.overwrite)
+    score_run(scoring_config(parse_with_recipe(parser, argv)))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ stay those of all responses to a prompt together. Writes scores.csv, prompts.csv
 import argparse
 
 from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.evaluation.scoring.run import add_scoring_arguments
-from diversity_tuning.evaluation.scoring.texts import score_texts
+from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, scoring_config
+from diversity_tuning.evaluation.scoring.texts import TextsConfig, score_texts
 
 
 @command
@@ -29,7 +29,8 @@ def main(argv=None) -> None:
     parser.add_argument("--device", default=None, help="cpu, cuda, …; default: cuda where there is one")
     parser.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="score anew")
-    score_texts(parse_with_recipe(parser, argv))
+    args = parse_with_recipe(parser, argv)
+    score_texts(TextsConfig(args.texts, scoring_config(args), args.split_by))
 
 
 if __name__ == "__main__":

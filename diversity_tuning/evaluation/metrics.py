@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
-AUXILIARY = ("compression_ratio", "homogenization_score", "ngram_diversity_score")  # columns of generation_eval1_2
 _WORD = re.compile(r"[a-z0-9]+")  # ROUGE's words: lower case, everything else is a break, no stemming
 
 

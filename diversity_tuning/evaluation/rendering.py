@@ -2,7 +2,7 @@
 
 import html
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -10,19 +10,23 @@ NONE = "–"
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", "−": "$-$", "–": "--",
-    "δ": r"$\delta$", "→": r"$\rightarrow$", "²": "$^2$",
+    "δ": r"$\delta$", "→": r"$\rightarrow$", "²": "$^2$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 
 
 @dataclass
 class Table:
-    """``rows`` are cells of text, in the order of ``header``; ``note`` says how to read them."""
+    """``rows`` are cells of text, in the order of ``header``; ``note`` says how to read them.
+
+    ``hints``: heading -> what it means and the id of its entry in the page's glossary.
+    """
 
     name: str  # of its .tex file
     title: str
     note: str
     header: list[str]
     rows: list[list[str]]
+    hints: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def interval(row: pd.Series | dict, prefix: str = "", sign: str = "") -> str:
@@ -62,13 +66,29 @@ def _tex(cell: object) -> str:
 
 
 def page_table(table: Table) -> str:
-    """An HTML section; everything escaped, what stands in square brackets smaller."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+    """An HTML section: title, note, table; everything escaped, headings with a hint linked to the glossary."""
+    note = f"<p>{_code(html.escape(table.note))}</p>" if table.note else ""
+    return f"<h3>{html.escape(table.title)}</h3>{note}{scrolling(_table_cells(table), table.title)}"
+
+
+def scrolling(content: str, name: str) -> str:
+    """A box that scrolls sideways when its content is wider; the page's script says so where that is the case."""
+    box = f'<div class="wide" tabindex="0" role="group" aria-label="{html.escape(name)}">{content}</div>'
+    return f'<div class="scroll"><p class="cue" hidden>Scroll sideways for more →</p>{box}</div>'
+
+
+def _table_cells(table: Table) -> str:
+    head = "".join(f'<th scope="col">{_heading(cell, table.hints)}</th>' for cell in table.header)
     rows = "".join("<tr>" + "".join(f"<td>{_small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return (
-        f"<h2>{html.escape(table.title)}</h2><p>{_code(html.escape(table.note))}</p>"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _heading(cell: str, hints: dict[str, tuple[str, str]]) -> str:
+    if cell not in hints:
+        return html.escape(cell)
+    meaning, anchor = hints[cell]
+    words = re.sub(" ([↑↓])$", "\u00a0\\1", html.escape(cell))
+    return f'<a href="#{html.escape(anchor)}"><abbr title="{html.escape(meaning)}">{words}</abbr></a>'
 
 
 def _code(text: str) -> str:

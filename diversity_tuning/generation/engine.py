@@ -1,6 +1,6 @@
 """What answers prompts: a local model, an OpenAI-compatible server, or Anthropic's, behind one method.
 
-engine = make_engine(parser.parse_args())
+engine = make_engine(EngineConfig(base_model="runs/base", adapter="runs/ddpo-both"))
 for answers in engine.complete([user_request("Write a story.")], SamplingSettings(max_new_tokens=300)):
     for position, answer in answers:  # a Sample, or a Failure that says why there is none
         ...
@@ -8,22 +8,67 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
 
 import argparse
 import json
+from dataclasses import dataclass
 
+from diversity_tuning.cli import from_flags
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
 
 ENGINES = ("local", "openai", "anthropic")
 
 
+@dataclass(frozen=True)
+class EngineConfig:
+    """Which model answers, and through what. API keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
+
+    engine: str = "local"  # of ENGINES
+    # Of the local engine.
+    base_model: str | None = None
+    adapter: str | None = None
+    dtype: str | None = None  # None: as saved
+    trust_remote_code: bool = False
+    sample_batch_size: int = 64  # does not change the samples
+    device: str | None = None  # None: cuda where there is one
+    # Of the servers.
+    model: str | None = None
+    base_url: str | None = None  # None: the provider's
+    extra_body: str | dict | None = None  # JSON or what it stands for; fields to send besides, None takes one out
+    max_requests: int | None = None
+    max_cost: float | None = None
+    price_input: float | None = None  # per million tokens
+    price_output: float | None = None
+    concurrency: int = 8
+    timeout: float = 600  # seconds
+    max_retries: int = 5
+    cache: str = "transcripts"
+
+    def __post_init__(self):
+        if self.engine not in ENGINES:
+            raise UserError(f"engine '{self.engine}': is one of {', '.join(ENGINES)}")
+        if self.sample_batch_size < 1:
+            raise UserError(f"--sample_batch_size {self.sample_batch_size}: must be at least 1")
+
+
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model answers, and through what. Keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
+    default = EngineConfig()
     group = parser.add_argument_group("model")
-    group.add_argument("--engine", choices=ENGINES, default="local", help="transformers here, or a server's API")
+    group.add_argument("--engine", choices=ENGINES, default=default.engine, help="transformers here, or a server's API")
     group.add_argument("--base_model", default=None, help="local: model to sample from, folder or hub id")
     group.add_argument("--adapter", default=None, help="local: LoRA adapter of that model; none for an instruct model")
     group.add_argument("--dtype", default=None, help="local: precision of the weights, such as bfloat16; default: as saved")
-    group.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
-    group.add_argument("--sample_batch_size", type=int, default=64, help="local: responses at once; does not change them")
+    group.add_argument(
+        "--trust_remote_code",
+        action=argparse.BooleanOptionalAction,
+        default=default.trust_remote_code,
+        help="run the hub's code",
+    )
+    group.add_argument(
+        "--sample_batch_size",
+        type=int,
+        default=default.sample_batch_size,
+        help="local: responses at once; does not change them",
+    )
     group = parser.add_argument_group("server")
     group.add_argument("--model", default=None, help="model id as the server knows it")
     group.add_argument("--base_url", default=None, help="such as http://localhost:8000/v1; default: the provider's")
@@ -32,43 +77,51 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max_cost", type=float, default=None, help="spend at most so much in this run; needs both prices")
     group.add_argument("--price_input", type=float, default=None, help="price of a million input tokens")
     group.add_argument("--price_output", type=float, default=None, help="price of a million output tokens")
-    group.add_argument("--concurrency", type=int, default=8, help="requests at once")
-    group.add_argument("--timeout", type=float, default=600, help="seconds that one answer may take")
-    group.add_argument("--max_retries", type=int, default=5, help="how often one request is sent again")
-    group.add_argument("--cache", default="transcripts", help="folder of all paid answers, so that none is bought twice")
+    group.add_argument("--concurrency", type=int, default=default.concurrency, help="requests at once")
+    group.add_argument("--timeout", type=float, default=default.timeout, help="seconds that one answer may take")
+    group.add_argument("--max_retries", type=int, default=default.max_retries, help="how often one request is sent again")
+    group.add_argument("--cache", default=default.cache, help="folder of all paid answers, so that none is bought twice")
 
 
-def make_engine(args: argparse.Namespace) -> Engine:
-    """The engine that the flags of :func:`add_engine_arguments` describe. Models are loaded when first asked."""
-    if args.engine == "local":
-        if not args.base_model:
+def engine_config(args: argparse.Namespace) -> EngineConfig:
+    """The flags of :func:`add_engine_arguments`, and ``--device`` where the command has one."""
+    return from_flags(EngineConfig, args)
+
+
+def make_engine(config: EngineConfig) -> Engine:
+    """The engine that the configuration describes. Models are loaded when first asked."""
+    if config.engine == "local":
+        if not config.base_model:
             raise UserError("--base_model is missing: the model to sample from, a folder or hub id")
         from diversity_tuning.generation.local import LocalEngine
 
-        device = getattr(args, "device", None)
-        return LocalEngine(args.base_model, args.adapter, device, args.dtype, args.trust_remote_code, args.sample_batch_size)
-    if not args.model:
-        raise UserError(f"--model is missing: the model's id at the server of --engine {args.engine}")
+        return LocalEngine(
+            config.base_model, config.adapter, config.device, config.dtype, config.trust_remote_code, config.sample_batch_size
+        )
+    if not config.model:
+        raise UserError(f"--model is missing: the model's id at the server of --engine {config.engine}")
     from diversity_tuning.generation.budget import Limits
     from diversity_tuning.generation.remote import HttpEngine
 
     return HttpEngine(
-        _api(args.engine),
-        args.model,
-        args.base_url,
-        extra_body(args),
-        Limits(args.max_requests, args.max_cost, args.price_input, args.price_output),
-        args.concurrency,
-        args.timeout,
-        args.max_retries,
-        args.cache,
+        _api(config.engine),
+        config.model,
+        config.base_url,
+        extra_body(config),
+        Limits(config.max_requests, config.max_cost, config.price_input, config.price_output),
+        config.concurrency,
+        config.timeout,
+        config.max_retries,
+        config.cache,
     )
 
 
-def extra_body(args: argparse.Namespace) -> dict:
-    """``--extra_body`` as a dict."""
+def extra_body(config: EngineConfig) -> dict:
+    """``extra_body`` as a dict."""
+    if isinstance(config.extra_body, dict):
+        return config.extra_body
     try:
-        extra = json.loads(args.extra_body or "{}")
+        extra = json.loads(config.extra_body or "{}")
     except ValueError as error:
         raise UserError(f"--extra_body: not JSON ({error})") from None
     if not isinstance(extra, dict):
@@ -76,11 +129,11 @@ def extra_body(args: argparse.Namespace) -> dict:
     return extra
 
 
-def sent_settings(args: argparse.Namespace) -> dict:
-    """Which sampling settings the server of ``--engine`` is sent, and their values; ``--extra_body`` may change both."""
-    body = _api(args.engine).body(args.model, user_request(""), _settings(args), args.seed, extra_body(args))
+def sent_settings(config: EngineConfig, settings: SamplingSettings, seed: int) -> dict:
+    """Which sampling settings a server is sent, and their values; ``extra_body`` may change both."""
+    body = _api(config.engine).body(config.model, user_request(""), settings, seed, extra_body(config))
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
-    return {name: args.seed if name == "seed" else body[name] for name in names if name in body}
+    return {name: seed if name == "seed" else body[name] for name in names if name in body}
 
 
 def _api(engine: str):
@@ -89,12 +142,9 @@ def _api(engine: str):
     return OpenAI() if engine == "openai" else Anthropic()
 
 
-def _settings(args: argparse.Namespace) -> SamplingSettings:
-    return SamplingSettings(**{name: getattr(args, name) for name in SamplingSettings.__dataclass_fields__})
-
-
-def engine_settings(args: argparse.Namespace) -> dict:
-    """What of the flags decides the answers, for a run's record; nothing for the local model, whose files are its inputs."""
-    if args.engine == "local":
+def engine_settings(config: EngineConfig) -> dict:
+    """What of it decides the answers, for a run's record; nothing for the local model, whose files are its inputs."""
+    if config.engine == "local":
         return {}
-    return {name: getattr(args, name) for name in ("engine", "model", "base_url")} | {"extra_body": extra_body(args)}
+    settings = {name: getattr(config, name) for name in ("engine", "model", "base_url")}
+    return settings | {"extra_body": extra_body(config)}

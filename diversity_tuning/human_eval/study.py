@@ -6,17 +6,20 @@
 import argparse
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from diversity_tuning.cli import from_flags
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, RESPONSE
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
-from diversity_tuning.evaluation.report.runs import METRICS
-from diversity_tuning.evaluation.sampling.samples import SAMPLES, read_samples
+from diversity_tuning.evaluation.files import METRICS, SAMPLES, SCORES
+from diversity_tuning.evaluation.sampling.samples import read_samples
+from diversity_tuning.generation.engine import EngineConfig, engine_config, engine_settings
 from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_order, item_html, item_id
 from diversity_tuning.human_eval.summaries import Story, SummaryFile
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
@@ -24,7 +27,36 @@ from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_
 ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
 KEY_COLUMNS = ["id", PROMPT_ID, PROMPT, "set_a", "set_b", "samples_a", "samples_b"]
 _REMOVED = re.compile(r"\[\s*(?:removed|deleted)\b[^\]]*\]", re.IGNORECASE)
-_SETTINGS = "names num_prompts skip num_samples no_summaries summary_words summary_tokens temperature seed engine".split()
+_SETTINGS = "num_prompts skip num_samples no_summaries summary_words summary_tokens temperature seed".split()
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """A study of two evaluated runs: which folders, how many items, and how the stories are shown."""
+
+    runs: Sequence[str]  # two run folders
+    output: str
+    seed: int  # decides prompts, stories and which set is A; one that nobody guesses
+    names: Sequence[str] | None = None  # of the conditions; None: the runs'
+    num_prompts: int = 50  # items to make
+    skip: int = 0  # prompts to pass over, those that an earlier study has shown
+    num_samples: int = 4  # stories per set
+    overwrite: bool = False
+    no_summaries: bool = False  # show the full texts
+    summary_words: int = 100  # length to ask for
+    summary_tokens: int = 400  # a summary that is longer counts as failed
+    temperature: float = 0.3  # of the summaries
+    summaries: str | None = None  # file that keeps them; None: OUTPUT.summaries.jsonl
+    engine: EngineConfig = field(default_factory=EngineConfig)  # writes the summaries
+
+    def __post_init__(self):
+        if self.num_prompts < 1 or self.skip < 0 or self.num_samples < 1 or self.summary_words < 1:
+            raise UserError("--num_prompts, --num_samples and --summary_words must be at least 1, --skip at least 0")
+
+
+def study_config(args: argparse.Namespace) -> StudyConfig:
+    """The flags of `scripts_eval.prepare_human_eval_data`."""
+    return from_flags(StudyConfig, args, engine=engine_config(args))
 
 
 @dataclass
@@ -49,7 +81,7 @@ def read_condition(folder: str | Path, name: str | None) -> Condition:
     if (folder / SAMPLES).is_file():
         rows = [(row.prompt_id, row.prompt, row.sample, row.response) for row in read_samples(folder)]
     else:
-        table = read_csv(folder / "scores.csv", [PROMPT_ID, PROMPT, "sample", RESPONSE])
+        table = read_csv(folder / SCORES, [PROMPT_ID, PROMPT, "sample", RESPONSE])
         rows = list(table[[PROMPT_ID, PROMPT, "sample", RESPONSE]].itertuples(index=False))
     condition = Condition(name, {}, {})
     for prompt_id, prompt, sample, response in rows:
@@ -84,31 +116,32 @@ def _why_not(prompt: str, one: Condition, other: Condition, num_samples: int) ->
     return None
 
 
-def prepare_study(args: argparse.Namespace) -> None:
-    """Write the items, the key and the report into ``args.output``, or say that they are there."""
-    names = args.names or [None, None]
-    one, other = (read_condition(run, name) for run, name in zip(args.runs, names, strict=True))
-    _check(args, one, other)
-    record = study_record(args, [one.name, other.name])
-    output = Path(args.output)
-    if is_finished(output, record, args.overwrite):
+def prepare_study(config: StudyConfig) -> None:
+    """Write the items, the key and the report into ``config.output``, or say that they are there."""
+    names = config.names or [None, None]
+    one, other = (read_condition(run, name) for run, name in zip(config.runs, names, strict=True))
+    if one.name == other.name:
+        raise UserError(f"both runs are named '{one.name}'; tell them apart with --names ONE OTHER")
+    record = study_record(config, [one.name, other.name])
+    output = Path(config.output)
+    if is_finished(output, record, config.overwrite):
         return
-    usable, dropped = usable_prompts(one, other, args.num_samples)
-    chosen = draw_order(usable, args.seed)[args.skip : args.skip + args.num_prompts]
+    usable, dropped = usable_prompts(one, other, config.num_samples)
+    chosen = draw_order(usable, config.seed)[config.skip : config.skip + config.num_prompts]
     if not chosen:
-        raise UserError(f"no prompt is left to show: {len(usable)} can be shown, --skip {args.skip}")
+        raise UserError(f"no prompt is left to show: {len(usable)} can be shown, --skip {config.skip}")
     conditions = {one.name: one, other.name: other}
-    drawn = {prompt: _draw(prompt, conditions, args) for prompt in chosen}
-    summaries = None if args.no_summaries else _summarise(args, record, conditions, drawn)
+    drawn = {prompt: _draw(prompt, conditions, config) for prompt in chosen}
+    summaries = None if config.no_summaries else _summarise(config, record, conditions, drawn)
     items, key = [], []
     for prompt, blinding in drawn.items():
         sets = [_texts(prompt, conditions, blinding, side, summaries) for side in "ab"]
-        page = item_html(prompt, *sets, full_texts=args.no_summaries)
+        page = item_html(prompt, *sets, full_texts=config.no_summaries)
         identity = item_id(page)
         items.append({"id": identity, "text": page})
         key.append({"id": identity, PROMPT_ID: one.ids[prompt], PROMPT: prompt, **_key_of(blinding)})
     items.sort(key=lambda item: item["id"])  # Potato goes by id; the order of the file tells nothing then
-    report = _report(args, usable, dropped, drawn, conditions, summaries)
+    report = _report(config, usable, dropped, drawn, conditions, summaries)
     with atomic_folder(output) as folder:
         write_text(folder / ITEMS, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
         write_csv(folder / KEY, pd.DataFrame(key, columns=KEY_COLUMNS))
@@ -117,33 +150,24 @@ def prepare_study(args: argparse.Namespace) -> None:
     _say(output, report)
 
 
-def _check(args: argparse.Namespace, one: Condition, other: Condition) -> None:
-    if one.name == other.name:
-        raise UserError(f"both runs are named '{one.name}'; tell them apart with --names ONE OTHER")
-    if args.num_prompts < 1 or args.skip < 0 or args.num_samples < 1 or args.summary_words < 1:
-        raise UserError("--num_prompts, --num_samples and --summary_words must be at least 1, --skip at least 0")
-
-
-def study_record(args: argparse.Namespace, names: list[str]) -> dict:
+def study_record(config: StudyConfig, names: list[str]) -> dict:
     """Settings and fingerprints that decide the study."""
-    settings = {name: getattr(args, name) for name in _SETTINGS}
-    settings["names"] = names
-    files = [next(Path(run) / file for file in (SAMPLES, "scores.csv") if (Path(run) / file).is_file()) for run in args.runs]
+    engine = config.engine
+    settings = {name: getattr(config, name) for name in _SETTINGS} | {"names": names}
+    files = [next(Path(run) / file for file in (SAMPLES, SCORES) if (Path(run) / file).is_file()) for run in config.runs]
     inputs = dict(zip(("one", "other"), files, strict=True))
-    if args.no_summaries:
-        settings = {name: value for name, value in settings.items() if not name.startswith(("summary", "temp", "engine"))}
+    if config.no_summaries:
+        settings = {name: value for name, value in settings.items() if not name.startswith(("summary", "temp"))}
     else:
-        from diversity_tuning.generation.engine import engine_settings
-
-        settings |= engine_settings(args)
-        if args.engine == "local":
-            inputs |= {"base_model": args.base_model, "adapter": args.adapter}
+        settings |= {"engine": engine.engine, **engine_settings(engine)}
+        if engine.engine == "local":
+            inputs |= {"base_model": engine.base_model, "adapter": engine.adapter}
     return provenance("prepare_human_eval_data", settings, inputs)
 
 
-def _draw(prompt: str, conditions: dict[str, Condition], args: argparse.Namespace) -> Blinding:
+def _draw(prompt: str, conditions: dict[str, Condition], config: StudyConfig) -> Blinding:
     numbers = {name: list(condition.stories[prompt]) for name, condition in conditions.items()}
-    return draw_blinding(prompt, numbers, args.num_samples, args.seed)
+    return draw_blinding(prompt, numbers, config.num_samples, config.seed)
 
 
 def _key_of(blinding: Blinding) -> dict:
@@ -161,16 +185,16 @@ def _texts(prompt, conditions, blinding: Blinding, side: str, summaries: Summary
     return [text if summaries is None else summaries.get((prompt, text)) for _, text in stories]
 
 
-def _summarise(args, record: dict, conditions, drawn: dict[str, Blinding]) -> SummaryFile:
-    from diversity_tuning.generation.engine import engine_settings, make_engine
+def _summarise(config, record: dict, conditions, drawn: dict[str, Blinding]) -> SummaryFile:
+    from diversity_tuning.generation.engine import make_engine
     from diversity_tuning.generation.requests import SamplingSettings
 
-    model = {name: record["inputs"].get(name) for name in ("base_model", "adapter")} | engine_settings(args)
-    settings = SamplingSettings(args.temperature, repetition_penalty=1.0, max_new_tokens=args.summary_tokens)
-    kept = {"model": model, "temperature": args.temperature, "seed": args.seed}  # a whole summary is whole under any limit
-    file = SummaryFile(args.summaries or f"{args.output.rstrip('/')}.summaries.jsonl", kept, args.summary_words)
+    model = {name: record["inputs"].get(name) for name in ("base_model", "adapter")} | engine_settings(config.engine)
+    settings = SamplingSettings(config.temperature, repetition_penalty=1.0, max_new_tokens=config.summary_tokens)
+    kept = {"model": model, "temperature": config.temperature, "seed": config.seed}  # a whole summary is whole under any limit
+    file = SummaryFile(config.summaries or f"{config.output.rstrip('/')}.summaries.jsonl", kept, config.summary_words)
     stories = [story for prompt, b in drawn.items() for side in "ab" for story in _stories(prompt, conditions, b, side)]
-    failed = file.fill(make_engine(args), stories, settings, args.seed)
+    failed = file.fill(make_engine(config.engine), stories, settings, config.seed)
     missing = [story for story in dict.fromkeys(stories) if file.get(story) is None]
     if missing:
         (prompt, text), why = missing[0], failed.get(missing[0], "no answer")
@@ -181,13 +205,13 @@ def _summarise(args, record: dict, conditions, drawn: dict[str, Blinding]) -> Su
     return file
 
 
-def _report(args, usable, dropped, drawn, conditions, summaries: SummaryFile | None) -> dict:
+def _report(config, usable, dropped, drawn, conditions, summaries: SummaryFile | None) -> dict:
     report = {
         "conditions": sorted(conditions),
         "prompts_usable": len(usable),
-        "prompts_skipped": min(args.skip, len(usable)),
+        "prompts_skipped": min(config.skip, len(usable)),
         "prompts_shown": len(drawn),
-        "prompts_missing": args.num_prompts - len(drawn),
+        "prompts_missing": config.num_prompts - len(drawn),
         "dropped": {reason: {"prompts": len(ids), "prompt_ids": sorted(ids)} for reason, ids in sorted(dropped.items())},
         "shown_as": "full texts" if summaries is None else "summaries",
     }

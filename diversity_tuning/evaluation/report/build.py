@@ -1,22 +1,27 @@
 """A report: tables as Markdown, CSV and LaTeX, figures as PNG and PDF, and one page of HTML that holds it all."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.data.schema import REDDIT_REWARD
+from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.metrics import AUXILIARY
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, latex, markdown, p_value
-from diversity_tuning.evaluation.report import figures, tables
-from diversity_tuning.evaluation.report.html_page import write_page
-from diversity_tuning.evaluation.report.runs import EQUAL_LENGTH, RunGroup, add_equal_length, align_seeds, group_runs, read_run
+from diversity_tuning.evaluation.report import figures, overview, tables
+from diversity_tuning.evaluation.report.html_page import Page, write_page
+from diversity_tuning.evaluation.report.runs import (
+    RunGroup,
+    add_equal_length,
+    align_seeds,
+    group_runs,
+    prompt_warning,
+    read_run,
+)
 from diversity_tuning.runs import write_text
 
-SHORT = {REDDIT_REWARD: "reward", SEMANTIC_DIVERSITY: "semantic", STYLE_DIVERSITY: "style"}
-FURTHER = ("distinct_k", "semantic_equal_length", "style_equal_length", "semantic_diversity_good", "style_diversity_good")
-_FIRST = (*SHORT, *EQUAL_LENGTH.values(), "distinct_k")  # the metrics of the first table; the others are in the second
 METHOD = """\
 Means over prompts with 95% percentile bootstrap intervals (10,000 draws of prompts; over several seeds, prompts and seeds are
 both drawn, and with few seeds such an interval is rough). p: two-sided, random sign flips of the paired differences per prompt
@@ -26,13 +31,10 @@ _EQUAL_LENGTH = """\
 `…_equal_length`: diversity moved to the runs' common mean length along the slope of diversity on the log of words per response
 within runs (regression keeps every prompt; matching would drop most). Slopes: {slopes}.
 """
-_FRONT = """\
-Diversity of a model minus that of the other method's front at the same reward; the front is linear between neighbouring
-strengths{anchor}. 2,000 draws of prompts (and seeds); covered: share of draws in which the reward was within the front's range.
-"""
-_COUNTS = """\
-Failed: asked for and not got. Duplicates: word for word an earlier sample of the prompt. Unfinished: no end token before the
-limit. Truncated: longer than the encoder of that diversity reads, so that the rest of the text does not count.
+_CURVE = """\
+Diversity of a model minus that of the other method's reward-diversity curve at the same reward; the curve is linear between
+neighbouring strengths{anchor}. 2,000 draws of prompts (and seeds); covered: share of draws in which the reward was within the
+curve's range.
 """
 
 
@@ -46,8 +48,10 @@ def make_report(
     samples: int = 12,
     show: list[str] | None = None,
     further: Sequence[Table] = (),
-) -> None:
+) -> str:
     """Write report.md, report.html, the tables as .csv and .tex, and the figures as .png and .pdf into ``output``.
+
+    Returns the overview for a terminal, which summary.txt holds as well. Runs that differ in prompts are warned of.
 
     ``ablation``: strengths are the most responses a prompt, drawn as the paper's figure 3. ``samples``: prompts whose samples
     the page shows, of the models in ``show`` (default: one per name). ``further``: tables of
@@ -55,6 +59,8 @@ def make_report(
     """
     runs = [read_run(folder) for folder in folders]
     align_seeds(runs)
+    if warning := prompt_warning(runs):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     slopes = add_equal_length(runs)
     models, columns = group_runs(runs), tables.metric_columns(runs)
     pairs = tables.paired_models(models, compare)
@@ -67,20 +73,38 @@ def make_report(
         *_model_tables(frames["models"], columns, slopes),
         _count_table(frames["models"]),
         *_difference_tables(frames["differences"]),
-        *_front_tables(frames["fronts"], anchor),
+        *_curve_tables(frames["fronts"], anchor),
         *further,
     ]
     output.mkdir(parents=True, exist_ok=True)
     for name, rows in frames.items():
         _write_or_remove(output / f"{name}.csv", rows)
+    page = Page(
+        title=overview.page_title(models),
+        summary=overview.sentences(models, frames["differences"], warning),
+        overview=overview.overview_table(models),
+        figures=write_figures(models, output, ablation) if figure else [],
+        method=METHOD,
+        tables=sections,
+        metrics=[metric for metric in registry.METRICS if metric.column in columns or metric.table == "counts"],
+    )
+    _write_texts(page, output)
+    write_page(output / "report.html", page, models, samples, show)
+    return (output / "summary.txt").read_text(encoding="utf-8")
+
+
+def _write_texts(page: Page, output: Path) -> None:
+    """Write report.md, summary.txt and the tables as .tex."""
     for old in output.glob("*.tex"):
         old.unlink()
-    for table in sections:
+    for table in (page.overview, *page.tables):
         write_text(output / f"{table.name}.tex", latex(table))
-    drawn = write_figures(models, output, ablation) if figure else []
-    pictures = "".join(f"![{caption}]({path.name})\n\n" for path, caption in drawn)
-    write_text(output / "report.md", "\n".join([f"# Evaluation\n\n{METHOD}\n{pictures}", *map(markdown, sections)]))
-    write_page(output / "report.html", METHOD, drawn, sections, models, samples, show)
+    summary = "".join(f"- {sentence}\n" for sentence in page.summary)
+    write_text(output / "summary.txt", f"{overview.plain_table(page.overview)}\n{summary}")
+    pictures = "".join(f"![{caption}]({path.name})\n\n" for path, caption in page.figures)
+    glossary = "".join(f"- **{m.label}** (`{m.column}`): {m.definition} Unit: {m.unit}.\n" for m in page.metrics)
+    parts = [f"# {page.title}\n\n{summary}", markdown(page.overview), f"{pictures}{page.method}"]
+    write_text(output / "report.md", "\n".join([*parts, *map(markdown, page.tables), f"## Glossary\n\n{glossary}"]))
 
 
 def write_figures(models: list[RunGroup], output: Path, ablation: bool) -> list[tuple[Path, str]]:
@@ -88,10 +112,16 @@ def write_figures(models: list[RunGroup], output: Path, ablation: bool) -> list[
     asked = [
         (figures.plot_reward_diversity(models, output), "Reward against diversity"),
         (figures.plot_ablation(models, output) if ablation else [], "Most responses a prompt, kinds of weights"),
-        (figures.plot_means(models, list(AUXILIARY), output, "auxiliary"), "Auxiliary metrics"),
-        (figures.plot_means(models, list(FURTHER), output, "further"), "Distinct samples, equal length, good samples"),
+        (figures.plot_means(models, _drawn("main", "further"), output, "further"), "Distinct, equal length, good samples"),
+        (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary"), "Auxiliary metrics"),
     ]
     return [(paths[0], caption) for paths, caption in asked if paths]
+
+
+def _drawn(*shown: str) -> list[registry.Metric]:
+    """The metrics of these tables that a figure of means shows: those with a better direction that no other figure shows."""
+    elsewhere = (REDDIT_REWARD, *registry.DIVERSITIES)
+    return [metric for metric in registry.in_table(*shown) if metric.better and metric.column not in elsewhere]
 
 
 def _write_or_remove(path: Path, rows: pd.DataFrame) -> None:
@@ -106,56 +136,57 @@ def _model_tables(rows: pd.DataFrame, columns: list[str], slopes: dict[str, floa
     made = []
     for name, title, part in _parts(columns, "models", "Models"):
         cells = [[*_who(row), row["prompts"], *(interval(row, f"{column}_") for column in part)] for _, row in rows.iterrows()]
-        made.append(Table(name, title, note if not made else "", ["model", "seed", "prompts", *_short(part)], cells))
+        header = ["model", "seed", "prompts", *map(registry.heading, part)]
+        adjusted = note if set(part) & set(slopes) else ""
+        made.append(Table(name, title, adjusted, header, cells, overview.hints(part)))
     return made
 
 
 def _count_table(rows: pd.DataFrame) -> Table:
-    words = "words_mean" if "words_mean" in rows else None
-    header = ["model", "seed", *(name.replace("_for_", ", ").replace("_diversity", "") for name in tables.COUNTS)]
+    counts = registry.in_table("counts")
     cells = []
     for _, row in rows.iterrows():
-        length = NONE if words is None or pd.isna(row[words]) else f"{row[words]:.1f}"
-        cells.append([*_who(row), *(row[name] for name in tables.COUNTS), length])
-    return Table("counts", "Counts and lengths", _COUNTS, [*header, "words a response"], cells)
+        length = NONE if pd.isna(row.get("words_mean")) else f"{row['words_mean']:.1f}"
+        cells.append([*_who(row), *(row[metric.column] for metric in counts), length])
+    header = ["model", "seed", *(metric.label for metric in counts), registry.label("words")]
+    return Table("counts", "Counts and lengths", "", header, cells, overview.hints([*registry.columns(counts), "words"]))
 
 
 def _difference_tables(rows: pd.DataFrame) -> list[Table]:
     made = []
-    for name, title, part in (
-        _parts(list(dict.fromkeys(rows["metric"])), "differences", "Paired differences") if len(rows) else ()
-    ):
+    columns = list(dict.fromkeys(rows["metric"])) if len(rows) else []
+    for name, title, part in _parts(columns, "differences", "Paired differences"):
         cells = []
         for (label, seed), group in rows.groupby(["difference", "seed"], sort=False, dropna=False):
-            found = {row["metric"]: f"{interval(row, '', '+')}, {p_value(row['p'])}" for _, row in group.iterrows()}
-            cells.append([label, _seed(seed), *(found.get(metric, NONE) for metric in part)])
-        made.append(Table(name, title, "Mean [95%], p.\n", ["difference", "seed", *_short(part)], cells))
+            by_metric = {row["metric"]: f"{interval(row, '', '+')}, {p_value(row['p'])}" for _, row in group.iterrows()}
+            cells.append([label, _seed(seed), *(by_metric.get(metric, NONE) for metric in part)])
+        header = ["difference", "seed", *map(registry.heading, part)]
+        made.append(Table(name, title, "Mean [95%], p.\n", header, cells, overview.hints(part)))
     return made
 
 
-def _front_tables(rows: pd.DataFrame, anchor: str | None) -> list[Table]:
+def _curve_tables(rows: pd.DataFrame, anchor: str | None) -> list[Table]:
     cells = []
     for _, row in rows.iterrows():
         outside = pd.isna(row["mean"])
-        found = "outside the range" if outside else interval(row, "", "+")
+        difference = "outside the range" if outside else interval(row, "", "+")
         covered = NONE if outside else f"{row['covered']:.0%}"
-        label = [row["model"], f"{row['front']} ({row['points']} points)", _seed(row["seed"]), SHORT[row["metric"]]]
-        cells.append([*label, f"{row['reward']:.3f}", found, covered])
-    header = ["model", "front", "seed", "diversity", "reward", "difference [95%]", "covered"]
-    note = _FRONT.format(anchor=f", with {anchor} as a point of every front" if anchor else "")
+        label = [row["model"], f"{row['front']} ({row['points']} points)", _seed(row["seed"]), registry.short(row["metric"])]
+        cells.append([*label, f"{row['reward']:.3f}", difference, covered])
+    header = ["model", "curve of", "seed", "diversity", "reward", "difference [95%]", "covered"]
+    note = _CURVE.format(anchor=f", with {anchor} as a point of every curve" if anchor else "")
     return [Table("fronts", "Diversity at equal reward", note, header, cells)] if cells else []
 
 
 def _parts(columns: list[str], name: str, title: str) -> list[tuple[str, str, list[str]]]:
-    """The first metrics and the others, as two tables: more would not fit a page."""
-    first = [column for column in columns if column in _FIRST]
-    others = [column for column in columns if column not in _FIRST]
-    both = [(name, title, first), (f"{name}-further", f"{title}: further metrics", others)]
-    return [part for part in both if part[2]]
-
-
-def _short(columns: list[str]) -> list[str]:
-    return [SHORT.get(column, column) for column in columns]
+    """Main, further, auxiliary and unregistered metrics as tables of their own: more would not fit a page."""
+    tables_of = {column: metric.table if (metric := registry.find(column)) else "other" for column in columns}
+    titles = {"main": "main metrics", "further": "further metrics", "auxiliary": "auxiliary metrics", "other": "diagnostics"}
+    parts = [
+        (name if kind == "main" else f"{name}-{kind}", f"{title}: {told}", [c for c in columns if tables_of[c] == kind])
+        for kind, told in titles.items()
+    ]
+    return [part for part in parts if part[2]]
 
 
 def _who(row: pd.Series) -> list:

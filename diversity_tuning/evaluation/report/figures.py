@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.data.schema import REDDIT_REWARD
+from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.report.label_placement import place_labels
-from diversity_tuning.evaluation.report.runs import RunGroup
+from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup
 from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.evaluation.tradeoff import pareto_front
 
@@ -16,23 +17,7 @@ _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
 _PAPER = ("dpo", "ddpo-both", "orpo", "dorpo-both", "ddpo-sem", "ddpo-sty", "divpo")  # look the same in every figure
-REFERENCE = "gold"  # people: no policy, so never on the Pareto front
-NAMES = {
-    REDDIT_REWARD: "reward",
-    SEMANTIC_DIVERSITY: "semantic diversity",
-    STYLE_DIVERSITY: "style diversity",
-    "compression_ratio": "compression ratio",
-    "homogenization_score": "homogenization (ROUGE-L)",
-    "ngram_diversity_score": "n-gram diversity",
-    "distinct_k": "distinct samples",
-    "semantic_equal_length": "semantic, equal length",
-    "style_equal_length": "style, equal length",
-    "semantic_diversity_good": "semantic, good samples",
-    "style_diversity_good": "style, good samples",
-    "distinct_k_good": "distinct good samples",
-}
-_LESS_IS_VARIED = {"compression_ratio", "homogenization_score"}
-_PANELS = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)
+_COLUMNS = 4  # panels beside each other in a figure of means
 
 
 def method_styles(models: list[RunGroup]) -> dict[str, tuple[str, str]]:
@@ -51,7 +36,7 @@ def method_styles(models: list[RunGroup]) -> dict[str, tuple[str, str]]:
 def plot_reward_diversity(models: list[RunGroup], folder: Path) -> list[Path]:
     """Paper, figure 2, as ``reward_diversity``: means over prompts and seeds, a method's strengths joined, Pareto front."""
     styles = method_styles(models)
-    shown = {column: [model for model in models if _has(model, REDDIT_REWARD, column)] for column in _PANELS}
+    shown = {column: [model for model in models if _has(model, REDDIT_REWARD, column)] for column in registry.DIVERSITIES}
     shown = {column: known for column, known in shown.items() if known}
     if not shown:
         return []
@@ -66,10 +51,10 @@ def plot_reward_diversity(models: list[RunGroup], folder: Path) -> list[Path]:
             colour, marker = styles[model.method]
             axis.errorbar(x["mean"], y["mean"], xerr=_whiskers(x), yerr=_whiskers(y), fmt=marker, color=colour, ms=7, lw=1)
             _draw_seeds(axis, model, column, colour)
-        axis.set(xlabel=NAMES[REDDIT_REWARD], ylabel=NAMES[column])
+        axis.set(xlabel=registry.label(REDDIT_REWARD), ylabel=registry.label(column))
         axis.margins(x=0.2, y=0.12)
         _grid(axis)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", frameon=False)
+    _add_legend(figure, axes[0])
     figure.canvas.draw()  # fixes the layout, which places the labels
     figure.set_layout_engine("none")
     for axis, (column, known) in zip(axes, shown.items(), strict=True):
@@ -77,26 +62,39 @@ def plot_reward_diversity(models: list[RunGroup], folder: Path) -> list[Path]:
     return _save(figure, folder, "reward_diversity")
 
 
-def plot_means(models: list[RunGroup], columns: list[str], folder: Path, name: str) -> list[Path]:
+def _add_legend(figure, axis) -> None:
+    """Name the lines of a panel, and say what the crosses are."""
+    handles, labels = axis.get_legend_handles_labels()
+    cross = axis.errorbar([np.nan], [np.nan], xerr=[0.1], yerr=[0.1], fmt="o", color="#555555", ms=5, lw=1)
+    labels.append("mean with 95% intervals over prompts")
+    figure.legend([*handles, cross], labels, loc="outside lower right", ncols=2, frameon=False)
+    cross.remove()  # from the panel, where its missing values would be in the way of labels
+
+
+def plot_means(models: list[RunGroup], selected: list[registry.Metric], folder: Path, name: str) -> list[Path]:
     """One panel per metric, one row per model: mean and interval (paper, figures 4 and 5). Without values: no figure."""
-    known = [name for name in columns if any(np.isfinite(model.matrix(name)).any() for model in models)]
+    known = [metric for metric in selected if any(_has(model, metric.column) for model in models)]
     if not known:
         return []
     plt = _pyplot()
-    size = (1.6 + 2.6 * len(known), 1.1 + 0.28 * len(models))
-    figure, axes = plt.subplots(1, len(known), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    across = min(len(known), _COLUMNS)
+    down = -(-len(known) // across)
+    size = (1.6 + 2.6 * across, down * (1.1 + 0.28 * len(models)))
+    figure, axes = plt.subplots(down, across, figsize=size, sharey=True, layout="constrained", squeeze=False)
     styles, rows = method_styles(models), range(len(models))
-    for axis, column in zip(axes[0], known, strict=True):
+    for axis, metric in zip(axes.flat, known, strict=False):
         for row, model in zip(rows, models, strict=True):
-            (colour, marker), x = styles[model.method], mean_interval(model.matrix(column))
+            (colour, marker), x = styles[model.method], mean_interval(model.matrix(metric.column))
             axis.errorbar(x["mean"], row, xerr=_whiskers(x), fmt=marker, color=colour, ms=6, lw=1.2)
-        less = column in _LESS_IS_VARIED
-        axis.set_title(NAMES.get(column, column), fontsize=10)
-        axis.set_xlabel("← more varied" if less else "more varied →", color="#555555")
+        axis.set_title(metric.label, fontsize=10)
+        axis.set_xlabel(f"← {metric.gain}" if metric.better == "lower" else f"{metric.gain} →", color="#555555")
         axis.margins(x=0.12)
         axis.locator_params(axis="x", nbins=5)
         _grid(axis)
-    axes[0][0].set_yticks(list(rows), [model.label for model in models])
+    for axis in axes.flat[len(known) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_yticks(list(rows), [model.label for model in models])
     axes[0][0].invert_yaxis()
     return _save(figure, folder, name)
 
@@ -107,7 +105,7 @@ def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
     A line per method; a method with one strength (DivPO, people) is a level, dashed.
     """
     plt = _pyplot()
-    columns = (REDDIT_REWARD, *_PANELS)
+    columns = (REDDIT_REWARD, *registry.DIVERSITIES)
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 4.1), layout="constrained")
     styles = method_styles(models)
     groups = {method: [model for model in models if model.method == method] for method in styles}
@@ -122,7 +120,7 @@ def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
             level = mean_interval(groups[method][0].matrix(column))
             axis.axhline(level["mean"], color=styles[method][0], ls=(0, (5, 2)), lw=1.2, label=method)
             axis.axhspan(level["low"], level["high"], color=styles[method][0], alpha=0.08, lw=0)
-        axis.set(xlabel="most responses a prompt", ylabel=NAMES[column])
+        axis.set(xlabel="most responses a prompt", ylabel=registry.label(column))
         axis.set_xticks(range(len(ticks)), ticks)
         _grid(axis)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(groups), frameon=False)

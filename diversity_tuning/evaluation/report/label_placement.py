@@ -5,13 +5,16 @@ import itertools
 import numpy as np
 
 _FAR = 24  # pixels between a point and its label that ask for a line
-_DIRECTIONS = [(1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0, 1), (0, -1), (1, 0), (-1, 0)]
+_DIRECTIONS = [(1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5)]
+_STRAIGHT = [(0, 1), (0, -1), (1, 0), (-1, 0)]  # near the point only: a line along an axis looks like an error bar
+_LINE = {"arrowstyle": "-", "color": "#777777", "lw": 0.7, "ls": (0, (3, 2)), "shrinkA": 1, "shrinkB": 4}
 
 
 def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]]) -> list:
     """Write each ``(text, point, colour)`` beside its point, at the nearest place that is free of labels and markers.
 
-    A label that had to go far gets a thin line to its point. Returns the annotations.
+    A label that had to go far gets a thin line to its point: grey, dashed and slanted, unlike an error bar. Returns the
+    annotations.
     """
     pixels = axis.transData.transform([point for _, point, _ in labels])
     taken = _obstacles(axis, pixels)
@@ -26,13 +29,9 @@ def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]]) -> li
         note.set_position(offset)
         if (np.abs(centre) - [size.width / 2, size.height / 2]).max() > _FAR:
             end = tuple(np.array(offset) - np.sign(offset) * [size.width / 2 * 72 / axis.figure.dpi, 0])
-            axis.annotate("", point, xytext=end, textcoords="offset points", arrowprops=_line(colour))
+            axis.annotate("", point, xytext=end, textcoords="offset points", arrowprops=_LINE)
         placed.append(note)
     return placed
-
-
-def _line(colour: str) -> dict:
-    return {"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 4}
 
 
 def _obstacles(axis, pixels: np.ndarray) -> np.ndarray:
@@ -55,7 +54,7 @@ def _free_place(pixel: np.ndarray, width: float, height: float, taken: np.ndarra
     best, least = None, np.inf
     half = np.array([width, height]) / 2
     for distance in range(10, 160, 8):
-        for x, y in _DIRECTIONS:
+        for x, y in (*_DIRECTIONS, *_STRAIGHT) if distance <= _FAR else _DIRECTIONS:
             centre = pixel + np.array([x * (distance + half[0]), y * (distance + half[1])])
             box = np.concatenate([centre - half, centre + half])
             across = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])

@@ -6,18 +6,21 @@ import shutil
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.files import METRICS
 from diversity_tuning.evaluation.rendering import NONE, interval
-from diversity_tuning.evaluation.report.runs import METRICS
 from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
 
 COMMAND, TABLE = "command.sh", "table.md"
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
-_COLUMNS = {
-    "reddit_reward": "reward",
-    "semantic_diversity": "semantic",
-    "style_diversity": "style",
-    "distinct_k": "distinct",
-}
+
+
+def study_folder(results: Path, study: str) -> Path:
+    """The study's folder right below ``results``. :class:`UserError` for a name, or a link, that leads elsewhere."""
+    folder = results / study
+    if Path(study).name != study or study.startswith(".") or folder.resolve().parent != results.resolve():
+        raise UserError(f"--study {study}: give the name of one folder in {results}, nothing is written outside it")
+    return folder
 
 
 def publish(run: Path, study: Path) -> Path:
@@ -63,7 +66,7 @@ def write_index(results: Path) -> int:
         )
         rows += len(runs)
         lines = [_row(folder, content, results) for folder, content in runs]
-        head = ["run", "seed", *_COLUMNS.values(), "recipe", "command", "JSON"]
+        head = ["run", "seed", *(m.short or m.label for m in registry.in_table("main")), "recipe", "command", "JSON"]
         table = "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *lines))
         studies.append(f"## {study.name}\n\n{table}")
     write_text(readme, f"{above}\n\n{MARK}\n\n" + "\n".join(studies))
@@ -85,7 +88,7 @@ def read_metrics(run: Path) -> dict:
 
 def _row(folder: Path, content: dict, results: Path) -> list[str]:
     where = folder.relative_to(results).as_posix()
-    values = [interval(_numbers(content["means"].get(name))) for name in _COLUMNS]
+    values = [interval(_numbers(content["means"].get(name))) for name in registry.columns(registry.in_table("main"))]
     recipe = re.search(r"--config[= ](\S+)/[^/\s]+", content.get("command") or "")
     links = [
         f"[{Path(recipe[1]).name}](../{recipe[1]})" if recipe else NONE,

@@ -1,6 +1,7 @@
 """Scored runs, read back and grouped: the same name, method and strength is one model trained with several seeds."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pandas as pd
 
 from diversity_tuning.data.schema import PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.files import METRICS, PROMPTS
 from diversity_tuning.evaluation.statistics import at_equal_length
 
-METRICS, PROMPTS = "metrics.json", "prompts.csv"
-EQUAL_LENGTH = {SEMANTIC_DIVERSITY: "semantic_equal_length", STYLE_DIVERSITY: "style_equal_length"}
+REFERENCE = "gold"  # human responses: no model, so never the best of them nor on their Pareto front
+_FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 
 
 @dataclass
@@ -109,7 +112,10 @@ def read_run(folder: str | Path) -> Run:
 
 
 def group_runs(runs: list[Run]) -> list[RunGroup]:
-    """Models in the order of their first run; two runs with the same name, method, strength and seed are an error."""
+    """Base and SFT models, then the others in the order of their first run.
+
+    Two runs with the same name, method, strength and seed are a :class:`UserError`.
+    """
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         group = groups.setdefault(_label(run), [])
@@ -122,14 +128,38 @@ def group_runs(runs: list[Run]) -> list[RunGroup]:
     for (name, method, strength), members in groups.items():
         label = f"{name} ({strength})" if name in several and strength else name
         models.append(RunGroup(label, method, strength, sorted(members, key=lambda run: (run.seed is not None, run.seed))))
-    return models
+    return sorted(models, key=lambda model: _FIRST.index(model.method) if model.method in _FIRST else len(_FIRST))
+
+
+def prompt_warning(runs: list[Run]) -> str | None:
+    """What to say where runs that are compared differ in prompts; None where all have the same.
+
+    Runs whose seeds have data of their own (:func:`align_seeds`) are compared within a seed.
+    """
+    numbered = [run for run in runs if pd.api.types.is_integer_dtype(run.prompts.index)]
+    groups = [[run for run in runs if run.seed == seed] for seed in dict.fromkeys(run.seed for run in numbered)]
+    groups.append([run for run in runs if not any(run is one for one in numbered)])
+    parts = []
+    for group in filter(None, groups):
+        shared = len(common_prompts(group))
+        if any(len(run.prompts) > shared for run in group):
+            counts = Counter(f"{run.name} {len(run.prompts)}" for run in group)
+            listed = [f"{text} ({times} runs)" if times > 1 else text for text, times in counts.items()]
+            more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
+            parts.append(f"{shared} prompts in common ({', '.join(listed[:8])}{more})")
+    if not parts:
+        return None
+    return (
+        f"the runs do not have the same prompts: {'; '.join(parts)}. Means are over each model's own prompts, differences over"
+        " those that both models have"
+    )
 
 
 def add_equal_length(runs: list[Run]) -> dict[str, float]:
     """Add each run's diversity at the runs' common length (:func:`~.statistics.at_equal_length`); slope per column."""
     slopes = {}
     runs = [run for run in runs if "words" in run.prompts]
-    for column, adjusted in EQUAL_LENGTH.items() if runs else ():
+    for column, adjusted in registry.equal_length().items() if runs else ():
         values, slopes[adjusted] = at_equal_length(
             [run.prompts[column].to_numpy(dtype=float) for run in runs], [run.prompts["words"].to_numpy() for run in runs]
         )

@@ -5,24 +5,23 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from diversity_tuning.data.schema import PROMPT_ID, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.data.schema import PROMPT_ID, REDDIT_REWARD
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.report.runs import EQUAL_LENGTH, Run, RunGroup, common_prompts
-from diversity_tuning.evaluation.scoring.summary import TRUNCATED
+from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.report.runs import Run, RunGroup, common_prompts
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward
 
-MAIN = [REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
-_NOT_METRICS = {PROMPT_ID, "responses", "duplicates", "finished"}
+_NOT_METRICS = {PROMPT_ID, "finished"}
 ALL_SEEDS = "all"
-COUNTS = ("responses", "failed", "duplicates", "unfinished", "empty", *TRUNCATED)
 
 
 def metric_columns(runs: list[Run]) -> list[str]:
-    """Published metrics, diversities at equal length, then whatever else any run was measured by; none without a value."""
-    found = dict.fromkeys(name for run in runs for name in run.prompts.select_dtypes("number").dropna(axis=1, how="all"))
-    first = [name for name in (*MAIN, *EQUAL_LENGTH.values()) if name in found]
-    return [*first, *(name for name in found if name not in first and name not in _NOT_METRICS)]
+    """Main, further and auxiliary metrics of the registry, then whatever else any run was measured by; none without a value."""
+    there = dict.fromkeys(name for run in runs for name in run.prompts.select_dtypes("number").dropna(axis=1, how="all"))
+    first = [name for name in registry.columns(registry.in_table("main", "further", "auxiliary")) if name in there]
+    left_out = {*first, *_NOT_METRICS, *registry.columns(registry.in_table("counts"))}
+    return [*first, *(name for name in there if name not in left_out)]
 
 
 def model_table(models: list[RunGroup], columns: list[str]) -> pd.DataFrame:
@@ -37,7 +36,9 @@ def model_table(models: list[RunGroup], columns: list[str]) -> pd.DataFrame:
 
 
 def _row(model: RunGroup, seed: int | str | None, columns: list[str]) -> dict:
-    totals = {name: sum(run.counts.get(name, 0) for run in model.runs) for name in COUNTS}
+    totals = {
+        name: sum(run.counts.get(name, 0) for run in model.runs) for name in registry.columns(registry.in_table("counts"))
+    }
     row = {"model": model.label, "method": model.method, "strength": model.strength, "seed": seed}
     row |= {"prompts": len(model.shared_prompts()), **totals}
     for column in columns:
@@ -49,7 +50,7 @@ def paired_models(models: list[RunGroup], pairs: list[str]) -> list[tuple[RunGro
     """All pairs of models that ``pairs`` ask for: "one:other", or "all" for every two, the later one first."""
     if "all" in pairs:
         return [(other, one) for one, other in itertools.combinations(models, 2)]
-    return [found for pair in pairs for found in pair_models(models, pair)]
+    return [both for pair in pairs for both in pair_models(models, pair)]
 
 
 def pair_models(models: list[RunGroup], pair: str) -> list[tuple[RunGroup, RunGroup]]:
@@ -72,9 +73,9 @@ def pair_models(models: list[RunGroup], pair: str) -> list[tuple[RunGroup, RunGr
 def matching(models: list[RunGroup], wanted: str, flag: str) -> list[RunGroup]:
     """The models with this label or, if none has it, this name or this method; ``flag`` is what asked for them."""
     for key in (lambda m: m.label, lambda m: m.runs[0].name, lambda m: m.method):
-        found = [model for model in models if key(model) == wanted]
-        if found:
-            return found
+        named = [model for model in models if key(model) == wanted]
+        if named:
+            return named
     raise UserError(f"--{flag}: no run called '{wanted}'; there is {', '.join(m.label for m in models)}")
 
 
@@ -142,9 +143,10 @@ def _front_rows(target: RunGroup, points: list[RunGroup], unweighted: str) -> li
     rows = []
     for seed, (one, *front) in align([target, *points]):
         prompts = common_prompts([run for model in (one, *front) for run in model.runs])
-        for column in MAIN[1:]:
+        for column in registry.DIVERSITIES:
             pairs = [(model.matrix(REDDIT_REWARD, prompts), model.matrix(column, prompts)) for model in (one, *front)]
-            found = difference_at_equal_reward(pairs[0], pairs[1:]) or {"mean": None, "low": None, "high": None, "covered": 0.0}
+            none = {"mean": None, "low": None, "high": None, "covered": 0.0}
+            difference = difference_at_equal_reward(pairs[0], pairs[1:]) or none
             label = {"model": target.label, "front": unweighted, "points": len(front), "seed": seed, "metric": column}
-            rows.append({**label, "reward": float(np.nanmean(pairs[0][0])), **found})
+            rows.append({**label, "reward": float(np.nanmean(pairs[0][0])), **difference})
     return rows

@@ -4,14 +4,16 @@ import argparse
 import functools
 import json
 import time
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
+from diversity_tuning.cli import from_flags
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.files import METRICS, PROMPTS, RECORD, SAMPLES, SCORES
 from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.samples import (
-    SAMPLES,
     SampleRow,
     SamplesFile,
     merge_shards,
@@ -21,36 +23,79 @@ from diversity_tuning.evaluation.sampling.samples import (
 )
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, verbalized
+from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
 
-RECORD = "sampling.json"
-INPUTS = ("source", "base_model", "adapter")
-_RESULTS = ("scores.csv", "prompts.csv", "metrics.json", "provenance.json", RECORD, SAMPLES)
-_SETTINGS = (
-    "split start num_prompts num_samples temperature top_k top_p repetition_penalty max_new_tokens system_prompt seed dtype"
-).split()
-_OPTIONAL = ("iterative", "verbalized")  # recorded where they are on
+_RESULTS = (SCORES, PROMPTS, METRICS, PROVENANCE, RECORD, SAMPLES)
 _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What to sample, how, and where to. ``source`` is the output of data stage 0 or 1, ``output`` the run folder."""
+
+    source: str
+    output: str
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    settings: SamplingSettings = field(default_factory=SamplingSettings)
+    split: str = "test"
+    start: int = 1000  # first row of the split
+    num_prompts: int = 1000  # rows from there on; fewer where the split ends
+    num_samples: int = 4  # responses per prompt
+    seed: int = 42
+    iterative: bool = False
+    verbalized: int | None = None  # responses that one request asks for
+    accept_failures: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self):
+        if self.num_samples < 1:
+            raise UserError(f"--num_samples {self.num_samples}: must be at least 1")
+        if self.iterative and self.verbalized is not None:
+            raise UserError("--iterative and --verbalized: give one of them")
+        if self.verbalized is not None and self.verbalized < self.num_samples:
+            raise UserError(
+                f"--verbalized {self.verbalized}: at least --num_samples {self.num_samples} are needed to draw from"
+            )
+
+
+def sampling_config(args: argparse.Namespace) -> SamplingConfig:
+    """The flags of :func:`add_sampling_arguments` and :func:`add_output_arguments`."""
+    engine, settings = engines.engine_config(args), from_flags(SamplingSettings, args)
+    return from_flags(SamplingConfig, args, engine=engine, settings=settings)
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """What decides the samples, and the batch size."""
+    settings = SamplingSettings()
     group = parser.add_argument_group("prompts")
     group.add_argument("--source", required=True, help="folder with the cleaned data: output of data stage 0 or 1")
-    group.add_argument("--split", default="test", help="split of it")
-    group.add_argument("--start", type=int, default=1000, help="first row")
-    group.add_argument("--num_prompts", type=int, default=1000, help="rows from there on; fewer where the split ends")
+    group.add_argument("--split", default=SamplingConfig.split, help="split of it")
+    group.add_argument("--start", type=int, default=SamplingConfig.start, help="first row")
+    group.add_argument(
+        "--num_prompts", type=int, default=SamplingConfig.num_prompts, help="rows from there on; fewer where the split ends"
+    )
     engines.add_engine_arguments(parser)
     group = parser.add_argument_group("sampling")
-    group.add_argument("--system_prompt", default=None, help="system line, for instruct models")
-    group.add_argument("--num_samples", type=int, default=4, help="responses per prompt")
-    group.add_argument("--temperature", type=float, default=1.0, help="temperature")
-    group.add_argument("--top_k", type=int, default=50, help="local: most likely tokens that are kept; 0 keeps all")
-    group.add_argument("--top_p", type=float, default=0.95, help="probability that is kept; not sent to Anthropic")
-    group.add_argument("--repetition_penalty", type=float, default=1.1, help="local: applies to the prompt's tokens too")
-    group.add_argument("--max_new_tokens", type=int, default=2048, help="where a response is cut")
-    group.add_argument("--seed", type=int, default=42, help="decides every sample of the local engine, whatever the batch size")
+    group.add_argument("--system_prompt", default=settings.system_prompt, help="system line, for instruct models")
+    group.add_argument("--num_samples", type=int, default=SamplingConfig.num_samples, help="responses per prompt")
+    group.add_argument("--temperature", type=float, default=settings.temperature, help="temperature")
+    group.add_argument("--top_k", type=int, default=settings.top_k, help="local: most likely tokens that are kept; 0 keeps all")
+    group.add_argument("--top_p", type=float, default=settings.top_p, help="probability that is kept; not sent to Anthropic")
+    group.add_argument(
+        "--repetition_penalty",
+        type=float,
+        default=settings.repetition_penalty,
+        help="local: applies to the prompt's tokens too",
+    )
+    group.add_argument("--max_new_tokens", type=int, default=settings.max_new_tokens, help="where a response is cut")
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=SamplingConfig.seed,
+        help="decides every sample of the local engine, whatever the batch size",
+    )
     ways = group.add_mutually_exclusive_group()
     ways.add_argument("--iterative", action="store_true", help="show the responses before, ask for one far from them")
     ways.add_argument("--verbalized", type=int, metavar="K", help="ask for K responses with probabilities, draw from them")
@@ -61,21 +106,27 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to, where on, and whether over what is there."""
     parser.add_argument("--output", required=True, help="run folder")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, …; default: cuda where there is one")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="redo what is there")
+    parser.add_argument(
+        "--overwrite", action=argparse.BooleanOptionalAction, default=SamplingConfig.overwrite, help="redo what is there"
+    )
 
 
-def sampling_record(args: argparse.Namespace) -> dict:
+def sampling_record(config: SamplingConfig) -> dict:
     """Settings and fingerprints that decide the samples."""
-    settings = {name: getattr(args, name) for name in _SETTINGS}
-    settings |= {name: getattr(args, name) for name in _OPTIONAL if getattr(args, name)}
-    settings |= engines.engine_settings(args)
-    if args.engine == "local":
-        return provenance("sample", settings, {name: getattr(args, name) for name in INPUTS})
-    sent = engines.sent_settings(args)
-    unsent = [name for name in (*SamplingSettings.__dataclass_fields__, "seed") if name not in sent and name not in _IN_WORDS]
+    engine = config.engine
+    names = ("split", "start", "num_prompts", "num_samples", "seed")
+    settings = {name: getattr(config, name) for name in names} | asdict(config.settings) | {"dtype": engine.dtype}
+    settings |= {name: getattr(config, name) for name in ("iterative", "verbalized") if getattr(config, name)}
+    settings |= engines.engine_settings(engine)
+    if engine.engine == "local":
+        inputs = {"source": config.source, "base_model": engine.base_model, "adapter": engine.adapter}
+        return provenance("sample", settings, inputs)
+    sent = engines.sent_settings(engine, config.settings, config.seed)
+    possible = (*(field.name for field in fields(SamplingSettings)), "seed")
+    unsent = [name for name in possible if name not in sent and name not in _IN_WORDS]
     # The seed stays: which verbalized responses are drawn depends on it.
     settings = {name: value for name, value in settings.items() if name == "seed" or name not in (*unsent, "dtype")}
-    return provenance("sample", settings | sent | {"not_sent": sorted([*unsent, "dtype"])}, {"source": args.source})
+    return provenance("sample", settings | sent | {"not_sent": sorted([*unsent, "dtype"])}, {"source": config.source})
 
 
 def read_record(folder: str | Path) -> dict:
@@ -86,23 +137,18 @@ def read_record(folder: str | Path) -> dict:
         return {}
 
 
-def sample_run(args: argparse.Namespace) -> bool | None:
+def sample_run(config: SamplingConfig) -> bool | None:
     """Make the samples of a run folder, go on with them, or say that they are there. True where responses were added.
 
     Under ``accelerate launch`` every process samples its share of the prompts and the first one puts them together; None in the
     others, which have nothing more to do. Responses that failed are listed, and a :class:`UserError` unless they are accepted.
     """
-    for name in ("num_samples", "sample_batch_size"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} {getattr(args, name)}: must be at least 1")
-    if args.verbalized is not None and args.verbalized < args.num_samples:
-        raise UserError(f"--verbalized {args.verbalized}: at least --num_samples {args.num_samples} are needed to draw from")
-    processes = Processes(args.device)
-    if processes.count > 1 and args.engine != "local":
-        raise UserError(f"--engine {args.engine} needs one process; --concurrency says how many requests run at once")
-    output, record = Path(args.output), sampling_record(args)
+    processes = Processes(config.engine.device)
+    if processes.count > 1 and config.engine.engine != "local":
+        raise UserError(f"--engine {config.engine.engine} needs one process; --concurrency says how many requests run at once")
+    output, record = Path(config.output), sampling_record(config)
     if processes.first:
-        _check_folder(output, record, args.overwrite)
+        _check_folder(output, record, config.overwrite)
     processes.wait()
     made = read_record(output)
     if made.get("finished") and not made.get("failures"):
@@ -111,7 +157,7 @@ def sample_run(args: argparse.Namespace) -> bool | None:
             return None
         print(f"{output}: all {made['responses']} responses are there", flush=True)
         return False
-    return _sample(args, output, record, made, processes)
+    return _sample(config, output, record, made, processes)
 
 
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
@@ -147,11 +193,10 @@ def _difference(made: dict, record: dict) -> str:
     )
 
 
-def _sample(args: argparse.Namespace, output: Path, record: dict, made: dict, processes: Processes) -> bool | None:
+def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes) -> bool | None:
     """Sample what is missing, record what came of it, and say what did not come."""
-    prompts = select_prompts(args.source, args.split, args.start, args.num_prompts, say=processes.first)
-    args.device = processes.device
-    engine = engines.make_engine(args)
+    prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
+    engine = engines.make_engine(replace(config.engine, device=processes.device))
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
@@ -160,18 +205,18 @@ def _sample(args: argparse.Namespace, output: Path, record: dict, made: dict, pr
     processes.wait()
     before = {(row.prompt_id, row.sample): row.response for row in read_samples(output)}
     begin = time.perf_counter()
-    failed = processes.together(_sample_missing(args, engine, prompts, before, output, processes, made.get("failures", [])))
+    failed = processes.together(_sample_missing(config, engine, prompts, before, output, processes, made.get("failures", [])))
     seconds = round(time.perf_counter() - begin, 1)
     processes.end()
     if not processes.first:
         return None
     merge_shards(output)
     there = len(read_samples(output))
-    answered = there > 0 and there + len(failed) == len(prompts) * args.num_samples
-    results = {"finished": answered and (args.accept_failures or not failed), "responses": there, "failures": failed}
+    answered = there > 0 and there + len(failed) == len(prompts) * config.num_samples
+    results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
     write_text(output / RECORD, _as_json({**record, **results}))
-    _tell(output, failed, len(prompts) * args.num_samples)
+    _tell(output, failed, len(prompts) * config.num_samples)
     if not results["finished"]:
         raise UserError(
             f"{output}: {len(failed)} responses are missing, listed in {RECORD}; the same command asks for them again,"
@@ -181,26 +226,25 @@ def _sample(args: argparse.Namespace, output: Path, record: dict, made: dict, pr
 
 
 def _sample_missing(
-    args, engine: Engine, prompts, before: dict, output: Path, processes: Processes, failures: list
+    config: SamplingConfig, engine: Engine, prompts, before: dict, output: Path, processes: Processes, failures: list
 ) -> list[dict]:
     """Ask for what this process's share of the prompts lacks; the failures, as the record lists them."""
     share = processes.share(prompts)
-    total = sum((row, number) not in before for row in share for number in range(args.num_samples))
+    total = sum((row, number) not in before for row in share for number in range(config.num_samples))
     if before and total and processes.first:
-        print(f"{output}: {len(before)} of {len(prompts) * args.num_samples} responses are there, going on", flush=True)
-    settings = SamplingSettings(**{name: getattr(args, name) for name in SamplingSettings.__dataclass_fields__})
+        print(f"{output}: {len(before)} of {len(prompts) * config.num_samples} responses are there, going on", flush=True)
     ask, runs = independent, {(failure["prompt_id"], failure["sample"]): failure["runs"] for failure in failures}
-    if args.iterative:
+    if config.iterative:
         ask = iterative
-    if args.verbalized:
-        tried = {row: max(runs.get((row, number), 0) for number in range(args.num_samples)) for row in share}
-        ask = functools.partial(verbalized, candidates=args.verbalized, tried=tried)
+    if config.verbalized:
+        tried = {row: max(runs.get((row, number), 0) for number in range(config.num_samples)) for row in share}
+        ask = functools.partial(verbalized, candidates=config.verbalized, tried=tried)
     failed: dict[tuple[int, int], str] = {}
     with (
         SamplesFile(output, processes.rank if processes.count > 1 else None) as file,
         tqdm(total=total, desc="sampling", unit="response", disable=not processes.first) as bar,
     ):
-        for answers in ask(engine, share, before, args.num_samples, settings, args.seed):
+        for answers in ask(engine, share, before, config.num_samples, config.settings, config.seed):
             failed |= {key: answer.error for key, answer in answers if isinstance(answer, Failure)}
             file.append(
                 SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens)

@@ -9,8 +9,7 @@ from pathlib import Path
 from diversity_tuning.data.read import read_split
 from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, prompt_text
 from diversity_tuning.errors import UserError
-
-SAMPLES = "samples.jsonl"
+from diversity_tuning.evaluation.files import SAMPLES
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The auxiliary metrics of a finished run: compression, homogenization and n-gram diversity of each prompt's responses."""
+"""Metrics of a scored run that are functions of each prompt's responses, such as their compression ratio."""
 
 import json
 from pathlib import Path
@@ -8,33 +8,28 @@ import pandas as pd
 from tqdm import tqdm
 
 from diversity_tuning.data.schema import PROMPT_ID, RESPONSE
-from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
-from diversity_tuning.evaluation.scoring.summary import DRAWN, METRICS, PROMPTS, SCORES, means, write_metrics
-
-COLUMNS = list(metrics.AUXILIARY)
+from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES
+from diversity_tuning.evaluation.scoring.summary import DRAWN, means, write_metrics
 
 
 def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole", count: int = 0) -> pd.DataFrame:
-    """One row per prompt: the three metrics of its responses, taken in the order of the rows.
+    """One row per prompt: every metric of the registry that has a function, of its responses in the order of the rows.
 
-    They grow or fall with the number of responses, so of human responses only the drawn ones count, where that is known, and
-    prompts with fewer responses than ``count`` get NaN.
+    Such metrics grow or fall with the number of responses, so of human responses only the drawn ones count, where that is
+    known, and prompts with fewer responses than ``count`` get NaN. ``variant="released"``: as the released code computed them.
     """
     rows = rows[rows[DRAWN] == 1] if DRAWN in rows else rows
+    chosen = registry.computed()
+    functions = {m.column: m.released if variant == "released" and m.released else m.function for m in chosen}
     table = []
     groups = rows.groupby(PROMPT_ID, sort=True)[RESPONSE]
     for prompt_id, texts in tqdm(groups, desc="auxiliary metrics", unit="prompt", leave=False):
         responses = list(texts)
-        if len(responses) < count:
-            table.append({PROMPT_ID: prompt_id, **dict.fromkeys(COLUMNS, np.nan)})
-            continue
-        values = (
-            metrics.compression_ratio(responses),
-            metrics.homogenization_score(responses, variant),
-            metrics.ngram_diversity_score(responses),
-        )
-        table.append({PROMPT_ID: prompt_id, **dict(zip(COLUMNS, values, strict=True))})
+        enough = len(responses) >= count
+        values = {column: function(responses) if enough else np.nan for column, function in functions.items()}
+        table.append({PROMPT_ID: prompt_id, **values})
     return pd.DataFrame(table)
 
 
@@ -43,9 +38,10 @@ def add_to_run(folder: Path, variant: str) -> None:
     rows = read_csv(folder / SCORES, [PROMPT_ID, RESPONSE])
     prompts = read_csv(folder / PROMPTS, [PROMPT_ID])
     content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    found = auxiliary_metrics(rows, variant, content.get("draw") or content.get("samples_per_prompt") or 0)
-    prompts = prompts.drop(columns=COLUMNS, errors="ignore").merge(found, on=PROMPT_ID, how="left")
-    content["means"].update(means(prompts[[PROMPT_ID, *COLUMNS]]))
+    table = auxiliary_metrics(rows, variant, content.get("draw") or content.get("samples_per_prompt") or 0)
+    columns = registry.columns(registry.computed())
+    prompts = prompts.drop(columns=columns, errors="ignore").merge(table, on=PROMPT_ID, how="left")
+    content["means"].update(means(prompts[[PROMPT_ID, *columns]]))
     content["metrics_variant"] = variant
     write_csv(folder / PROMPTS, prompts)
     write_metrics(folder, content)
@@ -61,5 +57,6 @@ def add_to_file(path: Path, variant: str) -> None:
 
 
 def report(where: Path, intervals: dict) -> None:
-    """One line for people."""
-    print(f"{where}: " + ", ".join(f"{name} {intervals[name]['mean']:.3f}" for name in COLUMNS), flush=True)
+    """Print the means in one line."""
+    names = registry.columns(registry.computed())
+    print(f"{where}: " + ", ".join(f"{name} {intervals[name]['mean']:.3f}" for name in names), flush=True)

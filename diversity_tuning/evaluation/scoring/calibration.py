@@ -1,53 +1,75 @@
 """Calibrate distinct_k's distance threshold on the data set's own responses to the same prompts."""
 
-import argparse
+from dataclasses import dataclass
 
 import numpy as np
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.scoring.run import ScoringConfig, diagnose
 
 
-def calibrate(args: argparse.Namespace) -> dict:
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """Which human responses the threshold is calibrated on, and how; give a split that is not evaluated on."""
+
+    source: str  # output of data stage 0 or 1
+    split: str = "train"
+    start: int = 0  # first row of the split
+    num_prompts: int = 500  # rows from there on
+    draw: int = 8  # responses a prompt, at most
+    seed: int = 42  # decides that draw
+    semantic_model: str = ScoringConfig.semantic_model
+    embedding_cache: str | None = None
+    share: float = 0.05  # without labels: share of human pairs that count as the same
+    labels: str | None = None  # MODULE:COLUMN, a diagnostics module's label of what is the same
+    batch_size: int = 32
+    device: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self):
+        if not 0 < self.share < 1 or self.draw < 2:
+            raise UserError("--share lies between 0 and 1, --draw is at least 2")
+
+
+def calibrate(config: CalibrationConfig) -> dict:
     """The threshold and how it was found, for ``threshold.json``.
 
-    Pairs are all pairs of up to ``args.draw`` people's responses to one prompt. With labels ("module:column" of a diagnostics
+    Pairs are all pairs of up to ``config.draw`` people's responses to one prompt. With labels ("module:column" of a diagnostics
     module, or of a column that says which responses are functionally the same), the threshold of equal error; pairs in which a
-    label is missing are left out. Without, the distance that ``args.share`` of all pairs fall below: two samples are then the
+    label is missing are left out. Without, the distance that ``config.share`` of all pairs fall below: two samples are then the
     same when they are nearer than all but that share of what different people write.
     """
     from diversity_tuning.embeddings import load_encoder
     from diversity_tuning.evaluation.scoring import distinct
     from diversity_tuning.evaluation.scoring.references import read_responses, sample_rows
 
-    rows = read_responses(args)
-    drawn = sample_rows(rows["prompt_id"].to_numpy(), args.draw, args.seed)
+    rows = read_responses(config.source, config.split, config.start, config.num_prompts)
+    drawn = sample_rows(rows["prompt_id"].to_numpy(), config.draw, config.seed)
     rows = rows.iloc[np.sort(np.concatenate(list(drawn.values())))].reset_index(drop=True)
     pairs = distinct.pairs_within(list(rows["prompt_id"]))
     same = np.zeros(len(pairs), bool)
-    if args.labels:
-        pairs, same = labelled_pairs(pairs, rows, args.labels)
+    if config.labels:
+        pairs, same = labelled_pairs(pairs, rows, config.labels)
     if not len(pairs):
-        raise UserError(f"{args.source}, split '{args.split}': no two responses to one prompt to calibrate on")
+        raise UserError(f"{config.source}, split '{config.split}': no two responses to one prompt to calibrate on")
     encoder = load_encoder(
-        args.semantic_model, args.device, args.batch_size, args.trust_remote_code, cache=args.embedding_cache
+        config.semantic_model, config.device, config.batch_size, config.trust_remote_code, cache=config.embedding_cache
     )
     distances = distinct.distances_of(encoder.encode(list(rows["response"])), pairs)
     encoder.close()
-    if args.labels:
+    if config.labels:
         threshold, error = distinct.equal_error_threshold(distances, same)
-        how = {"method": "equal error", "labels": args.labels, "error": error, "same_by_label": float(same.mean())}
+        how = {"method": "equal error", "labels": config.labels, "error": error, "same_by_label": float(same.mean())}
     else:
-        threshold = distinct.quantile_threshold(distances, args.share)
-        how = {"method": "share of human pairs below it", "share": args.share}
-    used = {"split": args.split, "prompts": int(rows["prompt_id"].nunique()), "responses": len(rows), "pairs": len(pairs)}
+        threshold = distinct.quantile_threshold(distances, config.share)
+        how = {"method": "share of human pairs below it", "share": config.share}
+    used = {"split": config.split, "prompts": int(rows["prompt_id"].nunique()), "responses": len(rows), "pairs": len(pairs)}
     nearer = {"pairs_at_most_threshold": float((distances <= threshold).mean())}
-    return {"threshold": threshold, "semantic_model": args.semantic_model, **how, **used, **nearer}
+    return {"threshold": threshold, "semantic_model": config.semantic_model, **how, **used, **nearer}
 
 
 def labelled_pairs(pairs: np.ndarray, rows, labels: str) -> tuple[np.ndarray, np.ndarray]:
     """The pairs of which both responses have a label, and whether it is the same."""
-    from diversity_tuning.evaluation.scoring.run import diagnose
-
     module, _, column = labels.partition(":")
     columns = diagnose(module, list(rows["prompt"]), list(rows["response"]))
     if column not in columns:

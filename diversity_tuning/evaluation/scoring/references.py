@@ -1,6 +1,6 @@
 """The human responses of the data, measured like a model's samples."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from diversity_tuning.data.schema import (
     TRANSFORMED_SCORE,
 )
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation import files, metrics, registry
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.sampling.samples import select_prompts
 from diversity_tuning.evaluation.scoring import run as scoring
@@ -41,39 +41,53 @@ NOTE = (
 )
 
 
-def gold_run(args: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """Which human responses are measured: those to ``num_prompts`` rows of a split of ``source``, from row ``start`` on."""
+
+    source: str  # output of data stage 0 or 1
+    scoring: scoring.ScoringConfig
+    split: str = "test"
+    start: int = 1000
+    num_prompts: int = 1000
+    draw: int = 4  # responses a prompt that distinct labels are counted among
+    seed: int = 42  # decides that draw
+
+
+def gold_run(config: ReferenceConfig) -> None:
     """Write the run folder of the human responses: gold.csv with the published names, and the files of any other run."""
-    output = Path(args.output)
-    record = scoring.scoring_record(args, "gold", {"source": args.source}, seed=None)
-    record["arguments"] |= {name: getattr(args, name) for name in ("split", "start", "num_prompts", "draw", "seed")}
-    if not summary.was_killed(output) and is_finished(output, record, args.overwrite):
+    output = Path(config.scoring.output)
+    record = scoring.scoring_record(config.scoring, "gold", {"source": config.source}, seed=None)
+    record["arguments"] |= {name: getattr(config, name) for name in ("split", "start", "num_prompts", "draw", "seed")}
+    if not summary.was_killed(output) and is_finished(output, record, config.scoring.overwrite):
         return
-    rows = read_responses(args)
-    drawn = sample_rows(rows[PROMPT_ID].to_numpy(), args.draw, args.seed)
+    rows = read_responses(config.source, config.split, config.start, config.num_prompts)
+    drawn = sample_rows(rows[PROMPT_ID].to_numpy(), config.draw, config.seed)
     rows[summary.DRAWN] = 0
     rows.loc[np.concatenate(list(drawn.values())), summary.DRAWN] = 1
-    scores = scoring.score_responses(rows, args)
+    scores = scoring.score_responses(rows, config.scoring)
     scores[VOTE], scores[summary.DRAWN] = rows[VOTE], rows[summary.DRAWN]
     prompts, results = summary.summarise(scores, None)
-    prompts = add_distinct(prompts, scores, drawn, args.draw)
+    prompts = add_distinct(prompts, scores, drawn, config.draw)
     results["means"] = summary.means(prompts)
     output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / summary.GOLD_ROWS, scores.rename(columns=GOLD))
-    header = {**scoring.header_of(args), "samples_per_prompt": None, "draw": args.draw, "note": NOTE.format(drawn=args.draw)}
-    header["split"] = {name: getattr(args, name) for name in ("split", "start", "num_prompts")}
+    write_csv(output / files.GOLD_ROWS, scores.rename(columns=GOLD))
+    note = NOTE.format(drawn=config.draw)
+    header = {**scoring.header_of(config.scoring), "samples_per_prompt": None, "draw": config.draw, "note": note}
+    header["split"] = {name: getattr(config, name) for name in ("split", "start", "num_prompts")}
     summary.write_results(output, record, header, scores, prompts, results)
 
 
-def read_responses(args: argparse.Namespace) -> pd.DataFrame:
+def read_responses(source: str, split: str, start: int, num_prompts: int) -> pd.DataFrame:
     """One row per human response to the selected prompts: those that stage 1 kept or, before it, all."""
-    prompts = select_prompts(args.source, args.split, args.start, args.num_prompts)
-    data = read_split(args.source, args.split)
+    prompts = select_prompts(source, split, start, num_prompts)
+    data = read_split(source, split)
     filtered = FILTERED_COMMENT_TEXTS in data.column_names
     texts = FILTERED_COMMENT_TEXTS if filtered else COMMENT_TEXTS
     transformed = FILTERED_TRANSFORMED_SCORES if filtered else TRANSFORMED_SCORE
     missing = [name for name in (texts, transformed) if name not in data.column_names]
     if missing:
-        raise UserError(f"{args.source}: no column '{missing[0]}'; --source is the output of data stage 0 or 1")
+        raise UserError(f"{source}: no column '{missing[0]}'; --source is the output of data stage 0 or 1")
     table = [
         {PROMPT_ID: i, PROMPT: prompt, "sample": number, RESPONSE: response, VOTE: vote}
         for i, prompt in prompts.items()
@@ -81,13 +95,13 @@ def read_responses(args: argparse.Namespace) -> pd.DataFrame:
         for number, (response, vote) in enumerate(zip(row[texts], row[transformed], strict=True))
     ]
     if not table:
-        raise UserError(f"{args.source}, split '{args.split}': no response to the selected prompts")
+        raise UserError(f"{source}, split '{split}': no response to the selected prompts")
     return pd.DataFrame(table)
 
 
 def add_distinct(prompts: pd.DataFrame, scores: pd.DataFrame, drawn: dict[int, np.ndarray], count: int) -> pd.DataFrame:
     """Columns ``distinct_<label>`` of the responses drawn; these and ``distinct_k`` are NaN where fewer than ``count``."""
-    numeric = {*prompts.columns, "sample", RESPONSE, "cluster", summary.DRAWN, *summary.TRUNCATED}
+    numeric = {*prompts.columns, "sample", RESPONSE, "cluster", summary.DRAWN, *registry.TRUNCATED.values()}
     for name in [name for name in scores.columns if name not in numeric]:
         counts = {key: metrics.distinct_k(list(scores[name].iloc[rows].dropna())) for key, rows in drawn.items()}
         prompts[f"distinct_{name}"] = prompts[PROMPT_ID].map(counts)

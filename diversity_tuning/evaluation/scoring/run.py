@@ -2,30 +2,62 @@
 
 import argparse
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from diversity_tuning.cli import from_flags
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation.files import SAMPLES
+from diversity_tuning.evaluation.registry import TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
-from diversity_tuning.evaluation.sampling.samples import SAMPLES, read_samples
-from diversity_tuning.evaluation.scoring.summary import DRAWN, TRUNCATED, command_line, summarise, write_results
+from diversity_tuning.evaluation.sampling.samples import read_samples
+from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, write_results
 from diversity_tuning.evaluation.scoring.threshold import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """What scores the responses of ``output``, a run folder, and what the run is called in a report."""
+
+    output: str
+    reward_model: str | None = None  # folder or hub id; None: no reward, and no response is called good
+    semantic_model: str = "jinaai/jina-embeddings-v3-hf"
+    style_model: str = "AnnaWegmann/Style-Embedding"
+    embedding_cache: str | None = None  # folder that keeps embeddings between runs
+    diagnostics: str | None = None  # module with diagnose(prompts, responses) -> {name: values}
+    batch_size: int = 32  # texts scored at once
+    distinct_threshold: str | float | None = None  # a number, or the output of scripts_eval.distinct_threshold
+    distinct_classifier: str | None = None  # folder or hub id
+    quality_threshold: float = 0.0  # reward from which on a response is good
+    name: str | None = None  # None: the folder's name
+    method: str | None = None  # None: the name
+    strength: str | None = None
+    training_seed: int | None = None  # None: that of the sampling
+    device: str | None = None  # None: cuda where there is one
+    trust_remote_code: bool = False
+    overwrite: bool = False
+
+
+def scoring_config(args: argparse.Namespace, **more) -> ScoringConfig:
+    """The flags of :func:`add_scoring_arguments` and what else a command has of its fields; ``more`` replaces some."""
+    return from_flags(ScoringConfig, args, **more)
 
 
 def add_scoring_arguments(parser: argparse.ArgumentParser, reward_required: bool = True) -> None:
     """The models that score, diagnostics, and what the run is called in a report."""
     group = parser.add_argument_group("scoring")
     group.add_argument("--reward_model", required=reward_required, help="trained reward model: folder or hub id")
-    group.add_argument("--semantic_model", default="jinaai/jina-embeddings-v3-hf", help="semantic embedding model")
-    group.add_argument("--style_model", default="AnnaWegmann/Style-Embedding", help="style embedding model")
+    group.add_argument("--semantic_model", default=ScoringConfig.semantic_model, help="semantic embedding model")
+    group.add_argument("--style_model", default=ScoringConfig.style_model, help="style embedding model")
     group.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     group.add_argument("--diagnostics", default=None, help="module with diagnose(prompts, responses) -> {name: values}")
-    group.add_argument("--batch_size", type=int, default=32, help="texts scored at once")
+    group.add_argument("--batch_size", type=int, default=ScoringConfig.batch_size, help="texts scored at once")
     group.add_argument(
         "--distinct_threshold",
         default=None,
@@ -34,7 +66,10 @@ def add_scoring_arguments(parser: argparse.ArgumentParser, reward_required: bool
     )
     group.add_argument("--distinct_classifier", default=None, help="classifier of pairs that decides instead: folder or hub id")
     group.add_argument(
-        "--quality_threshold", type=float, default=0.0, help="reward from which on a sample is good, for diversity among these"
+        "--quality_threshold",
+        type=float,
+        default=ScoringConfig.quality_threshold,
+        help="reward from which on a sample is good, for diversity among these",
     )
     group = parser.add_argument_group("what a report calls the run")
     group.add_argument("--name", default=None, help="label; default: the folder's name")
@@ -45,69 +80,69 @@ def add_scoring_arguments(parser: argparse.ArgumentParser, reward_required: bool
     )
 
 
-def run_labels(args: argparse.Namespace, seed: int | None = None) -> dict:
+def run_labels(config: ScoringConfig, seed: int | None = None) -> dict:
     """What a report groups runs by: name, method, strength, seed."""
-    name = args.name or Path(args.output).name
-    seed = args.training_seed if args.training_seed is not None else seed
-    return {"name": name, "method": args.method or name, "strength": args.strength, "seed": seed}
+    name = config.name or Path(config.output).name
+    seed = config.training_seed if config.training_seed is not None else seed
+    return {"name": name, "method": config.method or name, "strength": config.strength, "seed": seed}
 
 
-def scoring_record(args: argparse.Namespace, stage: str, inputs: dict, seed: int | None) -> dict:
+def scoring_record(config: ScoringConfig, stage: str, inputs: dict, seed: int | None) -> dict:
     """Settings and fingerprints that decide the scores."""
     from diversity_tuning.embeddings import encoder_input
 
     names = ("diagnostics", "trust_remote_code", "quality_threshold")
-    settings = {**run_labels(args, seed), **{name: getattr(args, name) for name in names}}
-    settings["distinct_threshold"] = distinct_rule(args)["threshold"]
-    models = {name: encoder_input(getattr(args, name)) for name in ("semantic_model", "style_model")}
-    models |= {"reward_model": args.reward_model, "distinct_classifier": args.distinct_classifier}
+    settings = {**run_labels(config, seed), **{name: getattr(config, name) for name in names}}
+    settings["distinct_threshold"] = distinct_rule(config)["threshold"]
+    models = {name: encoder_input(getattr(config, name)) for name in ("semantic_model", "style_model")}
+    models |= {"reward_model": config.reward_model, "distinct_classifier": config.distinct_classifier}
     return provenance(stage, settings, {**inputs, **models})
 
 
-def distinct_rule(args: argparse.Namespace) -> dict:
+def distinct_rule(config: ScoringConfig) -> dict:
     """What decides that two samples are the same, for metrics.json; its threshold is None where nothing was given."""
-    if args.distinct_classifier:
-        threshold = number_or_none(args.distinct_threshold or 0.5)
+    if config.distinct_classifier:
+        threshold = number_or_none(config.distinct_threshold or 0.5)
         if threshold is None:
             raise UserError("--distinct_threshold: with --distinct_classifier it is a probability, such as 0.5")
-        return {"by": "classifier", "classifier": Path(args.distinct_classifier).name, "threshold": threshold}
-    return {"by": "semantic distance", **read_threshold(args.distinct_threshold, args.semantic_model)}
+        return {"by": "classifier", "classifier": Path(config.distinct_classifier).name, "threshold": threshold}
+    return {"by": "semantic distance", **read_threshold(config.distinct_threshold, config.semantic_model)}
 
 
-def score_run(args: argparse.Namespace, overwrite: bool, advice: str = "give --overwrite") -> None:
-    """Score the finished samples of ``args.output`` and write scores.csv, prompts.csv, metrics.json and provenance.json.
+def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
+    """Score the finished samples of ``config.output`` and write scores.csv, prompts.csv, metrics.json and provenance.json.
 
     ``advice``: how to have them scored anew, where they were scored otherwise.
     """
-    output = Path(args.output)
+    output = Path(config.output)
     sampled = read_record(output)
     if not sampled.get("finished"):
         raise UserError(f"{output}: its samples are not finished; run scripts_eval.sample with the same --output first")
     seed = sampled["arguments"]["seed"]
-    record = scoring_record(args, "score", {"samples": output / SAMPLES}, seed)
-    if (output / PROVENANCE).is_file() and is_finished(output, record, overwrite, advice):
+    record = scoring_record(config, "score", {"samples": output / SAMPLES}, seed)
+    if (output / PROVENANCE).is_file() and is_finished(output, record, config.overwrite, advice):
         return
     rows = pd.DataFrame(read_samples(output))
-    scores = score_responses(rows, args)
+    scores = score_responses(rows, config)
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
-    prompts, results = summarise(scores, args.diagnostics, count)
+    prompts, results = summarise(scores, config.diagnostics, count)
     results["counts"]["failed"] = len(sampled.get("failures", []))
-    header = {**header_of(args, seed), "samples_per_prompt": count, "split": _where(sampled)}
+    header = {**header_of(config, seed), "samples_per_prompt": count, "split": _where(sampled)}
     write_results(output, record, header, scores, prompts, results)
 
 
-def header_of(args: argparse.Namespace, seed: int | None = None) -> dict:
+def header_of(config: ScoringConfig, seed: int | None = None) -> dict:
     """What metrics.json says first: the labels, the thresholds that the numbers depend on, and the command."""
-    thresholds = {"distinct_k": distinct_rule(args), "quality_threshold": args.quality_threshold}
-    return {**run_labels(args, seed), **thresholds, "command": command_line()}
+    thresholds = {"distinct_k": distinct_rule(config), "quality_threshold": config.quality_threshold}
+    return {**run_labels(config, seed), **thresholds, "command": command_line()}
 
 
 def _where(sampled: dict) -> dict:
     return {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
 
 
-def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
+def score_responses(rows: pd.DataFrame, config: ScoringConfig) -> pd.DataFrame:
     """The published columns, then sample, words, diversity among good samples, cluster, truncation and diagnostics.
 
     ``rows`` has prompt_id, prompt, sample and response; ``drawn``, if there, says which responses are clustered. Without a
@@ -117,55 +152,55 @@ def score_responses(rows: pd.DataFrame, args: argparse.Namespace) -> pd.DataFram
 
     scores = rows[[PROMPT_ID, PROMPT, RESPONSE]].copy()
     prompts, responses = list(rows[PROMPT]), list(rows[RESPONSE])
-    scores[REDDIT_REWARD] = score_rewards(prompts, responses, args)
-    good = (scores[REDDIT_REWARD] >= args.quality_threshold).to_numpy()
-    options = {"device": args.device, "batch_size": args.batch_size, "trust_remote_code": args.trust_remote_code}
-    more = {"good": good.astype(int)} if args.reward_model else {}
-    models = {SEMANTIC_DIVERSITY: args.semantic_model, STYLE_DIVERSITY: args.style_model}
-    for (column, model), truncated in zip(models.items(), TRUNCATED, strict=True):
-        encoder = load_encoder(model, cache=args.embedding_cache, **options)
+    scores[REDDIT_REWARD] = score_rewards(prompts, responses, config)
+    good = (scores[REDDIT_REWARD] >= config.quality_threshold).to_numpy()
+    options = {"device": config.device, "batch_size": config.batch_size, "trust_remote_code": config.trust_remote_code}
+    more = {"good": good.astype(int)} if config.reward_model else {}
+    models = {SEMANTIC_DIVERSITY: config.semantic_model, STYLE_DIVERSITY: config.style_model}
+    for (column, model), truncated in zip(models.items(), TRUNCATED.values(), strict=True):
+        encoder = load_encoder(model, cache=config.embedding_cache, **options)
         vectors = encoder.encode(responses)
         scores[column] = metrics.diversity_by_prompt(vectors, list(rows[PROMPT_ID]))
-        if args.reward_model:
+        if config.reward_model:
             more[f"{column}_good"] = metrics.diversity_of_good(vectors, list(rows[PROMPT_ID]), good)
         if column == SEMANTIC_DIVERSITY:
-            more["cluster"] = cluster_samples(rows, vectors, args)
+            more["cluster"] = cluster_samples(rows, vectors, config)
         more[truncated] = encoder.truncated(responses).astype(int)
         encoder.close()
     scores["sample"] = rows["sample"]
     scores["words"] = [len(response.split()) for response in responses]
     for name, values in more.items():
         scores[name] = values
-    for name, values in diagnose(args.diagnostics, prompts, responses).items():
+    for name, values in diagnose(config.diagnostics, prompts, responses).items():
         scores[name] = values
     return scores
 
 
-def score_rewards(prompts: list[str], responses: list[str], args: argparse.Namespace) -> np.ndarray:
+def score_rewards(prompts: list[str], responses: list[str], config: ScoringConfig) -> np.ndarray:
     """The reward model's scores, ``(n,)``; NaN where there is none."""
-    if args.reward_model is None:
+    if config.reward_model is None:
         return np.full(len(responses), np.nan)
     from diversity_tuning.reward import load_reward_model
 
-    reward_model = load_reward_model(args.reward_model, device=args.device, trust_remote_code=args.trust_remote_code)
-    return reward_model.score(prompts, responses, batch_size=args.batch_size)
+    reward_model = load_reward_model(config.reward_model, device=config.device, trust_remote_code=config.trust_remote_code)
+    return reward_model.score(prompts, responses, batch_size=config.batch_size)
 
 
-def cluster_samples(rows: pd.DataFrame, vectors: np.ndarray, args: argparse.Namespace) -> pd.Series:
+def cluster_samples(rows: pd.DataFrame, vectors: np.ndarray, config: ScoringConfig) -> pd.Series:
     """The number of each response's cluster (:mod:`~.distinct`); missing for what was not drawn, and with no threshold."""
     from diversity_tuning.evaluation.scoring import distinct
 
     numbers = pd.Series(pd.NA, index=rows.index, dtype="Int64")
-    threshold = distinct_rule(args)["threshold"]
+    threshold = distinct_rule(config)["threshold"]
     if threshold is None:
         print("no --distinct_threshold: distinct_k is left out; scripts_eval.distinct_threshold calibrates one", flush=True)
         return numbers
     drawn = np.flatnonzero(rows[DRAWN]) if DRAWN in rows else np.arange(len(rows))
     pairs = distinct.pairs_within(list(rows[PROMPT_ID].iloc[drawn]))
-    if args.distinct_classifier:
+    if config.distinct_classifier:
         texts = list(rows[RESPONSE].iloc[drawn])
-        probability = distinct.classifier(args.distinct_classifier, args.device, args.trust_remote_code)
-        same = probability([texts[i] for i in pairs[:, 0]], [texts[i] for i in pairs[:, 1]], args.batch_size) >= threshold
+        probability = distinct.classifier(config.distinct_classifier, config.device, config.trust_remote_code)
+        same = probability([texts[i] for i in pairs[:, 0]], [texts[i] for i in pairs[:, 1]], config.batch_size) >= threshold
     else:
         same = distinct.distances_of(vectors[drawn], pairs) <= threshold
     numbers.iloc[drawn] = distinct.clusters(len(drawn), pairs, same)

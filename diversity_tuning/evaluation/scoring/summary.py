@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
-from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation import metrics, registry
 from diversity_tuning.evaluation.csvfiles import write_csv
+from diversity_tuning.evaluation.files import GOLD_ROWS, METRICS, PROMPTS, SCORES
 from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.runs import PROVENANCE, write_provenance, write_text
 
-SCORES, PROMPTS, METRICS, GOLD_ROWS = "scores.csv", "prompts.csv", "metrics.json", "gold.csv"
 DRAWN = "drawn"  # of the human responses: 1 for as many a prompt as a model has samples
-TRUNCATED = tuple(f"truncated_for_{name}" for name in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY))  # 1: longer than the encoder reads
+# The published columns, first in scores.csv.
 PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
 
 
@@ -27,7 +27,7 @@ def summarise(scores: pd.DataFrame, diagnostics: str | None, count: int = 0) -> 
     Counts grow with the number of responses: they are missing for a prompt with fewer than ``count``.
     """
     groups = scores.groupby(PROMPT_ID, sort=True)
-    left_out = (PROMPT_ID, "sample", "cluster", DRAWN, *TRUNCATED)
+    left_out = (PROMPT_ID, "sample", "cluster", DRAWN, *registry.TRUNCATED.values())
     numbers = [name for name in scores.columns if name not in left_out and _is_number(scores[name])]
     prompts = groups[numbers].mean()
     prompts.insert(0, PROMPT, groups[PROMPT].first())
@@ -50,7 +50,7 @@ def summarise(scores: pd.DataFrame, diagnostics: str | None, count: int = 0) -> 
         "responses": len(scores),
         "duplicates": int(prompts["duplicates"].sum()),
         "unfinished": int((scores["finished"] == 0).sum()) if "finished" in scores else 0,
-        **{name: int(scores[name].sum()) for name in TRUNCATED if name in scores},
+        **{name: int(scores[name].sum()) for name in registry.TRUNCATED.values() if name in scores},
         "empty": int((scores[RESPONSE].str.strip() == "").sum()),
     }
     return prompts, {"means": means(prompts), "counts": counts}
@@ -80,7 +80,8 @@ def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.
     write_csv(output / PROMPTS, prompts)
     write_metrics(output, {**header, **results})
     write_provenance(output, record, counts=results["counts"])
-    summary = ", ".join(f"{name} {results['means'][name]['mean']:.3f}" for name in PUBLISHED[3:])
+    main = [name for name in registry.columns(registry.in_table("main")) if name in results["means"]]
+    summary = ", ".join(f"{name} {results['means'][name]['mean']:.3f}" for name in main)
     print(f"{output}: {results['counts']['responses']} responses: {summary}", flush=True)
 
 

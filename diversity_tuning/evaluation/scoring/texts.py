@@ -1,8 +1,8 @@
 """Responses that somebody else sampled, from a table of texts: scored like a model's own samples."""
 
-import argparse
 import gzip
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,15 @@ from diversity_tuning.evaluation.scoring import summary
 from diversity_tuning.runs import is_finished
 
 NEEDED = [PROMPT_ID, PROMPT, RESPONSE]
+
+
+@dataclass(frozen=True)
+class TextsConfig:
+    """A table of texts, and the column whose values are scored into run folders of their own; None: one folder."""
+
+    texts: str  # .csv, .jsonl or .jsonl.gz
+    scoring: scoring.ScoringConfig  # its ``output`` is the run folder, or the folder of them
+    split_by: str | None = None
 
 
 def read_texts(path: str | Path) -> pd.DataFrame:
@@ -52,31 +61,36 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def score_texts(args: argparse.Namespace) -> None:
-    """Score the texts as one pool; write one run folder, or one per value of the column ``args.split_by``.
+def score_texts(config: TextsConfig) -> None:
+    """Score the texts as one pool; write one run folder, or one per value of the column ``config.split_by``.
 
     Split runs keep the diversities of the pool: how far a system's responses are from all others to the same prompt.
     """
-    rows = read_texts(args.texts)
-    output = Path(args.output)
+    rows = read_texts(config.texts)
+    output = Path(config.scoring.output)
     parts = {output: rows.index}
-    if args.split_by:
-        if args.split_by not in rows:
-            raise UserError(f"{args.texts}: no column '{args.split_by}' to split by; there is {', '.join(rows.columns)}")
-        _refuse_missing(rows, args.split_by, args.texts)
-        parts = {output / folder_name(value): group.index for value, group in rows.groupby(args.split_by, sort=False)}
-        if len(parts) < rows[args.split_by].nunique():
-            raise UserError(f"{args.texts}: two values of '{args.split_by}' would have the same folder; rename one")
-    record = scoring.scoring_record(args, "texts", {"texts": args.texts}, None)
-    record["arguments"] |= {"split_by": args.split_by, "name": args.name}
-    finished = [not summary.was_killed(folder) and is_finished(folder, record, args.overwrite) for folder in parts]
+    if config.split_by:
+        if config.split_by not in rows:
+            raise UserError(f"{config.texts}: no column '{config.split_by}' to split by; there is {', '.join(rows.columns)}")
+        _refuse_missing(rows, config.split_by, config.texts)
+        parts = {output / folder_name(value): group.index for value, group in rows.groupby(config.split_by, sort=False)}
+        if len(parts) < rows[config.split_by].nunique():
+            raise UserError(f"{config.texts}: two values of '{config.split_by}' would have the same folder; rename one")
+    record = scoring.scoring_record(config.scoring, "texts", {"texts": config.texts}, None)
+    record["arguments"] |= {"split_by": config.split_by, "name": config.scoring.name}
+    finished = [not summary.was_killed(folder) and is_finished(folder, record, config.scoring.overwrite) for folder in parts]
     if all(finished):
         return
-    scores = scoring.score_responses(rows, args)
+    scores = scoring.score_responses(rows, config.scoring)
     for folder, index in parts.items():
-        name = args.name or (folder.name if not args.split_by else str(rows[args.split_by][index[0]]))
-        prompts, results = summary.summarise(scores.loc[index], args.diagnostics)
-        header = {**scoring.header_of(args), "name": name, "method": args.method or name, "samples_per_prompt": None}
+        name = config.scoring.name or (folder.name if not config.split_by else str(rows[config.split_by][index[0]]))
+        prompts, results = summary.summarise(scores.loc[index], config.scoring.diagnostics)
+        header = {
+            **scoring.header_of(config.scoring),
+            "name": name,
+            "method": config.scoring.method or name,
+            "samples_per_prompt": None,
+        }
         folder.mkdir(parents=True, exist_ok=True)
         summary.write_results(folder, record, header, scores.loc[index], prompts, results)
 

@@ -1,0 +1,5 @@
+"""Names of the files of a run folder."""
+
+SAMPLES, RECORD = "samples.jsonl", "sampling.json"  # of the sampling step
+SCORES, PROMPTS, METRICS = "scores.csv", "prompts.csv", "metrics.json"  # of the scoring step
+GOLD_ROWS = "gold.csv"  # human responses under the published column names

@@ -1,0 +1,178 @@
+"""The registry of metrics: what each is called, which way is better, where it is shown, and what it is.
+
+To add a metric of a prompt's responses, write its function into :mod:`~.metrics` and an entry with ``function`` here. It is
+then computed by `scripts_eval.generation_eval1_2` and stands in prompts.csv, metrics.json, the tables, the figures, the
+results folder and the glossary of report.html (an example is in CONTRIBUTING.md). A metric of single responses, or one that
+needs a model, is computed in :mod:`~.scoring.run`; its entry has no ``function``.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.evaluation import metrics
+
+OfResponses = Callable[[Sequence[str]], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. ``table``: main metrics open a report and make the index of results/; counts are sums, not means."""
+
+    column: str  # in prompts.csv, metrics.json and the tables' .csv; of counts: key in metrics.json
+    label: str  # in tables and figures, a few words at most
+    definition: str  # one sentence, for the glossary
+    unit: str
+    table: Literal["main", "further", "auxiliary", "counts"]
+    better: Literal["higher", "lower"] | None = None  # None: neither, and not drawn
+    gain: str = "more varied"  # what the better direction means
+    function: OfResponses | None = None  # the responses to one prompt -> value
+    released: OfResponses | None = None  # the same as the released code computed it, where that differs
+    short: str = ""  # label for narrow tables and lines; default: the label
+    equal_length_of: str | None = None  # this is that column at the runs' common length
+
+    @property
+    def arrow(self) -> str:
+        """``↑`` where higher is better, ``↓`` where lower is, else nothing."""
+        return {"higher": "↑", "lower": "↓"}.get(self.better or "", "")
+
+    @property
+    def heading(self) -> str:
+        """Short label and arrow."""
+        return f"{self.short or self.label} {self.arrow}".rstrip()
+
+
+METRICS = [
+    Metric(
+        REDDIT_REWARD, "reward", "Score that the reward model gives a response for its prompt, mean over responses.",
+        "predicted votes, transformed to [−1, 1]", "main", "higher", gain="better",
+    ),
+    Metric(
+        SEMANTIC_DIVERSITY, "semantic diversity",
+        "Mean cosine distance between the semantic embeddings of the responses to one prompt.",
+        "cosine distance, 0 to 2", "main", "higher", short="semantic",
+    ),
+    Metric(
+        STYLE_DIVERSITY, "style diversity",
+        "Mean cosine distance between the style embeddings of the responses to one prompt.",
+        "cosine distance, 0 to 2", "main", "higher", short="style",
+    ),
+    Metric(
+        "distinct_k", "distinct samples",
+        "Number of groups that the responses to one prompt fall into when responses nearer than the distance threshold, or"
+        " called the same by the classifier, are joined.",
+        "groups, 1 to the number of responses", "main", "higher", short="distinct",
+    ),
+    Metric(
+        "semantic_equal_length", "semantic, equal length",
+        "Semantic diversity moved to the runs' common mean length along the slope of diversity on log words within runs.",
+        "cosine distance", "further", "higher", equal_length_of=SEMANTIC_DIVERSITY,
+    ),
+    Metric(
+        "style_equal_length", "style, equal length",
+        "Style diversity moved to the runs' common mean length along the slope of diversity on log words within runs.",
+        "cosine distance", "further", "higher", equal_length_of=STYLE_DIVERSITY,
+    ),
+    Metric(
+        "good", "share good", "Share of responses whose reward reaches the quality threshold.", "share, 0 to 1",
+        "further", "higher", gain="better",
+    ),
+    Metric(
+        "semantic_diversity_good", "semantic, good samples",
+        "Semantic diversity among the good responses to a prompt, over prompts with at least two.",
+        "cosine distance, 0 to 2", "further", "higher",
+    ),
+    Metric(
+        "style_diversity_good", "style, good samples",
+        "Style diversity among the good responses to a prompt, over prompts with at least two.",
+        "cosine distance, 0 to 2", "further", "higher",
+    ),
+    Metric(
+        "distinct_k_good", "distinct good samples",
+        "Distinct samples among the good responses to a prompt.", "groups, 0 to the number of responses", "further", "higher",
+    ),
+    Metric("words", "words a response", "Mean number of words in a response, split at white space.", "words", "further"),
+    Metric(
+        "compression_ratio", "compression ratio",
+        "Bytes of the responses to one prompt, joined, over their bytes after gzip.",
+        "ratio, above 0", "auxiliary", "lower", function=metrics.compression_ratio,
+    ),
+    Metric(
+        "homogenization_score", "homogenization (ROUGE-L)",
+        "Mean ROUGE-L F over the pairs of responses to one prompt.",
+        "F score, 0 to 1", "auxiliary", "lower", function=metrics.homogenization_score,
+        released=partial(metrics.homogenization_score, variant="released"),
+    ),
+    Metric(
+        "ngram_diversity_score", "n-gram diversity",
+        "Share of different n-grams among all n-grams of the responses to one prompt, summed over n = 1 to 4.",
+        "sum of four shares, 0 to 4", "auxiliary", "higher", function=metrics.ngram_diversity_score,
+    ),
+    Metric("responses", "responses", "Responses that were scored.", "responses", "counts"),
+    Metric("failed", "failed", "Responses that were asked for and not got.", "responses", "counts"),
+    Metric("duplicates", "duplicates", "Word for word an earlier response to the same prompt.", "responses", "counts"),
+    Metric("unfinished", "unfinished", "No end token before the limit of new tokens.", "responses", "counts"),
+    Metric("empty", "empty", "No text but white space.", "responses", "counts"),
+    Metric(
+        f"truncated_for_{SEMANTIC_DIVERSITY}", "truncated, semantic",
+        "Longer than the semantic encoder reads, so that the rest of the text does not count.", "responses", "counts",
+    ),
+    Metric(
+        f"truncated_for_{STYLE_DIVERSITY}", "truncated, style",
+        "Longer than the style encoder reads, so that the rest of the text does not count.", "responses", "counts",
+    ),
+]  # fmt: skip
+TRUNCATED = {column: f"truncated_for_{column}" for column in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)}  # 1: longer than read
+DIVERSITIES = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # against reward in the main figure and at equal reward
+
+
+def register(metric: Metric) -> None:
+    """Add a metric for this process, as a notebook would. :class:`ValueError` when its column is taken."""
+    if find(metric.column):
+        raise ValueError(f"column '{metric.column}' is registered already")
+    METRICS.append(metric)
+
+
+def find(column: str) -> Metric | None:
+    """The metric of a column, or None: a diagnostics module may bring columns that are not registered."""
+    return next((metric for metric in METRICS if metric.column == column), None)
+
+
+def in_table(*tables: str) -> list[Metric]:
+    """The metrics of these tables, in the order of the registry."""
+    return [metric for metric in METRICS if metric.table in tables]
+
+
+def columns(selected: Iterable[Metric]) -> list[str]:
+    """Their columns."""
+    return [metric.column for metric in selected]
+
+
+def computed() -> list[Metric]:
+    """The metrics that a function of a prompt's responses gives."""
+    return [metric for metric in METRICS if metric.function]
+
+
+def equal_length() -> dict[str, str]:
+    """Column of a diversity -> column of the same at equal length."""
+    return {metric.equal_length_of: metric.column for metric in METRICS if metric.equal_length_of}
+
+
+def label(column: str) -> str:
+    """What a column is called; unregistered columns go by their own name."""
+    metric = find(column)
+    return metric.label if metric else column
+
+
+def short(column: str) -> str:
+    """The same in a word or two."""
+    metric = find(column)
+    return (metric.short or metric.label) if metric else column
+
+
+def heading(column: str) -> str:
+    """The column's short label with an arrow in the better direction."""
+    metric = find(column)
+    return metric.heading if metric else column

@@ -1,0 +1,111 @@
+"""The opening of a report: the main metrics of every model in one table, and what they say in words."""
+
+import pandas as pd
+
+from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.rendering import Table, interval, p_value
+from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup
+from diversity_tuning.evaluation.report.tables import ALL_SEEDS
+from diversity_tuning.evaluation.statistics import mean_interval
+
+_MOST_PAIRS = 8  # compared in words; the tables have all
+
+
+def page_title(models: list[RunGroup]) -> str:
+    """What the report is about."""
+    names = list(dict.fromkeys(model.runs[0].name for model in models))
+    listed = f"{', '.join(names[:7])} and {len(names) - 7} more" if len(names) > 8 else _listed(names)
+    return f"Quality and diversity of {listed}"
+
+
+def overview_table(models: list[RunGroup]) -> Table:
+    """One row per model, all seeds together, with the main metrics that any model has."""
+    columns = registry.columns(registry.in_table("main"))
+    values = {column: [mean_interval(model.matrix(column)) for model in models] for column in columns}
+    known = [column for column in columns if any(not pd.isna(value["mean"]) for value in values[column])]
+    rows = [[model.label, *(interval(values[column][i]) for column in known)] for i, model in enumerate(models)]
+    note = "Means over prompts, 95% bootstrap intervals in brackets; ↑: higher is better, ↓: lower is better."
+    return Table("overview", "Overview", note, ["model", *map(registry.heading, known)], rows, hints(known))
+
+
+def hints(columns: list[str]) -> dict[str, tuple[str, str]]:
+    """Heading -> definition and id in the glossary, for the columns that are registered."""
+    known = [metric for metric in map(registry.find, columns) if metric]
+    return {metric.heading: (metric.definition, anchor(metric)) for metric in known}
+
+
+def anchor(metric: registry.Metric) -> str:
+    """The id of the metric's entry in the glossary."""
+    return f"metric-{metric.column}"
+
+
+def plain_table(table: Table) -> str:
+    """The table as fixed-width text for a terminal: with six models and four metrics at most 100 columns."""
+    cells = [[str(cell).replace("[0.", "[.").replace(" 0.", " .") for cell in row] for row in (table.header, *table.rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]]) + "\n"
+
+
+def sentences(models: list[RunGroup], differences: pd.DataFrame, warning: str | None = None) -> list[str]:
+    """What the numbers say: size of the evaluation, best model by each main metric, and the differences asked for."""
+    told = [_size(models), *([f"Warning: {warning}."] if warning else [])]
+    trained = [model for model in models if model.method != REFERENCE] or models
+    best = [text for metric in registry.in_table("main") if (text := _best(metric, trained))]
+    if len(trained) > 1 and best:
+        told.append(f"Best of the {len(trained)} models by {'; by '.join(best)}.")
+    if len(differences):
+        pairs = list(dict.fromkeys(differences["difference"]))
+        told += [_difference(differences[differences["difference"] == pair]) for pair in pairs[:_MOST_PAIRS]]
+        if len(pairs) > _MOST_PAIRS:
+            told.append(f"{len(pairs) - _MOST_PAIRS} more comparisons are in the tables.")
+    return told
+
+
+def _size(models: list[RunGroup]) -> str:
+    seeds = {run.seed for model in models for run in model.runs if run.seed is not None}
+    prompts = sorted({len(model.shared_prompts()) for model in models})
+    among = str(prompts[0]) if len(prompts) == 1 else f"{prompts[0]} to {prompts[-1]}"
+    responses = sum(run.counts.get("responses", 0) for model in models for run in model.runs)
+    return f"{_count(len(models), 'model')}, {_count(len(seeds) or 1, 'seed')}, {among} prompts each, {responses:,} responses."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _best(metric: registry.Metric, models: list[RunGroup]) -> str | None:
+    means = {model.label: mean_interval(model.matrix(metric.column))["mean"] for model in models}
+    means = {label: mean for label, mean in means.items() if not pd.isna(mean)}
+    if not means or metric.better is None:
+        return None
+    label = (max if metric.better == "higher" else min)(means, key=means.__getitem__)
+    return f"{metric.label}, {label} ({means[label]:.3f})"
+
+
+def _difference(rows: pd.DataFrame) -> str:
+    """Of one pair, over all seeds where there are several: which main metrics are higher, lower, or not told apart."""
+    pooled = rows[rows["seed"] == ALL_SEEDS]
+    rows = pooled if len(pooled) else rows[rows["seed"] == rows["seed"].iloc[0]]
+    main = [row for metric in registry.in_table("main") for _, row in rows[rows["metric"] == metric.column].iterrows()]
+    clear = [_clear(row) for row in main if row["low"] > 0 or row["high"] < 0]
+    unclear = [
+        f"{registry.label(row['metric'])} ({interval(row, '', '+')}, {p_value(row['p'])})"
+        for row in main
+        if not (row["low"] > 0 or row["high"] < 0)
+    ]
+    parts = [*clear, *([f"no clear difference in {_listed(unclear)}"] if unclear else [])]
+    one, other = rows["difference"].iloc[0].split(" − ")
+    return f"{one} compared with {other}: {'; '.join(parts)}."
+
+
+def _clear(row: pd.Series) -> str:
+    """``reward lower by 0.050 [0.038, 0.062] (p < .001)``"""
+    sign = 1 if row["mean"] > 0 else -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    size = interval({"mean": abs(row["mean"]), "low": low, "high": high})
+    return f"{registry.label(row['metric'])} {'higher' if sign > 0 else 'lower'} by {size} ({p_value(row['p'])})"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
