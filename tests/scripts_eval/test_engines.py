@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.evaluation.sampling.processes import Processes
-from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sampling_record
+from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sampling_config, sampling_record
 from scripts_eval import generation_eval1_1, sample
 from tests.generation.server import chat_server, openai_reply
 from tests.scripts_eval.test_evaluation import PUBLISHED, sampling_flags, scoring_flags
@@ -236,7 +236,7 @@ def test_the_record_says_what_was_sent(world, tmp_path, engine, extra, unsent, s
     add_sampling_arguments(parser)
     add_output_arguments(parser)
     args = parser.parse_args(sampling_flags(world, tmp_path, engine=engine, model="m", extra_body=extra, base_model=None))
-    arguments = sampling_record(args)["arguments"]
+    arguments = sampling_record(sampling_config(args))["arguments"]
     assert set(arguments["not_sent"]) == unsent | {"dtype"}
     assert arguments | sent == arguments
     assert not (set(arguments) & unsent - {"seed"})

@@ -82,7 +82,8 @@ def test_markdown_and_figure(output):
 
 def test_tables_of_latex(output):
     names = {path.stem for path in output.glob("*.tex")}
-    assert names == {"models", "models-further", "counts", "differences", "differences-further", "fronts"}
+    parts = {f"{name}{part}" for name in ("models", "differences") for part in ("", "-further", "-other")}
+    assert names == {"overview", "counts", "fronts", *parts}
     text = (output / "differences.tex").read_text()
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len({row.count("&") for row in rows}) == 1
@@ -147,11 +148,12 @@ def test_page_is_whole_and_escaped(tmp_path):
     page.feed(text)
     assert page.tags["script"] == 1  # the page's own, allowed by its hash
     assert page.tags["details"] == 3
-    assert page.tags["h3"] == 3 * 2
+    assert page.tags["h4"] == 3 * 2
     assert page.texts.count(f"{evil} by dpo") == 3 * 4  # four samples a prompt
     assert page.texts.count("reward 0.50 · style 1.00") == 3 * 2 * 4
-    assert page.links
-    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
+    assert any(link.startswith("data:") for link in page.links)
     script = text.split("<script>")[1].split("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in text
@@ -163,11 +165,12 @@ class Page(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.tags, self.texts, self.links = Counter(), [], []
+        self.tags, self.texts, self.links, self.ids = Counter(), [], [], set()
 
     def handle_starttag(self, tag, attrs):
         self.tags[tag] += 1
         self.links += [value for name, value in attrs if name in ("src", "href")]
+        self.ids |= {value for name, value in attrs if name == "id"}
 
     def handle_data(self, data):
         self.texts.append(data)

@@ -18,7 +18,8 @@ MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
 def study_folder(results: Path, study: str) -> Path:
     """The study's folder right below ``results``. :class:`UserError` for a name, or a link, that leads elsewhere."""
     folder = results / study
-    if Path(study).name != study or study.startswith(".") or folder.resolve().parent != results.resolve():
+    below = (folder / "runs").resolve().parent.parent == results.resolve()
+    if Path(study).name != study or study.startswith(".") or not below:
         raise UserError(f"--study {study}: give the name of one folder in {results}, nothing is written outside it")
     return folder
 

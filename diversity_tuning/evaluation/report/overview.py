@@ -86,7 +86,7 @@ def _best(metric: registry.Metric, models: list[RunGroup]) -> str | None:
 def _difference(rows: pd.DataFrame) -> str:
     """Of one pair, over all seeds where there are several: which main metrics are higher, lower, or not told apart."""
     pooled = rows[rows["seed"] == ALL_SEEDS]
-    rows = pooled if len(pooled) else rows[rows["seed"] == rows["seed"].iloc[0]]
+    rows = pooled if len(pooled) else rows.drop_duplicates("metric")  # the first seed's
     main = [row for metric in registry.in_table("main") for _, row in rows[rows["metric"] == metric.column].iterrows()]
     clear = [_clear(row) for row in main if row["low"] > 0 or row["high"] < 0]
     unclear = [
