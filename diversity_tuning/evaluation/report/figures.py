@@ -173,7 +173,9 @@ def _grid(axis) -> None:
 
 
 def _whiskers(interval: dict[str, float]) -> list[list[float]]:
-    return [[interval["mean"] - interval["low"]], [interval["high"] - interval["mean"]]]
+    """Lengths below and above the mean. Equal values leave rounding of the bootstrap, which may lie on the wrong side."""
+    below, above = interval["mean"] - interval["low"], interval["high"] - interval["mean"]
+    return [[max(below, 0.0)], [max(above, 0.0)]]
 
 
 def _draw_strengths(axis, points: list, styles: dict) -> None:
