@@ -44,12 +44,15 @@ def added(monkeypatch):
     """Run the two blocks of "Adding a metric" as if they stood where the document says."""
     section = CONTRIBUTING.read_text(encoding="utf-8").split("## Adding a metric")[1].split("\n## ")[0]
     function, entry = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    for line, path in ((function, "diversity_tuning/evaluation/metrics.py"), (entry, "diversity_tuning/evaluation/registry.py")):
+    for line, path in (
+        (function, "diversity_tuning/evaluation/metrics.py"),
+        (entry, "diversity_tuning/evaluation/registry.py"),
+    ):
         assert line.startswith(f"# {path}")
     scope = dict(vars(metrics))
     exec(function, scope)
     monkeypatch.setattr(metrics, NEW, scope[NEW], raising=False)
-    (metric,) = eval(f"[{entry}\n]", dict(vars(registry)))
+    metric = eval(entry, dict(vars(registry)))
     monkeypatch.setattr(registry, "METRICS", [*registry.METRICS, metric])
     return metric
 

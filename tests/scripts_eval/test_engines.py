@@ -12,7 +12,12 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.evaluation.sampling.processes import Processes
-from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sampling_config, sampling_record
+from diversity_tuning.evaluation.sampling.run import (
+    add_output_arguments,
+    add_sampling_arguments,
+    sampling_config,
+    sampling_record,
+)
 from scripts_eval import generation_eval1_1, sample
 from tests.generation.server import chat_server, openai_reply
 from tests.scripts_eval.test_evaluation import PUBLISHED, sampling_flags, scoring_flags

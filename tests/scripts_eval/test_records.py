@@ -1,4 +1,4 @@
-"""The records of finished run folders, held against those that the first edition's commands wrote (tests/oracle/records.json)."""
+"""The records of finished run folders, held against those that earlier commands wrote (tests/oracle/records.json)."""
 
 import json
 from pathlib import Path
