@@ -80,3 +80,17 @@ def test_two_runs_that_would_take_one_place_are_named(tmp_path, capsys):
         leaderboard.main([f"--results={tmp_path / 'results'}", "--study=hanna", "--runs", *runs])
     assert f"{runs[1]} and {runs[0]}: the same folder name and seed" in capsys.readouterr().err
     assert not (tmp_path / "results" / "hanna").exists()
+
+
+def test_nothing_is_written_outside_the_results(tmp_path, capsys):
+    run = write_scored(tmp_path / "runs" / "dpo", "dpo", 0, 0.8)
+    results = tmp_path / "results"
+    (tmp_path / "elsewhere").mkdir()
+    results.mkdir()
+    (results / "link").symlink_to(tmp_path / "elsewhere")
+    before = sorted(tmp_path.rglob("*"))
+    for study in ("../elsewhere", str(tmp_path / "elsewhere"), "link", "a/b", "..", "."):
+        with pytest.raises(SystemExit):
+            leaderboard.main([f"--results={results}", f"--study={study}", "--runs", run])
+        assert "nothing is written outside it" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

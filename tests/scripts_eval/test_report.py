@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,71 @@ def test_markdown_and_figure(output):
     assert (output / "reward_diversity.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_the_report_opens_with_a_summary(output):
+    text = (output / "summary.txt").read_text()
+    table, sentences = text.split("\n\n")
+    assert len(table.splitlines()) == 2 + 10  # a row per model, all seeds together
+    assert max(map(len, table.splitlines())) <= 100
+    assert "10 models, 2 seeds, 60 prompts each" in sentences
+    assert re.search(
+        r"ddpo-both \(2.0\) compared with dpo \(2.0\): reward lower by .*; semantic diversity higher by", sentences
+    )
+    report_md = (output / "report.md").read_text()
+    order = ["# Quality and diversity of sft,", "10 models", "## Overview", "![Reward", "## Models", "## Glossary"]
+    places = [report_md.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_base_and_sft_come_first(study, tmp_path):
+    for name in ("base", "zero"):
+        write_run(tmp_path / name, name, None, None, 0.1, 0.4)
+    runs = [str(folder) for folder in (tmp_path / "zero", study / "gold", study / "sft-0", tmp_path / "base")]
+    report.main(["--runs", *runs, f"--output={tmp_path / 'out'}", "--no-figure"])
+    assert list(pd.read_csv(tmp_path / "out" / "models.csv")["model"]) == ["base", "sft", "zero", "gold"]
+
+
+def test_runs_that_differ_in_prompts_are_warned_of(study, tmp_path, capsys):
+    write_run(tmp_path / "few", "few", None, 0, 0.5, 0.3)
+    rows = pd.read_csv(tmp_path / "few" / "prompts.csv").iloc[:50]
+    rows.to_csv(tmp_path / "few" / "prompts.csv", index=False)
+    same = [str(study / "gold"), str(study / "sft-0"), str(study / "sft-1")]
+    report.main(["--runs", *same, f"--output={tmp_path / 'same'}", "--no-figure"])
+    assert "warning" not in capsys.readouterr().err
+    report.main(["--runs", *same, str(tmp_path / "few"), f"--output={tmp_path / 'out'}", "--no-figure"])
+    said = capsys.readouterr().err
+    assert "warning: the runs do not have the same prompts: 50 prompts in common" in said
+    assert "few 50" in said
+    assert "Warning: the runs do not have the same prompts" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_metric_that_never_varies_is_drawn(tmp_path):
+    write_run(tmp_path / "a", "a", None, 0, 0.5, 0.3)
+    change(tmp_path / "a", good=0.1, compression_ratio=1.0)  # the bootstrap's mean of 0.1 is not 0.1 to the last bit
+    make(tmp_path / "out")
+    assert (tmp_path / "out" / "auxiliary.png").is_file()
+
+
+def test_leaders_are_no_error_bars():
+    """Lines from labels to points are grey and slanted; bars are coloured and along the axes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(3, 3))
+    points = [(0.5 + 0.001 * i, 0.5) for i in range(9)]
+    axis.plot(*zip(*points, strict=True), "o")
+    axis.margins(2)
+    figure.canvas.draw()
+    place_labels(axis, [(f"method-{i}", point, "red") for i, point in enumerate(points)])
+    leaders = [text for text in axis.texts if getattr(text, "arrow_patch", None)]
+    assert leaders
+    for leader in leaders:
+        assert matplotlib.colors.to_hex(leader.arrow_patch.get_edgecolor()) == "#777777"
+        assert min(map(abs, leader.xyann)) > 1
+    plt.close(figure)
+
+
 def test_tables_of_latex(output):
     names = {path.stem for path in output.glob("*.tex")}
     parts = {f"{name}{part}" for name in ("models", "differences") for part in ("", "-further", "-other")}
@@ -146,6 +212,9 @@ def test_page_is_whole_and_escaped(tmp_path):
     text = (tmp_path / "out" / "report.html").read_text()
     page = Page()
     page.feed(text)
+    assert text.index('id="summary"') < text.index('id="figures"') < text.index('id="samples"') < text.index('id="glossary"')
+    assert "<title>Quality and diversity of gold and dpo</title>" in text
+    assert re.search(r'<a href="#metric-reddit_reward"><abbr title="Score that the reward model[^"]+">reward', text)
     assert page.tags["script"] == 1  # the page's own, allowed by its hash
     assert page.tags["details"] == 3
     assert page.tags["h4"] == 3 * 2

@@ -58,9 +58,9 @@ def make_report(
     another source, such as a human study.
     """
     runs = [read_run(folder) for folder in folders]
-    align_seeds(runs)
     if warning := prompt_warning(runs):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
+    align_seeds(runs)
     slopes = add_equal_length(runs)
     models, columns = group_runs(runs), tables.metric_columns(runs)
     pairs = tables.paired_models(models, compare)

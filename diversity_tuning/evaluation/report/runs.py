@@ -134,13 +134,15 @@ def group_runs(runs: list[Run]) -> list[RunGroup]:
 def prompt_warning(runs: list[Run]) -> str | None:
     """What to say where runs that are compared differ in prompts; None where all have the same.
 
-    Runs whose seeds have data of their own (:func:`align_seeds`) are compared within a seed.
+    Where the seeds have no prompt in common, each having made its own data, runs are compared within a seed. To be asked
+    before :func:`align_seeds`, which drops what is not shared.
     """
-    numbered = [run for run in runs if pd.api.types.is_integer_dtype(run.prompts.index)]
-    groups = [[run for run in runs if run.seed == seed] for seed in dict.fromkeys(run.seed for run in numbered)]
-    groups.append([run for run in runs if not any(run is one for one in numbered)])
+    groups = [runs]
+    if not len(common_prompts(runs)):
+        seeds = dict.fromkeys(run.seed for run in runs if run.seed is not None)
+        groups = [[run for run in runs if run.seed in (seed, None)] for seed in seeds] or [runs]
     parts = []
-    for group in filter(None, groups):
+    for group in groups:
         shared = len(common_prompts(group))
         if any(len(run.prompts) > shared for run in group):
             counts = Counter(f"{run.name} {len(run.prompts)}" for run in group)
