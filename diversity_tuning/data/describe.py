@@ -43,9 +43,9 @@ def figures(rows, where: str) -> Description:
         return _pair_figures(rows)
     there = [(name, texts, votes) for name, texts, votes in _RESPONSES if {texts, votes} <= set(rows.column_names)]
     if there:
-        found = _row_figures(rows, *there[0][1:])
-        found.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
-        return found
+        description = _row_figures(rows, *there[0][1:])
+        description.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
+        return description
     raise UserError(f"{where}: neither pairs nor rows of responses; the columns are: {', '.join(rows.column_names)}")
 
 
@@ -118,21 +118,21 @@ def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: 
 def page(source: str, splits: dict[str, Description]) -> str:
     """The description of one data set, in Markdown."""
     lines = [f"# {source}", "", *_counts(splits), "", *_recorded(source)]
-    for name, found in splits.items():
-        lines += [f"## {name}", "", *_table(found.distributions), ""]
+    for name, description in splits.items():
+        lines += [f"## {name}", "", *_table(description.distributions), ""]
     return "\n".join(lines + _leakage(splits))
 
 
 def _counts(splits: dict[str, Description]) -> list[str]:
     """Counts of each split, and how much of it is repeated."""
-    stages = list(dict.fromkeys(name for found in splits.values() for name in found.responses_at))
+    stages = list(dict.fromkeys(name for description in splits.values() for name in description.responses_at))
     header = ["split", "rows", "distinct prompts", *(f"responses {name}" for name in stages or [""])]
     header += ["distinct responses", "repeated under their prompt"]
     lines = ["| " + " | ".join(name.strip() for name in header) + " |", "| --- " * len(header) + "|"]
-    for name, found in splits.items():
-        responses = list(found.responses_at.values()) or [len(found.responses)]
-        distinct = len(np.unique(found.responses))
-        cells = [name, found.rows, len(np.unique(found.prompts)), *responses, distinct, found.repeated]
+    for name, description in splits.items():
+        responses = list(description.responses_at.values()) or [len(description.responses)]
+        distinct = len(np.unique(description.responses))
+        cells = [name, description.rows, len(np.unique(description.prompts)), *responses, distinct, description.repeated]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
 
@@ -149,8 +149,8 @@ def _table(distributions: dict[str, np.ndarray]) -> list[str]:
     columns = ("n", "mean", "sd", "min", "p10", "p25", "median", "p75", "p90", "max")
     lines = ["| | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
     for name, values in distributions.items():
-        found = summary(values)
-        lines.append(f"| {name} | " + " | ".join(f"{found[key]:g}" if key in found else "" for key in columns) + " |")
+        statistics = summary(values)
+        lines.append(f"| {name} | " + " | ".join(f"{statistics[key]:g}" if key in statistics else "" for key in columns) + " |")
     return lines
 
 
@@ -168,4 +168,4 @@ def write(output: str | Path, text: str, splits: dict[str, Description]) -> None
     """Write ``page.md`` and ``histograms.png``."""
     with atomic_folder(output) as folder:
         (folder / "page.md").write_text(text + "\n", encoding="utf-8")
-        histograms.draw(folder / "histograms.png", {name: found.distributions for name, found in splits.items()})
+        histograms.draw(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})

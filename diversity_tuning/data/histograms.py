@@ -14,12 +14,18 @@ def draw(path: str | Path, splits: dict[str, dict[str, np.ndarray]], title: str 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = list(dict.fromkeys(name for found in splits.values() for name, values in found.items() if len(values)))
+    names = list(
+        dict.fromkeys(name for distributions in splits.values() for name, values in distributions.items() if len(values))
+    )
     columns = min(4, max(1, len(names)))
     rows = -(-max(1, len(names)) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False, layout="constrained")
     for axis, name in zip(axes.flat, names, strict=False):
-        _panel(axis, name, {split: found[name] for split, found in splits.items() if len(found.get(name, ()))})
+        _panel(
+            axis,
+            name,
+            {split: distributions[name] for split, distributions in splits.items() if len(distributions.get(name, ()))},
+        )
     for axis in axes.flat[len(names) :]:
         axis.set_axis_off()
     if names:

@@ -93,8 +93,8 @@ def check_names(names: list[str], table: TableSchema, where: str | Path) -> None
         raise UserError(f"{where}: row 1: column '{twice}' is there twice")
     missing = [name for name in table.kinds if name not in names]
     if missing:
-        found = ", ".join(names) or "none"
-        raise UserError(f"{where}: row 1: no column {', '.join(repr(name) for name in missing)}; the columns are: {found}")
+        listed = ", ".join(names) or "none"
+        raise UserError(f"{where}: row 1: no column {', '.join(repr(name) for name in missing)}; the columns are: {listed}")
 
 
 def check_dataset(dataset, table: TableSchema, where: str | Path) -> None:
@@ -136,19 +136,19 @@ def _cast(column: pa.ChunkedArray, kind: str, where: str, name: str, first_row: 
         raise UserError(f"{where}row {first_row}, column '{name}': {error}") from None
 
 
-def _compatible(found: pa.DataType, target: pa.DataType) -> bool:
-    if pa.types.is_null(found):
+def _compatible(actual: pa.DataType, target: pa.DataType) -> bool:
+    if pa.types.is_null(actual):
         return True
-    if pa.types.is_dictionary(found):
-        return _compatible(found.value_type, target)
+    if pa.types.is_dictionary(actual):
+        return _compatible(actual.value_type, target)
     if pa.types.is_list(target):
-        is_list = pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
-        return is_list and _compatible(found.value_type, target.value_type)
+        is_list = pa.types.is_list(actual) or pa.types.is_large_list(actual) or pa.types.is_fixed_size_list(actual)
+        return is_list and _compatible(actual.value_type, target.value_type)
     if pa.types.is_struct(target):
-        return pa.types.is_struct(found) and {field.name for field in target} <= {field.name for field in found}
+        return pa.types.is_struct(actual) and {field.name for field in target} <= {field.name for field in actual}
     if pa.types.is_string(target):
-        return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
-    return pa.types.is_integer(found) or pa.types.is_floating(found)
+        return pa.types.is_string(actual) or pa.types.is_large_string(actual) or pa.types.is_string_view(actual)
+    return pa.types.is_integer(actual) or pa.types.is_floating(actual)
 
 
 def _first_fault(column: pa.ChunkedArray, kind: str, nullable: bool) -> tuple[int, str]:
@@ -196,5 +196,5 @@ def _check_parallel(batch: pa.Table, table: TableSchema, where: str | Path, firs
             )
 
 
-def _is_list(found: pa.DataType) -> bool:
-    return pa.types.is_list(found) or pa.types.is_large_list(found)
+def _is_list(actual: pa.DataType) -> bool:
+    return pa.types.is_list(actual) or pa.types.is_large_list(actual)

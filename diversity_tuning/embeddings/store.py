@@ -89,9 +89,9 @@ class EmbeddingStore:
 
     def vectors(self, keys: np.ndarray) -> np.ndarray:
         """Stored vectors (n, d) of keys (n,); :class:`KeyError` when one is missing."""
-        rows, found = self._find(keys)
-        if not found.all():
-            raise KeyError(f"{int((~found).sum())} texts are not in the store")
+        rows, there = self._find(keys)
+        if not there.all():
+            raise KeyError(f"{int((~there).sum())} texts are not in the store")
         result = np.empty((len(keys), self.encoder.dimension), dtype=np.float32)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for shard in np.unique(shards):

@@ -96,4 +96,4 @@ def _code(text: str) -> str:
 
 
 def _small(cell: object) -> str:
-    return re.sub(r"\[[^\]]*\](, p (?:&lt;|=) \.?[\d.]+)?", lambda found: f"<small>{found[0]}</small>", html.escape(str(cell)))
+    return re.sub(r"\[[^\]]*\](, p (?:&lt;|=) \.?[\d.]+)?", lambda match: f"<small>{match[0]}</small>", html.escape(str(cell)))

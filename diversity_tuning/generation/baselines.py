@@ -96,7 +96,7 @@ def verbalized(
             user_request(VERBALIZED.format(count=candidates, prompt=prompts[row]), waiting[row] + attempt) for row in rows
         ]
         for answers in engine.complete(requests, settings, seed):
-            found = []
+            answered = []
             for i, answer in answers:
                 row = rows[i]
                 drawn = _drawn(answer, count, f"{seed}\0{prompts[row]}") if isinstance(answer, Sample) else answer
@@ -104,9 +104,9 @@ def verbalized(
                     continue  # too few could be read: ask again
                 waiting.pop(row)
                 by_number = drawn if isinstance(drawn, list) else [drawn] * count
-                found += [((row, n), by_number[n]) for n in range(count) if (row, n) not in done]
-            if found:
-                yield found
+                answered += [((row, n), by_number[n]) for n in range(count) if (row, n) not in done]
+            if answered:
+                yield answered
 
 
 def _drawn(answer: Sample, count: int, key: str) -> list[Sample] | Failure:
@@ -126,8 +126,8 @@ def read_candidates(text: str) -> list[tuple[str, float]]:
 
     A response without a probability gets the mean of the others; one whose text does not end is left out, a repeated one too.
     """
-    found = [(_TEXT.search(block), _PROBABILITY.search(block)) for block, _ in _BLOCK.findall(text)]
-    pairs = [(told[1], float(p[1]) / (100 if p[2] else 1) if p else None) for told, p in found if told] or _from_json(text)
+    blocks = [(_TEXT.search(block), _PROBABILITY.search(block)) for block, _ in _BLOCK.findall(text)]
+    pairs = [(told[1], float(p[1]) / (100 if p[2] else 1) if p else None) for told, p in blocks if told] or _from_json(text)
     pairs = [(told.strip(), p if p is not None and 0 < p < math.inf else None) for told, p in pairs]
     weights = [p for _, p in pairs if p is not None]
     usual = sum(weights) / len(weights) if weights else 1.0

@@ -160,12 +160,12 @@ def annotator_table(results: list[dict]) -> Table:
     for result in results:
         for row in result["by_annotator"]:
             counts = f"{row['one']} / {row['other']} / {row['undecided']}"
-            found = cells.setdefault((row["annotator"], result["one"], result["other"]), {})
-            found[result["question"]] = counts
-            found["seconds"] = NONE if np.isnan(row["seconds"]) else f"{row['seconds']:.0f}"
+            cell = cells.setdefault((row["annotator"], result["one"], result["other"]), {})
+            cell[result["question"]] = counts
+            cell["seconds"] = NONE if np.isnan(row["seconds"]) else f"{row['seconds']:.0f}"
     rows = [
-        [str(number), f"{one} against {other}", *(found.get(name, NONE) for name in (*QUESTIONS, "seconds"))]
-        for (number, one, other), found in sorted(cells.items())
+        [str(number), f"{one} against {other}", *(cell.get(name, NONE) for name in (*QUESTIONS, "seconds"))]
+        for (number, one, other), cell in sorted(cells.items())
     ]
     return Table("human_annotators", "By annotator", _ANNOTATORS, ["annotator", "conditions", *QUESTIONS, "seconds"], rows)
 
@@ -178,10 +178,10 @@ def _share(wins: dict, side: str) -> str:
     return f"{_percent(wins[f'{side}_mean'])} [{_percent(wins[f'{side}_low'])}, {_percent(wins[f'{side}_high'])}]"
 
 
-def _interval(found: dict, sign: str = "") -> str:
-    if np.isnan(found["mean"]):
+def _interval(estimate: dict, sign: str = "") -> str:
+    if np.isnan(estimate["mean"]):
         return NONE
-    return f"{found['mean']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+    return f"{estimate['mean']:{sign}.2f} [{estimate['low']:{sign}.2f}, {estimate['high']:{sign}.2f}]"
 
 
 def _p(p: float) -> str:

@@ -45,7 +45,7 @@ def simulate_answers(design: Design, rng: np.random.Generator) -> pd.DataFrame:
         "annotator": annotator + 1,
         "id": [f"item{number:03d}" for number in order],
         "question": DIVERSITY,
-        "answer": [HARD if found is None else f"Set {found}" for found in side],
+        "answer": [HARD if chosen is None else f"Set {chosen}" for chosen in side],
         "side": side,
         "choice": np.where(hard, UNDECIDED, np.where(picks_one, ONE, OTHER)),
         "pair": [(ONE, OTHER)] * order.size,
@@ -59,11 +59,11 @@ def detection_rates(design: Design, studies: int, seed: int = 0) -> dict[str, fl
     position finds a difference: ``{"sign_test", "net_preference", "position"}``."""
     from diversity_tuning.human_eval.statistics import net_preference, position_bias, win_rates
 
-    found = dict.fromkeys(("sign_test", "net_preference", "position"), 0)
+    detections = dict.fromkeys(("sign_test", "net_preference", "position"), 0)
     for number in range(studies):
         answers = simulate_answers(design, np.random.default_rng([seed, number]))
         net = net_preference(answers, ONE, OTHER, draws=1000)
-        found["sign_test"] += win_rates(answers, ONE, OTHER)["p"] < 0.05
-        found["net_preference"] += net["low"] > 0 or net["high"] < 0
-        found["position"] += position_bias(answers)["p"] < 0.05
-    return {name: count / studies for name, count in found.items()}
+        detections["sign_test"] += win_rates(answers, ONE, OTHER)["p"] < 0.05
+        detections["net_preference"] += net["low"] > 0 or net["high"] < 0
+        detections["position"] += position_bias(answers)["p"] < 0.05
+    return {name: count / studies for name, count in detections.items()}

@@ -22,8 +22,8 @@ def share(count: int, total: int) -> dict[str, float]:
     """``{"mean", "low", "high"}``: a share and its Wilson interval (95%); NaN for a total of 0."""
     if not total:
         return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    found = binomtest(count, total).proportion_ci(0.95, method="wilson")
-    return {"mean": count / total, "low": float(found.low), "high": float(found.high)}
+    wilson = binomtest(count, total).proportion_ci(0.95, method="wilson")
+    return {"mean": count / total, "low": float(wilson.low), "high": float(wilson.high)}
 
 
 def majorities(answers: pd.DataFrame, column: str) -> pd.Series:

@@ -229,6 +229,6 @@ def _say(output: Path, report: dict) -> None:
     )
     if report["prompts_missing"]:
         print(f"{report['prompts_missing']} items fewer than asked for: no more prompts can be shown", flush=True)
-    for reason, found in report["dropped"].items():
-        print(f"left out: {found['prompts']} prompts, {reason}", flush=True)
+    for reason, dropped in report["dropped"].items():
+        print(f"left out: {dropped['prompts']} prompts, {reason}", flush=True)
     print(f"give annotators {output / ITEMS} only; {output / KEY} says which set was which", flush=True)

@@ -21,12 +21,12 @@ def pairs_within(prompts: Sequence[Hashable]) -> Pairs:
     order = np.argsort(number, kind="stable")
     sizes = np.bincount(number) if len(number) else np.empty(0, int)
     starts = np.cumsum(sizes) - sizes
-    found = [np.empty((0, 2), int)]
+    parts = [np.empty((0, 2), int)]
     for size in np.unique(sizes[sizes > 1]):  # prompts with as many responses at once
         one, other = np.triu_indices(size, k=1)
         places = starts[sizes == size][:, None]
-        found.append(np.stack([order[places + one].ravel(), order[places + other].ravel()], axis=1))
-    pairs = np.concatenate(found)
+        parts.append(np.stack([order[places + one].ravel(), order[places + other].ravel()], axis=1))
+    pairs = np.concatenate(parts)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
@@ -94,7 +94,7 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
 
     @torch.inference_mode()
     def probabilities(ones: list[str], others: list[str], batch_size: int) -> np.ndarray:
-        found = np.empty(len(ones))
+        probability = np.empty(len(ones))
         order = sorted(range(len(ones)), key=lambda i: -len(ones[i]) - len(others[i]))  # alike lengths waste little
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
@@ -102,7 +102,7 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
             batch = tokenizer(*texts, truncation=True, padding=True, return_tensors="pt").to(device)
             logits = model(**batch).logits.float()
             same = logits.softmax(-1)[:, 1] if outputs == 2 else logits[:, 0].sigmoid()
-            found[rows] = same.cpu().numpy()
-        return found
+            probability[rows] = same.cpu().numpy()
+        return probability
 
     return probabilities

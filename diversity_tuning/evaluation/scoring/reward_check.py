@@ -57,14 +57,14 @@ def calibration(rewards: np.ndarray, targets: np.ndarray, bins: int = BINS) -> l
     """
     edges = np.unique(np.quantile(rewards, np.linspace(0, 1, bins + 1)))
     group = np.clip(np.searchsorted(edges, rewards, side="right") - 1, 0, max(len(edges) - 2, 0))
-    found = []
+    groups = []
     for number in np.unique(group):
         rows = group == number
         half = 1.96 * targets[rows].std(ddof=1) / np.sqrt(rows.sum()) if rows.sum() > 1 else float("nan")
         mean = float(targets[rows].mean())
         values = {"reward": float(rewards[rows].mean()), "target": mean, "low": mean - half, "high": mean + half}
-        found.append({**values, "responses": int(rows.sum())})
-    return found
+        groups.append({**values, "responses": int(rows.sum())})
+    return groups
 
 
 def calibration_error(groups: list[dict[str, float]]) -> float:
