@@ -9,11 +9,15 @@ from peft import PeftConfig
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from diversity_tuning.data.examples import rated_responses
 from diversity_tuning.data.schema import (
     FILTERED_COMMENT_TEXTS,
     FILTERED_TRANSFORMED_SCORES,
     POST_TEXT,
     POST_TITLE,
+    PROMPT,
+    RESPONSE,
+    SCORE,
     prompt_text,
 )
 from diversity_tuning.errors import UserError
@@ -96,8 +100,19 @@ def new_reward_model(
     return model
 
 
-def reward_dataset(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None) -> Dataset:
-    """One example per response: ``input_ids`` (cut at ``max_length``) and ``labels``, its transformed votes."""
+def reward_dataset(
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    num_proc: int | None = None,
+    where: str = "the source",
+) -> Dataset:
+    """One example per response: ``input_ids`` (cut at ``max_length``) and ``labels``, its transformed votes or score.
+
+    ``rows`` are those of stage 1, or have ``prompt``, ``response`` and ``score``. Raises :class:`UserError` for others, naming
+    ``where`` they are from.
+    """
+    rows = rated_responses(rows, where)
 
     def explode(batch):
         texts, labels = [], []
@@ -109,7 +124,10 @@ def reward_dataset(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length
             return {"input_ids": [], "labels": []}
         return {"input_ids": tokenizer(texts, truncation=True, max_length=max_length)["input_ids"], "labels": labels}
 
-    missing = {FILTERED_COMMENT_TEXTS, FILTERED_TRANSFORMED_SCORES} - set(rows.column_names)
-    if missing:
-        raise UserError(f"no column '{min(missing)}' in the source: give --source the output of stage 1")
-    return rows.map(explode, batched=True, batch_size=100, remove_columns=rows.column_names, num_proc=num_proc)
+    def tokenize(batch):
+        texts = [reward_text(*pair) for pair in zip(batch[PROMPT], batch[RESPONSE], strict=True)]
+        labels = [float(score) for score in batch[SCORE]]
+        return {"input_ids": tokenizer(texts, truncation=True, max_length=max_length)["input_ids"], "labels": labels}
+
+    function = explode if POST_TITLE in rows.column_names else tokenize
+    return rows.map(function, batched=True, batch_size=100, remove_columns=rows.column_names, num_proc=num_proc)

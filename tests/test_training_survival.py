@@ -62,13 +62,21 @@ def test_changed_settings_stop(world, capsys):
 @pytest.mark.parametrize(
     ("command", "flags", "message"),
     [
-        (ddpo, ["--weight_column", "deviation"], "no column 'deviation' (they have: chosen, rejected, deviation_chosen"),
+        (
+            ddpo,
+            ["--weight_column", "deviation"],
+            "no column 'deviation' (they have: deviation_chosen, prompt, chosen, rejected",
+        ),
         (ddpo, ["--train_split", "validation"], "no split 'validation', only train, test"),
         (ddpo, ["--loss_type", "ipo"], "leave loss_type at TRL's default"),
         (ddpo, ["--label_smoothing", "0.1"], "leave label_smoothing at TRL's default"),
         (ddpo, ["--eval_strategy", "steps"], "--eval_strategy steps needs an --eval_split"),
         (ddpo, ["--resume_from_checkpoint", "nowhere"], "--resume_from_checkpoint nowhere: no checkpoint there"),
-        (ddpo, ["--source", "PAIRS/train"], "PAIRS/train: one split; give the folder of the stage"),
+        (
+            ddpo,
+            ["--source", "PAIRS/train", "--eval_split", "test"],
+            "PAIRS/train: no split 'test'; a file or single split is 'train'",
+        ),
         (reward, ["--source", "FILTERED", "--model_name_or_path", "nowhere"], "nowhere: cannot be loaded"),
         (ddpo, ["--adapter", "nowhere"], "nowhere: no adapter here"),
         (dorpo, [*LORA, "--weight_column", "nothing"], "no column 'nothing'"),

@@ -35,6 +35,11 @@ REDDIT_REWARD = "reddit_reward"
 SEMANTIC_DIVERSITY = "semantic_diversity"
 STYLE_DIVERSITY = "style_diversity"
 
+# Rows of other people's sets, as TRL has them; RESPONSE stands for COMPLETION too.
+COMPLETION = "completion"
+MESSAGES = "messages"
+SCORE = "score"
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 

@@ -15,7 +15,7 @@ from diversity_tuning.errors import UserError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _ROWS = 500  # rows held as Python objects or as one Arrow batch at a time
-_UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException)
+UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException)
 
 
 def check_source(source: str | Path) -> None:
@@ -52,8 +52,8 @@ def load_source(source: str | Path, work: str | Path, revision: str | None = Non
                 table_schema = _settled_schema(batch.schema)
             writer.write_table(_aligned(batch, table_schema, source, rows + 1))
             rows += len(batch)
-    except _UNREADABLE as error:
-        raise UserError(f"{source}: unreadable after row {rows} ({_reason(error)})") from None
+    except UNREADABLE as error:
+        raise UserError(f"{source}: unreadable after row {rows} ({reason_of(error)})") from None
     finally:
         if writer is not None:
             writer.close()
@@ -64,9 +64,9 @@ def load_source(source: str | Path, work: str | Path, revision: str | None = Non
 
 def _batches(source: str, revision: str | None) -> Iterator[pa.Table]:
     if source.endswith((".jsonl", ".jsonl.gz")) and Path(source).is_file():
-        return _jsonl_batches(source)
+        return jsonl_batches(source, tuple(SOURCE.kinds))
     if source.endswith(".parquet") and Path(source).is_file():
-        return (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(source).iter_batches(_ROWS))
+        return parquet_batches(source)
     return _dataset_batches(_saved(source) if Path(source).is_dir() else _hub(source, revision))
 
 
@@ -91,7 +91,7 @@ def open_saved(folder: str | Path):
     try:
         return load_from_disk(str(folder))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
-        raise UserError(f"{folder}: no readable dataset in this folder ({_reason(error)})") from None
+        raise UserError(f"{folder}: no readable dataset in this folder ({reason_of(error)})") from None
 
 
 def _hub(name: str, revision: str | None) -> list:
@@ -100,7 +100,7 @@ def _hub(name: str, revision: str | None) -> list:
     try:
         return list(load_dataset(name, revision=revision).values())
     except Exception as error:  # the hub client, the network and the data files each fail in their own way
-        raise UserError(f"{name}: no such file or folder, and not readable as a hub data set ({_reason(error)})") from None
+        raise UserError(f"{name}: no such file or folder, and not readable as a hub data set ({reason_of(error)})") from None
 
 
 def hub_commit(source: str, revision: str | None) -> str | None:
@@ -115,16 +115,22 @@ def hub_commit(source: str, revision: str | None) -> str | None:
         return None
 
 
-def _jsonl_batches(source: str) -> Iterator[pa.Table]:
+def parquet_batches(source: str) -> Iterator[pa.Table]:
+    """A Parquet file in parts."""
+    return (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(source).iter_batches(_ROWS))
+
+
+def jsonl_batches(source: str, required: tuple[str, ...] = ()) -> Iterator[pa.Table]:
+    """A JSON Lines file, gzip or plain, in parts. Every row has the ``required`` columns; other missing values are null."""
     rows, first = [], 1
     for number, line in enumerate(_lines(source), start=1):
         if line.strip():
             rows.append(_parse(line, source, number))
         if len(rows) == _ROWS:
-            yield _to_table(rows, source, first)
+            yield _to_table(rows, source, first, required)
             rows, first = [], number + 1
     if rows:
-        yield _to_table(rows, source, first)
+        yield _to_table(rows, source, first, required)
 
 
 def _lines(source: str) -> Iterator[str]:
@@ -137,20 +143,20 @@ def _parse(line: str, source: str, number: int) -> dict:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{source}: row {number}: not valid JSON ({_reason(error)})") from None
+        raise UserError(f"{source}: row {number}: not valid JSON ({reason_of(error)})") from None
     if not isinstance(row, dict):
         raise UserError(f"{source}: row {number}: expected a JSON object with named columns, found a {type(row).__name__}")
     return row
 
 
-def _to_table(rows: list[dict], source: str, first: int) -> pa.Table:
+def _to_table(rows: list[dict], source: str, first: int, required: tuple[str, ...]) -> pa.Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    _check_keys(rows, names, source, first)
+    _check_keys(rows, names, source, first, required)
     return pa.table({name: _column([row.get(name) for row in rows], name, source, first) for name in names})
 
 
-def _check_keys(rows: list[dict], names: list[str], source: str, first: int) -> None:
-    for name in SOURCE.kinds:
+def _check_keys(rows: list[dict], names: list[str], source: str, first: int, required: tuple[str, ...]) -> None:
+    for name in required:
         row = next((number for number, row in enumerate(rows) if name not in row), None)
         if row is not None:
             raise UserError(f"{source}: row {first + row}: no column '{name}'; the columns are: {', '.join(names)}")
@@ -168,7 +174,7 @@ def _column(values: list, name: str, source: str, first: int) -> pa.Array:
                 pa.array([known, value])
                 check(pa.table({name: pa.array([value])}), _only(name), source, first + number)
             except bad as error:
-                raise UserError(f"{source}: row {first + number}, column '{name}': {_reason(error)}") from None
+                raise UserError(f"{source}: row {first + number}, column '{name}': {reason_of(error)}") from None
         raise UserError(f"{source}: row {first}, column '{name}': the rows from here on are of different kinds") from None
 
 
@@ -206,5 +212,6 @@ def _aligned(batch: pa.Table, wanted: pa.Schema, source: str | Path, first: int)
     return pa.table(columns, schema=wanted)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What an exception says, on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -7,6 +7,8 @@ from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallbac
 from trl import ModelConfig
 
 from diversity_tuning.cli import expand_recipe
+from diversity_tuning.data.read import read_split, where_of
+from diversity_tuning.data.sources import hub_commit
 from diversity_tuning.errors import UserError
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.training.life_cycle import TrainingRun
@@ -16,7 +18,15 @@ from diversity_tuning.training.life_cycle import TrainingRun
 class RunArguments:
     """Data in, folder out."""
 
-    source: str = field(metadata={"help": "Folder with the data: a stage's output."})
+    source: str = field(
+        metadata={
+            "help": "The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .parquet or .csv file, or a hub id "
+            "(owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
+        }
+    )
+    source_revision: str | None = field(
+        default=None, metadata={"help": "Revision of a hub data set; default: the latest, whose commit is recorded."}
+    )
     adapter: str | None = field(
         default=None, metadata={"help": "LoRA adapter to go on training; also the reference of DPO and DDPO. SFT's output."}
     )
@@ -50,6 +60,7 @@ def parse(training_run: TrainingRun, config_class: type) -> tuple[RunArguments, 
         raise UserError(f"{training_run.stage}: {error}") from None
     check_processes(config.world_size)
     config.output_dir = str(training_run.folder)
+    arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     return arguments, model, config
 
 
@@ -70,10 +81,24 @@ def check_processes(together: int) -> None:
         )
 
 
-def splits_of(arguments: RunArguments):
-    yield "train", arguments.train_split, arguments.max_train_samples
+def rows_of(arguments: RunArguments):
+    """Yield ("train" or "eval", rows, most examples to use of them, where they are from) of every split that was asked for."""
+    splits = [("train", arguments.train_split, arguments.max_train_samples)]
     if arguments.eval_split:
-        yield "eval", arguments.eval_split, arguments.max_eval_samples
+        splits.append(("eval", arguments.eval_split, arguments.max_eval_samples))
+    for name, split, limit in splits:
+        rows = read_split(arguments.source, split, revision=arguments.source_revision)
+        yield name, rows, limit, where_of(arguments.source, split)
+
+
+def first_rows(rows, limit: int | None):
+    """The first ``limit`` rows, or all."""
+    return rows if limit is None else rows.select(range(min(limit, len(rows))))
+
+
+def source_counts(arguments: RunArguments) -> dict:
+    """What a run's record says of a source that has no fingerprint here: the commit of a hub data set."""
+    return {"source_commit": arguments.source_revision} if arguments.source_revision else {}
 
 
 def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from diversity_tuning.data.tables import check_source_name
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import (
     explicit_settings,
@@ -48,8 +49,8 @@ class TrainingRun:
         self.output = Path(settings.get("output_dir", "."))
         self.overwrite = settings.get("overwrite", "False").lower() == "true"
         self.resume = settings.get("resume_from_checkpoint", "auto")
-        if settings.get("source") and not Path(settings["source"]).exists():
-            raise UserError(f"{settings['source']}: not there ({stage}'s --source); run the stage that makes it first")
+        if settings.get("source"):
+            check_source_name(settings["source"], f"{stage}'s --source")
         named = self.resume.lower() not in (*_LAST, *_NEVER)
         if named and not (Path(self.resume) / "trainer_state.json").is_file():
             raise UserError(f"--resume_from_checkpoint {self.resume}: no checkpoint there (no trainer_state.json)")

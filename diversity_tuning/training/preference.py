@@ -5,21 +5,21 @@ import json
 from datasets import Dataset
 from trl import get_peft_config
 
-from diversity_tuning.data import schema
-from diversity_tuning.data.read import read_split
+from diversity_tuning.data.examples import check_numbers, preference_pairs
 from diversity_tuning.policy import attach_adapter
-from diversity_tuning.training.arguments import callbacks_of, parse, splits_of
+from diversity_tuning.training.arguments import callbacks_of, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, tokenizer_of
 
 
 def train_preference(training_run: TrainingRun, trainer_class: type, config_class: type) -> None:
-    """DPO, DDPO, ORPO or DORPO on the pairs of stage 2, 3 or 4; with ``--adapter`` from there, else from the base model."""
+    """DPO, DDPO, ORPO or DORPO on pairs; with ``--adapter`` from there, else from the base or instruct model itself.
+
+    The pairs are those of stage 2, 3 or 4, or any that :func:`diversity_tuning.data.examples.preference_pairs` reads.
+    """
     arguments, model_config, config = parse(training_run, config_class)
-    data = {
-        name: read_split(arguments.source, split, (schema.CHOSEN, schema.REJECTED), limit)
-        for name, split, limit in splits_of(arguments)
-    }
+    weights = getattr(config, "weight_column", None)
+    data = {name: read_pairs(first_rows(rows, limit), where, weights) for name, rows, limit, where in rows_of(arguments)}
     tokenizer = tokenizer_of(arguments, model_config, config)
     model = base_model_of(model_config, config)
     if arguments.adapter:
@@ -34,11 +34,20 @@ def train_preference(training_run: TrainingRun, trainer_class: type, config_clas
         callbacks=callbacks_of(arguments, config),
     )
     counts = {"pairs": len(data["train"]), "trained_pairs": len(trainer.train_dataset)}
+    counts |= source_counts(arguments)
     counts["pairs_cut_at_max_length"] = _count_cut(trainer.train_dataset, config.max_length)
     if trainer.is_world_process_zero():
         print(json.dumps(counts), flush=True)
     trainer.train(resume_from_checkpoint=training_run.open())
     training_run.close(trainer, counts)
+
+
+def read_pairs(rows: Dataset, where: str, weight_column: str | None) -> Dataset:
+    """The pairs as conversations; their weights, where they have them, are numbers."""
+    pairs = preference_pairs(rows, where)
+    if weight_column in pairs.column_names:
+        check_numbers(pairs, weight_column, where)
+    return pairs
 
 
 def _count_cut(pairs: Dataset, max_length: int | None) -> int:

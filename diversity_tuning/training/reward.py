@@ -7,12 +7,10 @@ import torch.nn.functional as F
 from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
 from trl import get_peft_config
 
-from diversity_tuning.data import schema
-from diversity_tuning.data.read import read_split
 from diversity_tuning.policy import from_pretrained
 from diversity_tuning.reward import MAX_LENGTH, new_reward_model, reward_dataset
 from diversity_tuning.trainers.batches import ResumableOrderMixin
-from diversity_tuning.training.arguments import callbacks_of, parse, splits_of
+from diversity_tuning.training.arguments import callbacks_of, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import trusts_remote_code
 
@@ -35,9 +33,8 @@ def train_reward(training_run: TrainingRun) -> None:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     data = {}
-    for name, split, limit in splits_of(arguments):
-        rows = reward_dataset(read_split(arguments.source, split, (schema.POST_TITLE,)), tokenizer, config.max_length)
-        data[name] = rows if limit is None else rows.select(range(min(limit, len(rows))))
+    for name, rows, limit, where in rows_of(arguments):
+        data[name] = first_rows(reward_dataset(rows, tokenizer, config.max_length, where=where), limit)
     set_seed(config.seed)  # the head is drawn here; the trainer, which seeds too, comes later
     model = new_reward_model(
         model_config.model_name_or_path, tokenizer, model_config.dtype, trusts_remote_code(config),
@@ -64,7 +61,8 @@ def train_reward(training_run: TrainingRun) -> None:
         callbacks=callbacks_of(arguments, config),
     )
     trainer.train(resume_from_checkpoint=training_run.open())
-    training_run.close(trainer, {f"{name}_responses": len(rows) for name, rows in data.items()})
+    counts = {f"{name}_responses": len(rows) for name, rows in data.items()}
+    training_run.close(trainer, counts | source_counts(arguments))
 
 
 def l1_loss(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:

@@ -1,0 +1,156 @@
+"""Rows from any source that a command takes: a stage's folder, one saved split, a file, or a hub data set.
+
+Files are .jsonl, .jsonl.gz, .parquet, .csv (a header, then texts and numbers) and .txt (one prompt a line). A file, or a folder
+that ``save_to_disk`` wrote of a single split, is the split ``train``.
+"""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from diversity_tuning.data import schema
+from diversity_tuning.data.sources import UNREADABLE, jsonl_batches, open_saved, parquet_batches, reason_of
+from diversity_tuning.errors import UserError
+from diversity_tuning.runs import fingerprint
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv", ".txt")
+_READER = 1  # part of the name of a converted file: count up when the same file would be read otherwise
+_TEXTS = (schema.PROMPT, schema.CHOSEN, schema.REJECTED, schema.COMPLETION, schema.RESPONSE)  # never numbers in a CSV file
+
+
+def check_source_name(source: str, flag: str = "--source") -> None:
+    """Tell a file or folder that is not there from a hub id, without heavy imports; :class:`UserError` for what is neither.
+
+    A hub id is ``owner/name``. Where a folder ``owner`` is here, a mistyped path is meant.
+    """
+    path = Path(source)
+    if path.is_dir() or (path.is_file() and source.endswith(SUFFIXES)):
+        return
+    if path.exists():
+        raise UserError(f"{source}: unknown kind of file ({flag}); expected {', '.join(SUFFIXES)}, a folder or a hub id")
+    like_a_path = source.endswith((*SUFFIXES, ".json", ".gz", "/")) or source.startswith((".", "/", "~"))
+    if like_a_path or source.count("/") != 1 or path.parent.is_dir():
+        raise UserError(
+            f"{source}: not there ({flag}); give the folder of a data stage (run that stage first), a file "
+            f"({', '.join(SUFFIXES)}) or a hub id (owner/name)"
+        )
+
+
+def open_split(source: str, split: str, revision: str | None = None):
+    """``split`` of ``source`` as a memory-mapped ``datasets.Dataset``, with whatever columns it has.
+
+    ``revision`` is that of a hub data set. Raises :class:`UserError` when the source or the split is not there, or unreadable.
+    """
+    from datasets import DatasetDict
+
+    check_source_name(source)
+    if not Path(source).exists():
+        return _hub_split(source, split, revision)
+    if revision is not None:
+        raise UserError(f"--source_revision {revision}: {source} is here, and only a hub data set has revisions")
+    data = open_saved(source) if Path(source).is_dir() else read_file(source)
+    if isinstance(data, DatasetDict):
+        if split not in data:
+            raise UserError(f"{source}: no split '{split}', only {', '.join(data)}")
+        return data[split]
+    if split != schema.TRAIN:
+        raise UserError(f"{source}: no split '{split}'; a file or single split is '{schema.TRAIN}': give a folder with both")
+    return data
+
+
+def _hub_split(name: str, split: str, revision: str | None):
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, split=split, revision=revision)
+    except Exception as error:  # the hub client, the network and the data files each fail in their own way
+        raise UserError(
+            f"{name}: no such file or folder, and split '{split}' cannot be read from the hub ({reason_of(error)})"
+        ) from None
+
+
+def read_file(source: str):
+    """A file as a ``datasets.Dataset``, memory-mapped from a copy that is kept, by content, in the cache of ``datasets``.
+
+    While it is converted the whole file is in memory. Raises :class:`UserError` naming file and row.
+    """
+    from datasets import Dataset, config
+
+    kind = next(suffix for suffix in SUFFIXES if source.endswith(suffix))
+    folder = Path(config.HF_DATASETS_CACHE) / "diversity_tuning" / f"{fingerprint(source)}-{kind[1:]}-{_READER}"
+    path = folder / "rows.arrow"
+    if not path.is_file():
+        table = _table(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"rows.{os.getpid()}.partial"  # several processes may read the same file at once
+        with pa.ipc.new_stream(str(partial), table.schema) as writer:
+            writer.write_table(table, max_chunksize=1_000)
+        os.replace(partial, path)
+    return Dataset.from_file(str(path))
+
+
+def _table(source: str) -> pa.Table:
+    try:
+        batches = list(_batches(source))
+        if not batches:
+            raise UserError(f"{source}: no rows")
+        return pa.concat_tables(batches, promote_options="permissive")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 ({reason_of(error)}); save it as UTF-8") from None
+    except pa.ArrowTypeError as error:
+        raise UserError(f"{source}: a column holds values of different kinds ({reason_of(error)})") from None
+    except (*UNREADABLE, csv.Error) as error:
+        raise UserError(f"{source}: unreadable ({reason_of(error)})") from None
+
+
+def _batches(source: str) -> Iterator[pa.Table]:
+    if source.endswith((".jsonl", ".jsonl.gz")):
+        return jsonl_batches(source)
+    if source.endswith(".parquet"):
+        return parquet_batches(source)
+    rows = _csv_rows(source) if source.endswith(".csv") else _lines_of_text(source)
+    return iter(_text_tables(rows))
+
+
+def _lines_of_text(source: str) -> Iterator[dict[str, str]]:
+    with open(source, encoding="utf-8-sig") as stream:
+        yield from ({schema.PROMPT: line.strip()} for line in stream if line.strip())
+
+
+def _csv_rows(source: str) -> Iterator[dict[str, str | None]]:
+    """The rows below the header; an empty cell is None. Raises where a row has more or fewer cells than the header."""
+    csv.field_size_limit(2**31 - 1)  # stories are longer than the 128 KB that the module would allow
+    with open(source, encoding="utf-8-sig", newline="") as stream:
+        lines = (cells for cells in csv.reader(stream, strict=True) if cells)
+        header = next(lines, [])
+        twice = next((name for name in header if header.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"{source}: header: column '{twice}' is there twice")
+        for number, cells in enumerate(lines, start=1):
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{source}: row {number}: {len(cells)} cells, but the header has {len(header)}; texts with commas, "
+                    "quotes or line breaks must be quoted"
+                )
+            yield dict(zip(header, (cell or None for cell in cells), strict=True))
+
+
+def _text_tables(rows: Iterator[dict[str, str | None]]) -> list[pa.Table]:
+    """Tables of texts in which a column that holds nothing but numbers holds numbers, unless it is one of texts."""
+    table: dict[str, list] = {}
+    for row in rows:
+        for name, value in row.items():
+            table.setdefault(name, []).append(value)
+    for name in [name for name in table if name not in _TEXTS]:
+        table[name] = _as_numbers(table[name])
+    return [pa.table(table)] if table else []
+
+
+def _as_numbers(values: list[str | None]) -> list:
+    try:
+        return [None if value is None else float(value) for value in values]
+    except ValueError:
+        return values
