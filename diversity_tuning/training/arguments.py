@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
+from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
 from diversity_tuning.cli import expand_recipe
@@ -48,6 +49,10 @@ def make_parser(config_class: type, prog: str | None = None) -> HfArgumentParser
     """The parser of a training command: where data lies, the model, and the trainer's own configuration."""
     parser = HfArgumentParser((RunArguments, ModelConfig, config_class), prog=prog)
     parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
+    if not is_torch_bf16_gpu_available():
+        parser.set_defaults(
+            bf16=False
+        )  # TRL's default is bfloat16 wherever it runs, and transformers stops where there is none
     return parser
 
 

@@ -1,0 +1,72 @@
+"""Training commands on files of the reader's own, from a base model without an adapter."""
+
+import json
+import math
+
+import pytest
+import torch
+from datasets import Dataset
+
+from scripts_dpo import generation_ddpo_model_train as ddpo
+from scripts_finetuning import generation_model_train as sft
+from scripts_orpo import generation_orpo_model_train as orpo
+from scripts_reward_modeling import reward_model_train as reward
+from tests.tiny import make_pairs, save_base
+from tests.training_runs import LORA, history, losses, train, weights
+
+PAIRS = make_pairs(8, seed=4)
+PLAIN = [
+    {
+        "prompt": pair["chosen"][0]["content"],
+        **{side: pair[side][1]["content"] for side in ("chosen", "rejected")},
+        "weight": pair["deviation_chosen"],
+    }
+    for pair in PAIRS
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A base model and, in files, pairs with weights, responses and ratings."""
+    root = tmp_path_factory.mktemp("sources")
+    save_base(root / "base")
+    Dataset.from_list(PAIRS).save_to_disk(root / "pairs")
+    answers = [{"prompt": row["prompt"], "response": row["chosen"], "score": 0.5} for row in PLAIN]
+    for name, rows in {"pairs.jsonl": PLAIN, "answers.jsonl": answers}.items():
+        (root / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+def test_ddpo_on_a_file_of_weighted_pairs_as_a_newcomer_types_it(world, monkeypatch):
+    """No recipe, no adapter, no word about the device: on a laptop too."""
+    monkeypatch.chdir(world)
+    flags = "--source pairs.jsonl --weight_column weight --model_name_or_path base --output_dir out --max_steps 1"
+    assert ddpo.main(f"{flags} --logging_steps 1 --report_to none".split()) == 0
+    (first,) = [row for row in history(world / "out") if "loss" in row]
+    assert first["weights/mean"] == pytest.approx(sum(row["weight"] for row in PLAIN) / 8)
+    assert first["loss"] == pytest.approx(math.log(2) * first["weights/mean"], rel=1e-3)
+    assert (world / "out" / "model.safetensors").is_file()
+    assert ddpo.main(f"{flags} --logging_steps 1".split()) == 0, "finished: skipped by the file's content"
+
+
+def test_texts_in_a_file_train_what_conversations_in_a_folder_train(world):
+    """The chat template is applied to both; the same weights to the last bit."""
+    assert train(ddpo, world, "plain", "pairs.jsonl", [*LORA, "--weight_column", "weight"]) == 0
+    assert train(ddpo, world, "conversations", "pairs", LORA) == 0
+    expected = weights(world / "conversations")
+    assert all(torch.equal(weight, expected[name]) for name, weight in weights(world / "plain").items())
+
+
+@pytest.mark.parametrize(
+    ("command", "source", "flags", "counts"),
+    [
+        (sft, "answers.jsonl", LORA, {"train_examples": 8}),
+        (orpo, "pairs.jsonl", LORA, {"pairs": 8, "trained_pairs": 8, "pairs_cut_at_max_length": 0}),
+        (reward, "answers.jsonl", ["--max_train_samples", "4"], {"train_responses": 4}),
+    ],
+)
+def test_every_other_trainer_reads_files_too(world, command, source, flags, counts):
+    assert train(command, world, command.__name__, source, flags) == 0
+    record = json.loads((world / command.__name__ / "provenance.json").read_text())
+    assert record["counts"] == counts
+    assert losses(world / command.__name__)[-1] < losses(world / command.__name__)[0]
