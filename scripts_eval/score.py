@@ -17,7 +17,7 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(
         prog="scripts_eval.score", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    add_scoring_arguments(parser)
+    add_scoring_arguments(parser, reward_required=False)
     parser.add_argument("--trust_remote_code", action=argparse.BooleanOptionalAction, default=False, help="run the hub's code")
     add_output_arguments(parser)
     score_run(scoring_config(parse_with_recipe(parser, argv)))

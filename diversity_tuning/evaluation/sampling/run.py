@@ -70,7 +70,9 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """What decides the samples, and the batch size."""
     settings = SamplingSettings()
     group = parser.add_argument_group("prompts")
-    group.add_argument("--source", required=True, help="folder with the cleaned data: output of data stage 0 or 1")
+    group.add_argument(
+        "--source", required=True, help="output of data stage 0 or 1, or a file with prompts (its split is train)"
+    )
     group.add_argument("--split", default=SamplingConfig.split, help="split of it")
     group.add_argument("--start", type=int, default=SamplingConfig.start, help="first row")
     group.add_argument(

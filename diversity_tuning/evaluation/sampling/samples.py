@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from diversity_tuning.data.read import read_split
-from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, prompt_text
+from diversity_tuning.data.read import read_split, require_columns, where_of
+from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, PROMPT, prompt_text
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import SAMPLES
 
@@ -25,8 +25,13 @@ class SampleRow:
 
 
 def select_prompts(source: str, split: str, start: int, num_prompts: int, say: bool = True) -> dict[int, str]:
-    """Row number -> prompt, for up to ``num_prompts`` rows from ``start`` on; a prompt posted again among them is used once."""
-    rows = read_split(source, split, (POST_TITLE, POST_TEXT))
+    """Row number -> prompt, for up to ``num_prompts`` rows from ``start`` on; a prompt posted again among them is used once.
+
+    A row is a post (title and text), as the data stages write it, or has a column ``prompt``.
+    """
+    rows = read_split(source, split)
+    if POST_TITLE in rows.column_names or PROMPT not in rows.column_names:
+        require_columns(rows, (POST_TITLE, POST_TEXT), where_of(source, split))
     if num_prompts < 1 or start < 0:
         raise UserError("--num_prompts must be at least 1 and --start at least 0")
     if start >= len(rows):
@@ -36,13 +41,21 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
         print(f"split '{split}' has {len(rows)} rows: {stop - start} prompts instead of {num_prompts}", flush=True)
     chosen = rows.select(range(start, stop))
     first: dict[str, int] = {}
-    for row, (title, text) in enumerate(zip(chosen[POST_TITLE], chosen[POST_TEXT], strict=True), start=start):
-        first.setdefault(prompt_text(title, text), row)
+    for row, prompt in enumerate(_prompts(chosen), start=start):
+        if not isinstance(prompt, str):
+            raise UserError(f"{where_of(source, split)}: row {row + 1}, column '{PROMPT}': expected a text")
+        first.setdefault(prompt, row)
     if say and len(first) < len(chosen):
         print(
             f"{len(chosen) - len(first)} of {len(chosen)} prompts were posted before among them and are used once", flush=True
         )
     return {row: prompt for prompt, row in first.items()}
+
+
+def _prompts(rows) -> list[str]:
+    if POST_TITLE not in rows.column_names:
+        return list(rows[PROMPT])
+    return [prompt_text(title, text) for title, text in zip(rows[POST_TITLE], rows[POST_TEXT], strict=True)]
 
 
 def read_samples(folder: str | Path) -> list[SampleRow]:

@@ -20,6 +20,8 @@ from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, sum
 from diversity_tuning.evaluation.scoring.threshold import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 
+NO_ENCODER = "none"
+
 
 @dataclass(frozen=True)
 class ScoringConfig:
@@ -28,7 +30,7 @@ class ScoringConfig:
     output: str
     reward_model: str | None = None  # folder or hub id; None: no reward, and no response is called good
     semantic_model: str = "jinaai/jina-embeddings-v3-hf"
-    style_model: str = "AnnaWegmann/Style-Embedding"
+    style_model: str = "AnnaWegmann/Style-Embedding"  # "none" leaves style out
     embedding_cache: str | None = None  # folder that keeps embeddings between runs
     diagnostics: str | None = None  # module with diagnose(prompts, responses) -> {name: values}
     batch_size: int = 32  # texts scored at once
@@ -54,7 +56,9 @@ def add_scoring_arguments(parser: argparse.ArgumentParser, reward_required: bool
     group = parser.add_argument_group("scoring")
     group.add_argument("--reward_model", required=reward_required, help="trained reward model: folder or hub id")
     group.add_argument("--semantic_model", default=ScoringConfig.semantic_model, help="semantic embedding model")
-    group.add_argument("--style_model", default=ScoringConfig.style_model, help="style embedding model")
+    group.add_argument(
+        "--style_model", default=ScoringConfig.style_model, help="style embedding model; none to leave it out"
+    )
     group.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     group.add_argument("--diagnostics", default=None, help="module with diagnose(prompts, responses) -> {name: values}")
     group.add_argument("--batch_size", type=int, default=ScoringConfig.batch_size, help="texts scored at once")
@@ -94,7 +98,8 @@ def scoring_record(config: ScoringConfig, stage: str, inputs: dict, seed: int | 
     names = ("diagnostics", "trust_remote_code", "quality_threshold")
     settings = {**run_labels(config, seed), **{name: getattr(config, name) for name in names}}
     settings["distinct_threshold"] = distinct_rule(config)["threshold"]
-    models = {name: encoder_input(getattr(config, name)) for name in ("semantic_model", "style_model")}
+    encoders = {name: getattr(config, name) for name in ("semantic_model", "style_model")}
+    models = {name: encoder_input(encoder) for name, encoder in encoders.items() if encoder != NO_ENCODER}
     models |= {"reward_model": config.reward_model, "distinct_classifier": config.distinct_classifier}
     return provenance(stage, settings, {**inputs, **models})
 
@@ -158,6 +163,9 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig) -> pd.DataFrame:
     more = {"good": good.astype(int)} if config.reward_model else {}
     models = {SEMANTIC_DIVERSITY: config.semantic_model, STYLE_DIVERSITY: config.style_model}
     for (column, model), truncated in zip(models.items(), TRUNCATED.values(), strict=True):
+        if model == NO_ENCODER:
+            scores[column] = np.nan
+            continue
         encoder = load_encoder(model, cache=config.embedding_cache, **options)
         vectors = encoder.encode(responses)
         scores[column] = metrics.diversity_by_prompt(vectors, list(rows[PROMPT_ID]))
