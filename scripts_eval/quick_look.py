@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.data.tables import check_source_name, may_be_hub_id
 from diversity_tuning.errors import UserError
 
 _SAMPLING = (
@@ -25,7 +26,8 @@ _SCORING = "reward_model semantic_model style_model embedding_cache device".spli
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(make_parser(), argv)
-    models = named_models(args.adapter, args.base_model, args.with_base)
+    check_inputs(args)
+    models = named_models(args.adapter, args.with_base)
     from scripts_eval import generation_eval1_2, sample, score
 
     output, switches = Path(args.output), ["--trust_remote_code"] if args.trust_remote_code else []
@@ -40,7 +42,7 @@ def main(argv=None) -> None:
         # The samples decide what is there; scores are cheap, and made anew with whatever models are given now.
         score.main(["--output", run, *_flags(args, _SCORING), *switches, "--overwrite"])
     generation_eval1_2.main(["--val_files", *(str(Path(run).resolve()) for run in runs.values())])
-    _show(output, list(runs.values()))
+    _show(args, output, list(runs.values()))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -82,7 +84,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def named_models(adapters: list[str], base_model: str, with_base: bool) -> dict[str, str | None]:
+def check_inputs(args: argparse.Namespace) -> None:
+    """What is not there is said before anything is sampled."""
+    check_source_name(args.prompts, "--prompts")
+    for flag, name in (("reward_model", args.reward_model), *(("adapter", adapter) for adapter in args.adapter)):
+        if name and not Path(name).exists() and not may_be_hub_id(name):
+            raise UserError(f"--{flag} {name}: not there; was its training finished?")
+    for adapter in args.adapter:
+        if Path(adapter).exists() and not (Path(adapter) / "adapter_config.json").is_file():
+            raise UserError(f"--adapter {adapter}: no adapter here (adapter_config.json); give a whole model as --base_model")
+
+
+def named_models(adapters: list[str], with_base: bool) -> dict[str, str | None]:
     """Name -> adapter (None: the base model alone). Folders of one name are told apart by the folder that they lie in."""
     found: dict[str, str | None] = {"base": None} if with_base or not adapters else {}
     names = [Path(adapter).resolve().name for adapter in adapters]
@@ -91,8 +104,6 @@ def named_models(adapters: list[str], base_model: str, with_base: bool) -> dict[
             name = f"{Path(adapter).resolve().parent.name}-{name}"
         if name in found:
             raise UserError(f"--adapter {adapter}: another adapter is called {name} too; rename or leave one out")
-        if not (Path(adapter) / "adapter_config.json").is_file() and Path(adapter).exists():
-            raise UserError(f"--adapter {adapter}: no adapter here (adapter_config.json); give a whole model as --base_model")
         found[name] = adapter
     return found
 
@@ -101,17 +112,18 @@ def _flags(args: argparse.Namespace, names: list[str]) -> list[str]:
     return [f"--{name}={value}" for name in names if (value := getattr(args, name)) is not None]
 
 
-def _show(output: Path, runs: list[str]) -> None:
+def _show(args: argparse.Namespace, output: Path, runs: list[str]) -> None:
     """Print and keep the table; say where the texts are and what to do next."""
     from diversity_tuning.evaluation.report.terminal import terminal_table
     from diversity_tuning.runs import write_text
 
+    encoders = {"semantic": args.semantic_model, "style": args.style_model}
     table = terminal_table([Path(run) for run in runs])
+    table += "\n" + ", ".join(f"{kind} by {model}" for kind, model in encoders.items() if model != "none")
     write_text(output / "quick_look.txt", table + "\n")
     print(f"\n{table}\n")
     print(f"the table:      {output / 'quick_look.txt'}")
-    for run in runs:
-        print(f"the responses:  {run}/scores.csv, per prompt {run}/prompts.csv")
+    print(f"the responses:  {output}/*/scores.csv; per prompt: {output}/*/prompts.csv")
     print("next, intervals of the differences, figures, and the texts side by side:")
     print(f"  python -m scripts_eval.report --runs {' '.join(runs)} --output {output}/report --compare all", flush=True)
 

@@ -22,21 +22,22 @@ _TEXTS = (schema.PROMPT, schema.CHOSEN, schema.REJECTED, schema.COMPLETION, sche
 
 
 def check_source_name(source: str, flag: str = "--source") -> None:
-    """Tell a file or folder that is not there from a hub id, without heavy imports; :class:`UserError` for what is neither.
-
-    A hub id is ``owner/name``. Where a folder ``owner`` is here, a mistyped path is meant.
-    """
+    """Tell a file or folder that is not there from a hub id, without heavy imports; :class:`UserError` for what is neither."""
     path = Path(source)
     if path.is_dir() or (path.is_file() and source.endswith(SUFFIXES)):
         return
     if path.exists():
         raise UserError(f"{source}: unknown kind of file ({flag}); expected {', '.join(SUFFIXES)}, a folder or a hub id")
-    like_a_path = source.endswith((*SUFFIXES, ".json", ".gz", "/")) or source.startswith((".", "/", "~"))
-    if like_a_path or source.count("/") != 1 or path.parent.is_dir():
+    if source.endswith((*SUFFIXES, ".json", ".gz")) or not may_be_hub_id(source):
         raise UserError(
             f"{source}: not there ({flag}); give the folder of a data stage (run that stage first), a file "
             f"({', '.join(SUFFIXES)}) or a hub id (owner/name)"
         )
+
+
+def may_be_hub_id(name: str) -> bool:
+    """Whether a name may be ``owner/name`` on a hub. Where a folder ``owner`` is here, a mistyped path is meant."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and name[-1] != "/" and not Path(name).parent.is_dir()
 
 
 def open_split(source: str, split: str, revision: str | None = None):

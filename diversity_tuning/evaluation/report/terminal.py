@@ -16,7 +16,7 @@ _COLUMNS = {
     REDDIT_REWARD: ("reward", 2, "reward: of the reward model, higher is better"),
     "words": ("words", 0, "words: of a response"),
     "finished": ("finished", 0, "finished: share of the responses that ended before --max_new_tokens"),
-    SEMANTIC_DIVERSITY: ("semantic", 2, "semantic, style: mean cosine distance among a prompt's responses, higher is more varied"),
+    SEMANTIC_DIVERSITY: ("semantic", 2, "semantic, style: mean cosine distance among a prompt's responses, in [0, 2]"),
     STYLE_DIVERSITY: ("style", 2, ""),
     "ngram_diversity_score": ("n-grams", 2, "n-grams: distinct / all n-grams, summed over n = 1 to 4, higher is more varied"),
     "compression_ratio": ("compression", 2, "compression: bytes before / after gzip, higher is more repetitive"),
