@@ -67,7 +67,7 @@ def test_changed_settings_stop(world, capsys):
             ["--weight_column", "deviation"],
             "no column 'deviation' (they have: deviation_chosen, prompt, chosen, rejected",
         ),
-        (ddpo, ["--train_split", "validation"], "no split 'validation', only train, test"),
+        (ddpo, ["--train_split", "validation"], "no split 'validation'; there is train, test"),
         (ddpo, ["--loss_type", "ipo"], "leave loss_type at TRL's default"),
         (ddpo, ["--label_smoothing", "0.1"], "leave label_smoothing at TRL's default"),
         (ddpo, ["--eval_strategy", "steps"], "--eval_strategy steps needs an --eval_split"),

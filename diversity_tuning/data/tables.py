@@ -55,7 +55,7 @@ def open_split(source: str, split: str, revision: str | None = None):
     data = open_saved(source) if Path(source).is_dir() else read_file(source)
     if isinstance(data, DatasetDict):
         if split not in data:
-            raise UserError(f"{source}: no split '{split}', only {', '.join(data)}")
+            raise UserError(f"{source}: no split '{split}'; there is {', '.join(data)}")
         return data[split]
     if split != schema.TRAIN:
         raise UserError(f"{source}: no split '{split}'; a file or single split is '{schema.TRAIN}': give a folder with both")

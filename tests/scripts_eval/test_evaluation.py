@@ -87,7 +87,7 @@ def test_again_is_skipped_without_loading_a_model(world, finished, capsys, monke
         ({"temperature": 0.5}, "temperature 1.0 there, 0.5 now"),
         ({"output": "new", "split": "dev"}, "no split 'dev'; there is train, test"),
         ({"output": "new", "start": 12}, "--start 12 is beyond the 12 rows"),
-        ({"output": "new", "source": "nowhere"}, "nowhere: no such folder"),
+        ({"output": "new", "source": "nowhere"}, "nowhere: not there"),
         ({"output": "new", "base_model": "nowhere"}, "nowhere: cannot be loaded"),
         ({"output": "new", "adapter": "nowhere"}, "nowhere: no adapter here"),
         ({"output": "new", "top_p": 0}, "top_p"),
