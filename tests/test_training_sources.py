@@ -12,7 +12,7 @@ from scripts_finetuning import generation_model_train as sft
 from scripts_orpo import generation_orpo_model_train as orpo
 from scripts_reward_modeling import reward_model_train as reward
 from tests.tiny import make_pairs, save_base
-from tests.training_runs import LORA, history, losses, train, weights
+from tests.training_runs import LORA, history, losses, stops, train, weights
 
 PAIRS = make_pairs(8, seed=4)
 PLAIN = [
@@ -70,3 +70,10 @@ def test_every_other_trainer_reads_files_too(world, command, source, flags, coun
     record = json.loads((world / command.__name__ / "provenance.json").read_text())
     assert record["counts"] == counts
     assert losses(world / command.__name__)[-1] < losses(world / command.__name__)[0]
+
+
+@pytest.mark.parametrize(("command", "source"), [(sft, "answers.jsonl"), (orpo, "pairs.jsonl")])
+def test_prompts_that_leave_no_room_for_a_response(world, capsys, command, source):
+    line = stops(capsys, command, world, "short", source=source, flags=[*LORA, "--max_length", "6"])
+    assert f"{source}: no example is left to train on: every prompt alone has --max_length 6 tokens or more" in line
+    assert not (world / "short").exists()

@@ -101,6 +101,15 @@ def first_rows(rows, limit: int | None):
     return rows if limit is None else rows.select(range(min(limit, len(rows))))
 
 
+def check_examples_left(trainer, arguments: RunArguments) -> None:
+    """The trainers of TRL drop examples whose prompt alone fills ``max_length``; with none left they would fail on an index."""
+    if len(trainer.train_dataset) == 0:
+        raise UserError(
+            f"{where_of(arguments.source, arguments.train_split)}: no example is left to train on: every prompt alone has "
+            f"--max_length {trainer.args.max_length} tokens or more"
+        )
+
+
 def source_counts(arguments: RunArguments) -> dict:
     """What a run's record says of a source that has no fingerprint here: the commit of a hub data set."""
     return {"source_commit": arguments.source_revision} if arguments.source_revision else {}

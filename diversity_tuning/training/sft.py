@@ -4,7 +4,7 @@ from trl import SFTConfig, SFTTrainer, get_peft_config
 
 from diversity_tuning.data.examples import prompt_completions
 from diversity_tuning.trainers.batches import ResumableOrderMixin
-from diversity_tuning.training.arguments import callbacks_of, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, tokenizer_of
 
@@ -27,6 +27,7 @@ def train_sft(training_run: TrainingRun) -> None:
         peft_config=get_peft_config(model_config),
         callbacks=callbacks_of(arguments, config),
     )
+    check_examples_left(trainer, arguments)
     trainer.train(resume_from_checkpoint=training_run.open())
     counts = {f"{name}_examples": len(rows) for name, rows in data.items()}
     training_run.close(trainer, counts | source_counts(arguments))
