@@ -27,7 +27,7 @@ _SCORING = "reward_model semantic_model style_model embedding_cache device".spli
 def main(argv=None) -> None:
     args = parse_with_recipe(make_parser(), argv)
     check_inputs(args)
-    models = named_models(args.adapter, args.with_base)
+    models = named_models(args.adapter, args.base_model, args.with_base)
     from scripts_eval import generation_eval1_2, sample, score
 
     output, switches = Path(args.output), ["--trust_remote_code"] if args.trust_remote_code else []
@@ -95,9 +95,11 @@ def check_inputs(args: argparse.Namespace) -> None:
             raise UserError(f"--adapter {adapter}: no adapter here (adapter_config.json); give a whole model as --base_model")
 
 
-def named_models(adapters: list[str], with_base: bool) -> dict[str, str | None]:
+def named_models(adapters: list[str], base_model: str, with_base: bool) -> dict[str, str | None]:
     """Name -> adapter (None: the base model alone). Folders of one name are told apart by the folder that they lie in."""
-    found: dict[str, str | None] = {"base": None} if with_base or not adapters else {}
+    found: dict[str, str | None] = {"base": None} if with_base else {}
+    if not adapters:
+        return {Path(base_model).resolve().name: None}
     names = [Path(adapter).resolve().name for adapter in adapters]
     for adapter, name in zip(adapters, names, strict=True):
         if names.count(name) > 1 or name == "base":
