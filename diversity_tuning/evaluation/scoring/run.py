@@ -56,9 +56,7 @@ def add_scoring_arguments(parser: argparse.ArgumentParser, reward_required: bool
     group = parser.add_argument_group("scoring")
     group.add_argument("--reward_model", required=reward_required, help="trained reward model: folder or hub id")
     group.add_argument("--semantic_model", default=ScoringConfig.semantic_model, help="semantic embedding model")
-    group.add_argument(
-        "--style_model", default=ScoringConfig.style_model, help="style embedding model; none to leave it out"
-    )
+    group.add_argument("--style_model", default=ScoringConfig.style_model, help="style embedding model; none to leave it out")
     group.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     group.add_argument("--diagnostics", default=None, help="module with diagnose(prompts, responses) -> {name: values}")
     group.add_argument("--batch_size", type=int, default=ScoringConfig.batch_size, help="texts scored at once")
