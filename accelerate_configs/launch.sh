@@ -4,6 +4,7 @@
 #   ACCELERATE=multi_gpu    a file of this folder: cpu, single_gpu, multi_gpu, fsdp, deepspeed_zero3
 #   PROCESSES=4             another number of processes than the file's
 #   LAUNCHER_FLAGS="…"      more flags of `accelerate launch`, for several machines: see examples/slurm
+# One process is started without accelerate's launcher. Where no accelerate is on the PATH, this project's .venv is used.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 module=$1 config=$here/accelerate_configs/${ACCELERATE:-multi_gpu}.yaml recipe=$here/recipes/${MODEL:-llama-3.1-8b}/$2.yaml
@@ -11,11 +12,35 @@ shift 2
 for file in "$config" "$recipe"; do
   [ -f "$file" ] || { echo "error: $file: no such file; choose by ACCELERATE and MODEL" >&2; exit 2; }
 done
-launcher=(--config_file "$config" ${PROCESSES:+--num_processes "$PROCESSES"}) device=()
-if [ "${ACCELERATE:-}" = cpu ] && [ "${PROCESSES:-1}" != 1 ]; then
-  # Several processes on a CPU: accelerate's own way (MULTI_CPU) needs MPI, its launcher of GPU processes is torchrun's.
-  launcher+=(--multi_gpu) device=(--use_cpu true)
-fi
+if ! command -v accelerate >/dev/null && [ -x "$here/.venv/bin/accelerate" ]; then PATH="$here/.venv/bin:$PATH"; fi
+command -v accelerate >/dev/null || {
+  echo "error: package accelerate is missing: run 'bash $here/setup.sh', which makes $here/.venv, or activate an environment with requirements.txt" >&2
+  exit 2
+}
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+setting() { sed -n "s/^$1: *\"\{0,1\}\([^\"]*\)\"\{0,1\} *$/\1/p" "$config"; } # setting KEY: its value in the configuration
+
+number=${PROCESSES:-$(setting num_processes)}
+case $(setting distributed_type) in FSDP | DEEPSPEED) number=sharded ;; esac # the launcher sets these up, even for one process
+[ -z "${LAUNCHER_FLAGS:-}" ] || number=several
+for flag in "$@"; do
+  case $flag in -h | --help) number=1 ;; esac
+done
+if [ "$number" = 1 ]; then
+  if [ "$(setting use_cpu)" = true ]; then
+    export ACCELERATE_USE_CPU=true
+  else # the trainer would spread a single process over every GPU that it sees
+    visible=${CUDA_VISIBLE_DEVICES-0} && export CUDA_VISIBLE_DEVICES=${visible%%,*}
+  fi
+  ACCELERATE_MIXED_PRECISION=$(setting mixed_precision) && export ACCELERATE_MIXED_PRECISION
+  exec python -m "$module" --config "$recipe" "$@"
+fi
+launcher=(--config_file "$config" ${PROCESSES:+--num_processes "$PROCESSES"}) device=()
+if [ "${ACCELERATE:-}" = cpu ]; then
+  # Several processes on a CPU: accelerate's own way (MULTI_CPU) needs MPI, its launcher of GPU processes is torchrun's.
+  launcher+=(--multi_gpu)
+  case $module in scripts_eval.*) device=(--device cpu) ;; *) device=(--use_cpu true) ;; esac
+fi
 # shellcheck disable=SC2086  # LAUNCHER_FLAGS is a list of words
-exec accelerate launch "${launcher[@]}" ${LAUNCHER_FLAGS:-} -m "$module" --config "$recipe" ${device[@]+"${device[@]}"} "$@"
+exec python -m diversity_tuning.launcher "${launcher[@]}" ${LAUNCHER_FLAGS:-} -m "$module" --config "$recipe" \
+  ${device[@]+"${device[@]}"} "$@"

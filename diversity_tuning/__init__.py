@@ -10,6 +10,8 @@ Everything is loaded when it is first used, so that ``import diversity_tuning`` 
 import importlib
 from typing import TYPE_CHECKING
 
+from diversity_tuning.missing import explain_missing_packages
+
 if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from diversity_tuning.deviation import response_weights
     from diversity_tuning.losses import ddpo_loss, dorpo_loss, dpo_loss, odds_ratio_loss, orpo_loss
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
         ORPOTrainer,
     )
 
+explain_missing_packages()
 __version__ = "0.2.0"
 __all__ = [
     "DDPOConfig",
