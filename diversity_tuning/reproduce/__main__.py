@@ -1,0 +1,108 @@
+"""The paper, end to end: data, reward model, SFT, DPO, DDPO, ORPO, DORPO, samples, scores, tables, figure.
+
+bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
+bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
+bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
+bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
+bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
+
+A finished stage is skipped, a killed one resumes where it stopped: run the same command again. The table of stages is
+diversity_tuning/reproduce/stages.py.
+"""
+
+import argparse
+import difflib
+import os
+import shlex
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.reproduce.commands import Run
+from diversity_tuning.reproduce.ending import print_ending
+from diversity_tuning.reproduce.plans import Part, parts
+from diversity_tuning.reproduce.runner import Runner, StageFailed, print_parts
+
+ROOT = Path(__file__).parents[2]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        print(f"error: {message}; see bash reproduce.sh --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    text, _, example = (__doc__ or "").partition("\n\n")
+    parser = _Parser(
+        prog="bash reproduce.sh", description=text, epilog=example, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--recipe", default="miniature", help="a folder of recipes/ (default: miniature)")
+    parser.add_argument("--seed", type=int, default=0, help="of data, training and samples (default: 0)")
+    parser.add_argument("--split", default="", help="split to evaluate on: validation to choose settings (default: the recipe's)")
+    parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--full", action="store_true", help="seeds 0 to 2, and everything that results/ shows")
+    kind.add_argument("--ablation", action="store_true", help="the paper's figure 3")
+    parser.add_argument(
+        "--engine", choices=("auto", "local", "vllm"), default="auto",
+        help="what samples: a vLLM server with all adapters, or transformers on every GPU (default: vllm where it is installed"
+        " and the recipe does not make its own small model)",
+    )  # fmt: skip
+    parser.add_argument("--train_flags", default="", help='for every training: "--gradient_accumulation_steps 8"')
+    parser.add_argument("--dry_run", action="store_true", help="print the commands and run nothing")
+    return parser
+
+
+def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
+    """The parts that the flags ask for. An unknown recipe is a :class:`UserError`."""
+    recipes = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir())
+    if args.recipe not in recipes:
+        near = difflib.get_close_matches(args.recipe, recipes, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"no recipe '{args.recipe}'; {hint}there are: {' '.join(recipes)}")
+    root = args.out or f"runs/{args.recipe}"
+    run = Run(
+        recipe=args.recipe, seed=args.seed, folder=f"{root}/seed{args.seed}", split=args.split,
+        train_flags=tuple(shlex.split(args.train_flags)), accelerate=environment.get("ACCELERATE") or "multi_gpu",
+        processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
+        engine=_engine(args, environment), root=ROOT,
+    )  # fmt: skip
+    return list(parts(run, root, args.full, args.ablation))
+
+
+def _engine(args: argparse.Namespace, environment: dict[str, str]) -> str:
+    if args.engine != "auto":
+        return args.engine
+    own_model = (ROOT / "recipes" / args.recipe / "base_model.yaml").is_file()
+    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
+    found = environment.get("VLLM") or shutil.which("vllm", path=path)
+    return "vllm" if found and not own_model else "local"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    try:
+        wanted = plan(args, dict(os.environ))
+        if args.dry_run:
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+            print_parts(wanted, ROOT)
+            return 0
+        Runner(ROOT).run(wanted)
+        print_ending(wanted, ROOT, args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except StageFailed:
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What a reproduction ends with: a table that fits 100 columns, where the figure and the report lie, and what to run next."""
+
+import argparse
+import csv
+import shlex
+from pathlib import Path
+
+from diversity_tuning.reproduce.plans import Part
+
+# Label of a run in the report's models.csv: what the table calls it.
+ROWS = {"gold": "people", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO"}
+COLUMNS = {
+    "reddit_reward": "reward",
+    "semantic_diversity": "semantic diversity",
+    "style_diversity": "style diversity",
+    "distinct_k": "distinct",
+}
+WIDTH = 100
+
+
+def print_ending(parts: list[Part], root: Path, args: argparse.Namespace) -> None:
+    """Print table, paths and next commands; the report is the last one but for the control's."""
+    reports = [part.report.output for part in parts if part.report]
+    main = reports[0]
+    print()
+    print("\n".join(table(root / main / "models.csv")))
+    print("\n".join(["", *paths(root, main), *(f"control  {other}/report.html" for other in reports[1:]), ""]))
+    print("\n".join(following(args)))
+
+
+def table(models: Path) -> list[str]:
+    """Six rows, mean and 95% interval, of a report's models.csv; over all seeds where there are several."""
+    with models.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    seeds = {row["seed"] for row in rows if row["seed"] not in ("", "all")}
+    found = [(label, row) for name, label in ROWS.items() if (row := _row(rows, name, len(seeds) > 1))]
+    if not found:  # an ablation's models have other names
+        found = [(row["model"], row) for row in rows if row["seed"] == "all" or len(seeds) < 2]
+    columns = [name for name in COLUMNS if any(row.get(f"{name}_mean") for _, row in found)]
+    widths = [max(12, *(len(label) for label, _ in found)), *(17 if name == "distinct_k" else 20 for name in columns)]
+    head = ["", *(COLUMNS[name] for name in columns)]
+    lines = [head, *([label, *(_interval(row, name) for name in columns)] for label, row in found)]
+    several = "" if len(seeds) < 2 else f", mean of {len(seeds)} seeds"
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()[:WIDTH] for line in lines]
+    return [*texts, f"Mean over prompts [95% interval]{several}. Diversity: mean distance of a prompt's samples; distinct: of 4."]
+
+
+def _row(rows: list[dict], name: str, several: bool) -> dict | None:
+    """The row of a model trained to its end; over all seeds where there are several and it has them."""
+    own = [row for row in rows if row["model"] in (name, f"{name} (1)")]
+    return next((row for row in own if row["seed"] == "all"), own[0] if own else None) if several else own[0] if own else None
+
+
+def _interval(row: dict, name: str) -> str:
+    values = [row.get(f"{name}_{part}") for part in ("mean", "low", "high")]
+    if not all(values):
+        return "–"
+    digits = 2 if name == "distinct_k" else 3
+    mean, low, high = (f"{float(value):.{digits}f}" for value in values)
+    return f"{mean} [{low}, {high}]"
+
+
+def paths(root: Path, report: str) -> list[str]:
+    """Where figure and report lie."""
+    figures = [name for name in ("ablation.png", "reward_diversity.png") if (root / report / name).is_file()]
+    return [*(f"figure   {report}/{name}" for name in figures), f"report   {report}/report.html (all tables: report.md)"]
+
+
+def following(args: argparse.Namespace) -> list[str]:
+    """The commands that make sense after these flags."""
+    base = f"bash reproduce.sh --recipe {shlex.quote(args.recipe)}" if args.recipe != "miniature" else "bash reproduce.sh"
+    more = f" --out {shlex.quote(args.out)}" if args.out else ""
+    lines = []
+    if not args.full:
+        lines.append((f"{base} --full{more}", "three seeds, intermediate checkpoints, one deviation alone, DivPO"))
+    if not args.ablation:
+        lines.append((f"{base} --ablation{more}", "fewer responses a prompt (the paper's figure 3)"))
+    if args.recipe == "miniature":
+        lines.append(("bash reproduce.sh --recipe llama-3.1-8b --dry_run", "the 8B model: docs/RUN_8B.md"))
+        lines.append(("source .venv/bin/activate", "then the commands of README.md, on your own data"))
+    else:
+        lines.append(("less docs/RUN_8B.md", "how to compare with the paper's tables"))
+    width = max(len(command) for command, _ in lines)
+    return [f"{'next' if i == 0 else '':9}{command.ljust(width)}  {what}" for i, (command, what) in enumerate(lines)]

@@ -1,0 +1,265 @@
+"""The stages in the order in which they run, from top to bottom: `reproduce.sh` runs this table, `--dry_run` prints it.
+
+A row is ``Stage(name, recipe file, command)``. A recipe has a stage when it has the stage's file, so that what one recipe makes
+itself (the miniature's data, base model and style features) another one downloads. Words in braces are filled in by
+:mod:`commands`: ``{run}`` is ``runs/<recipe>/seed<N>``, ``{config}`` is ``--config recipes/<recipe>/<recipe file>.yaml``, and the
+others are flags that depend on the recipe. ``Lanes`` are rows that run side by side on a CPU, and one after the other on GPUs.
+
+A recipe with stages of its own (not the paper's) gets a table here and an entry in :data:`TABLES`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command: the name of its log, the YAML file of the recipe that it needs, its words; ``only``: with which engine."""
+
+    name: str
+    needs: str
+    command: str
+    only: str | None = None
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Sequences of stages that do not need each other."""
+
+    lanes: tuple[tuple[Stage, ...], ...]
+
+
+def lanes(*sequences) -> Lanes:
+    return Lanes(tuple(tuple(sequence) for sequence in sequences))
+
+
+def weigh(name: str, types: str, flags: str = "") -> Stage:
+    """Stage 3 with these types of deviation: ``data/pairs`` to ``data/pairs-NAME``."""
+    return Stage(
+        f"3_weights_{name}",
+        "3_data_prep_for_diversified_training",
+        "python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training {config} {encoders} --source_pair {run}/data/pairs"
+        f" --data_path_pair_div {{run}}/data/pairs-{name} --score_process {types} {flags}",
+    )
+
+
+def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
+    """A training: ``cm_RECIPE.sh`` on ``data/DATA`` to ``NAME``."""
+    return Stage(
+        f"train_{name}",
+        recipe,
+        f"bash cm_{recipe}.sh {{base}} --source {{run}}/data/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {{train_flags}}",
+    )
+
+
+def sample(name: str, method: str | None = None, strength: str = "1", adapter: str | None = None) -> Stage:
+    """Sample and score one policy; a report groups runs by method and strength."""
+    return Stage(
+        f"eval_{name}",
+        "eval1_1",
+        "{sampler} {encoders} {split} --source {run}/data/filtered {sampling_base}"
+        f" --adapter {adapter or '{run}/' + name} --reward_model {{run}}/reward --distinct_threshold {{run}}/distinct --seed {{seed}}"
+        f" --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}",
+    )
+
+
+def serve(log: str, *policies: str, adapters: dict[str, str] | None = None) -> Stage:
+    """With vLLM: the samples of all these policies from one server, which the rows of ``sample`` then only score."""
+    places = {name: f"{{run}}/{name}" for name in policies} | (adapters or {})
+    return Stage(
+        log,
+        "eval1_1",
+        "python -m scripts_eval.sample_adapters {config} {split} --source {run}/data/filtered {sampling_base} --seed {seed}"
+        " --adapters " + " ".join(f"{name}={place}" for name, place in places.items()) + " --output {eval}",
+        only="vllm",
+    )
+
+
+SFT = "--adapter {run}/generation"
+
+# One seed: everything that the paper's main figure needs.
+SEED = (
+    Stage("world", "world", "python -m diversity_tuning.miniature.world {config} --seed {seed} --output {run}/world"),
+    Stage(
+        "0_scoring",
+        "0_data_prep_scoring",
+        "python -m scripts_dataset_cleaner.0_data_prep_scoring {config} {source} --data_path {run}/data/scored",
+    ),
+    Stage(
+        "tokenizer",
+        "tokenizer",
+        "python -m diversity_tuning.miniature.tokenizer {config} --source {run}/data/scored --output {run}/tokenizer",
+    ),
+    Stage(
+        "1_filtering",
+        "1_data_prep_filtering",
+        "python -m scripts_dataset_cleaner.1_data_prep_filtering {config} {tokenizer} --source {run}/data/scored"
+        " --data_path {run}/data/filtered",
+    ),
+    Stage(
+        "2_pairs",
+        "2_data_prep_to_preference",
+        "python -m scripts_dataset_cleaner.2_data_prep_to_preference {config} --source {run}/data/filtered"
+        " --data_path_pair {run}/data/pairs --data_path_filtered {run}/data/unpaired",
+    ),
+    Stage(
+        "stylometry",
+        "stylometry",
+        "python -m diversity_tuning.stylometry fit {config} --source {run}/data/filtered --output {run}/stylometry",
+    ),
+    lanes(
+        [
+            weigh("both", "semantic style"),
+            Stage(
+                "distinct",
+                "distinct_threshold",
+                "python -m scripts_eval.distinct_threshold {config} --source {run}/data/filtered"
+                " --embedding_cache {run}/embeddings --output {run}/distinct",
+            ),
+        ],
+        [
+            Stage(
+                "base_model",
+                "base_model",
+                "python -m diversity_tuning.miniature.base_model {config} --seed {seed} --source {run}/data/filtered"
+                " --tokenizer {run}/tokenizer --output {run}/base",
+            ),
+        ],
+    ),
+    lanes(
+        [
+            train("generation", "generation", "filtered"),
+            train("dpo", "dpo", "pairs-both", SFT),
+            train("ddpo-both", "ddpo", "pairs-both", SFT),
+        ],
+        [
+            train("reward", "reward", "filtered"),
+            train("orpo", "orpo", "pairs-both"),
+            train("dorpo-both", "dorpo", "pairs-both"),
+        ],
+    ),
+    serve("samples", "dpo", "ddpo-both", "orpo", "dorpo-both", adapters={"sft": "{run}/generation"}),
+    lanes(
+        [sample("sft", adapter="{run}/generation"), sample("dpo"), sample("ddpo-both")],
+        [
+            Stage(
+                "reward_check",
+                "reward",
+                "python -m scripts_reward_modeling.reward_model_perf_analysis --source {run}/data/filtered --split {test}"
+                " --reward_model {run}/reward --output {eval}-reward",
+            ),
+            Stage(
+                "eval_gold",
+                "eval2",
+                "python -m scripts_eval.generation_eval2 {config} {encoders} {split} --source {run}/data/filtered"
+                " --reward_model {run}/reward --seed {seed} --training_seed {seed} --distinct_threshold {run}/distinct"
+                " --output {eval}/gold",
+            ),
+            sample("orpo"),
+            sample("dorpo-both"),
+        ],
+    ),
+)
+
+DIVPO_PAIRS = Stage(
+    "4_divpo",
+    "4_data_prep_divpo",
+    "python -m scripts_dataset_cleaner.4_data_prep_divpo {config} {encoders} --source {run}/data/unpaired"
+    " --data_path_pair {run}/data/pairs-divpo --score_process semantic style",
+)
+DIVPO = train("divpo", "dpo", "pairs-divpo", SFT)
+
+
+def extras(checkpoints: dict[str, int]) -> tuple[Stage | Lanes, ...]:
+    """--full, after SEED: one type of deviation alone, DivPO, and the checkpoints on the way of the four methods.
+
+    ``checkpoints``: how many a training leaves, equally far apart; the last one is the model itself.
+    """
+    earlier = [
+        (f"{model}-{100 * place // count:02d}", model, f"0.{100 * place // count:02d}", f"{{run}}/{model}/checkpoint@{place}")
+        for model, count in checkpoints.items()
+        for place in range(1, count)
+    ]
+    return (
+        weigh("semantic", "semantic"),
+        weigh("style", "style"),
+        DIVPO_PAIRS,
+        lanes(
+            [train("ddpo-sem", "ddpo", "pairs-semantic", SFT), train("ddpo-sty", "ddpo", "pairs-style", SFT)],
+            [DIVPO],
+        ),
+        serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", adapters={name: place for name, _, _, place in earlier}),
+        lanes(
+            [sample("ddpo-sem"), sample("ddpo-sty")],
+            [sample("divpo"), *(sample(*words) for words in earlier)],
+        ),
+    )
+
+
+FLOOR = "--min_score_non_zero --min_deviation 0.1"
+_FEWER = ("4", "8")
+_KINDS = [("minimum", "4"), ("minimum", "8"), ("sorted", "4"), ("sorted", "8"), ("minimum", "all")]
+
+# --ablation, after SEED (paper, figure 3): DDPO on at most 4, 8 or all responses of a prompt, its weights plain, at least 0.1, or
+# plain on the pairs whose chosen has the most votes; DPO on as many, and DivPO, beside them. Sorting changes nothing where
+# nothing is cut.
+ABLATION = (
+    *(
+        stage
+        for most in _FEWER
+        for stage in (
+            weigh(f"both-{most}", "semantic style", f"--max_cutoff {most}"),
+            weigh(f"minimum-{most}", "semantic style", f"--max_cutoff {most} {FLOOR}"),
+            weigh(f"sorted-{most}", "semantic style", f"--max_cutoff {most} --sort_with_score"),
+        )
+    ),
+    weigh("minimum-all", "semantic style", FLOOR),
+    DIVPO_PAIRS,
+    lanes(
+        [
+            stage
+            for most in _FEWER
+            for stage in (
+                train(f"dpo-{most}", "dpo", f"pairs-both-{most}", SFT),
+                train(f"ddpo-both-{most}", "ddpo", f"pairs-both-{most}", SFT),
+            )
+        ],
+        [*(train(f"ddpo-{kind}-{most}", "ddpo", f"pairs-{kind}-{most}", SFT) for kind, most in _KINDS), DIVPO],
+    ),
+    serve(
+        "samples_ablation",
+        *(f"{model}-{most}" for most in _FEWER for model in ("dpo", "ddpo-both")),
+        *(f"ddpo-{kind}-{most}" for kind, most in _KINDS),
+        "divpo",
+    ),
+    lanes(
+        [
+            *(sample(f"{model}-{most}", model, most) for most in _FEWER for model in ("dpo", "ddpo-both")),
+            *(
+                stage
+                for policy, name, method in (
+                    ("dpo", "dpo-all", "dpo"),
+                    ("ddpo-both", "ddpo-both-all", "ddpo-both"),
+                    ("ddpo-both", "ddpo-sorted-all", "ddpo-sorted"),
+                )
+                for stage in (
+                    Stage(f"copy_{name}", "eval1_1", f"copy_samples {{main_eval}}/{policy} {{eval}}/{name}"),
+                    sample(name, method, "all", f"{{run}}/{policy}"),
+                )
+            ),
+        ],
+        [*(sample(f"ddpo-{kind}-{most}", f"ddpo-{kind}", most) for kind, most in _KINDS), sample("divpo")],
+    ),
+)
+
+# The last two, over the folders of one or several seeds.
+REPORT = (
+    Stage("auxiliary", "eval1_1", "python -m scripts_eval.generation_eval1_2 --val_files {results}"),
+    Stage(
+        "report",
+        "eval1_1",
+        "python -m scripts_eval.report --runs {results} --output {report} --compare {compare} {report_flags}",
+    ),
+)
+
+# Recipes whose order is not the paper's: name of the recipe, or the part of it before the first "-", to its table.
+TABLES: dict[str, tuple[Stage | Lanes, ...]] = {}
