@@ -12,7 +12,7 @@ _PACKAGES = {"yaml": "PyYAML", "sklearn": "scikit-learn", "sentence_transformers
 
 
 def explain_missing_packages() -> None:
-    """In a process started by ``python -m`` with a command of this project: a missing package ends it with one line, exit code 2.
+    """In a command of this project, started by ``python -m``: a missing package ends it with one line and exit code 2.
 
     Elsewhere, as in a notebook or another program that imports the library, nothing is changed.
     """

@@ -8,7 +8,15 @@ from pathlib import Path
 import torch
 from peft import PeftConfig, PeftModel
 from peft.utils import get_peft_model_state_dict, load_peft_weights
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from diversity_tuning.cli import command
 from diversity_tuning.errors import UserError
@@ -95,20 +103,37 @@ def load_policy(
 
     ``dtype`` None keeps the precision of the weights. The model stops at the tokenizer's EOS or the base model's own.
     """
-    has_tokenizer = adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file()
-    if has_tokenizer:
-        tokenizer = from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code)
-    else:
-        tokenizer = load_tokenizer(base_model, trust_remote_code=trust_remote_code)
+    tokenizer = policy_tokenizer(base_model, adapter, trust_remote_code)
     model = load_base_model(base_model, dtype=dtype, trust_remote_code=trust_remote_code)
     if adapter is not None:
         model = attach_adapter(model, adapter, base_model)
-    stops = model.generation_config.eos_token_id
-    stops = stops if isinstance(stops, list) else [stops] if stops is not None else []
-    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *stops})
+    model.generation_config.eos_token_id = stop_ids(model.generation_config, tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device).eval(), tokenizer
+
+
+def policy_tokenizer(base_model: str, adapter: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer that an adapter was trained with, or the base model's (:func:`load_tokenizer`)."""
+    if adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file():
+        return from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code)
+    return load_tokenizer(base_model, trust_remote_code=trust_remote_code)
+
+
+def stop_ids(settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end a response: the tokenizer's EOS and the base model's own."""
+    stops = settings.eos_token_id
+    stops = stops if isinstance(stops, list) else [stops] if stops is not None else []
+    return sorted({tokenizer.eos_token_id, *stops})
+
+
+def base_settings(base_model: str, trust_remote_code: bool = False) -> tuple[GenerationConfig, PreTrainedConfig]:
+    """A base model's generation settings, as loading the model would find them, and its configuration; no weights."""
+    config = from_pretrained(AutoConfig, base_model, trust_remote_code=trust_remote_code)
+    try:
+        return GenerationConfig.from_pretrained(base_model), config
+    except OSError:
+        return GenerationConfig.from_model_config(config), config
 
 
 def load_base_model(base_model: str, **options) -> PreTrainedModel:
@@ -119,6 +144,17 @@ def load_base_model(base_model: str, **options) -> PreTrainedModel:
 
 def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_trainable: bool = False) -> PeftModel:
     """Put a LoRA adapter on its base model. Another base model, missing or unexpected weights are a :class:`UserError`."""
+    check_adapter(adapter, base_model)
+    try:
+        policy = PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+    except (RuntimeError, KeyError) as error:  # torch's "size mismatch for …"; PEFT's name of a head that was not saved
+        raise UserError(f"{adapter}: its weights do not fit {base_model}: {str(error).splitlines()[-1].strip()}") from None
+    check_keys(adapter, load_peft_weights(adapter, device="cpu"), get_peft_model_state_dict(policy))
+    return policy
+
+
+def check_adapter(adapter: str, base_model: str) -> None:
+    """A :class:`UserError` where there is no adapter, or one of another base model."""
     try:
         config = PeftConfig.from_pretrained(adapter)
     except (ValueError, OSError):
@@ -126,12 +162,6 @@ def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_tra
             f"{adapter}: no adapter here (adapter_config.json); was the training before this one finished?"
         ) from None
     _check_base(adapter, base_model, config)
-    try:
-        policy = PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
-    except (RuntimeError, KeyError) as error:  # torch's "size mismatch for …"; PEFT's name of a head that was not saved
-        raise UserError(f"{adapter}: its weights do not fit {base_model}: {str(error).splitlines()[-1].strip()}") from None
-    check_keys(adapter, load_peft_weights(adapter, device="cpu"), get_peft_model_state_dict(policy))
-    return policy
 
 
 def check_keys(where: str, saved: dict, expected: dict) -> None:

@@ -1,4 +1,4 @@
-"""What answers prompts: a local model, an OpenAI-compatible server, or Anthropic's, behind one method.
+"""What answers prompts: a local model, vLLM with its adapters, an OpenAI-compatible server, or Anthropic's, behind one method.
 
 engine = make_engine(EngineConfig(base_model="runs/base", adapter="runs/ddpo-both"))
 for answers in engine.complete([user_request("Write a story.")], SamplingSettings(max_new_tokens=300)):
@@ -14,7 +14,8 @@ from diversity_tuning.cli import from_flags
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
 
-ENGINES = ("local", "openai", "anthropic")
+ENGINES = ("local", "vllm", "openai", "anthropic")
+OWN_MODELS = ("local", "vllm")  # engines whose model and adapter are files here
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class EngineConfig:
     """Which model answers, and through what. API keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
 
     engine: str = "local"  # of ENGINES
-    # Of the local engine.
+    # Of the local engine; the first four of vLLM, too.
     base_model: str | None = None
     adapter: str | None = None
     dtype: str | None = None  # None: as saved
@@ -37,10 +38,15 @@ class EngineConfig:
     max_cost: float | None = None
     price_input: float | None = None  # per million tokens
     price_output: float | None = None
-    concurrency: int = 8
+    concurrency: int | None = None  # requests at once; None: 8, with vLLM 64 a GPU
     timeout: float = 600  # seconds
     max_retries: int = 5
     cache: str = "transcripts"
+    # Of vLLM, which is started where there is no base_url.
+    tensor_parallel: int = 1  # GPUs that share one copy of the model
+    data_parallel: int | None = None  # copies; None: one on every GPU
+    vllm_flags: str = ""  # more flags of vllm serve
+    server_timeout: float = 1800  # seconds until it must answer
 
     def __post_init__(self):
         if self.engine not in ENGINES:
@@ -53,10 +59,10 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model answers, and through what. Keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
     default = EngineConfig()
     group = parser.add_argument_group("model")
-    group.add_argument("--engine", choices=ENGINES, default=default.engine, help="transformers here, or a server's API")
-    group.add_argument("--base_model", default=None, help="local: model to sample from, folder or hub id")
-    group.add_argument("--adapter", default=None, help="local: LoRA adapter of that model; none for an instruct model")
-    group.add_argument("--dtype", default=None, help="local: precision of the weights, such as bfloat16; default: as saved")
+    group.add_argument("--engine", choices=ENGINES, default=default.engine, help="transformers or vLLM here, or a server's API")
+    group.add_argument("--base_model", default=None, help="local, vllm: model to sample from, folder or hub id")
+    group.add_argument("--adapter", default=None, help="local, vllm: LoRA adapter of that model; none for an instruct model")
+    group.add_argument("--dtype", default=None, help="local, vllm: precision of the weights, as bfloat16; default: as saved")
     group.add_argument(
         "--trust_remote_code",
         action=argparse.BooleanOptionalAction,
@@ -77,10 +83,17 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max_cost", type=float, default=None, help="spend at most so much in this run; needs both prices")
     group.add_argument("--price_input", type=float, default=None, help="price of a million input tokens")
     group.add_argument("--price_output", type=float, default=None, help="price of a million output tokens")
-    group.add_argument("--concurrency", type=int, default=default.concurrency, help="requests at once")
+    group.add_argument("--concurrency", type=int, default=None, help="requests at once; default: 8, vllm: 64 a GPU")
     group.add_argument("--timeout", type=float, default=default.timeout, help="seconds that one answer may take")
     group.add_argument("--max_retries", type=int, default=default.max_retries, help="how often one request is sent again")
     group.add_argument("--cache", default=default.cache, help="folder of all paid answers, so that none is bought twice")
+    group = parser.add_argument_group("vLLM", "started and stopped here, or running at --base_url with the adapter as --model")
+    group.add_argument(
+        "--tensor_parallel", type=int, default=default.tensor_parallel, help="GPUs that share a copy of the model"
+    )
+    group.add_argument("--data_parallel", type=int, default=None, help="copies of the model; default: one on every GPU")
+    group.add_argument("--vllm_flags", default=default.vllm_flags, help='more flags of vllm serve: "--max-num-seqs 64"')
+    group.add_argument("--server_timeout", type=float, default=default.server_timeout, help="seconds until it must answer")
 
 
 def engine_config(args: argparse.Namespace) -> EngineConfig:
@@ -88,8 +101,14 @@ def engine_config(args: argparse.Namespace) -> EngineConfig:
     return from_flags(EngineConfig, args)
 
 
-def make_engine(config: EngineConfig) -> Engine:
-    """The engine that the configuration describes. Models are loaded when first asked."""
+def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns: int = 1) -> Engine:
+    """The engine that the configuration describes. Models are loaded when first asked.
+
+    Of vLLM: ``server`` is one that several engines share (:func:`make_server`), ``log`` where one of its own writes to,
+    ``turns`` how many responses a conversation may grow to.
+    """
+    if config.engine == "vllm":
+        return _vllm_engine(config, server, log, turns)
     if config.engine == "local":
         if not config.base_model:
             raise UserError("--base_model is missing: the model to sample from, a folder or hub id")
@@ -109,11 +128,44 @@ def make_engine(config: EngineConfig) -> Engine:
         config.base_url,
         extra_body(config),
         Limits(config.max_requests, config.max_cost, config.price_input, config.price_output),
-        config.concurrency,
+        8 if config.concurrency is None else config.concurrency,
         config.timeout,
         config.max_retries,
         config.cache,
     )
+
+
+def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
+    """vLLM with the configuration's adapter: a ``shared`` server, a running one, or one of its own."""
+    from diversity_tuning.generation.vllm import VllmEngine
+    from diversity_tuning.policy import base_settings, check_adapter, policy_tokenizer, stop_ids
+
+    if not config.base_model:
+        raise UserError("--base_model is missing: the model to sample from, a folder or hub id")
+    if config.adapter:
+        check_adapter(config.adapter, config.base_model)
+    name = config.model or ("adapter" if config.adapter else config.base_model)
+    own = None if shared or config.base_url else make_server(config, {name: config.adapter} if config.adapter else {}, log)
+    tokenizer = policy_tokenizer(config.base_model, config.adapter, config.trust_remote_code)
+    settings, shape = base_settings(config.base_model, config.trust_remote_code)
+    context = getattr(shape, "max_position_embeddings", None)
+    return VllmEngine(
+        name, tokenizer, stop_ids(settings, tokenizer), context, shared or own, config.base_url, extra_body(config),
+        config.concurrency, config.timeout, turns, own is not None,
+    )  # fmt: skip
+
+
+def make_server(config: EngineConfig, adapters: dict[str, str], log: str):
+    """A :class:`~.vllm_server.VllmServer` for these adapters (name: folder); it starts when first asked."""
+    from diversity_tuning.generation.vllm_server import VllmServer, executable
+
+    if not config.base_model:
+        raise UserError("--base_model is missing: the model of the adapters, a folder or hub id")
+    executable()
+    return VllmServer(
+        config.base_model, adapters, log, config.tensor_parallel, config.data_parallel, config.dtype, config.vllm_flags,
+        config.server_timeout, config.trust_remote_code,
+    )  # fmt: skip
 
 
 def extra_body(config: EngineConfig) -> dict:
@@ -143,8 +195,10 @@ def _api(engine: str):
 
 
 def engine_settings(config: EngineConfig) -> dict:
-    """What of it decides the answers, for a run's record; nothing for the local model, whose files are its inputs."""
+    """What of it decides the answers, for a run's record, besides the files of a model of this machine."""
     if config.engine == "local":
         return {}
+    if config.engine == "vllm":
+        return {"engine": "vllm", **({"extra_body": extra} if (extra := extra_body(config)) else {})}
     settings = {name: getattr(config, name) for name in ("engine", "model", "base_url")}
     return settings | {"extra_body": extra_body(config)}

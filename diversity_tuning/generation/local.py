@@ -18,6 +18,7 @@ from transformers.generation import RepetitionPenaltyLogitsProcessor
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
+from diversity_tuning.policy import load_policy, stop_ids
 
 
 class LocalEngine:
@@ -37,8 +38,6 @@ class LocalEngine:
 
     @functools.cached_property
     def _policy(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        from diversity_tuning.policy import load_policy
-
         return load_policy(*self._arguments)
 
     def complete(
@@ -65,7 +64,7 @@ def sample_responses(
     conversations = {request.messages: request for request in requests}
     ids = encode_conversations(tokenizer, list(conversations.values()), settings.system_prompt)
     tokens = dict(zip(conversations, ids, strict=True))
-    _check_context(model, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
+    check_context(model, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
     room = _context(model) - settings.max_new_tokens
     too_long = [i for i, request in enumerate(requests) if len(tokens[request.messages]) > room]
     if too_long:
@@ -100,7 +99,8 @@ def _context(model: PreTrainedModel) -> float:
     return getattr(model.config, "max_position_embeddings", None) or float("inf")
 
 
-def _check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_tokens: int) -> None:
+def check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_tokens: int) -> None:
+    """A :class:`UserError` where the longest prompt that fits the model's context leaves no room for the response."""
     context = _context(model)
     longest = max((len(prompt) for prompt in prompts if len(prompt) < context), default=0)
     room = context - longest
@@ -119,7 +119,7 @@ def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], s
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    stops = _stop_ids(model, tokenizer)
+    stops = stop_ids(model.generation_config, tokenizer)
     config = GenerationConfig(
         max_new_tokens=settings.max_new_tokens,
         do_sample=False,  # the noise is in the scores; what is left is argmax
@@ -138,16 +138,11 @@ def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], s
         generation_config=config,
         logits_processor=processors,
     )
-    return [_read(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
+    return [read_tokens(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
 
 
-def _stop_ids(model, tokenizer) -> list[int]:
-    stops = model.generation_config.eos_token_id
-    stops = stops if isinstance(stops, list) else [] if stops is None else [stops]
-    return sorted({*stops, tokenizer.eos_token_id})
-
-
-def _read(tokenizer, ids: list[int], stops: set[int]) -> Sample:
+def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int]) -> Sample:
+    """The response up to the first stop token, which is not counted."""
     end = next((i for i, token in enumerate(ids) if token in stops), len(ids))
     text = tokenizer.decode(ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return Sample(text=text.strip(), finished=end < len(ids), tokens=end)

@@ -16,7 +16,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.apis import Anthropic, BadReplyError, OpenAI
 from diversity_tuning.generation.budget import Budget, Limits
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, row_key
-from diversity_tuning.generation.transcripts import Transcripts, request_key
+from diversity_tuning.generation.transcripts import NoTranscripts, Transcripts, request_key
 
 _LONGEST_WAIT = 600.0  # seconds; a server that asks for more has its request listed as failed
 _GIVE_UP = 10  # requests in a row that no retry could save: the server is down
@@ -29,7 +29,8 @@ class HttpEngine:
     """A server as an :class:`Engine`. Answers come as they arrive; how many requests run at once does not change them.
 
     ``url`` is the API's base, ``extra`` fields of the body besides (see :mod:`generation.apis`), ``timeout`` the seconds for a
-    whole answer, ``backoff`` seconds before the first retry. The key is read from the environment and never written anywhere.
+    whole answer, ``backoff`` seconds before the first retry, ``cache`` the folder of answers, None where they cost nothing. The
+    key is read from the environment and never written anywhere.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class HttpEngine:
         concurrency: int = 8,
         timeout: float = 600,
         max_retries: int = 5,
-        cache: str = "transcripts",
+        cache: str | None = "transcripts",
         backoff: float = 1.0,
     ):
         if concurrency < 1 or timeout <= 0 or max_retries < 0:
@@ -57,7 +58,7 @@ class HttpEngine:
             raise UserError(f"{api.key_variable} is not set in the environment; {self.url} needs a key")
         self.concurrency, self.timeout, self.max_retries, self.backoff = concurrency, timeout, max_retries, backoff
         self.budget = Budget(limits)
-        self.transcripts = Transcripts(cache, self.url, model)
+        self.transcripts = Transcripts(cache, self.url, model) if cache else NoTranscripts()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._stop: str | None = None  # why no more requests are sent

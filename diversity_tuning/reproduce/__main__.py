@@ -42,7 +42,9 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--recipe", default="miniature", help="a folder of recipes/ (default: miniature)")
     parser.add_argument("--seed", type=int, default=0, help="of data, training and samples (default: 0)")
-    parser.add_argument("--split", default="", help="split to evaluate on: validation to choose settings (default: the recipe's)")
+    parser.add_argument(
+        "--split", default="", help="split to evaluate on: validation to choose settings (default: the recipe's)"
+    )
     parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="seeds 0 to 2, and everything that results/ shows")

@@ -121,7 +121,9 @@ def environment(words: list[str], run: Run) -> dict[str, str]:
 def as_shell(words: list[str], variables: dict[str, str]) -> str:
     """A line that a fresh shell in the repository's root runs as it is."""
     parts = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-    return " ".join([*parts, *map(_quoted, [VENV_PYTHON if word == "python" and i == 0 else word for i, word in enumerate(words)])])
+    return " ".join(
+        [*parts, *map(_quoted, [VENV_PYTHON if word == "python" and i == 0 else word for i, word in enumerate(words)])]
+    )
 
 
 def _quoted(word: str) -> str:
@@ -151,5 +153,7 @@ def _checkpoint(prefix: str, place: int, root: Path) -> str:
     name, equals, folder = prefix.rpartition("=")
     found = sorted((root / folder).glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     if place > len(found):
-        raise UserError(f"{folder}: has {len(found)} checkpoints, the one number {place} is wanted; was its save_steps changed?")
+        raise UserError(
+            f"{folder}: has {len(found)} checkpoints, the one number {place} is wanted; was its save_steps changed?"
+        )
     return f"{name}{equals}{folder}{found[place - 1].name}"

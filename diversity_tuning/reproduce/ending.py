@@ -42,7 +42,10 @@ def table(models: Path) -> list[str]:
     lines = [head, *([label, *(_interval(row, name) for name in columns)] for label, row in found)]
     several = "" if len(seeds) < 2 else f", mean of {len(seeds)} seeds"
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()[:WIDTH] for line in lines]
-    return [*texts, f"Mean over prompts [95% interval]{several}. Diversity: mean distance of a prompt's samples; distinct: of 4."]
+    return [
+        *texts,
+        f"Mean over prompts [95% interval]{several}. Diversity: mean distance of a prompt's samples; distinct: of 4.",
+    ]
 
 
 def _row(rows: list[dict], name: str, several: bool) -> dict | None:

@@ -1,4 +1,4 @@
-"""Runs stages: each with its output in a log, two side by side on a CPU, stopped together, and the last lines of the log if one fails."""
+"""Runs stages: each with its output in a log, side by side where the table says so, all stopped together."""
 
 import os
 import signal
@@ -107,7 +107,11 @@ class Runner:
         if code:
             with self._lock:
                 print("\n".join(last[-15:]), file=sys.stderr)
-                print(f"error: stage {stage.name} failed; all of its output: {_shown(log, self.root)}", file=sys.stderr, flush=True)
+                print(
+                    f"error: stage {stage.name} failed; all of its output: {_shown(log, self.root)}",
+                    file=sys.stderr,
+                    flush=True,
+                )
             raise StageFailed(stage.name)
         skipped = any("skipped" in line for line in last[-3:])
         took = "finished before, skipped" if skipped else f"{time.monotonic() - started:.0f} s"

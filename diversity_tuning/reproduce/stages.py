@@ -2,7 +2,7 @@
 
 A row is ``Stage(name, recipe file, command)``. A recipe has a stage when it has the stage's file, so that what one recipe makes
 itself (the miniature's data, base model and style features) another one downloads. Words in braces are filled in by
-:mod:`commands`: ``{run}`` is ``runs/<recipe>/seed<N>``, ``{config}`` is ``--config recipes/<recipe>/<recipe file>.yaml``, and the
+:mod:`commands`: ``{run}`` is ``runs/<recipe>/seed<N>``, ``{config}`` is ``--config recipes/<recipe>/<recipe file>.yaml``, the
 others are flags that depend on the recipe. ``Lanes`` are rows that run side by side on a CPU, and one after the other on GPUs.
 
 A recipe with stages of its own (not the paper's) gets a table here and an entry in :data:`TABLES`.
@@ -37,8 +37,8 @@ def weigh(name: str, types: str, flags: str = "") -> Stage:
     return Stage(
         f"3_weights_{name}",
         "3_data_prep_for_diversified_training",
-        "python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training {config} {encoders} --source_pair {run}/data/pairs"
-        f" --data_path_pair_div {{run}}/data/pairs-{name} --score_process {types} {flags}",
+        "python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training {config} {encoders}"
+        f" --source_pair {{run}}/data/pairs --data_path_pair_div {{run}}/data/pairs-{name} --score_process {types} {flags}",
     )
 
 
@@ -47,7 +47,8 @@ def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
     return Stage(
         f"train_{name}",
         recipe,
-        f"bash cm_{recipe}.sh {{base}} --source {{run}}/data/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {{train_flags}}",
+        f"bash cm_{recipe}.sh {{base}} --source {{run}}/data/{data} {flags} --seed {{seed}}"
+        f" --output_dir {{run}}/{name} {{train_flags}}",
     )
 
 
@@ -57,8 +58,8 @@ def sample(name: str, method: str | None = None, strength: str = "1", adapter: s
         f"eval_{name}",
         "eval1_1",
         "{sampler} {encoders} {split} --source {run}/data/filtered {sampling_base}"
-        f" --adapter {adapter or '{run}/' + name} --reward_model {{run}}/reward --distinct_threshold {{run}}/distinct --seed {{seed}}"
-        f" --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}",
+        f" --adapter {adapter or '{run}/' + name} --reward_model {{run}}/reward --distinct_threshold {{run}}/distinct"
+        f" --seed {{seed}} --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}",
     )
 
 
@@ -199,8 +200,8 @@ FLOOR = "--min_score_non_zero --min_deviation 0.1"
 _FEWER = ("4", "8")
 _KINDS = [("minimum", "4"), ("minimum", "8"), ("sorted", "4"), ("sorted", "8"), ("minimum", "all")]
 
-# --ablation, after SEED (paper, figure 3): DDPO on at most 4, 8 or all responses of a prompt, its weights plain, at least 0.1, or
-# plain on the pairs whose chosen has the most votes; DPO on as many, and DivPO, beside them. Sorting changes nothing where
+# --ablation, after SEED (paper, figure 3): DDPO on at most 4, 8 or all responses of a prompt, its weights plain, at least 0.1,
+# or plain on the pairs whose chosen has the most votes; DPO on as many, and DivPO, beside them. Sorting changes nothing where
 # nothing is cut.
 ABLATION = (
     *(

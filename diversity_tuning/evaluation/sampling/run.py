@@ -1,6 +1,7 @@
 """The sampling step: a run folder with ``samples.jsonl`` and ``sampling.json``, the record of how it was made."""
 
 import argparse
+import contextlib
 import functools
 import json
 import time
@@ -83,13 +84,13 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--system_prompt", default=settings.system_prompt, help="system line, for instruct models")
     group.add_argument("--num_samples", type=int, default=SamplingConfig.num_samples, help="responses per prompt")
     group.add_argument("--temperature", type=float, default=settings.temperature, help="temperature")
-    group.add_argument("--top_k", type=int, default=settings.top_k, help="local: most likely tokens that are kept; 0 keeps all")
+    group.add_argument("--top_k", type=int, default=settings.top_k, help="local, vllm: most likely tokens; 0 keeps all")
     group.add_argument("--top_p", type=float, default=settings.top_p, help="probability that is kept; not sent to Anthropic")
     group.add_argument(
         "--repetition_penalty",
         type=float,
         default=settings.repetition_penalty,
-        help="local: applies to the prompt's tokens too",
+        help="local, vllm: applies to the prompt's tokens too",
     )
     group.add_argument("--max_new_tokens", type=int, default=settings.max_new_tokens, help="where a response is cut")
     group.add_argument(
@@ -120,7 +121,7 @@ def sampling_record(config: SamplingConfig) -> dict:
     settings = {name: getattr(config, name) for name in names} | asdict(config.settings) | {"dtype": engine.dtype}
     settings |= {name: getattr(config, name) for name in ("iterative", "verbalized") if getattr(config, name)}
     settings |= engines.engine_settings(engine)
-    if engine.engine == "local":
+    if engine.engine in engines.OWN_MODELS:
         inputs = {"source": config.source, "base_model": engine.base_model, "adapter": engine.adapter}
         return provenance("sample", settings, inputs)
     sent = engines.sent_settings(engine, config.settings, config.seed)
@@ -139,11 +140,12 @@ def read_record(folder: str | Path) -> dict:
         return {}
 
 
-def sample_run(config: SamplingConfig) -> bool | None:
+def sample_run(config: SamplingConfig, server=None) -> bool | None:
     """Make the samples of a run folder, go on with them, or say that they are there. True where responses were added.
 
     Under ``accelerate launch`` every process samples its share of the prompts and the first one puts them together; None in the
     others, which have nothing more to do. Responses that failed are listed, and a :class:`UserError` unless they are accepted.
+    ``server``: one of vLLM that several runs share, in which ``config.engine.model`` is the name of the adapter.
     """
     processes = Processes(config.engine.device)
     if processes.count > 1 and config.engine.engine != "local":
@@ -159,7 +161,7 @@ def sample_run(config: SamplingConfig) -> bool | None:
             return None
         print(f"{output}: all {made['responses']} responses are there", flush=True)
         return False
-    return _sample(config, output, record, made, processes)
+    return _sample(config, output, record, made, processes, server)
 
 
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
@@ -195,10 +197,11 @@ def _difference(made: dict, record: dict) -> str:
     )
 
 
-def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes) -> bool | None:
+def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes, server) -> bool | None:
     """Sample what is missing, record what came of it, and say what did not come."""
     prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
-    engine = engines.make_engine(replace(config.engine, device=processes.device))
+    turns, log = config.num_samples if config.iterative else 1, f"{config.output.rstrip('/')}.vllm.log"
+    engine = engines.make_engine(replace(config.engine, device=processes.device), server, log, turns)
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
@@ -207,7 +210,10 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     processes.wait()
     before = {(row.prompt_id, row.sample): row.response for row in read_samples(output)}
     begin = time.perf_counter()
-    failed = processes.together(_sample_missing(config, engine, prompts, before, output, processes, made.get("failures", [])))
+    with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext():
+        failed = processes.together(
+            _sample_missing(config, engine, prompts, before, output, processes, made.get("failures", []))
+        )
     seconds = round(time.perf_counter() - begin, 1)
     processes.end()
     if not processes.first:
