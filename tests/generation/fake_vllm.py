@@ -1,7 +1,8 @@
 """Stands in for `vllm` in tests: takes the flags of `vllm serve`, answers on loopback, starts a child as vLLM does.
 
 FAKE_VLLM: a folder; calls.jsonl there gets every start (argv and the child's pid), bodies.jsonl every request. A file ``fault``
-there holds ``die`` (end at once), ``silent`` (never healthy), ``crash`` (end at the third request) or ``stubborn`` (ignore SIGTERM).
+there holds ``die`` (end at once), ``silent`` (never healthy), ``crash`` (end at the third request)
+or ``stubborn`` (ignores SIGTERM).
 """
 
 import argparse

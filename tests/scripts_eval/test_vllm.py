@@ -187,7 +187,8 @@ def test_a_stopped_process_stops_its_server(fake, tmp_path, number):
         (fake / "calls.jsonl").unlink(missing_ok=True)
         code = (
             "import sys, time; from diversity_tuning.generation.vllm_server import VllmServer\n"
-            "server = VllmServer('m', {}, sys.argv[1], data_parallel=1); server.start(10); print('up', flush=True); time.sleep(60)"
+            "server = VllmServer('m', {}, sys.argv[1], data_parallel=1); server.start(10)\n"
+            "print('up', flush=True); time.sleep(60)"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", code, tmp_path / "log"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
