@@ -54,7 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="what samples: a vLLM server with all adapters, or transformers on every GPU (default: vllm where it is installed"
         " and the recipe does not make its own small model)",
     )  # fmt: skip
-    parser.add_argument("--train_flags", default="", help='for every training: "--gradient_accumulation_steps 8"')
+    parser.add_argument("--train_flags", default="", help='for SFT, DPO, DDPO, ORPO, DORPO: "--gradient_accumulation_steps 8"')
+    parser.add_argument("--reward_flags", default="", help="for the reward model")
     parser.add_argument("--dry_run", action="store_true", help="print the commands and run nothing")
     return parser
 
@@ -69,11 +70,19 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     root = args.out or f"runs/{args.recipe}"
     run = Run(
         recipe=args.recipe, seed=args.seed, folder=f"{root}/seed{args.seed}", split=args.split,
-        train_flags=tuple(shlex.split(args.train_flags)), accelerate=environment.get("ACCELERATE") or "multi_gpu",
+        train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),
+        accelerate=environment.get("ACCELERATE") or "multi_gpu",
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
     return list(parts(run, root, args.full, args.ablation))
+
+
+def _words(flag: str, text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"{flag} {text}: {error}") from None
 
 
 def _engine(args: argparse.Namespace, environment: dict[str, str]) -> str:

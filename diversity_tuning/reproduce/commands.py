@@ -25,7 +25,8 @@ class Run:
     split: str = ""  # of the evaluation; empty: the recipe's, which is test
     engine: str = "local"  # local or vllm
     suite: str = ""  # a suffix of the folder of evaluations
-    train_flags: tuple[str, ...] = ()
+    train_flags: tuple[str, ...] = ()  # of the policies
+    reward_flags: tuple[str, ...] = ()
     accelerate: str = "multi_gpu"  # a file of accelerate_configs/
     processes: str = ""  # another number of processes than that file's
     launcher_flags: str = ""
@@ -89,6 +90,7 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "sampling_base": ["--base_model", f"{folder}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],
         "train_flags": list(run.train_flags),
+        "reward_flags": list(run.reward_flags),
         "sampler": _sampler(stage, run),
     }
     if report:

@@ -44,11 +44,11 @@ def weigh(name: str, types: str, flags: str = "") -> Stage:
 
 def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
     """A training: ``cm_RECIPE.sh`` on ``data/DATA`` to ``NAME``."""
+    more = "{reward_flags}" if recipe == "reward" else "{train_flags}"
     return Stage(
         f"train_{name}",
         recipe,
-        f"bash cm_{recipe}.sh {{base}} --source {{run}}/data/{data} {flags} --seed {{seed}}"
-        f" --output_dir {{run}}/{name} {{train_flags}}",
+        f"bash cm_{recipe}.sh {{base}} --source {{run}}/data/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {more}",
     )
 
 
