@@ -133,9 +133,10 @@ def memory_lines(trainings: list[Training], args: argparse.Namespace) -> list[st
     without = sum(one.memory(shape, args.gpus, checkpointing=False).values())
     return [
         *lines,
-        f"  ddpo: {one.batch} pairs · {one.rows} · {one.length} = {tokens} tokens; {shape.layers} layers · {tokens} · {shape.hidden} · 2 B"
-        f" + one layer's {shape.layer_activations(tokens, one.length, one.rank) / 1e9:.2f} GB + gradients",
-        f"  ddpo without gradient checkpointing {without / 1e9:.1f}; logits of the batch, never made, {one.logits(shape) / 1e9:.1f} in float32",
+        f"  ddpo: {one.batch} pairs · {one.rows} · {one.length} = {tokens} tokens; {shape.layers} layers · {tokens} ·"
+        f" {shape.hidden} · 2 B + one layer's {shape.layer_activations(tokens, one.length, one.rank) / 1e9:.2f} GB + gradients",
+        f"  ddpo without gradient checkpointing {without / 1e9:.1f}; the batch's logits in float32, never made,"
+        f" {one.logits(shape) / 1e9:.1f}",
         "  adapter: LoRA weights, gradients, AdamW and DDP's buckets in float32; head: a tile of logits and two copies",
     ]
 

@@ -55,9 +55,9 @@ class Shape:
         """Bytes that one block keeps for its backward pass, with LoRA on all linear layers; ``length``: of one sequence.
 
         Per token, at ``width`` bytes: the inputs of the linear layers (under autocast each LoRA layer keeps a copy of its own),
-        the 7 outputs of the A matrices, queries, keys, values and the attention's result, gate, SiLU and product; in float32 the
-        input of every norm. Under autocast also the cast weights of LoRA, once. Eager attention adds 8 bytes per head and pair of
-        tokens.
+        the 7 outputs of the A matrices, queries, keys, values and the attention's result, gate, SiLU and product; in float32
+        the input of every norm. Under autocast also the cast weights of LoRA, once. Eager attention adds 8 bytes per head and
+        pair of tokens.
         """
         width = 2 if bf16 else 4
         query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim

@@ -55,16 +55,19 @@ class FirstError:
 
 def run(command: list[str]) -> int:
     """Run the command, pass its output on, print the first error line at the end; return the exit code."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, bufsize=0)
     stopped: list[int] = []
+    started: list[subprocess.Popen] = []
 
     def stop(number, _frame):
         stopped.append(number)
         if number == signal.SIGTERM:  # Ctrl-C reaches the processes by itself
-            process.terminate()
+            for one in started:
+                one.terminate()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM):  # before there is anything to stop
         signal.signal(number, stop)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, bufsize=0)
+    started.append(process)
     found = FirstError()
 
     def pass_on():

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,12 +100,185 @@ def test_every_job_says_how_to_submit_it_and_the_readme_names_what_exists():
 
 
 def test_several_processes_on_a_cpu_take_the_launcher_that_needs_no_mpi(cluster):
-    environment = {**cluster, "MODEL": "miniature", "ACCELERATE": "cpu"}
-    (one,), (two,) = (launches(["bash", "cm_ddpo.sh", "--x", "1"], {**environment, "PROCESSES": n}) for n in ("1", "2"))
-    assert "--multi_gpu" not in one
-    assert "--use_cpu" not in one
+    environment = {**cluster, "MODEL": "miniature", "ACCELERATE": "cpu", "PROCESSES": "2"}
+    (two,) = launches(["bash", "cm_ddpo.sh", "--x", "1"], environment)
     assert two.index("--multi_gpu") < two.index("-m") < two.index("--use_cpu")
     assert two[-2:] == ["--x", "1"]
+    (sampling,) = launches(["bash", "accelerate_configs/launch.sh", "scripts_eval.generation_eval1_1", "eval1_1"], environment)
+    assert sampling[-2:] == ["--device", "cpu"]
+
+
+def one_process(cluster, tmp_path, *flags, **environment):
+    """What is run without the launcher: the words after `python`, and variables that it sees."""
+    folder = tmp_path / "stubs"
+    folder.mkdir(exist_ok=True)
+    variables = "$ACCELERATE_USE_CPU/$CUDA_VISIBLE_DEVICES/$ACCELERATE_MIXED_PRECISION"
+    stand_in(folder, "python", f'printf "%s\\n" "$@" "{variables}"')
+    environment = {**cluster, "PATH": f"{folder}:{cluster['PATH']}", **environment}
+    command = ["bash", ROOT / "cm_ddpo.sh", *flags]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("variables", "seen"),
+    [
+        ({"ACCELERATE": "cpu", "MODEL": "miniature"}, "true//no"),
+        ({"ACCELERATE": "single_gpu"}, "/0/bf16"),
+        ({"ACCELERATE": "single_gpu", "CUDA_VISIBLE_DEVICES": "3,5"}, "/3/bf16"),
+        ({"ACCELERATE": "multi_gpu", "PROCESSES": "1"}, "/0/bf16"),
+    ],
+)
+def test_one_process_needs_no_launcher_and_one_gpu(cluster, tmp_path, variables, seen):
+    """The trainer of transformers would spread a single process over every GPU that it sees."""
+    *words, found = one_process(cluster, tmp_path, "--note", "two words", **variables)
+    model = variables.get("MODEL", "llama-3.1-8b")
+    module = ["-m", "scripts_dpo.generation_ddpo_model_train"]
+    assert words == [*module, "--config", f"{ROOT}/recipes/{model}/ddpo.yaml", "--note", "two words"]
+    assert found == seen
+
+
+@pytest.mark.parametrize("variables", [{}, {"PROCESSES": "1", "ACCELERATE": "fsdp"}, {"LAUNCHER_FLAGS": "--num_machines 2"}])
+def test_the_launcher_where_it_is_needed_and_never_for_help(cluster, tmp_path, variables):
+    assert "diversity_tuning.launcher" in one_process(cluster, tmp_path, "--note", "x", **variables)
+    assert "diversity_tuning.launcher" not in one_process(cluster, tmp_path, "--help", **variables)
+
+
+def test_a_launch_script_takes_its_model_processes_and_flags_from_outside(cluster, tmp_path):
+    """From any folder; a flag of the command line comes after the recipe, so it wins."""
+    environment = {**cluster, "MODEL": "mistral-7b-v0.3", "ACCELERATE": "fsdp", "PROCESSES": "3"}
+    (words,) = launches(["bash", ROOT / "cm_ddpo.sh", "--note", "two words"], environment, tmp_path)
+    assert words == [
+        "launch", "--config_file", f"{ROOT}/accelerate_configs/fsdp.yaml", "--num_processes", "3",
+        "-m", "scripts_dpo.generation_ddpo_model_train", "--config", f"{ROOT}/recipes/mistral-7b-v0.3/ddpo.yaml",
+        "--note", "two words",
+    ]  # fmt: skip
+
+
+def checkout(tmp_path):
+    """A copy of what the launch scripts need, with a .venv whose programs say who they are."""
+    root = tmp_path / "a checkout"
+    (root / "recipes" / "miniature").mkdir(parents=True)
+    (root / "recipes" / "miniature" / "ddpo.yaml").write_text("")
+    (root / "accelerate_configs").mkdir()
+    for name in ("cm_ddpo.sh", "accelerate_configs/launch.sh", "accelerate_configs/cpu.yaml"):
+        (root / name).write_text((ROOT / name).read_text())
+    return root
+
+
+def test_the_projects_environment_is_found_where_no_other_is_active(tmp_path):
+    root = checkout(tmp_path)
+    environment = {"PATH": "/usr/bin:/bin", "MODEL": "miniature", "ACCELERATE": "cpu"}
+    command = ["bash", root / "cm_ddpo.sh"]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: package accelerate is missing: run 'bash ")
+    assert answer.stderr.count("\n") == 1
+    (root / ".venv" / "bin").mkdir(parents=True)
+    for name in ("python", "accelerate"):
+        stand_in(root / ".venv" / "bin", name, f'echo "the project\'s {name} $2"')
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert answer.stdout == "the project's python scripts_dpo.generation_ddpo_model_train\n"
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("python", "accelerate"):
+        stand_in(other, name, 'echo "an active environment"')
+    environment["PATH"] = f"{other}:/usr/bin:/bin"
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert answer.stdout == "an active environment\n"
+
+
+# What the launcher prints last.
+
+
+FAILED = """\
+sed -n 's/^   *//p' >&2 <<'END'
+  [rank1]: Traceback (most recent call last):
+  [rank1]: torch.OutOfMemoryError: CUDA out of memory
+  {ours}
+  Traceback (most recent call last):
+  torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+END
+printf 'no end of line' >&2
+exit {code}"""
+
+
+@pytest.mark.parametrize(
+    ("ours", "code", "ends_with", "last"),
+    [
+        ("error: no such file", 1, 2, "error: no such file"),
+        ("error: no such fileerror: no such file", 1, 2, "error: no such file"),
+        ("", 1, 1, "error: a process failed: torch.OutOfMemoryError: CUDA out of memory (its traceback is above)"),
+        ("error: told, and went on", 0, 0, "no end of line"),
+    ],
+)
+def test_the_first_error_is_the_last_line(cluster, tmp_path, ours, code, ends_with, last):
+    stand_in(Path(cluster["PATH"].partition(":")[0]), "accelerate", FAILED.format(ours=ours, code=code))
+    answer = subprocess.run(["bash", ROOT / "cm_ddpo.sh"], cwd=tmp_path, env=cluster, capture_output=True, text=True)
+    assert answer.returncode == ends_with
+    assert answer.stderr.splitlines()[-1].removeprefix("no end of line") == last.removeprefix("no end of line")
+
+
+def test_two_processes_that_fail_end_with_one_line(cluster, tmp_path):
+    """The real launcher, with the traceback that it prints itself."""
+    environment = {name: value for name, value in os.environ.items() if name != "PATH"} | {
+        "PROCESSES": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+    environment |= {"MODEL": "miniature", "ACCELERATE": "cpu", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    command = [
+        "bash",
+        ROOT / "cm_ddpo.sh",
+        "--source",
+        tmp_path / "nowhere",
+        "--model_name_or_path",
+        "x",
+        "--output_dir",
+        tmp_path / "o",
+    ]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert answer.returncode == 2
+    assert "ChildFailedError" in answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'nowhere'}: not there")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_launcher_says_one_line(cluster, tmp_path, number, code):
+    body = "trap 'echo Traceback >&2; exit 1' INT TERM; echo up; sleep 60 & wait"
+    stand_in(Path(cluster["PATH"].partition(":")[0]), "accelerate", body)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(["bash", ROOT / "cm_ddpo.sh"], cwd=tmp_path, env=cluster, start_new_session=True, **pipes)
+    assert process.stdout.readline() == "up\n"
+    os.killpg(process.pid, number)  # as a terminal does, or the end of a job
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (code, "stopped; the same command goes on\n")
+
+
+# Missing packages.
+
+
+@pytest.mark.parametrize(
+    "module", ["scripts_eval.report", "scripts_dataset_cleaner.1_data_prep_filtering", "diversity_tuning.policy"]
+)
+def test_a_missing_package_is_one_line_with_the_remedy(module):
+    answer = subprocess.run(
+        [sys.executable, "-S", "-m", module, "--source", "x"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.startswith("error: package ")
+    assert "pip install -r requirements.txt" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_the_library_leaves_other_programs_alone():
+    code = "import sys; import diversity_tuning; print(sys.excepthook is sys.__excepthook__)"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert answer.stdout == "True\n"
 
 
 @pytest.mark.parametrize("name", ["MODEL", "ACCELERATE"])

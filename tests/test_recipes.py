@@ -4,6 +4,7 @@ import argparse
 import importlib
 import importlib.util
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -225,74 +226,62 @@ def test_what_reproduce_does_not_know_ends_with_2(flags):
 
 
 def dry_run(tmp_path, *flags):
-    """The commands that reproduce.sh would run, as (module, argv); the shell scripts resolved to what they launch."""
-    answer = bash("reproduce.sh", "--dry_run", "--out", str(tmp_path / "out"), *flags)
+    """The commands that reproduce.sh prints, as (module, argv, launcher's words); each read by a shell that has nothing set."""
+    answer = bash("reproduce.sh", "--dry_run", "--out", str(tmp_path / "an out"), *flags)
     assert answer.returncode == 0, answer.stderr
-    assert not (tmp_path / "out").exists(), "a dry run makes nothing"
-    fake = tmp_path / "bin" / "accelerate"  # says what it was asked to launch
-    fake.parent.mkdir(exist_ok=True)
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    fake.chmod(0o755)
-    for line in answer.stdout.splitlines():
-        words = shlex.split(line)
-        if words[:2] == ["python", "-m"]:
+    assert not (tmp_path / "an out").exists(), "a dry run makes nothing"
+    stubs = tmp_path / "bin"  # say what they were asked to run
+    stubs.mkdir(exist_ok=True)
+    for name in ("python", "accelerate"):
+        (stubs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (stubs / name).chmod(0o755)
+    first, *lines = answer.stdout.splitlines()
+    assert first == f"cd {ROOT}"
+    seen = set()
+    for line in lines:
+        words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+        shape = (*words[:4], *(word for word in words if word.startswith("--")))  # of each kind one
+        if line.startswith("# ── ") or shape in seen or words[:2] == ["bash", "-c"]:
+            continue
+        seen.add(shape)
+        if words[0] != "bash":
+            assert words[:2] == [".venv/bin/python", "-m"], line
             yield words[2], words[3:], None
-        elif words[:1] == ["bash"]:
-            environment = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
-            name = flags[flags.index("--recipe") + 1]
-            launched = bash(*words[1:], MODEL=name, **environment)
-            assert launched.returncode == 0, launched.stderr
-            asked = launched.stdout.splitlines()
-            module = asked.index("-m")
-            yield asked[module + 1], asked[module + 2 :], asked[: module + 1]
-        else:
-            assert line.startswith("── "), line
+            continue
+        environment = {"PATH": f"{stubs}:/usr/bin:/bin"}
+        launched = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, env=environment, timeout=60)
+        assert launched.returncode == 0, launched.stderr
+        asked = launched.stdout.splitlines()
+        module = len(asked) - 1 - asked[::-1].index("-m")
+        yield asked[module + 1], asked[module + 2 :], asked[:module]
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("more", [(), ("--full",), ("--ablation",)])
+@pytest.mark.parametrize("more", [(), ("--full",), ("--ablation",), ("--engine", "vllm"), ("--full", "--engine", "local")])
 def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, more):
-    """Modules and recipes exist, and every flag is one of its module's. Of each only what was not shown before."""
+    """Modules and recipes exist, and every flag is one of its module's."""
     seen = set()
     for module, argv, launcher in dry_run(tmp_path, "--recipe", name, *more):
         assert importlib.util.find_spec(module), module
-        shape = module, frozenset(word for word in argv if word.startswith("--"))
-        if shape in seen or any("*" in word for word in argv if not word.endswith("/*/")):
-            continue  # a * stands for checkpoints, which a dry run has none of
-        seen.add(shape)
+        seen.add(module)
         if "--config" in argv:
             assert (ROOT / argv[argv.index("--config") + 1]).is_file(), argv
         if is_training(module):
-            assert Path(launcher[launcher.index("--config_file") + 1]).is_file()
+            if launcher:
+                assert launcher[:2] == ["-m", "diversity_tuning.launcher"]
+                assert Path(launcher[launcher.index("--config_file") + 1]).is_file()
+            assert bool(launcher) == (name in PAPER)
             run, model, config = parse_training(STEM[module], argv)
             assert run.source
             assert model.model_name_or_path
-            assert config.output_dir.startswith(str(tmp_path / "out"))
+            assert config.output_dir.startswith(str(tmp_path / "an out"))
             assert (run.adapter is not None) == (STEM[module] in ("dpo", "ddpo"))
         else:
             parse_command(monkeypatch, module, argv)
-    assert {STEM.get(module) for module, _ in seen} >= {*STAGES[:4], *TRAINING, "eval1_1", "eval2"}
-    assert "scripts_eval.report" in {module for module, _ in seen}
-    assert bool(more) == (SCRIPTS["4_data_prep_divpo"] in {module for module, _ in seen})
-
-
-def test_a_launch_script_takes_its_model_processes_and_flags_from_outside(tmp_path):
-    """From any folder; a flag of the command line comes after the recipe, so it wins."""
-    fake = tmp_path / "accelerate"
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    fake.chmod(0o755)
-    environment = {
-        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "MODEL": "mistral-7b-v0.3", "ACCELERATE": "fsdp",
-        "PROCESSES": "3",
-    }  # fmt: skip
-    answer = subprocess.run(
-        ["bash", str(ROOT / "cm_ddpo.sh"), "--note", "two words"], cwd=tmp_path, capture_output=True, text=True, env=environment
-    )
-    assert answer.stdout.splitlines() == [
-        "launch", "--config_file", f"{ROOT}/accelerate_configs/fsdp.yaml", "--num_processes", "3",
-        "-m", "scripts_dpo.generation_ddpo_model_train", "--config", f"{ROOT}/recipes/mistral-7b-v0.3/ddpo.yaml",
-        "--note", "two words",
-    ]  # fmt: skip
+    assert {STEM.get(module) for module in seen} >= {*STAGES[:4], *TRAINING, "eval1_1", "eval2"}
+    assert "scripts_eval.report" in seen
+    assert ("scripts_eval.sample_adapters" in seen) == ("vllm" in more)
+    assert ("--full" in more or "--ablation" in more) == (SCRIPTS["4_data_prep_divpo"] in seen)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "accelerate_configs").glob("*.yaml")), ids=lambda path: path.stem)

@@ -13,18 +13,19 @@ COLUMNS = {
     "reddit_reward": "reward",
     "semantic_diversity": "semantic diversity",
     "style_diversity": "style diversity",
-    "distinct_k": "distinct",
+    "distinct_k": "distinct samples",
 }
 WIDTH = 100
 
 
 def print_ending(parts: list[Part], root: Path, args: argparse.Namespace) -> None:
-    """Print table, paths and next commands; the report is the last one but for the control's."""
+    """Print table, paths and next commands; the main report is the first one, the control's comes after it."""
     reports = [part.report.output for part in parts if part.report]
-    main = reports[0]
-    print()
-    print("\n".join(table(root / main / "models.csv")))
-    print("\n".join(["", *paths(root, main), *(f"control  {other}/report.html" for other in reports[1:]), ""]))
+    if not reports:
+        return
+    models = root / reports[0] / "models.csv"
+    print("\n".join(["", *(table(models) if models.is_file() else []), ""]))
+    print("\n".join([*paths(root, reports[0]), *(f"control  {other}/report.html" for other in reports[1:]), ""]))
     print("\n".join(following(args)))
 
 
@@ -37,15 +38,25 @@ def table(models: Path) -> list[str]:
     if not found:  # an ablation's models have other names
         found = [(row["model"], row) for row in rows if row["seed"] == "all" or len(seeds) < 2]
     columns = [name for name in COLUMNS if any(row.get(f"{name}_mean") for _, row in found)]
-    widths = [max(12, *(len(label) for label, _ in found)), *(17 if name == "distinct_k" else 20 for name in columns)]
-    head = ["", *(COLUMNS[name] for name in columns)]
-    lines = [head, *([label, *(_interval(row, name) for name in columns)] for label, row in found)]
-    several = "" if len(seeds) < 2 else f", mean of {len(seeds)} seeds"
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()[:WIDTH] for line in lines]
-    return [
-        *texts,
-        f"Mean over prompts [95% interval]{several}. Diversity: mean distance of a prompt's samples; distinct: of 4.",
+    lines = [
+        ["", *(COLUMNS[name] for name in columns)],
+        *([label, *(_interval(row, name) for name in columns)] for label, row in found),
     ]
+    lines = [line[: _fitting(lines)] for line in lines]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    several = "" if len(seeds) < 2 else f", {len(seeds)} seeds"
+    return [*texts, f"Mean over prompts{several} [95% interval]. Diversity: mean distance between the samples of a prompt."]
+
+
+def _fitting(lines: list[list[str]]) -> int:
+    """How many columns fit the width."""
+    total = 0
+    for place, cells in enumerate(zip(*lines, strict=True)):
+        total += max(map(len, cells)) + (2 if place else 0)
+        if total > WIDTH:
+            return place
+    return len(lines[0])
 
 
 def _row(rows: list[dict], name: str, several: bool) -> dict | None:
