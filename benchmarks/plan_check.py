@@ -8,11 +8,11 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForC
 
 from benchmarks.plan_shapes import LINEAR, Shape
 
-SHAPE = Shape(hidden=256, intermediate=688, layers=4, heads=8, kv_heads=4, head_dim=32, vocab=512)
+SHAPE = Shape(hidden=256, intermediate=688, layers=3, heads=8, kv_heads=4, head_dim=32, vocab=512)
 GEMMA = Shape(
     hidden=128, intermediate=352, layers=4, heads=4, kv_heads=2, head_dim=48, vocab=512, tied=True, norms=4, eager=True
 )
-RANK, SEQUENCES, LENGTH = 16, 4, 256
+RANK, SEQUENCES, LENGTH = 16, 4, 128
 
 
 def make_model(shape: Shape, bf16: bool) -> PreTrainedModel:

@@ -86,12 +86,12 @@ def following(args: argparse.Namespace) -> list[str]:
     more = f" --out {shlex.quote(args.out)}" if args.out else ""
     lines = []
     if not args.full:
-        lines.append((f"{base} --full{more}", "three seeds, intermediate checkpoints, one deviation alone, DivPO"))
+        lines.append((f"{base} --full{more}", "three seeds, DivPO, more"))
     if not args.ablation:
-        lines.append((f"{base} --ablation{more}", "fewer responses a prompt (the paper's figure 3)"))
+        lines.append((f"{base} --ablation{more}", "fewer responses (figure 3)"))
     if args.recipe == "miniature":
         lines.append(("bash reproduce.sh --recipe llama-3.1-8b --dry_run", "the 8B model: docs/RUN_8B.md"))
-        lines.append(("source .venv/bin/activate", "then the commands of README.md, on your own data"))
+        lines.append(("source .venv/bin/activate", "then the README's commands"))
     else:
         lines.append(("less docs/RUN_8B.md", "how to compare with the paper's tables"))
     width = max(len(command) for command, _ in lines)

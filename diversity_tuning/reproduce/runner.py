@@ -1,6 +1,7 @@
 """Runs stages: each with its output in a log, side by side where the table says so, all stopped together."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ class StageFailed(Exception):
 
 def print_parts(parts: list[Part], root: Path) -> None:
     """Every command as a line that runs as printed in a fresh shell, a comment with its name before it."""
-    print(f"cd {root}")
+    print(f"cd {shlex.quote(str(root))}")
     cores = _cores()
     for part in parts:
         for row in part.rows:
