@@ -6,6 +6,7 @@ R=runs/miniature/seed0; python -m scripts_eval.sample --source $R/data/filtered 
     --max_new_tokens 160 --repetition_penalty 1 --base_model $R/base --adapter $R/dpo --output runs/my-dpo
 
 Several GPUs:       accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_eval.sample …
+vLLM, all GPUs:     … --engine vllm (starts and stops its server; several adapters: scripts_eval.sample_adapters)
 A server:           … --engine openai --base_url http://localhost:8000/v1 --model MODEL --output results/MODEL
 An API with a cap:  OPENAI_API_KEY=… … --engine openai --model gpt-4o --max_cost 20 --price_input 2.5 --price_output 10
 Baselines:          … --iterative (GPT-4o-iter) or --verbalized 5 (verbalized sampling), over any engine

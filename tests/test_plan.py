@@ -1,11 +1,17 @@
 """The plan of a run on GPUs: its arithmetic against small models that are really there, and what it prints."""
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from benchmarks import plan
 from benchmarks.plan_check import check
 from benchmarks.plan_shapes import KNOWN, shape_of
 from tests.tiny import save_base
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +73,39 @@ def test_what_cannot_be_planned_is_one_line(flags, capsys):
         plan.main(flags)
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+# docs/RUN_8B.md
+
+
+def test_the_table_of_the_document_is_what_the_plan_says():
+    document = (ROOT / "docs" / "RUN_8B.md").read_text(encoding="utf-8")
+    args = plan.make_parser().parse_args([])
+    checked = 0
+    for label, stages in (
+        ("reward model", ["reward"]),
+        ("SFT", ["generation"]),
+        ("DPO, DDPO", ["dpo", "ddpo"]),
+        ("ORPO, DORPO", ["orpo", "dorpo"]),
+    ):
+        cells = [
+            cell.strip()
+            for cell in next(line for line in document.splitlines() if line.startswith(f"| {label} ")).split("|")[2:-1]
+        ]
+        for stage in stages:
+            training = plan.adapted(plan.training_of("llama-3.1-8b", stage), args)
+            used = training.memory(shape_of(training.model), 8)
+            numbers = [0.0 if cell == "–" else float(cell) for cell in cells[:7]]
+            assert numbers == [round(value / 1e9, 1) for value in (*used.values(), sum(used.values()))], stage
+            checked += 1
+    assert checked == 6
+
+
+def test_the_commands_of_the_document_are_taken():
+    document = (ROOT / "docs" / "RUN_8B.md").read_text(encoding="utf-8")
+    commands = [found[1] for found in re.finditer(r"((?:ACCELERATE=\w+ )?bash reproduce\.sh [^`\n#]+)", document)]
+    assert len(commands) >= 5
+    for text in commands:
+        command = text if "--dry_run" in text else f"{text} --dry_run"
+        answer = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert answer.returncode == 0, answer.stderr
