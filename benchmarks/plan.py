@@ -7,6 +7,9 @@ python -m benchmarks.plan --check        # the same arithmetic against a small m
 Estimates, not measurements: hours follow from the stated utilisation (MFU) and lengths. GB are 10^9 bytes.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.plan")
+
 import argparse
 import dataclasses
 from pathlib import Path

@@ -6,6 +6,9 @@ The arguments are those of `accelerate launch`. Its own traceback, and those of 
 one failed, stay above. Exit code: 2 where a process ended with a line ``error: …``, else the launcher's; 130 after Ctrl-C.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.launcher")
+
 import re
 import shutil
 import signal
@@ -91,11 +94,15 @@ def run(command: list[str]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] in (["-h"], ["--help"]):
+        print(f"usage: python -m diversity_tuning.launcher [flags of accelerate launch] -m MODULE [its flags]\n\n{__doc__}")
+        raise SystemExit(0)
     accelerate = shutil.which("accelerate")
     if accelerate is None:
         print("error: package accelerate is missing: pip install -r requirements.txt, or activate .venv", file=sys.stderr)
         return 2
-    return run([accelerate, "launch", *(sys.argv[1:] if argv is None else argv)])
+    return run([accelerate, "launch", *words])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sample responses of several adapters of one base model from one vLLM server, each into its own run folder.
+r"""Sample responses of several adapters of one base model from one vLLM server, each into its own run folder.
 
 python -m scripts_eval.sample_adapters --config recipes/llama-3.1-8b/eval1_1.yaml --source data/filtered \
     --adapters sft=runs/generation dpo=runs/dpo ddpo-both=runs/ddpo-both --output results
@@ -9,6 +9,9 @@ Needs vLLM (`vllm` on the PATH, or VLLM=/path/to/bin/vllm). The server is starte
 stopped at the end, after an error and after Ctrl-C. Adapters whose samples are there are skipped. To score them:
 scripts_eval.generation_eval1_1 with the same flags, --engine vllm and --adapter, or scripts_eval.score.
 """
+
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.sample_adapters")
 
 import argparse
 import dataclasses

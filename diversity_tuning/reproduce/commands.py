@@ -57,6 +57,7 @@ class Report:
 
     output: str
     results: tuple[str, ...]  # folders of scored runs
+    seeds: tuple[str, ...]  # folders of the seeds
     compare: tuple[str, ...] = ("ddpo-both:dpo", "dorpo-both:orpo")
     flags: tuple[str, ...] = ()
 
@@ -94,7 +95,12 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "sampler": _sampler(stage, run),
     }
     if report:
-        flags |= {"results": list(report.results), "compare": list(report.compare), "report_flags": list(report.flags)}
+        flags |= {
+            "results": list(report.results),
+            "seeds": list(report.seeds),
+            "compare": list(report.compare),
+            "report_flags": list(report.flags),
+        }
     return {f"{{{name}}}": words for name, words in flags.items()}
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from diversity_tuning.errors import UserError
 from diversity_tuning.reproduce import stages
 from diversity_tuning.reproduce.commands import Report, Run
-from diversity_tuning.reproduce.stages import Lanes, Stage
+from diversity_tuning.reproduce.stages import Lanes, Stage, Table
 
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
@@ -25,30 +26,34 @@ class Part:
 
 def parts(run: Run, root: str, full: bool = False, ablation: bool = False) -> Iterator[Part]:
     """What `reproduce.sh` runs, in order. ``run``: the first seed; ``root``: the folder of all seeds and of the report."""
+    table = table_of(run.recipe)
     if ablation:
+        if table.ablation is None:
+            raise UserError(f"--ablation: the recipe {run.recipe} has none")
         fewer = dataclasses.replace(run, suite="-ablation")
-        yield _part(run, table_of(run.recipe))
-        yield _part(fewer, stages.ABLATION)
-        yield _report(f"{root}/report-ablation", [fewer], _ABLATION, ("--ablation",))
+        yield _part(run, table.seed)
+        yield _part(fewer, table.ablation)
+        yield _report(table, f"{root}/report-ablation", [fewer], _ABLATION, ("--ablation",))
         return
     if not full:
-        yield _part(run, table_of(run.recipe))
-        yield _report(f"{root}/report", [run])
+        yield _part(run, table.seed)
+        yield _report(table, f"{root}/report", [run])
         return
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in range(3)]
     for one in runs:
-        yield _part(one, table_of(one.recipe))
-        yield _part(one, stages.extras({model: _checkpoints(one, model) for model in METHODS}))
-    yield _report(f"{root}/report", runs)
+        yield _part(one, table.seed)
+        if table.extras:
+            yield _part(one, table.extras({model: _checkpoints(one, model) for model in METHODS}))
+    yield _report(table, f"{root}/report", runs)
     control = dataclasses.replace(run, recipe=f"{run.recipe}-control", seed=0, folder=f"{root}-control/seed0")
     if (run.root / "recipes" / control.recipe).is_dir():
-        yield _part(control, _without(table_of(control.recipe), "orpo"))
-        yield _report(f"{root}-control/report", [control], ("ddpo-both:dpo",))
+        yield _part(control, _without(table.seed, "orpo"))
+        yield _report(table, f"{root}-control/report", [control], ("ddpo-both:dpo",))
 
 
-def table_of(recipe: str) -> tuple[Stage | Lanes, ...]:
+def table_of(recipe: str) -> Table:
     """The rows of a recipe: its own table, or the paper's."""
-    return stages.TABLES.get(recipe) or stages.TABLES.get(recipe.partition("-")[0]) or stages.SEED
+    return stages.TABLES.get(recipe, stages.PAPER)
 
 
 def _part(run: Run, rows: tuple[Stage | Lanes, ...]) -> Part:
@@ -77,10 +82,13 @@ def _without(rows: tuple[Stage | Lanes, ...], word: str) -> tuple[Stage | Lanes,
     return tuple(kept)
 
 
-def _report(output: str, runs: list[Run], compare: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()) -> Part:
-    report = Report(output, tuple(f"{run.evaluations()}/*/" for run in runs), flags=flags)
+def _report(
+    table: Table, output: str, runs: list[Run], compare: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
+) -> Part:
+    results, folders = tuple(f"{run.evaluations()}/*/" for run in runs), tuple(run.folder for run in runs)
+    report = Report(output, results, folders, flags=flags)
     report = dataclasses.replace(report, compare=compare) if compare else report
-    return Part(runs[0], stages.REPORT, report)
+    return Part(runs[0], table.report, report)
 
 
 def _checkpoints(run: Run, model: str) -> int:

@@ -5,9 +5,10 @@ itself (the miniature's data, base model and style features) another one downloa
 :mod:`commands`: ``{run}`` is ``runs/<recipe>/seed<N>``, ``{config}`` is ``--config recipes/<recipe>/<recipe file>.yaml``, the
 others are flags that depend on the recipe. ``Lanes`` are rows that run side by side on a CPU, and one after the other on GPUs.
 
-A recipe with stages of its own (not the paper's) gets a table here and an entry in :data:`TABLES`.
+A recipe with stages of its own (not the paper's) gets a :class:`Table` and an entry in :data:`TABLES`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -43,12 +44,12 @@ def weigh(name: str, types: str, flags: str = "") -> Stage:
 
 
 def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
-    """A training: ``cm_RECIPE.sh`` on ``data/DATA`` to ``NAME``."""
+    """A training: ``cm_RECIPE.sh`` on the run's folder ``DATA`` to ``NAME``."""
     more = "{reward_flags}" if recipe == "reward" else "{train_flags}"
     return Stage(
         f"train_{name}",
         recipe,
-        f"bash cm_{recipe}.sh {{base}} --source {{run}}/data/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {more}",
+        f"bash cm_{recipe}.sh {{base}} --source {{run}}/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {more}",
     )
 
 
@@ -128,14 +129,14 @@ SEED = (
     ),
     lanes(
         [
-            train("generation", "generation", "filtered"),
-            train("dpo", "dpo", "pairs-both", SFT),
-            train("ddpo-both", "ddpo", "pairs-both", SFT),
+            train("generation", "generation", "data/filtered"),
+            train("dpo", "dpo", "data/pairs-both", SFT),
+            train("ddpo-both", "ddpo", "data/pairs-both", SFT),
         ],
         [
-            train("reward", "reward", "filtered"),
-            train("orpo", "orpo", "pairs-both"),
-            train("dorpo-both", "dorpo", "pairs-both"),
+            train("reward", "reward", "data/filtered"),
+            train("orpo", "orpo", "data/pairs-both"),
+            train("dorpo-both", "dorpo", "data/pairs-both"),
         ],
     ),
     serve("samples", "dpo", "ddpo-both", "orpo", "dorpo-both", adapters={"sft": "{run}/generation"}),
@@ -167,7 +168,7 @@ DIVPO_PAIRS = Stage(
     "python -m scripts_dataset_cleaner.4_data_prep_divpo {config} {encoders} --source {run}/data/unpaired"
     " --data_path_pair {run}/data/pairs-divpo --score_process semantic style",
 )
-DIVPO = train("divpo", "dpo", "pairs-divpo", SFT)
+DIVPO = train("divpo", "dpo", "data/pairs-divpo", SFT)
 
 
 def extras(checkpoints: dict[str, int]) -> tuple[Stage | Lanes, ...]:
@@ -185,7 +186,7 @@ def extras(checkpoints: dict[str, int]) -> tuple[Stage | Lanes, ...]:
         weigh("style", "style"),
         DIVPO_PAIRS,
         lanes(
-            [train("ddpo-sem", "ddpo", "pairs-semantic", SFT), train("ddpo-sty", "ddpo", "pairs-style", SFT)],
+            [train("ddpo-sem", "ddpo", "data/pairs-semantic", SFT), train("ddpo-sty", "ddpo", "data/pairs-style", SFT)],
             [DIVPO],
         ),
         serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", adapters={name: place for name, _, _, place in earlier}),
@@ -220,11 +221,11 @@ ABLATION = (
             stage
             for most in _FEWER
             for stage in (
-                train(f"dpo-{most}", "dpo", f"pairs-both-{most}", SFT),
-                train(f"ddpo-both-{most}", "ddpo", f"pairs-both-{most}", SFT),
+                train(f"dpo-{most}", "dpo", f"data/pairs-both-{most}", SFT),
+                train(f"ddpo-both-{most}", "ddpo", f"data/pairs-both-{most}", SFT),
             )
         ],
-        [*(train(f"ddpo-{kind}-{most}", "ddpo", f"pairs-{kind}-{most}", SFT) for kind, most in _KINDS), DIVPO],
+        [*(train(f"ddpo-{kind}-{most}", "ddpo", f"data/pairs-{kind}-{most}", SFT) for kind, most in _KINDS), DIVPO],
     ),
     serve(
         "samples_ablation",
@@ -262,5 +263,17 @@ REPORT = (
     ),
 )
 
-# Recipes whose order is not the paper's: name of the recipe, or the part of it before the first "-", to its table.
-TABLES: dict[str, tuple[Stage | Lanes, ...]] = {}
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a recipe: of one seed, of its reports, and what --full and --ablation add."""
+
+    seed: tuple[Stage | Lanes, ...]
+    report: tuple[Stage, ...] = REPORT
+    extras: Callable[[dict[str, int]], tuple[Stage | Lanes, ...]] | None = None
+    ablation: tuple[Stage | Lanes, ...] | None = None
+
+
+PAPER = Table(SEED, REPORT, extras, ABLATION)
+# Recipes whose order is not the paper's, by the name of the recipe.
+TABLES: dict[str, Table] = {}
