@@ -75,6 +75,7 @@ def command(stage: Stage, run: Run, report: Report | None = None) -> list[str]:
 
 def _places(run: Run, report: Report | None) -> dict[str, str]:
     places = {"run": run.folder, "seed": str(run.seed), "eval": run.evaluations(), "main_eval": run.evaluations("")}
+    places |= {"suffix": f"-{run.split}" if run.split else ""}
     return places | {"test": run.split or "test", "report": report.output if report else ""}
 
 
