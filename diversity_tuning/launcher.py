@@ -84,7 +84,7 @@ def run(command: list[str]) -> int:
     reader = threading.Thread(target=pass_on, daemon=True)
     reader.start()
     code = process.wait()
-    reader.join(timeout=10)  # a process that outlives the launcher may hold the other end
+    reader.join(timeout=2)  # a process that outlives the launcher may hold the other end
     if stopped:
         print(STOPPED, file=sys.stderr)
         return 128 + stopped[0]

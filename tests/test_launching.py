@@ -245,7 +245,7 @@ def test_two_processes_that_fail_end_with_one_line(cluster, tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_launcher_says_one_line(cluster, tmp_path, number, code):
-    body = "trap 'echo Traceback >&2; exit 1' INT TERM; echo up; sleep 60 & wait"
+    body = "trap 'echo Traceback >&2; exit 1' INT TERM; echo up; sleep 60 >/dev/null 2>&1 & wait"
     stand_in(Path(cluster["PATH"].partition(":")[0]), "accelerate", body)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(["bash", ROOT / "cm_ddpo.sh"], cwd=tmp_path, env=cluster, start_new_session=True, **pipes)
