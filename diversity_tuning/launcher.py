@@ -15,11 +15,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 STOPPED = "stopped; the same command goes on"
 _RANK = rb"^(?:\[rank\d+\]: ?)?"  # torch puts it before what an unhandled exception prints
 _OURS = re.compile(_RANK + rb"(error: .*)")
 _OTHER = re.compile(_RANK + rb"((?:\w+\.)*\w*(?:Error|Exception)\b.*)")
+_DELAY = 0.05  # seconds before output is passed on: after Ctrl-C a process may speak before this one has heard of it
 _LAUNCHER = (b"ChildFailedError", b"CalledProcessError", b"SignalException")
 
 
@@ -76,6 +78,7 @@ def run(command: list[str]) -> int:
     def pass_on():
         while data := process.stderr.read(1 << 16):
             found.feed(data)
+            time.sleep(_DELAY)
             if not stopped:
                 sys.stderr.buffer.write(data)
                 sys.stderr.buffer.flush()
