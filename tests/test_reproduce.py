@@ -150,10 +150,9 @@ def test_printed_lines_run_in_a_fresh_shell(small):
         assert (small / "runs" / "an out" / "seed0" / folder / "provenance.json").is_file()
     answer = fresh(small, "bash", "-c", f"{lines[0]}; {commands['train_ddpo-both']}")
     assert answer.returncode == 2
-    assert (
-        answer.stderr
-        == "error: runs/an out/seed0/data/pairs-both: not there (ddpo's --source); run the stage that makes it first\n"
-    )
+    assert answer.stderr.startswith("error: ")
+    assert answer.stderr.count("\n") == 1
+    assert "runs/an out/seed0/data/pairs-both" in answer.stderr, "what its --source says, spaces and all"
 
 
 def test_words_for_a_shell(tmp_path):
