@@ -91,7 +91,7 @@ def test_the_fused_head_gives_the_logits_of_every_family(family, tmp_path):
     batch = next(iter(trainer.get_train_dataloader()))
     trainer.model.eval()
     with torch.no_grad():
-        nll, chosen, rejected = trainer._chosen_nll_and_averages(trainer.model, batch)
+        nll, chosen, rejected = trainer._nll_and_averages(trainer._log_probs(trainer.model, batch)[0], batch)
         logits = trainer.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1].float()
     logps = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None]).squeeze(-1)
     mask = batch["completion_mask"][:, 1:]

@@ -70,15 +70,72 @@ class LengthGroupedPairsMixin:
         return _seeded(super()._get_train_sampler(train_dataset), self.args)
 
 
-class EqualPairsMixin:
+class ExactEvaluationMixin:
+    """The evaluation loss is the mean over the different pairs of the set, on any number of processes.
+
+    Transformers repeats a batch's mean once for each row of the batch, two for a pair, and cuts what the last batches were
+    filled up with by the number of pairs; so filled-in pairs count, and the last batch has another weight than its pairs.
+    """
+
+    _shares: torch.Tensor | None = None
+    _evaluated: torch.Tensor | None = None  # sum of the losses and number of the pairs seen by this process
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        inputs = dict(inputs)
+        self._shares = inputs.pop(PAIR_SHARES, None)
+        if not self.model.training:
+            self._shares = self._evaluation_shares(inputs["input_ids"])
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _evaluation_shares(self, ids: torch.Tensor) -> torch.Tensor | None:
+        """1 / (pairs of this batch) for a pair, 0 for one that was filled in; None where none was."""
+        pairs = ids.size(0) // 2
+        real = self._real_pairs(pairs)
+        if not self.accelerator.gradient_state.end_of_dataloader or real == pairs:
+            return None
+        return torch.tensor([1 / max(real, 1)] * real + [0.0] * (pairs - real), device=ids.device)
+
+    def _real_pairs(self, pairs: int) -> int:
+        """How many of this process's ``pairs`` in the last batch of an epoch are not filled in."""
+        left_over = self.accelerator.gradient_state.remainder  # pairs of the last batches of all processes, not filled in
+        if self.accelerator.num_processes == 1 or left_over <= 0:
+            return pairs
+        return min(max(left_over - self.accelerator.process_index * pairs, 0), pairs)
+
+    def _mean_over_pairs(self, losses: torch.Tensor) -> torch.Tensor:
+        """One loss per pair, shape ``(pairs,)``, to the scalar that this batch adds to the update or to the evaluation."""
+        mean = losses.mean() if self._shares is None else (self._shares * losses).sum()
+        self._count_evaluated(mean, losses)
+        return mean
+
+    def _count_evaluated(self, mean: torch.Tensor, pairs: torch.Tensor) -> None:
+        """Add the mean loss of an evaluation batch to the sums that :meth:`evaluation_loop` divides."""
+        if self.model.training or self._evaluated is None:
+            return
+        number = self._is_real(pairs.detach()).sum()
+        self._evaluated = self._evaluated.to(mean.device) + torch.stack([mean.detach().float() * number, number])
+
+    def _is_real(self, like: torch.Tensor) -> torch.Tensor:
+        """1 for a pair, 0 for one that was filled in; shape ``(pairs,)``."""
+        return torch.ones_like(like) if self._shares is None else (self._shares > 0).to(like.dtype)
+
+    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"):
+        self._evaluated = torch.zeros(2, device=self.args.device)
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        total, pairs = self.accelerator.gather(self._evaluated).view(-1, 2).sum(0).tolist()
+        self._evaluated = None
+        if pairs:
+            output.metrics[f"{metric_key_prefix}_loss"] = total / pairs
+        return output
+
+
+class EqualPairsMixin(ExactEvaluationMixin):
     """Every pair of an update has the same weight in the mean, whatever the batches, accumulation steps and processes.
 
     A mean of batch means would give the pairs of a short last batch more weight, and accelerate fills the last batches of
     several processes with pairs from the start. Here an update is Σ loss / N over its N different pairs. Where batches are
     full, which is everywhere but at the end of an epoch, that is the mean of means, and nothing is changed.
     """
-
-    _shares: torch.Tensor | None = None
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -91,10 +148,7 @@ class EqualPairsMixin:
         """Give the last update of an epoch its shares: 1/N for a pair, 0 for one that was only filled in."""
         processes = self.accelerator.num_processes
         pairs = [batch["input_ids"].size(0) // 2 for batch in batches]
-        real = list(pairs)
-        left_over = self.accelerator.gradient_state.remainder  # pairs of the last batches of all processes, not filled in
-        if processes > 1 and left_over > 0:
-            real[-1] = min(max(left_over - self.accelerator.process_index * pairs[-1], 0), pairs[-1])
+        real = [*pairs[:-1], self._real_pairs(pairs[-1])]
         total = self.accelerator.gather(torch.tensor([sum(real)], device=device)).sum().item()
         if total == processes * len(batches) * pairs[0]:
             return
@@ -102,16 +156,3 @@ class EqualPairsMixin:
         share = len(batches) * processes / total
         for batch, size, kept in zip(batches, pairs, real, strict=True):
             batch[PAIR_SHARES] = torch.tensor([share] * kept + [0.0] * (size - kept), device=device)
-
-    def compute_loss(self, model, inputs, *args, **kwargs):
-        inputs = dict(inputs)
-        self._shares = inputs.pop(PAIR_SHARES, None)
-        return super().compute_loss(model, inputs, *args, **kwargs)
-
-    def _mean_over_pairs(self, losses: torch.Tensor) -> torch.Tensor:
-        """One loss per pair, shape ``(pairs,)``, to the scalar that this batch adds to the update."""
-        return losses.mean() if self._shares is None else (self._shares * losses).sum()
-
-    def _is_real(self, like: torch.Tensor) -> torch.Tensor:
-        """1 for a pair, 0 for one that was filled in; shape ``(pairs,)``."""
-        return torch.ones_like(like) if self._shares is None else (self._shares > 0).to(like.dtype)

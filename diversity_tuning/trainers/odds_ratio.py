@@ -1,7 +1,11 @@
 """ORPO and DORPO on TRL's fused LM head: no (tokens × vocabulary) logits are ever built."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import torch
+import trl.trainer.dpo_trainer
 from peft import PeftModel
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -9,7 +13,8 @@ from trl.trainer.utils import add_fused_lm_head
 from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
-from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices
+from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
+from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices, refuse
 
 
 @dataclass
@@ -40,6 +45,12 @@ class ORPOConfig(LMHeadArguments, DPOConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "nll_target", "nll_reduction")
+        refuse(
+            self,
+            "ORPO has its own loss and no reference model",
+            *("loss_type", "loss_weights", "label_smoothing", "ld_alpha", "f_divergence_type", "use_weighting"),
+            *("precompute_ref_log_probs", "sync_ref_model"),
+        )
 
 
 @dataclass
@@ -60,7 +71,7 @@ class DORPOConfig(PairWeightArguments, ORPOConfig):
         check_choices(self, "weight_normalisation", "loss_variant")
 
 
-class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, ChosenHeadMixin, DPOTrainer):
+class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, ChosenHeadMixin, DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is the loss: ORPO, which needs no reference model.
 
     Equation and source: :func:`diversity_tuning.losses.orpo_loss`. TRL's own ``experimental.orpo.ORPOTrainer`` builds the
@@ -74,46 +85,65 @@ class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, ChosenHeadMixin, DPO
 
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
         args = args or self._config_class()
-        if not isinstance(model, PeftModel) and kwargs.get("peft_config") is None:
-            args.precompute_ref_log_probs = True  # keeps DPOTrainer from loading a second full model as reference
-        super().__init__(model, ref_model, args, *others, **kwargs)
+        if ref_model is not None:
+            raise ValueError("ORPO has no reference model: leave ref_model out")
+        with _no_reference(keep=isinstance(model, str)):
+            super().__init__(model, None, args, *others, **kwargs)
         if isinstance(self.model, PeftModel) and "ref" in self.model.peft_config:
             self.model.delete_adapter("ref")
         # DPOTrainer's head also computes entropy, mean logits and hits, which are not logged here: half of its forward pass.
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         add_fused_lm_head(base, outputs=("log_probs",))
 
-    def _precompute_ref_logps(self, dataset, name, batch_size):
-        return dataset  # there is no reference
-
     def _compute_loss(self, model, inputs, return_outputs):
         if return_outputs:
             raise ValueError("ORPO's fused head builds no logits: leave compute_metrics out")
-        nll, chosen, rejected = self._chosen_nll_and_averages(model, inputs)
+        log_probs, aux = self._log_probs(model, inputs)
+        nll, chosen, rejected = self._nll_and_averages(log_probs, inputs)
         self._log_pairs(nll.detach(), chosen.detach(), rejected.detach())
-        return self._reduce(nll, chosen, rejected, inputs)
+        loss = self._reduce(nll, chosen, rejected, inputs)
+        return loss if aux is None else loss + self.router_aux_loss_coef * aux
 
     def _reduce(self, nll, chosen, rejected, inputs):
         return self._mean_over_pairs(orpo_loss(nll, chosen, rejected, self.beta))
 
-    def _chosen_nll_and_averages(self, model, inputs):
+    def _log_probs(self, model, inputs):
+        """Log-probability of every target, shape ``(2 * pairs, length - 1)``, chosen first, 0 elsewhere; and the router's loss.
+
+        The second is a scalar for a mixture-of-experts model that has one, else None.
+        """
+        ids = inputs["input_ids"]
+        router = {"output_router_logits": True} if self.aux_loss_enabled else {}
+        outputs = model(
+            input_ids=ids, attention_mask=inputs["attention_mask"], labels=ids.masked_fill(~self._targets(inputs), -100),
+            fused_lm_head=True, use_cache=False, **router,
+        )  # fmt: skip
+        log_probs = outputs.log_probs[:, -(ids.size(1) - 1) :]  # prompt tuning puts tokens of its own before them
+        if self.model.training and not self.state.global_step:
+            check_not_rounded(log_probs)
+        return log_probs, outputs.aux_loss if self.aux_loss_enabled else None
+
+    def _nll_and_averages(self, log_probs, inputs):
         """NLL of the chosen side, and the length-averaged log-probability of both responses; each ``(pairs,)``."""
-        ids, attention, completion = inputs["input_ids"], inputs["attention_mask"], inputs["completion_mask"]
-        pairs = ids.size(0) // 2
-        targets = completion.bool().clone()  # (2 * pairs, length), chosen first
-        if self.args.nll_target == "full":
-            targets[:pairs] = attention[:pairs].bool()
-        labels = ids.masked_fill(~targets, -100)
-        outputs = model(input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True, use_cache=False)
-        logps = outputs.log_probs.float()  # (2 * pairs, length - 1), 0 outside the targets
-        in_response = completion[:, 1:].to(logps.dtype)
-        averages = (logps * in_response).sum(1) / in_response.sum(1).clamp(min=1)
-        total, tokens = -logps[:pairs].sum(1), targets[:pairs, 1:].sum(1)
-        if self.args.nll_reduction == "pair":
-            nll = total / tokens.clamp(min=1)
-        else:
-            nll = total * pairs / tokens.sum().clamp(min=1)  # so that the mean over pairs is the mean over tokens
+        in_response = inputs["completion_mask"][:, 1:].to(log_probs.dtype)
+        averages = (log_probs * in_response).sum(1) / in_response.sum(1).clamp(min=1)
+        nll = self._chosen_nll(log_probs.chunk(2)[0], self._targets(inputs).chunk(2)[0][:, 1:])
         return nll, *averages.chunk(2)
+
+    def _targets(self, inputs) -> torch.Tensor:
+        """The tokens whose log-probability is wanted, shape ``(2 * pairs, length)``: all of the chosen side, if so asked."""
+        chosen, rejected = inputs["completion_mask"].bool().chunk(2)
+        if self.args.nll_target == "full":
+            chosen = inputs["attention_mask"].chunk(2)[0].bool()
+        return torch.cat([chosen, rejected])
+
+    def _chosen_nll(self, log_probs, targets):
+        """NLL of each pair, shape ``(pairs,)``: such that the mean over pairs is the reduction that was asked for."""
+        totals, tokens = -log_probs.sum(1), targets.sum(1)
+        if self.args.nll_reduction == "pair":
+            return totals / tokens.clamp(min=1)
+        real = self._is_real(totals)
+        return totals * real.sum() / (real * tokens).sum().clamp(min=1)  # the mean over pairs is the mean over tokens
 
     def _log_pairs(self, nll, chosen, rejected):
         values = {
@@ -127,15 +157,17 @@ class ORPOTrainer(EqualPairsMixin, LengthGroupedPairsMixin, ChosenHeadMixin, DPO
             "logps/rejected": rejected,
         }
         mode = "train" if self.model.training else "eval"
-        for name, value in values.items():
-            self._metrics[mode][name].append(self.accelerator.gather(value).mean().item())
+        names, columns = list(values), torch.stack([*values.values(), torch.ones_like(nll)])
+        sums = self.accelerator.gather((columns * self._is_real(nll)).sum(1)).view(-1, len(columns)).sum(0)
+        for name, total in zip(names, sums[:-1].tolist(), strict=True):
+            self._metrics[mode][name].append(total / max(sums[-1].item(), 1))
 
 
 class DORPOTrainer(WeightedPairsMixin, ORPOTrainer):
     """:class:`ORPOTrainer` whose only change is δ: the mean over pairs of δ_w · (NLL + λ·odds ratio).
 
     Equation and source: :func:`diversity_tuning.losses.dorpo_loss`; ``loss_variant="released"``:
-    :func:`diversity_tuning.losses.dorpo_loss_released`.
+    :func:`diversity_tuning.losses.dorpo_loss_released`, of one batch on one process, as in the released code.
     """
 
     _tag_names = ("trl", "dorpo")
@@ -146,13 +178,39 @@ class DORPOTrainer(WeightedPairsMixin, ORPOTrainer):
         weights = inputs[PAIR_WEIGHT]
         self._log_weights(weights)
         if self.args.loss_variant == "released":
-            return dorpo_loss_released(self._batch_nll(nll, inputs), chosen, rejected, self.beta, weights)
+            return self._released(nll, chosen, rejected, weights, self._targets(inputs).chunk(2)[0][:, 1:].sum(1))
         return self._mean_over_pairs(dorpo_loss(nll, chosen, rejected, self.beta, weights))
 
-    def _batch_nll(self, nll, inputs):
-        """The mean over the tokens of the batch."""
+    def _released(self, nll, chosen, rejected, weights, tokens):
+        """The released loss of the batch's pairs, without those that were filled in; in an update it counts by their number."""
+        real = self._is_real(nll).bool()
+        if not real.any():
+            return 0 * (nll + chosen + rejected).sum()  # keeps the graph, which the other processes wait for
         if self.args.nll_reduction == "batch":
-            return nll.mean()
-        mask = inputs["attention_mask" if self.args.nll_target == "full" else "completion_mask"]
-        tokens = mask[: mask.size(0) // 2, 1:].sum(1)
-        return (nll * tokens).sum() / tokens.sum()
+            batch_nll = nll[real].mean()
+        else:
+            batch_nll = (nll * tokens)[real].sum() / tokens[real].sum()
+        loss = dorpo_loss_released(batch_nll, chosen[real], rejected[real], self.beta, weights[real])
+        return self._mean_over_pairs(loss.expand(len(nll)))
+
+
+@contextlib.contextmanager
+def _no_reference(keep: bool = False) -> Iterator[None]:
+    """Inside, :class:`trl.DPOTrainer` loads no reference model, which ORPO has no use for.
+
+    Full fine-tuning would otherwise hold a second model, or, with precomputed references, hash every weight and under FSDP load
+    one all the same. With ``keep`` the first model that is loaded is the policy, given by its name.
+    """
+    module = trl.trainer.dpo_trainer
+    load = module.create_model_from_path
+
+    def create_model_from_path(*args, **kwargs):
+        nonlocal keep
+        policy, keep = keep, False
+        return load(*args, **kwargs) if policy else None
+
+    module.create_model_from_path = create_model_from_path
+    try:
+        yield
+    finally:
+        module.create_model_from_path = load

@@ -9,9 +9,10 @@ import trl
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.losses import ddpo_loss
-from diversity_tuning.trainers.batches import LengthGroupedPairsMixin
+from diversity_tuning.trainers.batches import ExactEvaluationMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
-from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices
+from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
+from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices, refuse
 
 
 @dataclass
@@ -34,17 +35,12 @@ class DDPOConfig(PairWeightArguments, DPOConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "weight_normalisation")
-        unsupported = {
-            "loss_type": list(self.loss_type) != ["sigmoid"],
-            "loss_weights": self.loss_weights is not None,
-            "label_smoothing": self.label_smoothing != 0,  # TRL's sigmoid loss does not read it, so DPO would not have it
-            "use_weighting": self.use_weighting,
-            "f_divergence_type": self.f_divergence_type != "reverse_kl",
-            "ld_alpha": self.ld_alpha is not None,
-        }
-        if any(unsupported.values()):
-            names = [name for name, is_set in unsupported.items() if is_set]
-            raise ValueError(f"DDPO weights the sigmoid DPO loss; leave {', '.join(names)} at TRL's default")
+        check_smoothing(self)
+        refuse(
+            self,
+            "DDPO weights the sigmoid DPO loss",
+            *("loss_type", "loss_weights", "use_weighting", "f_divergence_type", "ld_alpha"),
+        )
 
 
 class _Recorder:
@@ -60,36 +56,95 @@ class _Recorder:
         return outputs
 
 
-class DPOTrainer(LengthGroupedPairsMixin, ChosenHeadMixin, trl.DPOTrainer):
-    """:class:`trl.DPOTrainer` whose only change is a check: before the first update the mean loss is ln 2, or training stops.
+class DPOTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMixin, ChosenHeadMixin, trl.DPOTrainer):
+    """:class:`trl.DPOTrainer` that checks its start, and whose sigmoid loss reads ``label_smoothing`` (conservative DPO).
 
-    It also makes ``train_sampling_strategy="group_by_length"`` work, and the LM head cheaper on a CPU.
+    Before the first update the policy is its reference: the margin h of every pair is 0, and the mean loss is ln 2; or
+    training stops. ``train_sampling_strategy="group_by_length"`` works, and the LM head is cheaper on a CPU.
+    Another loss than the sigmoid alone is TRL's. Equation and source: :func:`diversity_tuning.losses.dpo_loss`.
     """
 
-    def _compute_loss(self, model, inputs, return_outputs):
-        answer = super()._compute_loss(model, inputs, return_outputs)
-        if list(self.loss_types) == ["sigmoid"] and not self.aux_loss_enabled and not self.use_weighting:
-            self._check_policy_is_reference(answer[0] if return_outputs else answer, mean_weight=self.loss_weights[0])
-        return answer
+    def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
+        if args is not None:
+            check_smoothing(args)
+        super().__init__(model, ref_model, args, *others, **kwargs)
 
-    def _check_policy_is_reference(self, loss: torch.Tensor, mean_weight: torch.Tensor | float) -> None:
-        """Before the first update the policy is the reference, so the mean loss is ln 2 × mean δ, whatever β."""
+    def _compute_loss(self, model, inputs, return_outputs):
+        if not self._has_sigmoid_loss_only():
+            return super()._compute_loss(model, inputs, return_outputs)
+        inputs = dict(inputs)
+        weights = self._take_weights(inputs)
+        if not self.precompute_ref_logps:
+            references = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+            inputs["ref_chosen_logps"], inputs["ref_rejected_logps"] = references
+        recorder = _Recorder(model)
+        with self._reference_in_batch():
+            stock = super()._compute_loss(recorder, inputs, return_outputs)
+        # (2 * pairs, length - 1), chosen first, 0 outside the responses -> summed per response
+        log_probs = recorder.outputs.log_probs[:, -(inputs["completion_mask"].size(1) - 1) :]
+        chosen, rejected = log_probs.float().sum(dim=1).chunk(2)
+        references = inputs["ref_chosen_logps"].float(), inputs["ref_rejected_logps"].float()
+        losses = ddpo_loss(chosen, rejected, *references, self.beta, weights, self.label_smoothing)
+        margins = (chosen - references[0]) - (rejected - references[1])
+        self._check_policy_is_reference(losses, weights, margins, log_probs)
+        loss = self._mean_over_pairs(losses)
+        if self.aux_loss_enabled:
+            loss = loss + self.router_aux_loss_coef * recorder.outputs.aux_loss
+        return (loss, stock[1]) if return_outputs else loss
+
+    def _has_sigmoid_loss_only(self) -> bool:
+        changed = self.use_weighting or self.ld_alpha is not None or self.f_divergence_type != "reverse_kl"
+        return list(self.loss_types) == ["sigmoid"] and not changed
+
+    def _take_weights(self, inputs: dict) -> torch.Tensor:
+        """Take the weights out of the batch; float32, shape ``(pairs,)``. Here all are that of TRL's only loss."""
+        return torch.full((inputs["input_ids"].size(0) // 2,), float(self.loss_weights[0]), device=inputs["input_ids"].device)
+
+    def _check_policy_is_reference(self, losses, weights, margins, log_probs) -> None:
+        """Before the first update: the mean loss is ln 2 × mean δ whatever β, and h = 0 for every pair, up to rounding."""
         if not self.model.training or self.state.global_step or not getattr(self.args, "check_first_step", True):
             return
-        loss, expected = loss.detach().float(), math.log(2) * torch.as_tensor(mean_weight, device=loss.device)
-        if not torch.isclose(loss, expected, rtol=0.05, atol=1e-4):
-            raise UserError(
-                f"before the first update the mean loss is {loss.item():.4f}, not ln 2 x mean weight = {expected.item():.4f}: "
-                "the reference log-probabilities are not those of the starting policy. Look for a reference model or adapter "
-                "that is not the policy's start, dropout, or reference log-probabilities computed for another policy"
-            )
+        check_not_rounded(log_probs)
+        margins, mean, expected = margins.detach().float(), losses.detach().mean(), math.log(2) * weights.mean()
+        tokens = (log_probs != 0).sum(dim=1).view(2, -1).sum(0)
+        worst = (margins.abs() / (self._rounding() * tokens.clamp(min=1).sqrt())).argmax()
+        if margins[worst].abs() > self._rounding() * tokens[worst].clamp(min=1).sqrt() or not torch.isfinite(margins).all():
+            found = f"a pair has the margin {margins[worst].item():.4g} nats between policy and reference, not 0"
+        elif not torch.isclose(mean, expected, rtol=0.05, atol=1e-4):
+            found = f"the mean loss is {mean.item():.4f}, not ln 2 x mean weight = {expected.item():.4f}"
+        else:
+            return
+        raise UserError(
+            f"before the first update {found}: the reference log-probabilities are not those of the starting policy. Look for "
+            "a reference model or adapter that is not the policy's start, dropout, or reference log-probabilities computed "
+            "for another policy"
+        )
+
+    def _rounding(self) -> float:
+        """What two passes through the same weights may differ by, in nats per square root of the tokens.
+
+        They may run other kernels (with and without gradients, other padding), whose rounding is independent from token to
+        token. A logit of 16 to 32 is known to an eighth in bfloat16.
+        """
+        policy = next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+        single = policy == torch.float32 and self.accelerator.mixed_precision == "no"
+        return 0.01 if single and torch.get_float32_matmul_precision() == "highest" else 0.25
+
+    @contextlib.contextmanager
+    def _reference_in_batch(self):
+        """Let TRL read the reference log-probabilities from the batch instead of computing them again."""
+        before, self.precompute_ref_logps = self.precompute_ref_logps, True
+        try:
+            yield
+        finally:
+            self.precompute_ref_logps = before
 
 
 class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
-    """:class:`trl.DPOTrainer` whose only change is the reduction: mean(δ_w · loss) instead of mean(loss).
+    """:class:`DPOTrainer` whose only change is the reduction: mean(δ_w · loss) instead of mean(loss).
 
-    DPOTrainer runs the forward pass, the reference and the metrics; the weighted loss is then taken from the
-    log-probabilities of that same pass. The dataset needs a column of weights (:class:`DDPOConfig`, ``weight_column``).
+    TRL runs the forward pass, the reference and the metrics; the weighted loss is taken from the log-probabilities of that same
+    pass. The dataset needs a column of weights (:class:`DDPOConfig`, ``weight_column``).
     Equation and source: :func:`diversity_tuning.losses.ddpo_loss`.
     """
 
@@ -97,31 +152,13 @@ class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
     _name = "DDPO"
     _config_class = DDPOConfig
 
-    def _compute_loss(self, model, inputs, return_outputs):
-        inputs = dict(inputs)
+    def _take_weights(self, inputs):
         weights = inputs.pop(PAIR_WEIGHT)
-        if not self.precompute_ref_logps:
-            references = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
-            inputs["ref_chosen_logps"], inputs["ref_rejected_logps"] = references
-        recorder = _Recorder(model)
-        with self._reference_in_batch():
-            stock = trl.DPOTrainer._compute_loss(self, recorder, inputs, return_outputs)
-        # (2 * batch, length - 1), chosen first, 0 outside the responses -> summed per response
-        chosen, rejected = recorder.outputs.log_probs[:, -(inputs["completion_mask"].size(1) - 1) :].sum(dim=1).chunk(2)
-        references = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
-        losses = ddpo_loss(chosen, rejected, *references, self.beta, weights)
-        self._check_policy_is_reference(losses.mean(), weights.mean())
-        loss = self._mean_over_pairs(losses)
-        if self.aux_loss_enabled:
-            loss = loss + self.router_aux_loss_coef * recorder.outputs.aux_loss
         self._log_weights(weights)
-        return (loss, stock[1]) if return_outputs else loss
+        return weights
 
-    @contextlib.contextmanager
-    def _reference_in_batch(self):
-        """Let DPOTrainer read the reference log-probabilities from the batch instead of computing them again."""
-        before, self.precompute_ref_logps = self.precompute_ref_logps, True
-        try:
-            yield
-        finally:
-            self.precompute_ref_logps = before
+
+def check_smoothing(args: DPOConfig) -> None:
+    """Raise a ValueError unless ε is below a half: at a half no label says anything, above it all say the opposite."""
+    if not 0 <= args.label_smoothing < 0.5:
+        raise ValueError(f"label_smoothing must be at least 0 and below 0.5, not {args.label_smoothing}")

@@ -1,12 +1,13 @@
 """A weight for each preference pair, from a dataset column to the loss."""
 
+import itertools
 import logging
 from collections import defaultdict
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers.batches import EqualPairsMixin
@@ -49,34 +50,83 @@ def check_choices(config, *names: str) -> None:
             raise ValueError(f"{known.name} must be one of {', '.join(known.metadata['choices'])}, not {value!r}")
 
 
-def with_pair_weights(dataset: Dataset, args: PairWeightArguments) -> Dataset:
+def refuse(config, why: str, *names: str) -> None:
+    """Raise a ValueError naming those fields of a dataclass that are not at their default, which the trainer would not read."""
+    defaults = {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(config)}
+
+    def plain(value):
+        return list(value) if isinstance(value, list | tuple) else value
+
+    changed = [name for name in names if plain(getattr(config, name)) != plain(defaults[name])]
+    if changed:
+        raise ValueError(f"{why}; leave {', '.join(changed)} at TRL's default")
+
+
+def with_pair_weights(dataset: Dataset | IterableDataset, args: PairWeightArguments) -> Dataset | IterableDataset:
     """Add the column ``pair_weight`` (float, ≥ 0): (column + offset), raised to ``min_weight``, then normalised.
 
     Raises :class:`UserError` naming the row when a weight is missing, not a number or negative, or when all are 0. Data that a
-    weighted trainer has prepared before, which has token ids too, is returned as it is.
+    weighted trainer has prepared before, which has token ids too, is returned as it is. A stream gets its weights row by row,
+    so that each stays with its pair whatever is shuffled or skipped; its mean is not known, so it cannot be divided by.
     """
-    if PAIR_WEIGHT in dataset.column_names:
-        if "prompt_ids" in dataset.column_names:
+    streamed = isinstance(dataset, IterableDataset)
+    columns = list(next(iter(dataset))) if streamed else dataset.column_names
+    if PAIR_WEIGHT in columns:
+        if "prompt_ids" in columns:
             return dataset
         if args.weight_column != PAIR_WEIGHT:
             raise UserError(f"the pairs have a column '{PAIR_WEIGHT}', which is the trainer's own; rename or remove it")
-        weights = prepare_weights(dataset[PAIR_WEIGHT], args)
-        return dataset.remove_columns(PAIR_WEIGHT).add_column(PAIR_WEIGHT, weights.tolist())
-    if args.weight_column not in dataset.column_names:
-        if not args.allow_missing_weights:
-            raise UserError(
-                f"the pairs have no column '{args.weight_column}' (they have: {', '.join(dataset.column_names)}); run "
-                "stage 3, name another --weight_column, or give --allow_missing_weights True to train with weight 1"
-            )
+    has_weights = args.weight_column in columns
+    if not has_weights and not args.allow_missing_weights:
+        raise UserError(
+            f"the pairs have no column '{args.weight_column}' (they have: {', '.join(columns)}); run "
+            "stage 3, name another --weight_column, or give --allow_missing_weights True to train with weight 1"
+        )
+    if not has_weights:
         logger.warning("no column '%s': every pair gets weight 1", args.weight_column)
-        weights = np.ones(len(dataset))
-    else:
-        weights = prepare_weights(dataset[args.weight_column], args)
-    return dataset.add_column(PAIR_WEIGHT, weights.tolist())
+    if streamed:
+        return _with_streamed_weights(dataset, args, has_weights)
+    weights = prepare_weights(dataset[args.weight_column], args) if has_weights else np.ones(len(dataset))
+    _warn_of_scale(weights.mean(), args)
+    return dataset.remove_columns([name for name in columns if name == PAIR_WEIGHT]).add_column(PAIR_WEIGHT, weights.tolist())
+
+
+def _with_streamed_weights(dataset: IterableDataset, args: PairWeightArguments, has_weights: bool) -> IterableDataset:
+    if args.weight_normalisation == "pairs":
+        raise UserError(
+            "--weight_normalisation pairs needs the mean over all pairs, which a stream does not tell; load the pairs whole, "
+            "or divide the column by its mean and give --weight_normalisation prompt"
+        )
+    first = itertools.islice(dataset, 64) if has_weights else ()
+    values = [floored_weights([row[args.weight_column]], args)[0] for row in first]
+    if values:
+        _warn_of_scale(np.mean(values), args)
+
+    def attach(row):
+        return {PAIR_WEIGHT: float(floored_weights([row[args.weight_column]], args)[0]) if has_weights else 1.0}
+
+    return dataset.map(attach)
+
+
+def _warn_of_scale(mean: float, args: PairWeightArguments) -> None:
+    """Weights multiply the loss, so their mean multiplies the learning rate."""
+    if not 1 / 3 <= mean <= 3:
+        logger.warning(
+            "the weights in '%s' are %.3g on average, not about 1, and the loss is multiplied by them; "
+            "--weight_normalisation pairs divides them by their mean", args.weight_column, mean,
+        )  # fmt: skip
 
 
 def prepare_weights(column: list, args: PairWeightArguments) -> np.ndarray:
-    """The weights of :func:`with_pair_weights` from the raw column; shape ``(n,)`` in and out."""
+    """The weights of :func:`with_pair_weights` from the raw column; shape ``(n,)`` in and out. Rows are counted from 1."""
+    weights = floored_weights(column, args)
+    if not weights.any():
+        raise UserError(f"rows 1 to {len(weights)}: every weight in column '{args.weight_column}' is 0")
+    return weights / weights.mean() if args.weight_normalisation == "pairs" else weights
+
+
+def floored_weights(column: list, args: PairWeightArguments) -> np.ndarray:
+    """:func:`prepare_weights` without what needs all rows: column + offset, checked, then raised to ``min_weight``."""
     try:
         weights = np.array([np.nan if value is None else value for value in column], dtype=np.float64)
     except (TypeError, ValueError):
@@ -86,11 +136,9 @@ def prepare_weights(column: list, args: PairWeightArguments) -> np.ndarray:
         if wrong.any():
             row = int(np.argmax(wrong))
             hint = "; data in the released format needs --weight_offset 1" if what == "is negative" else ""
-            raise UserError(f"row {row}: weight {weights[row]} (column '{args.weight_column}') {what}{hint}")
-    weights = np.maximum(weights, args.min_weight)
-    if not weights.any():
-        raise UserError(f"row 0 to {len(weights) - 1}: every weight in column '{args.weight_column}' is 0")
-    return weights / weights.mean() if args.weight_normalisation == "pairs" else weights
+            where = f"row {row + 1}: " if len(weights) > 1 else ""
+            raise UserError(f"{where}weight {weights[row]} (column '{args.weight_column}') {what}{hint}")
+    return np.maximum(weights, args.min_weight)
 
 
 class _WithPairWeight:

@@ -197,7 +197,7 @@ def test_eight_accumulated_singles_are_a_batch_of_eight(tmp_path, trainer_class,
 def test_a_wrong_weight_is_named_by_row(tmp_path, wrong):
     rows = make_pairs(4)
     rows[2]["deviation_chosen"] = wrong
-    with pytest.raises(UserError, match="row 2"):
+    with pytest.raises(UserError, match="row 3"):
         build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), rows)
 
 
@@ -235,8 +235,13 @@ def test_truncated_responses_do_not_end_in_eos(tmp_path):
         (DORPOConfig, {"loss_variant": "Released"}),
         (ORPOConfig, {"nll_target": "all"}),
         (DORPOConfig, {"nll_reduction": "pairs"}),
-        (DDPOConfig, {"label_smoothing": 0.1}),  # TRL's DPO does not read it: the comparison would not be fair
+        (DDPOConfig, {"label_smoothing": 0.5}),
         (DDPOConfig, {"loss_weights": [0.5]}),
+        (DDPOConfig, {"ld_alpha": 0.5}),
+        (ORPOConfig, {"label_smoothing": 0.1}),  # nothing in ORPO would read these
+        (ORPOConfig, {"loss_type": ["hinge"]}),
+        (DORPOConfig, {"ld_alpha": 0.5}),
+        (DORPOConfig, {"precompute_ref_log_probs": True}),
     ],
 )
 def test_a_wrong_option_is_named(tmp_path, config_class, option):
@@ -251,7 +256,7 @@ def test_a_column_of_the_trainers_own_name_is_checked_like_any_other(tmp_path):
     named = {"weight_column": "pair_weight", "weight_normalisation": "pairs"}
     assert build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **named)), rows).train_dataset["pair_weight"] == [1.0] * 4
     rows[1]["pair_weight"] = -1.0
-    with pytest.raises(UserError, match="row 1"):
+    with pytest.raises(UserError, match="row 2"):
         build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **named)), rows)
 
 

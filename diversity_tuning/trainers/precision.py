@@ -1,0 +1,53 @@
+"""Log-probabilities, weights and references stay float32, whatever the sharding engine casts."""
+
+import dataclasses
+
+import torch
+
+from diversity_tuning.errors import UserError
+
+_FLOAT32_INPUTS = ("pair_weight", "pair_shares", "ref_chosen_logps", "ref_rejected_logps", "labels")
+_ENOUGH = 16  # numbers; that so many are all bfloat16 numbers by chance has a probability below 2**-256
+
+
+class FullPrecisionMixin:
+    """A :class:`transformers.Trainer` whose batches and outputs no engine rounds; matrix products stay as they were asked for.
+
+    - accelerate's FSDP 2 casts every module's output to the computing type. A sum of -5,600 nats is then a multiple of 32, a
+      token's log-probability has three digits. Here the outputs keep the type that they are computed in: the head's is float32.
+    - transformers casts all floating-point numbers of a batch to DeepSpeed's type: weights, reference
+      log-probabilities and the reward model's votes too.
+    """
+
+    def create_accelerator_and_postprocess(self):
+        super().create_accelerator_and_postprocess()
+        keep_outputs(getattr(self.accelerator.state, "fsdp_plugin", None))
+
+    def _prepare_inputs(self, inputs):
+        kept = {name: value.to(self.args.device) for name, value in inputs.items() if name in _FLOAT32_INPUTS}
+        rest = super()._prepare_inputs({name: value for name, value in inputs.items() if name not in kept})
+        return {**rest, **kept}
+
+
+def keep_outputs(plugin) -> None:
+    """Take the cast of outputs out of FSDP 2's mixed-precision policy, before a model is sharded with it. None is fine."""
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if getattr(policy, "output_dtype", None) is not None:
+        plugin.mixed_precision_policy = dataclasses.replace(policy, output_dtype=None)
+
+
+def check_not_rounded(log_probs: torch.Tensor) -> None:
+    """Stop where per-token log-probabilities, any shape, hold half-precision numbers only: something rounded them.
+
+    Zeros are what the head gives outside the responses, so they do not count.
+    """
+    values = log_probs.detach()
+    values = values[values != 0].float()
+    if values.numel() < _ENOUGH:
+        return
+    for dtype in (torch.bfloat16, torch.float16):
+        if torch.equal(values, values.to(dtype).float()):
+            raise UserError(
+                f"the log-probabilities were rounded to {str(dtype).removeprefix('torch.')} before they were summed, so that "
+                "margins of long responses would be wrong by whole nats; let FSDP keep float32 outputs (output_dtype: null)"
+            )
