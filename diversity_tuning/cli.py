@@ -67,13 +67,16 @@ def expand_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = 
 def recipe_flags(parser: argparse.ArgumentParser, path: str) -> list[str]:
     """The flags that a recipe file stands for."""
     flags = []
-    actions = {action.dest: action for action in parser._actions if action.option_strings}
+    actions: dict[str, list[argparse.Action]] = {}
+    for action in parser._actions:
+        if action.option_strings:
+            actions.setdefault(action.dest, []).append(action)
     for key, value in read_recipe(path).items():
         if key not in actions or key in ("help", "config"):
             near = difflib.get_close_matches(str(key), actions, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise UserError(f"{path}: key '{key}' is not an argument of {parser.prog}{hint}")
-        flags += _as_flags(actions[key], value, path)
+        flags += _as_flags(actions[key], value, path, parser.get_default(key))
     return flags
 
 
@@ -103,18 +106,32 @@ def read_recipe(path: str) -> dict:
     return recipe
 
 
-def _as_flags(action: argparse.Action, value: object, path: str) -> list[str]:
-    flag = next((option for option in action.option_strings if option.startswith("--")), action.option_strings[0])
+def _as_flags(actions: list[argparse.Action], value: object, path: str, default: object) -> list[str]:
+    """The words that set one destination to ``value``. Several actions may write it, as ``--x VALUE`` and ``--no_x`` do."""
+    key = actions[0].dest
     if value is None:
         return []
+    takes_value = next((action for action in actions if action.nargs != 0), None)
+    if takes_value is None:
+        if not isinstance(value, bool):
+            raise UserError(f"{path}: key '{key}' takes true or false, not {value!r}")
+        return _switch(actions, value, path, default)
+    flag = next((option for option in takes_value.option_strings if option.startswith("--")), takes_value.option_strings[0])
     if isinstance(value, list):
         return [flag, *map(_scalar, value)]
-    if action.nargs == 0:  # --flag / --no-flag, or a plain switch
-        if not isinstance(value, bool):
-            raise UserError(f"{path}: key '{action.dest}' takes true or false, not {value!r}")
-        options = [option for option in action.option_strings if option.startswith("--no-") is not value]
-        return options[:1]
     return [f"{flag}={_scalar(value)}"]
+
+
+def _switch(actions: list[argparse.Action], value: bool, path: str, default: object) -> list[str]:
+    """The switch that stores ``value``; none where that is the default."""
+    for action in actions:
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return [option for option in action.option_strings if option.startswith("--no-") is not value][:1]
+        if action.const is value:
+            return action.option_strings[:1]
+    if bool(default) is value:
+        return []
+    raise UserError(f"{path}: key '{actions[0].dest}': no flag sets it to {_scalar(value)}")
 
 
 def _scalar(value: object) -> str:

@@ -72,6 +72,8 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
     if overwrite:
         return False
     made = read_provenance(output)
+    if "request" in made:  # a training run records what it built from the request; what was asked for is what is compared
+        made["arguments"] = made["request"]
     if made and all(made.get(key) == record[key] for key in record):
         print(f"{output}: already made with these settings, skipped", flush=True)
         return True

@@ -178,3 +178,29 @@ def test_other_errors_are_faults_of_the_program():
 def test_the_exit_code_of_a_command():
     assert run() == 0
     assert run(answer=3) == 3
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_with_two_actions_means_what_it_says(recipe, value):
+    """As transformers' parser makes for a boolean whose default is True: `--x [VALUE]` and `--no_x`."""
+    from dataclasses import make_dataclass
+
+    from transformers import HfArgumentParser
+
+    defaults = make_dataclass("Defaults", [("kept", bool, True), ("added", bool, False)])
+    parser = HfArgumentParser(defaults)
+    argv = expand_recipe(parser, ["--config", recipe(f"kept: {value}\nadded: {value}\n".lower())])
+    (built,) = parser.parse_args_into_dataclasses(argv)[:1]
+    assert (built.kept, built.added) == (value, value)
+
+
+def test_a_switch_that_only_turns_off(recipe):
+    def parse(text, default=True):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--no_x", dest="x", action="store_false", default=default)
+        return parse_with_recipe(parser, ["--config", recipe(text)]).x
+
+    assert parse("x: false") is False
+    assert parse("x: true") is True
+    with pytest.raises(UserError, match="no flag sets it to true"):
+        parse("x: true", default=False)

@@ -307,5 +307,5 @@ def test_cm_ddpo_runs_the_miniature_recipe_on_two_processes(world, tmp_path):
     assert first["weights/sum"] == pytest.approx(8 * first["weights/mean"]), "8 pairs: 4 on each process"
     assert len(losses(world / "two")) == 2
     assert weights(world / "two").keys() == weights(world / "sft").keys()
-    assert json.loads((world / "two" / "provenance.json").read_text())["arguments"]["beta"] == "0.3", "the recipe's"
+    assert json.loads((world / "two" / "provenance.json").read_text())["arguments"]["beta"] == 0.3, "the recipe's"
     assert not hidden(world, "two").exists()

@@ -40,12 +40,18 @@ def test_sft_learns_and_leaves_a_whole_folder(world):
     record = json.loads((run / "provenance.json").read_text())
     assert record["stage"] == "generation"
     assert record["inputs"].keys() == {"source", "model_name_or_path"}
-    assert record["arguments"]["lora_r"] == "4"
+    assert (record["arguments"]["lora_r"], record["request"]["lora_r"]) == (4, "4"), "what was built, what was asked for"
+    assert record["arguments"].keys() == record["request"].keys()
     assert not {"source", "output_dir", "report_to"} & record["arguments"].keys()
     assert record["counts"] == {"train_examples": 12}
     assert record["metrics"]["step"] == 12
     resolved = json.loads((run / "resolved_config.json").read_text())
-    assert (resolved["learning_rate"], resolved["max_length"]) == (2e-2, 2048)
+    assert (resolved["learning_rate"], resolved["max_length"], resolved["lora_r"], resolved["train_split"]) == (
+        2e-2,
+        2048,
+        4,
+        "train",
+    )
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((run / "adapter_config.json").read_text())["r"] == 4
     assert (run / "tokenizer_config.json").is_file()

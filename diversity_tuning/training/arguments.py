@@ -66,6 +66,7 @@ def parse(training_run: TrainingRun, config_class: type) -> tuple[RunArguments, 
     check_processes(config.world_size)
     config.output_dir = str(training_run.folder)
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
+    training_run.built = (arguments, model)
     return arguments, model, config
 
 

@@ -56,6 +56,7 @@ class TrainingRun:
             raise UserError(f"--resume_from_checkpoint {self.resume}: no checkpoint there (no trainer_state.json)")
         kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
         self.record = provenance(stage, kept, {name: settings.get(name) for name in INPUTS})
+        self.built: tuple = ()  # the dataclasses that recipe and flags became, beside the trainer's own
 
     @property
     def folder(self) -> Path:
@@ -97,23 +98,31 @@ class TrainingRun:
         if trainer.accelerator.is_main_process:
             history = trainer.state.log_history
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-            resolved = json.dumps(trainer.args.to_sanitized_dict(), indent=2, sort_keys=True, default=str)
+            configuration = self._configuration(trainer)
+            resolved = json.dumps(configuration, indent=2, sort_keys=True)
             write_text(self.folder / "resolved_config.json", resolved + "\n")
             plot_curves(history, self.folder / "curves.png", self.output.name)
-            self._write_cards(history, counts)
+            asked = {key: configuration[key] for key in self.record["arguments"] if key in configuration}
+            record = {**self.record, "request": self.record["arguments"], "arguments": asked}
+            self._write_cards(record, history, counts)
             best = trainer.state.best_model_checkpoint
             kept = {"best_checkpoint": Path(best).name, "best_metric": trainer.state.best_metric} if best else {}
-            write_provenance(self.folder, self.record, counts=counts, metrics=last_values(history), **kept)
+            write_provenance(self.folder, record, counts=counts, metrics=last_values(history), **kept)
             _forget_resume_state(self.folder)
             put_in_place(self.folder, self.output)
         trainer.accelerator.wait_for_everyone()
 
-    def _write_cards(self, history: list[dict], counts: dict) -> None:
+    def _configuration(self, trainer) -> dict:
+        """Every setting of data, model and trainer as it was built and used, which is what a recipe's key has become."""
+        together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
+        return json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value)))
+
+    def _write_cards(self, record: dict, history: list[dict], counts: dict) -> None:
         """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""
         for folder in [self.folder, *self.folder.glob("checkpoint-*")]:
             step = int(folder.name.split("-")[1]) if folder != self.folder else float("inf")
             card = model_card(
-                self.record, counts, last_values(row for row in history if row["step"] <= step),
+                record, counts, last_values(row for row in history if row["step"] <= step),
                 base=self.base_model, place=self.output / folder.relative_to(self.folder),
                 adapter=(folder / "adapter_config.json").is_file(), versions=library_versions(), commit=git_commit(),
             )  # fmt: skip
