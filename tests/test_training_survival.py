@@ -69,7 +69,7 @@ def test_changed_settings_stop(world, capsys):
         ),
         (ddpo, ["--train_split", "validation"], "no split 'validation'; there is train, test"),
         (ddpo, ["--loss_type", "ipo"], "leave loss_type at TRL's default"),
-        (ddpo, ["--label_smoothing", "0.1"], "leave label_smoothing at TRL's default"),
+        (ddpo, ["--label_smoothing", "0.5"], "label_smoothing must be at least 0 and below 0.5"),
         (ddpo, ["--eval_strategy", "steps"], "--eval_strategy steps needs an --eval_split"),
         (ddpo, ["--resume_from_checkpoint", "nowhere"], "--resume_from_checkpoint nowhere: no checkpoint there"),
         (
