@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,35 +17,20 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from diversity_tuning.chat_template import FAMILIES, complete_tokenizer, own_stops
 from diversity_tuning.cli import command
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, fingerprint, read_provenance
 
 
-@dataclass(frozen=True)
-class Family:
-    """What a base model lacks and its Instruct sibling has."""
-
-    template_from: str  # the sibling whose tokenizer (same vocabulary) brings the chat template
-    pad_token: str  # never a token that a text may hold
-    end_of_turn: str  # what the template writes after a response: the token the policy learns to stop with
-
-
-FAMILIES = {
-    "llama": Family("meta-llama/Llama-3.1-8B-Instruct", "<|finetune_right_pad_id|>", "<|eot_id|>"),
-    "mistral": Family("mistralai/Mistral-7B-Instruct-v0.3", "<unk>", "</s>"),
-    "gemma2": Family("google/gemma-2-2b-it", "<pad>", "<end_of_turn>"),
-    "qwen2": Family("Qwen/Qwen2.5-7B-Instruct", "<|endoftext|>", "<|im_end|>"),
-}
-
-
 def load_tokenizer(
     base_model: str, template_from: str | None = None, revision: str | None = None, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a policy: with a chat template, a pad token that is not EOS, and EOS = the template's end of turn.
+    """The tokenizer of a policy: with a chat template, EOS = the token that ends a response, and a pad token that is not EOS.
 
     A tokenizer that has a template keeps it; a base model's is replaced by that of ``template_from``, by default the Instruct
-    sibling of its family (:data:`FAMILIES`).
+    sibling of its family (:data:`FAMILIES`). A base model's responses end with a token that it was trained on
+    (:mod:`diversity_tuning.chat_template`).
     """
     options = {"trust_remote_code": trust_remote_code}
     tokenizer = from_pretrained(AutoTokenizer, base_model, revision=revision, **options)
@@ -60,7 +44,14 @@ def load_tokenizer(
         if tokenizer.chat_template is None:
             raise UserError(f"{sibling}: its tokenizer has no chat template either")
         _check_same_vocabulary(base_model, base, sibling, tokenizer, config.get_text_config().vocab_size)
-    return complete_tokenizer(tokenizer, family)
+    return complete_tokenizer(tokenizer, family, own_stops(config, _generation_config(base_model, revision)))
+
+
+def _generation_config(base_model: str, revision: str | None) -> GenerationConfig | None:
+    try:
+        return GenerationConfig.from_pretrained(base_model, revision=revision)
+    except OSError:  # a model need not have one
+        return None
 
 
 def _check_same_vocabulary(base_model: str, base, sibling: str, tokenizer, size: int) -> None:
@@ -76,20 +67,6 @@ def _check_same_vocabulary(base_model: str, base, sibling: str, tokenizer, size:
             f"{base_model} and {sibling}, which is to bring the chat template, have not the same vocabulary ({found});"
             " give --chat_template_from an Instruct model of this very base"
         )
-
-
-def complete_tokenizer(tokenizer: PreTrainedTokenizerBase, family: Family | None) -> PreTrainedTokenizerBase:
-    """Set pad and EOS as the family has them, where its tokens are in the vocabulary."""
-    vocabulary = tokenizer.get_vocab()
-    if family and family.end_of_turn in vocabulary:
-        tokenizer.eos_token = family.end_of_turn
-    if family and family.pad_token in vocabulary:
-        tokenizer.pad_token = family.pad_token
-    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
-        if tokenizer.unk_token is None:
-            raise UserError(f"{tokenizer.name_or_path}: no pad token other than EOS; the policy could not learn to stop")
-        tokenizer.pad_token = tokenizer.unk_token
-    return tokenizer
 
 
 def load_policy(

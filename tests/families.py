@@ -26,7 +26,8 @@ class Model:
     sibling_eos: str
     pad: str | None  # as the files say; Llama and Mistral have none
     template: str
-    end_of_turn: str
+    end_of_turn: str  # after the user's turn
+    end_of_response: str
     unk: str | None = None
 
 
@@ -37,18 +38,18 @@ LLAMA_SPECIALS = (
 MODELS = {
     "llama": Model(
         "llama", LLAMA_SPECIALS, "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", None,
-        (TEMPLATES / "llama3_1.jinja").read_text(encoding="utf-8"), "<|eot_id|>",
+        (TEMPLATES / "llama3_1.jinja").read_text(encoding="utf-8"), "<|eot_id|>", "<|end_of_text|>",
     ),
     "mistral": Model(
-        "mistral", ("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), "<s>", "</s>", "</s>", None, MISTRAL, "</s>", unk="<unk>"
+        "mistral", ("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), "<s>", "</s>", "</s>", None, MISTRAL, "[/INST]", "</s>", unk="<unk>"
     ),
     "gemma2": Model(
         "gemma2", ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>", "<eos>", "<pad>",
-        (TEMPLATES / "gemma.jinja").read_text(encoding="utf-8"), "<end_of_turn>", unk="<unk>",
+        (TEMPLATES / "gemma.jinja").read_text(encoding="utf-8"), "<end_of_turn>", "<eos>", unk="<unk>",
     ),
     "qwen2": Model(
-        "qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), None, "<|endoftext|>", "<|im_end|>", "<|endoftext|>",
-        (TEMPLATES / "qwen2_5.jinja").read_text(encoding="utf-8"), "<|im_end|>",
+        "qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_pad|>"), None, "<|endoftext|>", "<|im_end|>", "<|endoftext|>",
+        (TEMPLATES / "qwen2_5.jinja").read_text(encoding="utf-8"), "<|im_end|>", "<|endoftext|>",
     ),
 }  # fmt: skip
 

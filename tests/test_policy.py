@@ -22,6 +22,7 @@ from tests import families
 from tests.tiny import make_model, save_base
 from tests.tiny import make_tokenizer as tiny_tokenizer
 
+FAMILIES_END_OF_TURN = ("<|eot_id|>", "<end_of_turn>", "<|im_end|>")  # that a base model was not trained on
 PROMPT = "[WP] A door.\nBehind it: \u2014 what? <b>"
 CHOSEN, REJECTED = "It opened.\n\nSlowly, ü.", "No."
 
@@ -47,11 +48,51 @@ def tokenized(family, tmp_path, trainer_class=DPOTrainer, config_class=DPOConfig
 
 def test_special_tokens(family):
     model, _, _, tokenizer = family
-    assert tokenizer.eos_token == model.end_of_turn
+    assert tokenizer.eos_token == model.end_of_response
     assert tokenizer.pad_token == policy.FAMILIES[model.model_type].pad_token
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
     assert tokenizer.pad_token_id < len(model.specials), "pad is no token that a text may hold"
-    assert tokenizer.chat_template == model.template
+    assert (tokenizer.chat_template == model.template) == (model.end_of_turn not in FAMILIES_END_OF_TURN)
+
+
+def test_a_response_ends_with_a_token_that_the_base_was_trained_on_and_a_prompt_as_in_the_sibling(family):
+    model, *_, tokenizer = family
+    turns = [*to_messages(PROMPT, CHOSEN), *to_messages("More.", REJECTED)]
+    text = tokenizer.apply_chat_template(turns, tokenize=False)
+    assert text.count(model.end_of_response) == 2
+    assert text.count(PROMPT + model.end_of_turn) == 1
+    prompt = tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+    assert model.end_of_response not in prompt
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "qwen2"])
+def test_an_instruct_model_keeps_its_end_of_turn(tmp_path, name):
+    model = families.MODELS[name]
+    _, sibling = families.save(tmp_path, model)
+    number = families.make_tokenizer(model, sibling=True).get_vocab()[model.end_of_turn]
+    (sibling / "generation_config.json").write_text(json.dumps({"eos_token_id": [number]}))
+    tokenizer = load_tokenizer(str(sibling))
+    assert (tokenizer.eos_token, tokenizer.chat_template) == (model.end_of_turn, model.template)
+
+
+def test_a_base_model_with_a_template_of_its_own(tmp_path):
+    """As Qwen2.5's: the template ends a response with a token that the model's files do not list as an end."""
+    model = families.MODELS["qwen2"]
+    base, _ = families.save(tmp_path, model)
+    families.make_tokenizer(model, sibling=True).save_pretrained(base)
+    tokenizer = load_tokenizer(str(base))
+    assert tokenizer.eos_token == "<|endoftext|>"
+    tokenizer.save_pretrained(base)
+    assert load_tokenizer(str(base)).chat_template == tokenizer.chat_template, "changed once"
+
+
+def test_a_template_that_cannot_be_changed_is_refused(tmp_path):
+    base, sibling = families.save(tmp_path, families.MODELS["llama"])
+    tokenizer = families.make_tokenizer(families.MODELS["llama"], sibling=True)
+    tokenizer.chat_template = "{% for turn in messages %}{{ turn['content'] }}<|eot_id|>{% endfor %}"
+    tokenizer.save_pretrained(sibling)
+    with pytest.raises(UserError, match="in a way that cannot be changed"):
+        load_tokenizer(str(base), str(sibling))
 
 
 def test_pairs_through_trl(family, tmp_path):

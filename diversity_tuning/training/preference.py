@@ -3,13 +3,12 @@
 import json
 
 from datasets import Dataset
-from trl import get_peft_config
 
 from diversity_tuning.data.examples import check_numbers, preference_pairs
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
-from diversity_tuning.training.models import base_model_of, tokenizer_of
+from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
 def train_preference(training_run: TrainingRun, trainer_class: type, config_class: type) -> None:
@@ -30,7 +29,7 @@ def train_preference(training_run: TrainingRun, trainer_class: type, config_clas
         train_dataset=data["train"],
         eval_dataset=data.get("eval"),
         processing_class=tokenizer,
-        peft_config=None if arguments.adapter else get_peft_config(model_config),
+        peft_config=None if arguments.adapter else new_adapter_of(model_config, model, tokenizer),
         callbacks=callbacks_of(arguments, config),
     )
     check_examples_left(trainer, arguments)

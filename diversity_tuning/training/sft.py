@@ -1,12 +1,12 @@
 """Supervised fine-tuning (SFT) on responses: those that stage 1 kept, or prompts with completions."""
 
-from trl import SFTConfig, SFTTrainer, get_peft_config
+from trl import SFTConfig, SFTTrainer
 
 from diversity_tuning.data.examples import prompt_completions
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
-from diversity_tuning.training.models import base_model_of, tokenizer_of
+from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
 class ResumableSFTTrainer(ResumableOrderMixin, SFTTrainer):
@@ -18,13 +18,14 @@ def train_sft(training_run: TrainingRun) -> None:
     arguments, model_config, config = parse(training_run, SFTConfig)
     data = {name: first_rows(prompt_completions(rows, where), limit) for name, rows, limit, where in rows_of(arguments)}
     tokenizer = tokenizer_of(arguments, model_config, config)
+    model = base_model_of(model_config, config)
     trainer = ResumableSFTTrainer(
-        model=base_model_of(model_config, config),
+        model=model,
         args=config,
         train_dataset=data["train"],
         eval_dataset=data.get("eval"),
         processing_class=tokenizer,
-        peft_config=get_peft_config(model_config),
+        peft_config=new_adapter_of(model_config, model, tokenizer),
         callbacks=callbacks_of(arguments, config),
     )
     check_examples_left(trainer, arguments)
