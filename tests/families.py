@@ -41,14 +41,16 @@ MODELS = {
         (TEMPLATES / "llama3_1.jinja").read_text(encoding="utf-8"), "<|eot_id|>", "<|end_of_text|>",
     ),
     "mistral": Model(
-        "mistral", ("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), "<s>", "</s>", "</s>", None, MISTRAL, "[/INST]", "</s>", unk="<unk>"
+        "mistral", ("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), "<s>", "</s>", "</s>", None, MISTRAL, "[/INST]", "</s>",
+        unk="<unk>",
     ),
     "gemma2": Model(
         "gemma2", ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>", "<eos>", "<pad>",
         (TEMPLATES / "gemma.jinja").read_text(encoding="utf-8"), "<end_of_turn>", "<eos>", unk="<unk>",
     ),
     "qwen2": Model(
-        "qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_pad|>"), None, "<|endoftext|>", "<|im_end|>", "<|endoftext|>",
+        "qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_pad|>"), None, "<|endoftext|>", "<|im_end|>",
+        "<|endoftext|>",
         (TEMPLATES / "qwen2_5.jinja").read_text(encoding="utf-8"), "<|im_end|>", "<|endoftext|>",
     ),
 }  # fmt: skip

@@ -15,9 +15,16 @@ class FullPrecisionMixin:
 
     - accelerate's FSDP 2 casts every module's output to the computing type. A sum of -5,600 nats is then a multiple of 32, a
       token's log-probability has three digits. Here the outputs keep the type that they are computed in: the head's is float32.
+    - TRL casts the adapter of a quantized base to bfloat16, where most steps of 5e-6 would round to nothing. Here it stays
+      float32.
     - transformers casts all floating-point numbers of a batch to DeepSpeed's type: weights, reference
       log-probabilities and the reward model's votes too.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if getattr(self.model, "is_quantized", False) and not self.is_deepspeed_enabled:
+            keep_adapter(self.model)
 
     def create_accelerator_and_postprocess(self):
         super().create_accelerator_and_postprocess()
@@ -27,6 +34,15 @@ class FullPrecisionMixin:
         kept = {name: value.to(self.args.device) for name, value in inputs.items() if name in _FLOAT32_INPUTS}
         rest = super()._prepare_inputs({name: value for name, value in inputs.items() if name not in kept})
         return {**rest, **kept}
+
+
+def keep_adapter(model: torch.nn.Module) -> None:
+    """Make what is trained float32 again; with the digits that were lost where the reference is a copy of it."""
+    copies = dict(model.named_parameters())
+    for name, parameter in copies.items():
+        if parameter.requires_grad and parameter.dtype == torch.bfloat16:
+            start = copies.get(name.replace(".default.", ".ref."), parameter)
+            parameter.data = start.data.float().clone()
 
 
 def keep_outputs(plugin) -> None:

@@ -1,7 +1,8 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
 
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
 from transformers.utils import is_torch_bf16_gpu_available
@@ -12,7 +13,7 @@ from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
 from diversity_tuning.errors import UserError
 from diversity_tuning.reward import MAX_LENGTH
-from diversity_tuning.training.life_cycle import TrainingRun
+from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
 
 
 @dataclass
@@ -64,10 +65,37 @@ def parse(training_run: TrainingRun, config_class: type) -> tuple[RunArguments, 
     except (ValueError, TypeError) as error:
         raise UserError(f"{training_run.stage}: {error}") from None
     check_processes(config.world_size)
+    check_read(training_run.stage, arguments, model)
     config.output_dir = str(training_run.folder)
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config
+
+
+def check_read(stage: str, arguments: RunArguments, model: ModelConfig) -> None:
+    """Refuse flags that the stage, with the other flags as they are, would record and not read."""
+
+    def changed(*prefixes):
+        return [f.name for f in fields(model) if f.name.startswith(prefixes) and getattr(model, f.name) != _default(f)]
+
+    lora = [name for name in changed("lora_", "use_rslora", "use_dora") if name != "lora_task_type"]
+    quantized = changed("load_in_")
+    if arguments.adapter and stage not in ("dpo", "ddpo", "orpo", "dorpo"):
+        raise UserError(f"{stage} starts from the base model: leave --adapter out")
+    if arguments.adapter and (lora or model.use_peft):
+        raise UserError(f"--adapter brings its own LoRA settings: leave --{(lora or ['use_peft'])[0]} out")
+    if lora and not (model.use_peft or arguments.adapter):
+        raise UserError(f"--{lora[0]} without --use_peft true would train the whole model")
+    if quantized and (stage == "reward" or not (model.use_peft or arguments.adapter)):
+        raise UserError(f"--{quantized[0]} is for policies with an adapter (--use_peft true, or --adapter)")
+    if changed("bnb_", "use_bnb_") and not model.load_in_4bit:
+        raise UserError(f"--{changed('bnb_', 'use_bnb_')[0]} without --load_in_4bit true has no effect")
+    if stage == "reward" and arguments.chat_template_from:
+        raise UserError("the reward model reads no chat template: leave --chat_template_from out")
+
+
+def _default(known: Field):
+    return known.default if known.default_factory is MISSING else known.default_factory()
 
 
 def check_processes(together: int) -> None:
@@ -117,11 +145,26 @@ def source_counts(arguments: RunArguments) -> dict:
 
 
 def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:
-    """Early stopping, where the best checkpoint is what is kept."""
+    """Early stopping, where the best checkpoint is what is kept; and one resume state at a time."""
     if not arguments.eval_split:
         if config.load_best_model_at_end:
             raise UserError("--load_best_model_at_end needs an --eval_split to tell which is best")
         if config.eval_strategy != "no":
             raise UserError(f"--eval_strategy {config.eval_strategy.value} needs an --eval_split to evaluate on")
     wanted = config.load_best_model_at_end and arguments.early_stopping_patience > 0
-    return [EarlyStoppingCallback(arguments.early_stopping_patience)] if wanted else []
+    return [OneResumeState(), *([EarlyStoppingCallback(arguments.early_stopping_patience)] if wanted else [])]
+
+
+class OneResumeState(TrainerCallback):
+    """Only the newest checkpoint, and the best, keep what resuming needs.
+
+    That is the optimizer, and with FSDP or DeepSpeed the whole model: six checkpoints of an 8B model would hold them six times.
+    """
+
+    def on_save(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            return
+        kept = {f"checkpoint-{state.global_step}", Path(state.best_model_checkpoint or "").name}
+        for folder in Path(args.output_dir).glob("checkpoint-*"):
+            if folder.name not in kept:
+                forget_checkpoint_state(folder)

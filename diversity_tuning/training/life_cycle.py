@@ -137,9 +137,14 @@ def last_values(history: Iterable[dict]) -> dict:
 def _forget_resume_state(folder: Path) -> None:
     """A finished run needs no optimizer state; nothing that is unpickled stays, nor the frozen copy of the adapter."""
     for place in [folder, *folder.glob("checkpoint-*")]:
-        for path in [place / "ref", *(found for pattern in _RESUME_STATE for found in place.glob(pattern))]:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        forget_checkpoint_state(place)
     (folder / "launch.json").unlink()
+
+
+def forget_checkpoint_state(place: Path) -> None:
+    """Remove what only resuming needs from a checkpoint; the adapter or model stays."""
+    for path in [place / "ref", *(found for pattern in _RESUME_STATE for found in place.glob(pattern))]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,12 +1,14 @@
 """The base model and the tokenizer that a training command's arguments name."""
 
+import importlib.util
 from pathlib import Path
 
 from peft import PeftConfig
 from transformers import AutoTokenizer
-from trl import ModelConfig, get_peft_config
+from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from diversity_tuning.chat_template import check_can_stop
+from diversity_tuning.errors import UserError
 from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
 from diversity_tuning.training.arguments import RunArguments
 
@@ -30,7 +32,20 @@ def base_model_of(model_config: ModelConfig, config):
         dtype=model_config.dtype,
         attn_implementation=model_config.attn_implementation,
         trust_remote_code=trusts_remote_code(config),
+        **_quantization_of(model_config, config),
     )
+
+
+def _quantization_of(model_config: ModelConfig, config) -> dict:
+    """``quantization_config`` for a base in 4 or 8 bits (QLoRA: an adapter in float32 on a quantized base), or nothing."""
+    quantization = get_quantization_config(model_config)
+    if quantization is None:
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "--load_in_4bit and --load_in_8bit need the package bitsandbytes: pip install -r requirements-optional.txt"
+        )
+    return {"quantization_config": quantization, "device_map": {"": str(config.device)}}
 
 
 def new_adapter_of(model_config: ModelConfig, model, tokenizer) -> PeftConfig | None:

@@ -10,12 +10,13 @@ from trl import get_peft_config
 from diversity_tuning.policy import from_pretrained
 from diversity_tuning.reward import MAX_LENGTH, new_reward_model, reward_dataset
 from diversity_tuning.trainers.batches import ResumableOrderMixin
+from diversity_tuning.trainers.precision import FullPrecisionMixin
 from diversity_tuning.training.arguments import callbacks_of, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import trusts_remote_code
 
 
-class ResumableTrainer(ResumableOrderMixin, Trainer):
+class ResumableTrainer(FullPrecisionMixin, ResumableOrderMixin, Trainer):
     """Transformers' trainer; a run that was killed goes on in the order that it would have had."""
 
 

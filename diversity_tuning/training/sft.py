@@ -4,12 +4,13 @@ from trl import SFTConfig, SFTTrainer
 
 from diversity_tuning.data.examples import prompt_completions
 from diversity_tuning.trainers.batches import ResumableOrderMixin
+from diversity_tuning.trainers.precision import FullPrecisionMixin
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
-class ResumableSFTTrainer(ResumableOrderMixin, SFTTrainer):
+class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, SFTTrainer):
     """TRL's trainer; a run that was killed goes on in the order that it would have had."""
 
 
