@@ -47,7 +47,7 @@ def train_reward(training_run: TrainingRun) -> None:
         from peft import get_peft_model
 
         model = get_peft_model(model, peft_config)
-        if config.bf16 or config.fp16:
+        if (config.bf16 or config.fp16) and config.deepspeed_plugin is None:  # DeepSpeed keeps float32 copies of its own
             # PEFT does so with its own layers only. In half precision most steps of the head would round to nothing.
             for parameter in model.parameters():
                 parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data

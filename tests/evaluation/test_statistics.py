@@ -79,6 +79,33 @@ def test_front_difference_at_equal_reward():
     assert difference_at_equal_reward((0.5 + noise[4], noise[5]), front[:1]) is None
 
 
+@pytest.mark.parametrize("axis", [0, 1], ids=["seeds", "prompts"])
+def test_the_interval_of_a_front_difference_resamples_seeds_and_prompts(axis):
+    """Two seeds (or prompts) at .3 and .5 above a flat front: a draw gives .3, .4 or .5, the outer ones a quarter of the time."""
+    apart = np.array([[0.3], [0.5]]) if axis == 0 else np.array([[0.3, 0.5]])
+    flat = np.zeros_like(apart)
+    found = difference_at_equal_reward((flat + 0.5, apart), [(flat, flat), (flat + 1, flat)], draws=400)
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx((0.4, 0.3, 0.5))
+
+
+def test_draws_outside_the_front_are_counted_and_left_out():
+    """Of two seeds one lies at the front's edge and one outside: the mean of both is inside, half of the draws are."""
+    reward = np.array([[0.0], [1.0]])
+    flat = np.zeros_like(reward)
+    found = difference_at_equal_reward((reward, flat + 0.2), [(flat + 0.4, flat), (flat + 0.6, flat)], draws=4000)
+    assert found["covered"] == pytest.approx(0.5, abs=0.03)
+    assert (found["low"], found["high"]) == pytest.approx((0.2, 0.2))
+
+
+def test_a_prompt_without_a_value_is_left_out_of_target_and_front():
+    flat = np.zeros((1, 3))
+    target = np.array([[0.2, 0.2, np.nan]])
+    found = difference_at_equal_reward((flat + 0.5, target), [(flat, flat), (flat + 1, flat)], draws=50)
+    assert found["mean"] == pytest.approx(0.2)
+    none = np.full((1, 3), np.nan)
+    assert difference_at_equal_reward((flat + 0.5, none), [(flat, flat), (flat + 1, flat)]) is None
+
+
 def test_the_slope_on_length_is_of_whole_pairs_only():
     """A prompt without a diversity has no say in where length is centred."""
     length = np.exp([3.0, 5.8, 6.0, 6.2])
