@@ -81,7 +81,7 @@ def test_front_difference_at_equal_reward():
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["seeds", "prompts"])
 def test_the_interval_of_a_front_difference_resamples_seeds_and_prompts(axis):
-    """Two seeds (or prompts) at .3 and .5 above a flat front: a draw gives .3, .4 or .5, the outer ones a quarter of the time."""
+    """Two seeds (or prompts) at .3 and .5 above a flat front: a draw gives .3, .4 or .5, an outer one every fourth time."""
     apart = np.array([[0.3], [0.5]]) if axis == 0 else np.array([[0.3, 0.5]])
     flat = np.zeros_like(apart)
     found = difference_at_equal_reward((flat + 0.5, apart), [(flat, flat), (flat + 1, flat)], draws=400)
