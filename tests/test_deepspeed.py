@@ -15,7 +15,7 @@ from tests.training_runs import LORA, ROOT, adapter, argv, history, losses, make
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed")
 ZERO3 = {
-    "bf16": {"enabled": True}, "zero_optimization": {"stage": 3},
+    "bf16": {"enabled": True}, "zero_optimization": {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True},
     **dict.fromkeys(("train_micro_batch_size_per_gpu", "train_batch_size", "gradient_accumulation_steps"), "auto"),
 }  # fmt: skip
 

@@ -203,3 +203,14 @@ def test_response_weights_are_weights(vectors, random):
     assert (weights >= 0).all()
     assert weights.mean() == pytest.approx(1, abs=1e-9)
     assert all(weights[i] == weights[j] for i, j in enumerate(first))
+
+
+def test_each_type_is_scaled_to_0_and_1():
+    assert combine_distances([[3.0, 5.0, 4.0]]).tolist() == [0, 1, 0.5]
+    assert combine_distances([[3.0, 5.0, 4.0], [0.0, 0.2, 0.05]]) == pytest.approx([0, 1, (0.5 * 0.25) ** 0.5])
+
+
+def test_powers_by_hand():
+    """Scaled to 0, .5, 1: squares 0, .25, 1, whose mean is 5/12."""
+    assert deviation_weights([[1.0, 2.0, 3.0]], power=2) == pytest.approx([0, 0.6, 2.4])
+    assert deviation_weights([[1.0, 2.0, 3.0]], power=1) == pytest.approx([0, 1, 2])

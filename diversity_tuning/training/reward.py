@@ -46,8 +46,9 @@ def train_reward(training_run: TrainingRun) -> None:
     if peft_config is not None:
         from peft import get_peft_model
 
-        model = get_peft_model(model, peft_config)
-        if (config.bf16 or config.fp16) and config.deepspeed_plugin is None:  # DeepSpeed keeps float32 copies of its own
+        sharded = config.deepspeed_plugin is not None  # its parameters are of one type; float32 copies of them it keeps itself
+        model = get_peft_model(model, peft_config, autocast_adapter_dtype=not sharded)
+        if (config.bf16 or config.fp16) and not sharded:
             # PEFT does so with its own layers only. In half precision most steps of the head would round to nothing.
             for parameter in model.parameters():
                 parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
