@@ -15,6 +15,7 @@ from trl.experimental.orpo import ORPOTrainer as TRLORPOTrainer
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, DPOTrainer, ORPOConfig, ORPOTrainer
 from diversity_tuning.trainers.precision import check_not_rounded
+from diversity_tuning.trainers.weights import PairWeightArguments, with_pair_weights
 from tests.tiny import make_model, make_pairs, make_tokenizer
 from tests.trainers.test_trainers import TOKENIZER, assert_same, build, loss_and_gradient, settings
 
@@ -71,6 +72,20 @@ def test_weights_far_from_one_on_average_are_pointed_out(tmp_path, caplog, scale
     with caplog.at_level(logging.WARNING):
         build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), make_pairs(4, weights=[scale * w for w in (0.5, 1, 1, 1.5)]))
     assert ("--weight_normalisation pairs" in caplog.text) == warned
+    assert "every pair gets weight 1" not in caplog.text
+
+
+def test_weights_that_are_missing_or_streamed_are_pointed_out_too(caplog):
+    rows = Dataset.from_list(make_pairs(4, weights=[50.0] * 4))
+    assert list(with_pair_weights(rows.to_iterable_dataset(), PairWeightArguments()))[0]["pair_weight"] == 50
+    assert "are 50 on average" in caplog.text
+    caplog.clear()
+    bare = rows.remove_columns("deviation_chosen")
+    for given in (bare, bare.to_iterable_dataset()):
+        found = with_pair_weights(given, PairWeightArguments(allow_missing_weights=True))
+        assert [row["pair_weight"] for row in found] == [1.0] * 4
+    assert caplog.text.count("every pair gets weight 1") == 2
+    assert "on average" not in caplog.text
 
 
 def test_a_floor_raises_what_lies_below_it_and_nothing_else(tmp_path):
