@@ -77,7 +77,7 @@ def test_weights_far_from_one_on_average_are_pointed_out(tmp_path, caplog, scale
 
 def test_weights_that_are_missing_or_streamed_are_pointed_out_too(caplog):
     rows = Dataset.from_list(make_pairs(4, weights=[50.0] * 4))
-    assert list(with_pair_weights(rows.to_iterable_dataset(), PairWeightArguments()))[0]["pair_weight"] == 50
+    assert next(iter(with_pair_weights(rows.to_iterable_dataset(), PairWeightArguments())))["pair_weight"] == 50
     assert "are 50 on average" in caplog.text
     caplog.clear()
     bare = rows.remove_columns("deviation_chosen")
