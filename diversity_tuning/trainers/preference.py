@@ -11,11 +11,12 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.losses import ddpo_loss
 from diversity_tuning.trainers.batches import LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
+from diversity_tuning.trainers.portable import PortablePrecision
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices
 
 
 @dataclass
-class DPOConfig(LMHeadArguments, trl.DPOConfig):
+class DPOConfig(LMHeadArguments, PortablePrecision, trl.DPOConfig):
     """:class:`trl.DPOConfig` plus the choice of the LM head."""
 
 
