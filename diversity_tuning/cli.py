@@ -23,6 +23,7 @@ _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDI
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
+_running: list[Callable] = []  # the commands that are under way, each called by the one before
 STOPPED = "stopped; the same command goes on"
 
 
@@ -34,6 +35,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
+        _running.append(main)
         try:
             return main(argv) or 0
         except UserError as error:
@@ -45,6 +47,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             if reason is None:
                 raise
             message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
+        finally:
+            _running.pop()
         if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)
         if code == 130 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):
@@ -52,6 +56,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         raise SystemExit(code)
 
     return wrapper
+
+
+def is_part_of_another() -> bool:
+    """Whether the command that runs was called by another command."""
+    return len(_running) > 1
 
 
 def _of_the_system(error: BaseException | None) -> str | None:

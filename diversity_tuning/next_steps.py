@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from diversity_tuning.cli import is_part_of_another
+
 _DATA = "python -m scripts_dataset_cleaner."
 NEXT = {
     "world": f"{_DATA}0_data_prep_scoring --source OUTPUT/source.jsonl.gz --data_path BESIDE/data/scored",
@@ -36,6 +38,11 @@ NEXT = {
 
 
 def print_next(stage: str, output: str | Path) -> None:
-    """``next: …``, the command that usually follows, with what is known of its flags; names in capitals are to be filled in."""
+    """``next: …``, the command that usually follows, with what is known of its flags; names in capitals are to be filled in.
+
+    A command that another one calls says nothing.
+    """
+    if is_part_of_another():
+        return
     output = Path(output)
     print("next: " + NEXT[stage].replace("OUTPUT", str(output)).replace("BESIDE", str(output.parent)), flush=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from diversity_tuning.cli import command
 from diversity_tuning.next_steps import NEXT, print_next
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,22 @@ def test_the_line(capsys):
         "next: python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --data_path out/filtered"
         " --model_to_use MODEL\n"
     )
+
+
+def test_a_command_that_another_one_calls_says_nothing(capsys):
+    @command
+    def part(argv=None):
+        print_next("sample", "out")
+
+    @command
+    def whole(argv=None):
+        part([])
+        print("done")
+
+    whole([])
+    assert capsys.readouterr().out == "done\n"
+    part([])
+    assert capsys.readouterr().out.startswith("next: ")
 
 
 def test_a_stage_ends_with_it(tmp_path, capsys):
