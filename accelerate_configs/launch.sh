@@ -8,9 +8,32 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 module=$1 config=$here/accelerate_configs/${ACCELERATE:-multi_gpu}.yaml recipe=$here/recipes/${MODEL:-llama-3.1-8b}/$2.yaml
+script=cm_$2.sh
 shift 2
+for flag in "$@"; do
+  case $flag in -h | --help)
+    echo "usage: MODEL=llama-3.1-8b ACCELERATE=multi_gpu bash $script --source FOLDER --output_dir FOLDER [flags of the recipe]"
+    sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    echo "Example:  MODEL=miniature ACCELERATE=cpu PROCESSES=2 bash $script --max_steps 2 --source FOLDER --output_dir FOLDER"
+    echo "All flags:  python -m $module --help"
+    exit 0
+    ;;
+  esac
+done
+# near FILE: what there is instead, of the same beginning if any, else all.
+near() {
+  local name=${1#"$here"/recipes/} choices
+  if [ "$name" = "$1" ]; then
+    name=${1##*/} && name=${name%.yaml} && choices=$(cd "$here/accelerate_configs" && printf '%s\n' *.yaml | sed 's/\.yaml$//')
+  else
+    name=${name%%/*} && choices=$(ls "$here/recipes")
+  fi
+  local alike
+  alike=$(grep -i -e "^$name" <<<"$choices" || grep -i -e "^${name:0:3}" <<<"$choices" || true)
+  if [ -n "$alike" ]; then echo "; did you mean" $alike"?"; else echo "; there are:" $choices; fi
+}
 for file in "$config" "$recipe"; do
-  [ -f "$file" ] || { echo "error: $file: no such file; choose by ACCELERATE and MODEL" >&2; exit 2; }
+  [ -f "$file" ] || { echo "error: $file: no such file; choose by ACCELERATE and MODEL$(near "$file")" >&2; exit 2; }
 done
 if ! command -v accelerate >/dev/null && [ -x "$here/.venv/bin/accelerate" ]; then PATH="$here/.venv/bin:$PATH"; fi
 command -v accelerate >/dev/null || {

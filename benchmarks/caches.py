@@ -7,7 +7,9 @@ Writes OUTPUT.json and OUTPUT.md. Every row is a greedy continuation of random t
 the cache differs. The caches take turns, `--repeats` times; ratios are medians over the turns.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.caches")
+
 import json
 import os
 import platform
@@ -18,7 +20,7 @@ from pathlib import Path
 import torch
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel, StaticCache
 
-from diversity_tuning.cli import command
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.generation.cache import BLOCK, block_cache
 from diversity_tuning.policy import load_policy
 from diversity_tuning.runs import git_commit, library_versions, write_text
@@ -115,11 +117,7 @@ def as_markdown(content: dict) -> str:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.caches",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("benchmarks.caches", __doc__)
     parser.add_argument("--base_model", required=True, help="folder or hub id")
     parser.add_argument("--device", default="cpu", help="where to sample")
     parser.add_argument("--dtype", default=None, help="precision of the weights; default: as saved")

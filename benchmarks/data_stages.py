@@ -9,7 +9,9 @@ commands, and writes OUTPUT.json and OUTPUT.md. ``--parts`` chooses: ``stages`` 
 ``--reference_sizes``), ``pairs`` (stage 2 on ``--pair_source``), ``embedding`` (one pass against a loop over prompts).
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.data_stages")
+
 import json
 import os
 import platform
@@ -21,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import data_stages_report, measure, reference, synthetic
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.runs import git_commit, library_versions, write_text
 
 STAGES = ("0_data_prep_scoring", "1_data_prep_filtering", "2_data_prep_to_preference")
@@ -28,8 +31,8 @@ PARTS = ("stages", "pairs", "embedding")
 SOURCES = ("texts", "pair_source", "embedding_source")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> Parser:
+    parser = Parser("benchmarks.data_stages", __doc__)
     parser.add_argument("--texts", help="source whose sentences the synthetic data are made of (.jsonl, .jsonl.gz)")
     parser.add_argument("--tokenizer", required=True, help="stage 1's --model_to_use: a folder, or a hub id")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000], help="prompts")
@@ -37,18 +40,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pair_source", help="few prompts with very many responses, for stage 2 alone")
     parser.add_argument("--embedding_source", help="texts to embed; default: the synthetic data of the smallest size")
     parser.add_argument("--embedding_prompts", type=int, help="embed the first prompts only")
-    parser.add_argument("--embedding_model", default="builtin:minilm")
+    parser.add_argument("--embedding_model", default="builtin:minilm", help="hub id, folder or builtin:minilm")
     parser.add_argument("--device", default="cpu", help="where to embed")
     parser.add_argument("--processes", type=int, default=1, help="also embed on so many processes of --device")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--num_proc", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
+    parser.add_argument("--num_proc", type=int, default=2, help="processes of a stage")
+    parser.add_argument("--seed", type=int, default=0, help="decides the synthetic data")
     parser.add_argument("--note", help="what to know of this run, for the page: what else the machine was doing")
     parser.add_argument("--work", type=Path, help="scratch folder (several times the source's size); default: a temporary one")
     parser.add_argument("--output", help="writes OUTPUT.json and OUTPUT.md")
     return parser
 
 
+@command
 def main(argv=None) -> None:
     parser = build_parser()
     args = parser.parse_args(argv)

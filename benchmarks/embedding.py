@@ -9,7 +9,9 @@ matrix products that the same device reaches just before and after it, in the mo
 ``--processes 2`` adds the one pass on two processes. Prints one line of JSON.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.embedding")
+
 import json
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from contextlib import redirect_stdout
 import numpy as np
 import torch
 
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.embeddings import MINILM, EmbeddingStore, load_encoder, text_key
 from diversity_tuning.embeddings.encoder import minilm_folder
 
@@ -128,12 +131,13 @@ def throughput(cost: dict, seconds: float, texts: int, rate: float) -> dict:
     }
 
 
+@command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("benchmarks.embedding", __doc__)
     parser.add_argument("--source_pair", required=True, help="stage 2's pairs")
-    parser.add_argument("--semantic_model", default="builtin:minilm")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--semantic_model", default="builtin:minilm", help="hub id, folder or builtin:minilm")
+    parser.add_argument("--device", default="cpu", help="where to embed: cpu, cuda:0, …")
+    parser.add_argument("--batch_size", type=int, default=32, help="texts at once")
     parser.add_argument("--prompts", type=int, default=None, help="the first prompts only")
     parser.add_argument("--processes", type=int, default=1, help="also the one pass on so many processes of --device")
     args = parser.parse_args(argv)

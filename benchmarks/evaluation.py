@@ -7,7 +7,9 @@ Writes OUTPUT.json and OUTPUT.md. Each pair of timings is taken one after the ot
 anew each time by both; ratios are medians over the pairs.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.evaluation")
+
 import json
 import os
 import platform
@@ -22,7 +24,7 @@ import pandas as pd
 import torch
 
 from benchmarks.evaluation_loop import loop
-from diversity_tuning.cli import command, read_recipe
+from diversity_tuning.cli import Parser, command, read_recipe
 from diversity_tuning.evaluation import metrics
 from diversity_tuning.evaluation.sampling.samples import SampleRow, SamplesFile
 from diversity_tuning.runs import git_commit, library_versions, write_text
@@ -154,7 +156,7 @@ def as_markdown(content: dict) -> str:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.evaluation", description=__doc__.splitlines()[0])
+    parser = Parser("benchmarks.evaluation", __doc__)
     parser.add_argument("--run", required=True, type=Path, help="folder of a finished miniature seed")
     parser.add_argument("--model", default="generation", help="adapter in it")
     parser.add_argument("--recipe", default="recipes/miniature/eval1_1.yaml", help="settings of sampling and scoring")

@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.plan_shapes import Shape, Training, shape_of
-from diversity_tuning.cli import command
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -42,10 +42,8 @@ def training_of(recipe: str, stage: str) -> Training:
     )  # fmt: skip
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.plan", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+def make_parser() -> Parser:
+    parser = Parser("benchmarks.plan", __doc__)
     parser.add_argument("--recipe", default="llama-3.1-8b", help="a folder of recipes/")
     parser.add_argument("--gpus", type=int, default=8, help="GPUs, one process each")
     parser.add_argument("--gpu_memory", type=float, default=80, help="GB of one GPU")

@@ -5,7 +5,9 @@ python -m benchmarks.reference --source out/posts.jsonl --tokenizer FOLDER
 Shares no code with the stages. Prints one line of JSON: seconds of each stage, without imports, and what came out.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.reference")
+
 import hashlib
 import json
 import math
@@ -14,6 +16,7 @@ import re
 import time
 
 from benchmarks.synthetic import read_rows
+from diversity_tuning.cli import Parser, command
 
 NO_STORY = ("**Welcome to the Prompt!**", "this submission has been removed", "**Off-Topic Discussion**")
 
@@ -84,8 +87,9 @@ def digest_of(responses) -> str:
     return f"{total:016x}"
 
 
+@command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("benchmarks.reference", __doc__)
     parser.add_argument("--source", required=True, help=".jsonl or .jsonl.gz")
     parser.add_argument("--tokenizer", required=True, help="folder or id of a tokenizer with a chat template")
     args = parser.parse_args(argv)

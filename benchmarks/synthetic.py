@@ -7,7 +7,9 @@ Shape: 4.67 responses a prompt on average with a power-law tail (hundreds on the
 Drawn by ``--seed`` and written row by row; nothing of it is kept in the repository.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.synthetic")
+
 import gzip
 import json
 import re
@@ -15,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from diversity_tuning.cli import Parser, command
 
 RESPONSES, MOST_RESPONSES = 4.67, 600  # a prompt: mean and largest
 WORDS, SPREAD, MOST_WORDS = 420, 0.7, 3000  # a response: mean, sigma of the logarithm, largest
@@ -99,12 +103,13 @@ def write(texts: str | Path, prompts: int, seed: int, output: Path) -> dict:
     }
 
 
+@command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("benchmarks.synthetic", __doc__)
     parser.add_argument("--texts", required=True, help="a .jsonl or .jsonl.gz with comment_texts to take sentences from")
-    parser.add_argument("--prompts", type=int, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompts", type=int, required=True, help="how many")
+    parser.add_argument("--output", type=Path, required=True, help="file to write: .jsonl or .jsonl.gz")
+    parser.add_argument("--seed", type=int, default=0, help="decides the draw")
     args = parser.parse_args(argv)
     print(json.dumps(write(args.texts, args.prompts, args.seed, args.output)))
 

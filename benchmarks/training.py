@@ -10,6 +10,9 @@ Writes OUTPUT.json and OUTPUT.md. Randomly initialised weights, random tokens, L
 same first loss, else the benchmark stops. benchmarks/README.md says how to read the figures.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.training")
+
 import argparse
 import json
 import os
@@ -20,6 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.runs import git_commit, library_versions, write_text
 
 FAMILIES = {"DPO": ("TRL DPO", "DDPO"), "ORPO": ("TRL ORPO", "ORPO", "DORPO")}  # the first is what the others are held against
@@ -27,21 +31,24 @@ COLUMNS = ("vocab", "length", "trainer", "head", "seconds", "time_ratio", "cpu_r
 CUDA_COLUMNS = ("tokens_per_second", "mfu")
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmarks.training", description="Step time and peak memory of the trainers.")
+def parser() -> Parser:
+    parser = Parser("benchmarks.training", __doc__)
     parser.add_argument("--output", default="results/benchmarks/training", help="path without suffix")
-    parser.add_argument("--shape", choices=["small", "medium", "llama-3.1-8b"], default="small")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--shape", choices=["small", "medium", "llama-3.1-8b"], default="small", help="of the model")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to train")
     parser.add_argument("--vocab", type=int, nargs="+", default=[4096, 131072], help="vocabulary sizes")
     parser.add_argument("--length", type=int, nargs="+", default=[512, 2048], help="tokens of prompt and response")
     parser.add_argument("--pairs", type=int, default=1, help="pairs in a step")
     parser.add_argument("--rounds", type=int, default=7, help="timed steps of each trainer, in turns")
-    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), help="trainers to compare")
     parser.add_argument("--lm_head", default="auto", help="of DDPO, ORPO and DORPO: auto, gradient_in_forward or trl")
-    parser.add_argument("--peak_tflops", type=float, default=989.0, help="cuda: dense bf16 of the GPU; 989 for H100 and H200")
+    parser.add_argument(
+        "--peak_tflops", type=float, default=989.0, help="cuda: dense bf16 of the GPU in TFLOP/s, as of H100 and H200"
+    )
     return parser
 
 
+@command
 def main(argv=None) -> None:
     args = parser().parse_args(argv)
     rows = []

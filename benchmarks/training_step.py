@@ -1,4 +1,11 @@
-"""One case of :mod:`benchmarks.training` in a process of its own: build the trainers, take steps, print times and memory."""
+"""One case of :mod:`benchmarks.training` in a process of its own: build the trainers, take steps, print times and memory.
+
+python -m benchmarks.training_step '{"shape": "small", "device": "cpu", "vocab": 4096, "length": 64, "pairs": 1,
+    "names": ["DDPO"], "rounds": 1}'
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.training_step")
 
 import ctypes
 import gc
@@ -14,6 +21,8 @@ from datasets import Dataset
 from peft import LoraConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from diversity_tuning.cli import Parser, command
 
 PROMPT = 64  # tokens
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -206,7 +215,15 @@ def model_flops(name: str, case: dict, trainer) -> float:
     return policy + (tokens * (2 * body + attention) + scored * 2 * head if "DPO" in name else 0)
 
 
-def main(case: dict) -> None:
+@command
+def main(argv=None) -> None:
+    parser = Parser("benchmarks.training_step", __doc__)
+    parser.add_argument("case", type=json.loads, help="the case as JSON: shape, device, vocab, length, pairs, names, rounds")
+    run(parser.parse_args(argv).case)
+
+
+def run(case: dict) -> None:
+    """Measure one case and print the answer as the last line, in JSON."""
     device = case["device"]
     answer = {
         "machine": {"device": torch.cuda.get_device_name() if device == "cuda" else "CPU", "threads": torch.get_num_threads()}
@@ -236,4 +253,4 @@ def main(case: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main()

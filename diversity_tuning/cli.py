@@ -1,40 +1,164 @@
-"""What every command shares: recipes as flags, and errors as one line with exit code 2."""
+"""What every command shares: parsers that help, recipes as flags, and errors as one line with exit code 2."""
 
 import argparse
 import dataclasses
-import difflib
 import errno
 import functools
 import json
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 
 import yaml
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import near_path, nearest
 
 # The system's answers that a person can mend: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
+# What safetensors, torch and pyarrow say instead of an errno when a disk is full.
+_FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
+REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
+_running: list[Callable] = []  # the commands that are under way, each called by the one before
+STOPPED = "stopped; the same command goes on"
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Decorate ``main(argv=None)``: a :class:`UserError` or a full disk ends as one line on stderr and exit code 2."""
+    """Decorate ``main(argv=None)``: what a person can mend ends as one line on stderr and exit code 2.
+
+    That is a :class:`UserError`, a full disk, a folder that may not be written. Ctrl-C ends as one line and exit code 130.
+    """
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
+        _running.append(main)
         try:
             return main(argv) or 0
         except UserError as error:
-            message = " ".join(str(error).split())
-        except OSError as error:
-            if error.errno not in _MENDABLE:
+            message, code = f"error: {' '.join(str(error).split())}", 2
+        except KeyboardInterrupt:
+            message, code = STOPPED, 130
+        except Exception as error:
+            reason = _of_the_system(error)
+            if reason is None:
                 raise
-            message = f"{error.filename or 'the output folder'}: {error.strerror}; free some space or choose another folder"
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2)
+            message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
+        finally:
+            _running.pop()
+        if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
+            print(message, file=sys.stderr, flush=True)
+        if code == 130 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):
+            os._exit(code)  # Python would wait for the threads that wait for a server
+        raise SystemExit(code)
 
     return wrapper
+
+
+def is_part_of_another() -> bool:
+    """Whether the command that runs was called by another command."""
+    return len(_running) > 1
+
+
+def _of_the_system(error: BaseException | None) -> str | None:
+    """What the system refused, if that is why ``error`` was raised; None for a fault of the program."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):  # `datasets` raises a TimeoutError after it
+            return STOPPED
+        if isinstance(error, OSError) and error.errno in _MENDABLE:
+            where = error.filename or "the output folder"
+            advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "change its permissions"
+            advice = "it lies below a file" if error.errno == errno.ENOTDIR else advice
+            return f"{where}: {error.strerror}; {advice}, or choose another folder; the same command goes on"
+        if any(mark in str(error) for mark in _FULL):
+            return "the disk is full (No space left on device); free some space, then the same command goes on"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """The docstring as it stands, defaults where there are any, and each flag with one spelling and its value once."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        named = [flag for flag in action.option_strings if "-" not in flag.lstrip("-")] or action.option_strings
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(named)} {value}"
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = (action.help or "").removesuffix(" (default: %(default)s)")
+        default = action.default.value if isinstance(action.default, Enum) else action.default
+        without = default is None or default is False or default is argparse.SUPPRESS or default in ("", [])
+        if without or not action.option_strings:
+            return text
+        if re.search(r"default: |defaults to ", text, re.IGNORECASE):
+            return text
+        shown = " ".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        return f"{text} (default: {shown.replace('%', '%%')})"
+
+
+class OneLineErrors:
+    """An :class:`argparse.ArgumentParser` whose complaints are one line that names the nearest flag or choice.
+
+    Flags may be typed with dashes for underscores: ``--data-path`` is ``--data_path``.
+    """
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args(list(self._as_known(sys.argv[1:] if args is None else args)), namespace)
+
+    def _as_known(self, words: Iterable[str]) -> Iterator[str]:
+        known = {flag.replace("_", "-"): flag for flag in reversed(self._option_string_actions)}
+        for word in words:
+            name, equals, value = str(word).partition("=")
+            if not name.startswith("--") or name == "--" or " " in name or name in self._option_string_actions:
+                yield str(word)
+                continue
+            flag = known.get(name.replace("_", "-"))
+            if flag is None:
+                self.error(f"unknown flag {name}{nearest(name, self._option_string_actions)}")
+            yield f"{flag}{equals}{value}"
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            near = nearest(str(value), choices)
+            raise argparse.ArgumentError(action, f"{value!r} is not one of {', '.join(choices)}{near}")
+
+
+class Parser(OneLineErrors, argparse.ArgumentParser):
+    """The parser of the command ``python -m MODULE``; ``text``, its docstring, holds commands to copy."""
+
+    def __init__(self, module: str, text: str | None, **options):
+        options = {"prog": f"python -m {module}", "description": text, "formatter_class": HelpFormatter, **options}
+        super().__init__(allow_abbrev=False, **options)
+
+    def format_help(self) -> str:
+        """With a usage of one line: what must be given."""
+        needed = [action for action in self._actions if action.required]
+        words = [(action.option_strings or [""])[0] + " " + _value_of(action) for action in needed]
+        self.usage = " ".join(["%(prog)s", *(word.strip() for word in words), "[flags]"])
+        return super().format_help()
+
+
+class _Finder(argparse.ArgumentParser):
+    """Looks for one flag among others that it does not know."""
+
+    def error(self, message: str) -> None:
+        raise UserError(message)
+
+
+def _value_of(action: argparse.Action) -> str:
+    if action.choices is not None and not action.option_strings:
+        return "{" + ",".join(map(str, action.choices)) + "}"
+    name = action.metavar or action.dest.upper()
+    return " ".join(name) if isinstance(name, tuple) else name
 
 
 def parse_with_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -58,7 +182,7 @@ def expand_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = 
     parser.allow_abbrev = False
     if "--config" not in parser._option_string_actions:
         parser.add_argument("--config", metavar="YAML", help="a recipe: these flags as a YAML mapping; flags override it")
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder = _Finder(add_help=False, allow_abbrev=False)
     finder.add_argument("--config")
     found, rest = finder.parse_known_args(argv)
     return argv if found.config is None else recipe_flags(parser, found.config) + rest
@@ -73,9 +197,7 @@ def recipe_flags(parser: argparse.ArgumentParser, path: str) -> list[str]:
             actions.setdefault(action.dest, []).append(action)
     for key, value in read_recipe(path).items():
         if key not in actions or key in ("help", "config"):
-            near = difflib.get_close_matches(str(key), actions, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise UserError(f"{path}: key '{key}' is not an argument of {parser.prog}{hint}")
+            raise UserError(f"{path}: key '{key}' is not an argument of {parser.prog}{nearest(str(key), actions)}")
         flags += _as_flags(actions[key], value, path, parser.get_default(key))
     return flags
 
@@ -96,9 +218,11 @@ def at_least(smallest: int):
 def read_recipe(path: str) -> dict:
     """Read a YAML mapping."""
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such recipe; see the folder recipes/")
+        raise UserError(f"{path}: no such recipe{near_path(path) or '; see the folder recipes/'}")
     try:
         recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(recipe, dict):

@@ -1,6 +1,11 @@
-"""Policies: base models, their tokenizers and chat templates, and LoRA adapters that fit or are refused."""
+"""Policies: base models, their tokenizers and chat templates, and LoRA adapters that fit or are refused.
 
-import argparse
+python -m diversity_tuning.policy merge --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both --output runs/ddpo-merged
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.policy")
+
 import json
 from pathlib import Path
 
@@ -18,8 +23,9 @@ from transformers import (
 )
 
 from diversity_tuning.chat_template import FAMILIES, complete_tokenizer, own_stops
-from diversity_tuning.cli import command
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import missing_path, near_path
 from diversity_tuning.runs import atomic_folder, fingerprint, read_provenance
 
 
@@ -40,9 +46,7 @@ def load_tokenizer(
         sibling = template_from or (family.template_from if family else None)
         if sibling is None:
             raise UserError(f"{base_model}: its tokenizer has no chat template; give --chat_template_from an Instruct model")
-        base, tokenizer = tokenizer, from_pretrained(AutoTokenizer, sibling, **options)
-        if tokenizer.chat_template is None:
-            raise UserError(f"{sibling}: its tokenizer has no chat template either")
+        base, tokenizer = tokenizer, _tokenizer_of_sibling(base_model, sibling, template_from is not None, options)
         _check_same_vocabulary(base_model, base, sibling, tokenizer, config.get_text_config().vocab_size)
     return complete_tokenizer(tokenizer, family, own_stops(config, _generation_config(base_model, revision)))
 
@@ -52,6 +56,22 @@ def _generation_config(base_model: str, revision: str | None) -> GenerationConfi
         return GenerationConfig.from_pretrained(base_model, revision=revision)
     except OSError:  # a model need not have one
         return None
+
+
+def _tokenizer_of_sibling(base_model: str, sibling: str, typed: bool, options: dict) -> PreTrainedTokenizerBase:
+    """The tokenizer that brings the template. An error names what was ``typed``: the sibling, or else the base model."""
+    try:
+        tokenizer = from_pretrained(AutoTokenizer, sibling, **options)
+    except UserError as error:
+        if typed:
+            raise UserError(f"--chat_template_from {error}") from None
+        raise UserError(
+            f"{base_model}: its tokenizer has no chat template, and that of its family is not to be had ({error}); give"
+            " --chat_template_from an Instruct model of this base: a folder or hub id"
+        ) from None
+    if tokenizer.chat_template is None:
+        raise UserError(f"--chat_template_from {sibling}: its tokenizer has no chat template either; give an Instruct model")
+    return tokenizer
 
 
 def _check_same_vocabulary(base_model: str, base, sibling: str, tokenizer, size: int) -> None:
@@ -136,7 +156,7 @@ def check_adapter(adapter: str, base_model: str) -> None:
         config = PeftConfig.from_pretrained(adapter)
     except (ValueError, OSError):
         raise UserError(
-            f"{adapter}: no adapter here (adapter_config.json); was the training before this one finished?"
+            f"{adapter}: no adapter here (adapter_config.json); was the training before this one finished?{near_path(adapter)}"
         ) from None
     _check_base(adapter, base_model, config)
 
@@ -163,6 +183,9 @@ def _check_base(adapter: str, base_model: str, config: PeftConfig) -> None:
 
 
 def from_pretrained(auto_class, name: str, **options):
+    """``auto_class.from_pretrained(name)``; what is not there or cannot be loaded is a :class:`UserError`."""
+    if missing := missing_path(name):
+        raise UserError(f"{name}: cannot be loaded ({missing})")
     try:
         return auto_class.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
@@ -172,15 +195,14 @@ def from_pretrained(auto_class, name: str, **options):
 
 @command
 def main(argv=None) -> None:
-    """``python -m diversity_tuning.policy merge --base_model B --adapter A --output M``"""
-    parser = argparse.ArgumentParser(prog="diversity_tuning.policy", description="Merge an adapter into its base model.")
-    parser.add_argument("action", choices=["merge"])
-    parser.add_argument("--base_model", required=True)
-    parser.add_argument("--adapter", required=True)
-    parser.add_argument("--output", required=True)
+    parser = Parser("diversity_tuning.policy", __doc__)
+    parser.add_argument("action", choices=["merge"], help="put an adapter's weights into those of its base model")
+    parser.add_argument("--base_model", required=True, help="folder or hub id of the base model")
+    parser.add_argument("--adapter", required=True, help="folder or hub id of the LoRA adapter")
+    parser.add_argument("--output", required=True, help="folder for the whole model and its tokenizer; must not exist")
     args = parser.parse_args(argv)
     if Path(args.output).exists():
-        raise UserError(f"{args.output}: exists already")
+        raise UserError(f"{args.output}: exists already; choose another folder")
     model, tokenizer = load_policy(args.base_model, args.adapter, device="cpu")
     with atomic_folder(args.output) as folder:
         model.merge_and_unload().save_pretrained(folder)

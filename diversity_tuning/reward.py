@@ -21,6 +21,7 @@ from diversity_tuning.data.schema import (
     prompt_text,
 )
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import missing_path
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
 
@@ -61,6 +62,8 @@ def load_reward_model(
 
     A head or adapter with missing or unexpected weights is a :class:`UserError`, never a warning.
     """
+    if missing := missing_path(path):
+        raise UserError(f"{path}: {missing} (the reward model)")
     if Path(path).is_dir() and (Path(path) / "adapter_config.json").is_file():
         from diversity_tuning.policy import attach_adapter
 
@@ -90,6 +93,8 @@ def new_reward_model(
     base_model: str, tokenizer: PreTrainedTokenizerBase, dtype: str | None = None, trust_remote_code: bool = False, **options
 ) -> PreTrainedModel:
     """A base model with a fresh head of one output; further ``options`` as in ``from_pretrained``."""
+    if missing := missing_path(base_model):
+        raise UserError(f"{base_model}: {missing}")
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             base_model, num_labels=1, dtype=dtype or "auto", trust_remote_code=trust_remote_code, **options

@@ -8,13 +8,23 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from diversity_tuning.cli import read_recipe
 from diversity_tuning.errors import UserError
+from diversity_tuning.outputs import (
+    PROVENANCE,
+    check_ours,
+    check_place,
+    foreign_file,
+    forget_retired,
+    put_in_place,
+    read_provenance,
+    recover,
+)
 
-PROVENANCE = "provenance.json"
 _LIBRARIES = (
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers", "scikit-learn", "numpy",
 )  # fmt: skip
@@ -64,21 +74,25 @@ def _file_digest(path: Path) -> str:
 def is_finished(output: str | Path, record: dict, overwrite: bool = False, advice: str = "give --overwrite") -> bool:
     """True, with a word, when ``output`` was already made exactly so. Something else there is an error unless ``overwrite``.
 
-    ``advice``: what the error says to do, or else to give another folder.
+    Also with ``overwrite``, a folder that holds anything that we did not write is an error. ``advice``: what the error says to
+    do, or else to give another folder.
     """
     output = Path(output)
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return False
-    if overwrite:
+    check_place(output)
+    recover(output)
+    if not output.exists() or not any(output.iterdir()):
         return False
     made = read_provenance(output)
+    if overwrite or not made:
+        check_ours(output)
+        return False
     if "request" in made:  # a training run records what it built from the request; what was asked for is what is compared
         made["arguments"] = made["request"]
-    if made and all(made.get(key) == record[key] for key in record):
+    if all(made.get(key) == record[key] for key in record):
         print(f"{output}: already made with these settings, skipped", flush=True)
         return True
-    difference = "it has no provenance" if not made else _difference(made, record)
-    raise UserError(f"{output}: exists already and was made otherwise ({difference}); {advice} or another folder")
+    advice = "choose another folder" if foreign_file(output) else f"{advice} or another folder"
+    raise UserError(f"{output}: exists already and was made otherwise ({_difference(made, record)}); {advice}")
 
 
 def _difference(made: dict, record: dict) -> str:
@@ -92,16 +106,6 @@ def _difference(made: dict, record: dict) -> str:
     return "no difference"
 
 
-def read_provenance(output: str | Path) -> dict:
-    """The record beside an output, or an empty dict."""
-    output = Path(output)
-    file = output / PROVENANCE if output.is_dir() else output.with_name(f"{output.name}.{PROVENANCE}")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-
-
 def write_provenance(folder: str | Path, record: dict, **results) -> None:
     """Write ``provenance.json`` into a folder: the record, library versions, the git commit and what came out."""
     full = {**record, **results, "versions": library_versions(), "git_commit": git_commit()}
@@ -109,35 +113,68 @@ def write_provenance(folder: str | Path, record: dict, **results) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(output: str | Path) -> Iterator[Path]:
+def atomic_folder(output: str | Path, names: Iterable[str] = ()) -> Iterator[Path]:
     """Yield a temporary sibling of ``output`` and rename it into place when the block ends well.
 
-    A killed process leaves the old output or none; the sibling it left behind is swept by the next run.
+    A killed process leaves the old output or none; the sibling it left behind is swept by the next run. An output that holds
+    what we did not write is a :class:`UserError` (``names``: see :func:`~diversity_tuning.outputs.check_ours`).
     """
     output = Path(output)
+    recover(output)
+    check_ours(output, names)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
-    retired = output.with_name(f".{output.name}.retired")
-    if retired.exists() and not output.exists():  # killed between the two renames below
-        retired.rename(output)
-    for leftover in (partial, retired):
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    forget_retired(output)
     partial.mkdir()
     try:
         yield partial
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    put_in_place(partial, output)
+    put_in_place(partial, output, names)
 
 
-def put_in_place(folder: Path, output: Path) -> None:
-    """Rename a whole folder to ``output``; what lay there goes only after that."""
-    retired = output.with_name(f".{output.name}.retired")
-    if output.exists():
-        output.rename(retired)
-    folder.rename(output)
-    shutil.rmtree(retired, ignore_errors=True)
+@contextlib.contextmanager
+def written_in_place(output: str | Path, stage: str, names: Iterable[str], headings: tuple[str, ...]) -> Iterator[list[str]]:
+    """Let the block write files of these ``names`` (patterns) into ``output``; yields those of an earlier result there.
+
+    Other files beside them stay. A :class:`UserError` where a file of such a name is not ours, and where the folder is neither
+    empty nor holds an earlier result, known by its provenance or, from before it had one, by a ``report.md`` that begins with
+    one of the ``headings``.
+    """
+    output, names = Path(output), tuple(names)
+    check_place(output)
+    there = _matching(output, names)
+    made = read_provenance(output)
+    if made.get("stage") == stage:
+        ours = made.get("files", there)
+    elif not made and _first_line(output / "report.md").startswith(headings):
+        ours = there
+    elif output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: not empty, and its files are not those of a {stage}; choose another folder")
+    else:
+        ours = []
+    foreign = [name for name in there if not any(fnmatch(name, one) for one in ours)]
+    if foreign:
+        raise UserError(f"{output}: {foreign[0]} was not written by this command and is not replaced; choose another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    # Listed before it is written, so that a killed run knows its own files again.
+    write_provenance(output, {"stage": stage, "files": sorted({*ours, *names})})
+    yield ours
+    write_provenance(output, {"stage": stage, "files": _matching(output, names)})
+
+
+def _matching(folder: Path, names: tuple[str, ...]) -> list[str]:
+    files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return sorted(file for file in files if any(fnmatch(file, name) for name in names))
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").split("\n", 1)[0]
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -6,15 +6,18 @@ python -m diversity_tuning.stylometry fit --source out/filtered --output out/sty
 Use the folder as an encoder: ``builtin:stylometry:out/stylometry``.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.stylometry")
+
 from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.embeddings.stylometry import fit_model, save_model
 from diversity_tuning.errors import UserError
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 
@@ -35,12 +38,8 @@ def training_texts(source: str | Path, max_texts: int, seed: int) -> list[str]:
     return list(dict.fromkeys(texts))[:max_texts]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m diversity_tuning.stylometry",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def build_parser() -> Parser:
+    parser = Parser("diversity_tuning.stylometry", __doc__)
     parser.add_argument("action", choices=["fit"], help="fit a model on the responses of the training split")
     parser.add_argument("--source", required=True, help="stage 1's output folder")
     parser.add_argument("--output", required=True, help="folder for the fitted model")
@@ -71,6 +70,7 @@ def main(argv=None) -> None:
         save_model(model, folder)
         write_provenance(folder, record, texts=len(texts), ngrams=len(model.vocabulary), dimension=model.dimension)
     print(f"{args.output}: style vectors of {model.dimension} numbers, fitted on {len(texts)} texts")
+    print_next("stylometry", args.output)
 
 
 if __name__ == "__main__":

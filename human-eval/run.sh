@@ -14,6 +14,11 @@ fail() { echo "error: $*" >&2; exit 2; }
 items=$here/sample/items.jsonl study=$here/study host=127.0.0.1 port=8000 setup_only=
 while [ $# -gt 0 ]; do
   case $1 in
+    -h | --help)
+      echo "usage: bash human-eval/run.sh [--items FILE] [--study FOLDER] [--host HOST] [--port PORT] [--setup]"
+      sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
     --setup) setup_only=1; shift ;;
     --items | --study | --host | --port) [ $# -gt 1 ] || fail "$1 needs a value"; declare "${1#--}=$2"; shift 2 ;;
     *) fail "unknown argument '$1'; there is --items, --study, --host, --port and --setup" ;;
@@ -30,6 +35,9 @@ fi
 [ -z "$setup_only" ] || exit 0
 
 [ -s "$items" ] || fail "$items: no items; make them with python -m scripts_eval.prepare_human_eval_data"
+if [ -d "$study" ] && [ ! -e "$study/items.jsonl" ] && [ -n "$(ls -A "$study")" ]; then
+  fail "$study: not empty and not a study (no items.jsonl); choose another folder with --study"
+fi
 mkdir -p "$study"
 study=$(cd "$study" && pwd)
 [ ! -e "$study/key.csv" ] || fail "$study: holds a key, which annotators must not reach; give another folder with --study"

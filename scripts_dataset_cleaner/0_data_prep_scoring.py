@@ -4,7 +4,11 @@ python -m scripts_dataset_cleaner.0_data_prep_scoring --source euclaise/WritingP
 python -m scripts_dataset_cleaner.0_data_prep_scoring --source posts.jsonl.gz --data_path out/scored --group_split
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dataset_cleaner.0_data_prep_scoring")
+
 from diversity_tuning.cli import at_least, command
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import is_finished, provenance
 from scripts_dataset_cleaner.common import fraction, parse, settings, stage_parser
 
@@ -59,6 +63,7 @@ def run(args, record: dict) -> None:
     for names, count in shared.items():
         hint = "; --group_split keeps every prompt on one side" if count else ""
         print(f"  prompts standing in {names.replace('+', ' and ')}: {count}{hint}")
+    print_next(STAGE, args.data_path)
 
 
 if __name__ == "__main__":

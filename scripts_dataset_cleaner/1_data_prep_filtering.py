@@ -6,7 +6,11 @@ python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --da
 Every row stays, even one left with no response: rows are addressed by number later.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dataset_cleaner.1_data_prep_filtering")
+
 from diversity_tuning.cli import at_least, command
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import is_finished, provenance
 from scripts_dataset_cleaner.common import parse, settings, stage_parser, tokenizer_inputs
 
@@ -56,7 +60,9 @@ def run(args, record: dict) -> None:
             filtered[name] = marked.remove_columns(filter.REASON)
         storage.finish(filtered, folder, record, args.num_proc, responses=reasons)
     for name, counts in reasons.items():
-        print(f"{args.data_path}/{name}: " + ", ".join(f"{reason}: {count}" for reason, count in counts.items()))
+        told = filter.worth_telling(counts)
+        print(f"{args.data_path}/{name}: " + ", ".join(f"{reason}: {count}" for reason, count in told.items()))
+    print_next(STAGE, args.data_path)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,14 @@ python -m scripts_dataset_cleaner.2_data_prep_to_preference --source out/filtere
 ``--gap -1`` draws among all pairs of differing votes, at most 100 a prompt.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dataset_cleaner.2_data_prep_to_preference")
+
 from contextlib import ExitStack
 
 from diversity_tuning.cli import at_least, command
 from diversity_tuning.errors import UserError
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import is_finished, provenance
 from scripts_dataset_cleaner.common import parse, settings, stage_parser
 
@@ -46,6 +50,7 @@ def main(argv=None) -> None:
     missing = {kind: path for kind, path in outputs.items() if not is_finished(path, {**record, "kind": kind}, args.overwrite)}
     if missing:
         run(args, missing, record)
+        print_next(STAGE, args.data_path_pair)
 
 
 def run(args, outputs: dict, record: dict) -> None:

@@ -8,8 +8,12 @@ python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_
 With --embedding_cache a killed run resumes, and later runs and the evaluation reuse its vectors.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training")
+
 from diversity_tuning.cli import at_least, command
 from diversity_tuning.errors import UserError
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import is_finished, provenance
 from scripts_dataset_cleaner.common import (
     add_encoder_arguments,
@@ -78,6 +82,7 @@ def run(args, record: dict) -> None:
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
         close_stores(stores)
     weigh.print_report(args.data_path_pair_div, reports, len(texts), truncated)
+    print_next(STAGE, args.data_path_pair_div)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ python -m scripts_dataset_cleaner.4_data_prep_divpo --source out/unpaired --data
     --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dataset_cleaner.4_data_prep_divpo")
+
 from diversity_tuning.cli import at_least, command
 from diversity_tuning.errors import UserError
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import is_finished, provenance
 from scripts_dataset_cleaner.common import (
     add_encoder_arguments,
@@ -68,6 +72,7 @@ def run(args, record: dict) -> None:
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
         close_stores(stores)
     weigh.print_report(args.data_path_pair, reports, len(texts), truncated)
+    print_next(STAGE, args.data_path_pair)
 
 
 if __name__ == "__main__":

@@ -3,29 +3,14 @@
 import argparse
 from pathlib import Path
 
-from diversity_tuning.cli import at_least, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, parse_with_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import NOT_SETTINGS
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults shown, and the commands of the docstring left as they stand."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line, like every other error."""
-
-    def error(self, message: str) -> None:
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
 def stage_parser(name: str, description: str) -> Parser:
     """A parser with the flags of every stage."""
-    parser = Parser(
-        prog=f"python -m scripts_dataset_cleaner.{name}",
-        description=description,
-        formatter_class=HelpFormatter,
-    )
+    parser = Parser(f"scripts_dataset_cleaner.{name}", description)
     parser.add_argument("--num_proc", type=at_least(1), default=1, help="processes; the output is the same for any number")
     parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
     return parser

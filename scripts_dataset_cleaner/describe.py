@@ -5,15 +5,18 @@ python -m scripts_dataset_cleaner.describe --source out/pairs_div
 python -m scripts_dataset_cleaner.describe --source out/filtered --output out/filtered_page
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dataset_cleaner.describe")
+
 import tempfile
 from pathlib import Path
 
-from diversity_tuning.cli import command
-from scripts_dataset_cleaner.common import HelpFormatter, Parser, parse
+from diversity_tuning.cli import Parser, command
+from scripts_dataset_cleaner.common import parse
 
 
 def build_parser() -> Parser:
-    parser = Parser(prog="python -m scripts_dataset_cleaner.describe", description=__doc__, formatter_class=HelpFormatter)
+    parser = Parser("scripts_dataset_cleaner.describe", __doc__)
     parser.add_argument("--source", required=True, help="the output folder of any stage, or a source that stage 0 takes")
     parser.add_argument("--output", default=None, help="folder for the page (page.md) and histograms.png")
     return parser
@@ -24,8 +27,11 @@ def main(argv=None) -> None:
     args = parse(build_parser(), argv)
     from diversity_tuning.data import describe
     from diversity_tuning.data.storage import require_apart
+    from diversity_tuning.outputs import check_ours
 
     require_apart(source=args.source, output=args.output)
+    if args.output:
+        check_ours(args.output, describe.FILES)
     with tempfile.TemporaryDirectory() as work:
         figures = {name: describe.figures(rows, f"{args.source}/{name}") for name, rows in read(args.source, work).items()}
     page = describe.page(args.source, figures)

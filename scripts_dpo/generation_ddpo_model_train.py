@@ -8,6 +8,9 @@ r"""DDPO: DPO with each pair's loss weighted by the deviation of its winning sto
         --model_name_or_path runs/miniature/seed0/base --adapter runs/miniature/seed0/generation --output_dir runs/my-ddpo
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dpo.generation_ddpo_model_train")
+
 import sys
 
 from diversity_tuning.cli import command
@@ -16,7 +19,7 @@ from diversity_tuning.training.life_cycle import TrainingRun
 
 @command
 def main(argv=None) -> None:
-    run = TrainingRun("ddpo", sys.argv[1:] if argv is None else list(argv))
+    run = TrainingRun("ddpo", sys.argv[1:] if argv is None else list(argv), __doc__)
     if run.is_finished():
         return
     from diversity_tuning.trainers import DDPOConfig, DDPOTrainer  # heavy: a finished run is skipped before

@@ -8,6 +8,9 @@ r"""DPO from the SFT adapter, which is also the reference. On stage 4's pairs th
         --model_name_or_path runs/miniature/seed0/base --adapter runs/miniature/seed0/generation --output_dir runs/my-dpo
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_dpo.generation_dpo_model_train")
+
 import sys
 
 from diversity_tuning.cli import command
@@ -16,7 +19,7 @@ from diversity_tuning.training.life_cycle import TrainingRun
 
 @command
 def main(argv=None) -> None:
-    run = TrainingRun("dpo", sys.argv[1:] if argv is None else list(argv))
+    run = TrainingRun("dpo", sys.argv[1:] if argv is None else list(argv), __doc__)
     if run.is_finished():
         return
     from diversity_tuning.trainers import DPOConfig, DPOTrainer  # heavy: a finished run is skipped before

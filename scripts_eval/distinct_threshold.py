@@ -1,4 +1,4 @@
-"""Calibrate the distance below which two samples count as the same in distinct_k, on people's responses.
+r"""Calibrate the distance below which two samples count as the same in distinct_k, on people's responses.
 
 python -m scripts_eval.distinct_threshold --source data/filtered --split train --num_prompts 500 --output runs/distinct
 python -m scripts_eval.distinct_threshold --source runs/miniature/seed0/data/filtered --split validation \
@@ -7,22 +7,22 @@ python -m scripts_eval.distinct_threshold --source runs/miniature/seed0/data/fil
 Writes threshold.json, which --distinct_threshold of the scoring commands takes, and prints the threshold.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.distinct_threshold")
+
 import argparse
 import json
 
-from diversity_tuning.cli import at_least, command, from_flags, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, from_flags, parse_with_recipe
 from diversity_tuning.evaluation.scoring.calibration import CalibrationConfig, calibrate
 from diversity_tuning.evaluation.scoring.threshold import FILE
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.distinct_threshold",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.distinct_threshold", __doc__)
     parser.add_argument("--source", required=True, help="folder with the cleaned data: output of data stage 0 or 1")
     parser.add_argument("--split", default=CalibrationConfig.split, help="split of it; not the one that is evaluated on")
     parser.add_argument("--start", type=int, default=CalibrationConfig.start, help="first row")
@@ -64,6 +64,7 @@ def main(argv=None) -> None:
     how = f"equal error {result['error']:.1%}" if args.labels else f"{args.share:.0%} of pairs nearer"
     counts = f"{result['pairs']} pairs of {result['prompts']} prompts"
     print(f"threshold {result['threshold']:.3f} for {args.semantic_model}: {how}, {counts}", flush=True)
+    print_next("distinct_threshold", args.output)
 
 
 if __name__ == "__main__":

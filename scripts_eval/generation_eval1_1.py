@@ -1,4 +1,4 @@
-"""Sample responses to test prompts, then score them: reward, semantic diversity, style diversity (paper, section 4.1).
+r"""Sample responses to test prompts, then score them: reward, semantic diversity, style diversity (paper, section 4.1).
 
 python -m scripts_eval.generation_eval1_1 --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
     --reward_model runs/reward --output results/ddpo-both
@@ -12,20 +12,17 @@ prompt.". Servers, several GPUs and other ways to ask: see scripts_eval.sample.
 Writes samples.jsonl, scores.csv (one row per response, published columns first), prompts.csv, metrics.json.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.generation_eval1_1")
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run, sampling_config
 from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, score_run, scoring_config
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.generation_eval1_1",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.generation_eval1_1", __doc__)
     add_sampling_arguments(parser)
     add_scoring_arguments(parser)
     add_output_arguments(parser)

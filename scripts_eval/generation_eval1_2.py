@@ -6,20 +6,18 @@ python -m scripts_eval.generation_eval1_2 --val_path published --val_files a.csv
 A run folder gets the columns in prompts.csv and metrics.json; beside a CSV file stands NAME.auxiliary.csv.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.generation_eval1_2")
+
 from pathlib import Path
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.generation_eval1_2",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.generation_eval1_2", __doc__)
     parser.add_argument("--val_path", default=".", help="folder that the files lie in")
     parser.add_argument("--val_files", nargs="+", required=True, help="CSV files or run folders in it")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Measure the human responses of the data like a model's samples: the gold row of a report.
+r"""Measure the human responses of the data like a model's samples: the gold row of a report.
 
 python -m scripts_eval.generation_eval2 --source data/filtered --reward_model runs/reward --output results/gold
 R=runs/miniature/seed0; python -m scripts_eval.generation_eval2 --source $R/data/filtered --start 0 --output runs/my-gold \
@@ -7,9 +7,12 @@ R=runs/miniature/seed0; python -m scripts_eval.generation_eval2 --source $R/data
 gold.csv has the published names: data_semantic_diversity, data_style_diversity, gold_reddit_reward, gold_vote.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.generation_eval2")
+
 import argparse
 
-from diversity_tuning.cli import at_least, command, from_flags, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, from_flags, parse_with_recipe
 from diversity_tuning.evaluation.sampling.run import add_output_arguments
 from diversity_tuning.evaluation.scoring.references import ReferenceConfig, gold_run
 from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, scoring_config
@@ -17,11 +20,7 @@ from diversity_tuning.evaluation.scoring.run import add_scoring_arguments, scori
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.generation_eval2",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.generation_eval2", __doc__)
     parser.add_argument("--source", required=True, help="folder with the cleaned data: output of data stage 0 or 1")
     parser.add_argument("--split", default=ReferenceConfig.split, help="split of it")
     parser.add_argument("--start", type=int, default=ReferenceConfig.start, help="first row")

@@ -1,4 +1,4 @@
-"""From the annotations of a human study and its key to win rates, a significance test, agreement and position bias.
+r"""From the annotations of a human study and its key to win rates, a significance test, agreement and position bias.
 
 python -m scripts_eval.human_eval_analysis --annotations runs/human/study/annotations --key runs/human/ddpo-dpo/key.csv \
     --output results/human
@@ -8,19 +8,19 @@ python -m scripts_eval.human_eval_analysis --annotations human-eval/study/annota
 Writes report.md, wins.csv, wins.tex, annotators.csv, answers.csv, human.json, wins.png and .pdf. Annotators appear as numbers.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.human_eval_analysis")
+
 import argparse
 from pathlib import Path
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.next_steps import print_next
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.human_eval_analysis",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.human_eval_analysis", __doc__)
     parser.add_argument("--annotations", nargs="+", required=True, help="annotations/ of one study, or of several")
     parser.add_argument("--key", nargs="+", required=True, help="key.csv of every item file they showed")
     parser.add_argument("--output", required=True, help="folder to write to")
@@ -37,6 +37,7 @@ def main(argv=None) -> None:
         wins = result["wins"]
         counts = f"{wins['one']} to {wins['other']} of {wins['items']} items, {wins['undecided']} undecided"
         print(f"{result['question']}: {result['one']} against {result['other']} {counts}, p = {wins['p']:.3g}", flush=True)
+    print_next("human_analysis", args.output)
 
 
 if __name__ == "__main__":

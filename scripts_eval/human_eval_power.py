@@ -4,9 +4,12 @@ python -m scripts_eval.human_eval_power --items 25 50 100 --preference 0.5 0.6 0
 python -m scripts_eval.human_eval_power --items 50 --preference 0.5 0.7 --studies 100
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.human_eval_power")
+
 import argparse
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 
 # Human evaluation of the paper: percent for one condition, percent for the other; the rest found it hard to decide.
@@ -19,11 +22,7 @@ REPORTED = {
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.human_eval_power",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.human_eval_power", __doc__)
     parser.add_argument("--items", nargs="+", type=int, default=[25, 50, 100], help="items of the study")
     parser.add_argument("--preference", nargs="+", type=float, default=[0.5, 0.6, 0.7, 0.8], help="true share; 0.5: none")
     parser.add_argument("--labels_per_item", type=int, default=3, help="annotators per item")

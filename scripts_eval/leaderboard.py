@@ -6,20 +6,18 @@ python -m scripts_eval.leaderboard
 What stands above the mark in README.md is left as it is.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.leaderboard")
+
 from pathlib import Path
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.leaderboard",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.leaderboard", __doc__)
     parser.add_argument("--results", default="results", help="folder of the studies")
     parser.add_argument("--study", default=None, help="study that --runs are copied into")
     parser.add_argument("--runs", nargs="+", default=[], help="scored run folders to copy")

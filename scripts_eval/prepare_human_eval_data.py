@@ -1,4 +1,4 @@
-"""Make the items of a human study from two evaluated runs: two blinded sets of stories per prompt, summarised.
+r"""Make the items of a human study from two evaluated runs: two blinded sets of stories per prompt, summarised.
 
 python -m scripts_eval.prepare_human_eval_data --runs results/ddpo-both results/dpo --num_prompts 50 --seed 8231 \
     --engine openai --model gpt-4o-2024-11-20 --max_cost 5 --price_input 2.5 --price_output 10 --output runs/human/ddpo-dpo
@@ -8,20 +8,19 @@ python -m scripts_eval.prepare_human_eval_data --runs runs/miniature/seed0/eval/
 Writes items.jsonl (for Potato, see human-eval/), key.csv (keep it from annotators) and report.json (what was left out).
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.prepare_human_eval_data")
+
 import argparse
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.generation.engine import add_engine_arguments
 from diversity_tuning.human_eval.study import StudyConfig, prepare_study, study_config
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.prepare_human_eval_data",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.prepare_human_eval_data", __doc__)
     parser.add_argument("--runs", nargs=2, required=True, metavar=("ONE", "OTHER"), help="two evaluated run folders")
     parser.add_argument("--names", nargs=2, default=None, metavar=("ONE", "OTHER"), help="condition names; default: the runs'")
     parser.add_argument("--output", required=True, help="folder to write to")

@@ -9,10 +9,13 @@ base or instruct model itself is sampled; --with_base does that too. Each model 
 scripts_eval.sample and scripts_eval.score write it; a run that was stopped goes on with the same command.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.quick_look")
+
 import argparse
 from pathlib import Path
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data.tables import check_source_name, may_be_hub_id
 from diversity_tuning.errors import UserError
 
@@ -45,13 +48,9 @@ def main(argv=None) -> None:
     _show(args, output, list(runs.values()))
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """The flags: models, prompts, how to sample and score."""
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.quick_look",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.quick_look", __doc__)
     parser.add_argument("--adapter", nargs="+", default=[], help="LoRA adapters of the base model, one run each")
     parser.add_argument("--base_model", required=True, help="the model that they were trained on, folder or hub id")
     parser.add_argument("--with_base", action="store_true", help="sample the base model without adapter too")

@@ -7,20 +7,20 @@ Writes report.md, report.html (one file, figures and samples inside), summary.tx
 and .pdf.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.report")
+
 import argparse
 from pathlib import Path
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
+from diversity_tuning.next_steps import print_next
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.report",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.report", __doc__)
     parser.add_argument("--runs", nargs="+", default=None, help="scored run folders, in the order of the table")
     parser.add_argument("--results", default=None, help="instead of --runs: every scored run below this folder")
     parser.add_argument("--output", required=True, help="folder to write to")
@@ -54,9 +54,8 @@ def main(argv=None) -> None:
     options = {name: getattr(args, name) for name in ("compare", "anchor", "figure", "ablation", "samples", "show")}
     further = human_tables([Path(folder) for folder in args.human or []])
     summary = make_report(folders, Path(args.output), **options, further=further)
-    print(
-        f"{summary}\n{args.output}: report of {len(folders)} runs; to read, with figures and samples: report.html", flush=True
-    )
+    print(f"{summary}\n{args.output}: report of {len(folders)} runs, with figures and samples", flush=True)
+    print_next("report", args.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sample responses to test prompts into a run folder; a killed run goes on where it stopped.
+r"""Sample responses to test prompts into a run folder; a killed run goes on where it stopped.
 
 python -m scripts_eval.sample --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
     --output results/ddpo-both
@@ -14,20 +14,22 @@ Baselines:          … --iterative (GPT-4o-iter) or --verbalized 5 (verbalized 
 Responses that failed are listed at the end and asked for again by the same command.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.sample")
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run, sampling_config
+from diversity_tuning.next_steps import print_next
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.sample", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = Parser("scripts_eval.sample", __doc__)
     add_sampling_arguments(parser)
     add_output_arguments(parser)
-    sample_run(sampling_config(parse_with_recipe(parser, argv)))
+    args = parse_with_recipe(parser, argv)
+    if sample_run(sampling_config(args)) is not None:  # of several processes the first one speaks
+        print_next("sample", args.output)
 
 
 if __name__ == "__main__":

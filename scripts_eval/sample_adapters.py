@@ -13,10 +13,9 @@ scripts_eval.generation_eval1_1 with the same flags, --engine vllm and --adapter
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_eval.sample_adapters")
 
-import argparse
 import dataclasses
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.sampling.run import add_output_arguments, add_sampling_arguments, sample_run, sampling_config
 from diversity_tuning.evaluation.scoring.run import add_scoring_arguments
@@ -25,11 +24,7 @@ from diversity_tuning.generation.engine import make_server
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.sample_adapters",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.sample_adapters", __doc__)
     add_sampling_arguments(parser)
     add_scoring_arguments(parser, reward_required=False)  # a recipe's settings for what comes next; nothing is scored here
     parser.add_argument(

@@ -8,6 +8,9 @@ r"""Supervised fine-tuning (SFT) of a base model on the kept responses: where DP
         --model_name_or_path runs/miniature/seed0/base --output_dir runs/my-generation
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_finetuning.generation_model_train")
+
 import sys
 
 from diversity_tuning.cli import command
@@ -16,7 +19,7 @@ from diversity_tuning.training.life_cycle import TrainingRun
 
 @command
 def main(argv=None) -> None:
-    run = TrainingRun("generation", sys.argv[1:] if argv is None else list(argv))
+    run = TrainingRun("generation", sys.argv[1:] if argv is None else list(argv), __doc__)
     if run.is_finished():
         return
     from diversity_tuning.training.sft import (

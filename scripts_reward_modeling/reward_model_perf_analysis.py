@@ -6,36 +6,36 @@ r"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on 
         --split validation --reward_model runs/miniature/seed0/reward --output runs/my-reward-check
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_reward_modeling.reward_model_perf_analysis")
+
 import argparse
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts_reward_modeling.reward_model_perf_analysis",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_reward_modeling.reward_model_perf_analysis", __doc__)
     parser.add_argument("--source", required=True, help="stage 1's output")
     parser.add_argument("--split", default=schema.TEST, help="split of it; one that the model was not trained on")
     parser.add_argument("--max_prompts", type=int, default=None, help="use the first N prompts only")
     parser.add_argument("--reward_model", required=True, help="folder or hub id of the trained reward model")
     parser.add_argument("--output", required=True, help="folder for numbers and figures")
-    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--batch_size", type=int, default=32, help="responses scored at once")
     parser.add_argument("--device", default=None, help="cpu, cuda, …; default: cuda where there is one")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="check anew")
     args = parse_with_recipe(parser, argv)
 
     settings = {"split": args.split, "max_prompts": args.max_prompts}
     record = provenance("reward_check", settings, {"source": args.source, "reward_model": args.reward_model})
     if is_finished(args.output, record, args.overwrite):
         return
-    from diversity_tuning.evaluation.scoring.reward_check import check
+    from diversity_tuning.evaluation.scoring.reward_check import check, summary
     from diversity_tuning.evaluation.scoring.summary import nan_to_none
     from diversity_tuning.reward import load_reward_model
 
@@ -44,7 +44,8 @@ def main(argv=None) -> None:
     with atomic_folder(args.output) as folder:
         result = check(rewards, targets, votes, numbers, folder)
         write_provenance(folder, record, metrics=nan_to_none(result))
-    print({key: round(value, 3) for key, value in result.items() if isinstance(value, float)}, flush=True)
+    print(summary(args.output, result), flush=True)
+    print_next("reward_check", args.output)
 
 
 def held_out(source: str, split: str, max_prompts: int | None):

@@ -5,7 +5,7 @@ import errno
 
 import pytest
 
-from diversity_tuning.cli import command, expand_recipe, parse_with_recipe
+from diversity_tuning.cli import Parser, command, expand_recipe, parse_with_recipe, read_recipe
 from diversity_tuning.errors import UserError
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_key_is_named_with_the_nearest(recipe):
     path = recipe("steps: 2\nlerning_rate: 0.1\n")
     with pytest.raises(UserError) as caught:
         parsed("--config", path)
-    assert str(caught.value) == f"{path}: key 'lerning_rate' is not an argument of the.command; did you mean 'learning_rate'?"
+    assert str(caught.value) == f"{path}: key 'lerning_rate' is not an argument of the.command; did you mean learning_rate?"
 
 
 @pytest.mark.parametrize("key", ["zzz", "help", "config", "5"])
@@ -166,6 +166,119 @@ def test_a_full_disk_is_one_line_and_code_2(capsys, number):
     line = ends_with_one_line(capsys, OSError(number, "No space left on device", "runs/out/model.safetensors"))
     assert "runs/out/model.safetensors: No space left on device" in line
     assert "folder" in ends_with_one_line(capsys, OSError(number, "No space left on device"))
+
+
+def full_disk_of_torch():
+    import torch
+
+    torch.save({"weight": torch.zeros(300_000)}, "/dev/full")
+
+
+def full_disk_of_safetensors():
+    """What it says where there is no room; it replaces its target, so /dev/full cannot be used."""
+    from safetensors import SafetensorError
+
+    raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+def full_disk_of_arrow():
+    import pyarrow as pa
+
+    table = pa.table({"a": range(100_000)})
+    with pa.OSFile("/dev/full", "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize("write", [full_disk_of_torch, full_disk_of_safetensors, full_disk_of_arrow])
+def test_a_full_disk_is_one_line_whatever_writes(capsys, write):
+    @command
+    def main(argv=None):
+        write()
+
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    line = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert line.count("\n") == 1
+    assert line.startswith("error: ")
+    assert "No space left on device; free some space" in line or "(No space left on device); free some space" in line
+
+
+def test_a_folder_below_a_file_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Not a directory") as error:
+        (tmp_path / "file" / "out").mkdir()
+    assert "lies below a file, or choose another folder" in ends_with_one_line(capsys, error.value)
+
+
+# Ctrl-C.
+
+
+def after(first, second):
+    """An error that was raised while another was handled."""
+    second.__context__ = first
+    return second
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), after(KeyboardInterrupt(), TimeoutError())], ids=["plain", "hidden"])
+def test_ctrl_c_is_one_line_and_code_130(capsys, monkeypatch, error):
+    """`datasets` hides it behind a TimeoutError when several processes work. Of several ranks, the first speaks."""
+    for rank, line in (("0", "stopped; the same command goes on\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as caught:
+            run(error)
+        assert caught.value.code == 130
+        assert capsys.readouterr() == ("", line)
+
+
+# What is mistyped.
+
+
+def typed(*argv):
+    parser = Parser("the.command", "Does it.")
+    parser.add_argument("--learning_rate", type=float)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--engine", choices=["local", "openai"])
+    parser.add_argument("--figure", action=argparse.BooleanOptionalAction, default=True)
+    return parser.parse_args(argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--sorce", "x"], "unknown flag --sorce; did you mean --source?"),
+        (["--source", "x", "--learning_rat=1"], "unknown flag --learning_rat; did you mean --learning_rate?"),
+        (["--source", "x", "--zzz"], "unknown flag --zzz (see python -m the.command --help)"),
+        (["--source", "x", "--engine", "openi"], "'openi' is not one of local, openai; did you mean openai?"),
+        ([], "required: --source"),
+    ],
+)
+def test_what_is_mistyped_names_the_nearest(argv, said):
+    with pytest.raises(UserError) as caught:
+        typed(*argv)
+    assert said in str(caught.value)
+
+
+def test_a_recipe_without_its_path():
+    with pytest.raises(UserError, match="argument --config: expected one argument"):
+        parsed("--config")
+
+
+def test_dashes_are_underscores():
+    args = typed("--learning-rate=0.5", "--source", "--no such flag", "--no-figure")
+    assert (args.learning_rate, args.source, args.figure) == (0.5, "--no such flag", False)
+
+
+def test_a_recipe_that_is_mistyped_names_the_nearest(tmp_path):
+    (tmp_path / "ddpo.yaml").write_text("")
+    with pytest.raises(UserError, match=rf"no such recipe; did you mean {tmp_path}/ddpo\.yaml\?"):
+        read_recipe(str(tmp_path / "dppo.yaml"))
+
+
+def test_a_recipe_in_another_encoding(tmp_path):
+    (tmp_path / "r.yaml").write_bytes("note: caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(UserError, match="save it as UTF-8"):
+        read_recipe(str(tmp_path / "r.yaml"))
 
 
 def test_other_errors_are_faults_of_the_program():

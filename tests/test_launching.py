@@ -281,6 +281,21 @@ def test_the_library_leaves_other_programs_alone():
     assert answer.stdout == "True\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "typed", "meant"),
+    [
+        ("MODEL", "llama", "did you mean llama-3.1-8b?"),
+        ("MODEL", "mistrl", "did you mean mistral-7b-v0.3?"),
+        ("ACCELERATE", "multigpu", "did you mean multi_gpu?"),
+        ("ACCELERATE", "zzz", "there are: cpu"),
+    ],
+)
+def test_a_recipe_or_configuration_that_is_mistyped(cluster, name, typed, meant):
+    answer = subprocess.run(["bash", "cm_orpo.sh"], cwd=ROOT, env={**cluster, name: typed}, capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (2, "", 1)
+    assert meant in answer.stderr
+
+
 @pytest.mark.parametrize("name", ["MODEL", "ACCELERATE"])
 def test_a_recipe_or_configuration_that_is_not_there(cluster, name):
     answer = subprocess.run(["bash", "cm_orpo.sh"], cwd=ROOT, env={**cluster, name: "nothing"}, capture_output=True, text=True)

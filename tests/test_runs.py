@@ -39,9 +39,16 @@ def test_an_atomic_folder_appears_whole(tmp_path):
     assert tree(tmp_path) == ["deep", "deep/out", "deep/out/a"]
 
 
+def old_output(tmp_path, *names):
+    """Folders that were put in place with a file ``old``."""
+    for name in names or ["out"]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text(name)
+        (tmp_path / name / "provenance.json").write_text('{"stage": "x", "files": ["old"]}')
+
+
 def test_it_replaces_the_old_one_whole(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("old")
+    old_output(tmp_path)
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "new").write_text("new")
     assert tree(tmp_path) == ["out", "out/new"]
@@ -49,8 +56,7 @@ def test_it_replaces_the_old_one_whole(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_leaves_the_old_one(tmp_path, error):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("old")
+    old_output(tmp_path)
 
     def fail():
         with atomic_folder(tmp_path / "out") as folder:
@@ -59,7 +65,7 @@ def test_an_exception_leaves_the_old_one(tmp_path, error):
 
     with pytest.raises(error):
         fail()
-    assert tree(tmp_path) == ["out", "out/old"]
+    assert tree(tmp_path) == ["out", "out/old", "out/provenance.json"]
 
 
 def test_an_exception_where_nothing_was_leaves_nothing(tmp_path):
@@ -69,28 +75,23 @@ def test_an_exception_where_nothing_was_leaves_nothing(tmp_path):
 
 
 def test_leftovers_of_a_killed_run_are_swept(tmp_path):
-    for name in (".out.partial", ".out.retired", "out"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "stale").write_text("stale")
+    old_output(tmp_path, ".out.partial", ".out.retired", "out")
     with atomic_folder(tmp_path / "out") as folder:
         assert tree(folder) == []
     assert tree(tmp_path) == ["out"]
 
 
 def test_killed_between_the_renames_the_old_one_comes_back(tmp_path):
-    for name in (".out.partial", ".out.retired"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
+    old_output(tmp_path, ".out.partial", ".out.retired")
     with pytest.raises(ValueError, match="no"), atomic_folder(tmp_path / "out"):
         raise ValueError("no")
-    assert tree(tmp_path) == ["out", "out/file"]
-    assert (tmp_path / "out" / "file").read_text() == ".out.retired"
+    assert tree(tmp_path) == ["out", "out/old", "out/provenance.json"]
+    assert (tmp_path / "out" / "old").read_text() == ".out.retired"
 
 
 def test_a_killed_process_leaves_the_old_one(tmp_path):
     """kill -9 inside the block, in a process of its own."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("old")
+    old_output(tmp_path)
     code = (
         "import os, signal, sys; from diversity_tuning.runs import atomic_folder\n"
         "with atomic_folder(sys.argv[1]) as folder:\n"
@@ -98,7 +99,7 @@ def test_a_killed_process_leaves_the_old_one(tmp_path):
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
-    assert tree(tmp_path) == [".out.partial", ".out.partial/half", "out", "out/old"]
+    assert tree(tmp_path) == [".out.partial", ".out.partial/half", "out", "out/old", "out/provenance.json"]
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "new").write_text("new")
     assert tree(tmp_path) == ["out", "out/new"]
@@ -170,7 +171,7 @@ def made(tmp_path):
     source = filled(tmp_path / "source", a="1")
     record = provenance("stage", {"beta": 0.1, "gap": 5, "source": str(source), "num_proc": 4}, {"source": source})
     output = filled(tmp_path / "out", data="x")
-    write_provenance(output, record, counts={"rows": 3})
+    write_provenance(output, record, counts={"rows": 3}, files=["data"])
     return output, source, record
 
 
@@ -221,8 +222,9 @@ def test_a_folder_without_a_record_is_not_overwritten(made, text):
     (output / "provenance.json").unlink()
     if text:
         (output / "provenance.json").write_text(text)
-    with pytest.raises(UserError, match="it has no provenance"):
-        is_finished(output, record)
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"no provenance\.json.; choose another folder"):
+            is_finished(output, record, overwrite)
 
 
 def test_provenance_tells_versions_and_commit(made):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from transformers import Trainer
 
 from diversity_tuning.errors import UserError
 from scripts_dpo import generation_ddpo_model_train as ddpo
@@ -153,6 +154,51 @@ def test_killed_and_started_again_is_as_never_killed(world, command, source, fla
     assert losses(world / killed) == losses(world / whole)
     names = [{path.name for path in (world / run).rglob("*") if path.is_file()} for run in (killed, whole)]
     assert names[0] == names[1]
+
+
+# Stopped, and a disk that is full.
+
+
+def _at_step_five(error):
+    def step(self, *args, **kwargs):
+        if self.state.global_step == 5:
+            raise error
+        return _STEP(self, *args, **kwargs)
+
+    return step
+
+
+_STEP = Trainer.training_step
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(world, capsys, monkeypatch):
+    flags = [*adapter(world), *SAVED]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", _at_step_five(KeyboardInterrupt()))
+        with pytest.raises(SystemExit) as stopped:
+            train(ddpo, world, "interrupted", flags=flags)
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped; the same command goes on"
+    assert train(ddpo, world, "interrupted", flags=flags) == 0
+    said = capsys.readouterr().out
+    assert "interrupted: going on from checkpoint-4" in said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith(f"next: python -m scripts_eval.generation_eval1_1 --adapter {world / 'interrupted'} ")
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(world, capsys, monkeypatch):
+    """The weights cannot be written at the end, in the words of what writes them."""
+    flags = [*adapter(world), *SAVED]
+
+    def full(self, folder=None, _internal_call=False):
+        torch.save({"weight": torch.zeros(300_000)}, "/dev/full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save_model", full)
+        line = stops(capsys, ddpo, world, "full", flags=flags)
+    assert line.startswith("error: the disk is full (No space left on device); free some space")
+    assert not (world / "full").exists()
+    assert train(ddpo, world, "full", flags=flags) == 0
 
 
 # Two processes.

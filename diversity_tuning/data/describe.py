@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from diversity_tuning.data import histograms, schema
+from diversity_tuning.data.filter import worth_telling
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, read_provenance
 
+FILES = ("page.md", "histograms.png")
 _ROWS = 500
 # What a stage added last describes it best: (what it is, texts, votes) of the rows, latest first.
 _RESPONSES = (
@@ -141,6 +143,8 @@ def _recorded(source: str) -> list[str]:
     """What the stage counted when it made the set."""
     record = read_provenance(source)
     lines = [f"Made by stage `{record['stage']}`, which counted:", ""] if "stage" in record else []
+    if isinstance(record.get("responses"), dict):
+        record["responses"] = {split: worth_telling(counts) for split, counts in record["responses"].items()}
     lines += [f"- {name}: {json.dumps(record[name], ensure_ascii=False)}" for name in _RECORDED if name in record]
     return [*lines, ""] if lines else []
 
@@ -166,6 +170,6 @@ def _leakage(splits: dict[str, Description]) -> list[str]:
 
 def write(output: str | Path, text: str, splits: dict[str, Description]) -> None:
     """Write ``page.md`` and ``histograms.png``."""
-    with atomic_folder(output) as folder:
+    with atomic_folder(output, FILES) as folder:
         (folder / "page.md").write_text(text + "\n", encoding="utf-8")
         histograms.draw(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from diversity_tuning.data import schema
 from diversity_tuning.data.token_counts import TokenCounter
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import missing_path
 
 BOILERPLATE = ("**Welcome to the Prompt!**", "this submission has been removed", "**Off-Topic Discussion**")
 REASONS = ("kept", *BOILERPLATE, "too long")
@@ -18,6 +19,8 @@ def load_tokenizer(name: str):
     """The tokenizer of a model, which must have a chat template."""
     from transformers import AutoTokenizer
 
+    if missing := missing_path(name):
+        raise UserError(f"--model_to_use {name}: {missing}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # the hub client, gated models and broken folders each fail in their own way
@@ -80,3 +83,8 @@ def count_reasons(dataset) -> dict[str, int]:
         flat = pc.list_flatten(arrow[start : start + 1000].column(REASON)).to_numpy()
         counts.update(dict(enumerate(np.bincount(flat, minlength=len(REASONS)).tolist())))
     return {reason: counts[number] for number, reason in enumerate(REASONS)}
+
+
+def worth_telling(counts: dict[str, int]) -> dict[str, int]:
+    """The counts without moderators' phrases that do not occur: they are Reddit's, and other data have none."""
+    return {reason: count for reason, count in counts.items() if count or reason not in BOILERPLATE}

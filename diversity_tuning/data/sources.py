@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from diversity_tuning.data.validate import SOURCE, check
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import near_path
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _ROWS = 500  # rows held as Python objects or as one Arrow batch at a time
@@ -28,9 +29,9 @@ def check_source(source: str | Path) -> None:
     if path.exists():
         return
     if str(source).endswith((*SUFFIXES, ".json", ".csv", ".gz")) or str(source).startswith((".", "/", "~")):
-        raise UserError(f"{source}: no such file or folder")
+        raise UserError(f"{source}: no such file or folder{near_path(source)}")
     if str(source).count("/") > 1:
-        raise UserError(f"{source!r}: no such file or folder, and not a hub id (owner/name)")
+        raise UserError(f"{source!r}: no such file or folder, and not a hub id (owner/name){near_path(source)}")
 
 
 def load_source(source: str | Path, work: str | Path, revision: str | None = None):
@@ -214,4 +215,6 @@ def _aligned(batch: pa.Table, wanted: pa.Schema, source: str | Path, first: int)
 
 def reason_of(error: BaseException) -> str:
     """What an exception says, on one line."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8; save it as UTF-8"
     return " ".join(str(error).split())[:200] or type(error).__name__

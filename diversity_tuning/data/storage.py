@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diversity_tuning.data.validate import TableSchema, check_dataset
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import near_path
 from diversity_tuning.runs import atomic_folder, write_provenance
 
 _PART = 20_000  # rows of one file, at most
@@ -21,7 +22,9 @@ def require_stage(folder: str | Path, number: int) -> None:
     """Fail early, without heavy imports, when the output of stage ``number`` is not there."""
     path = Path(folder)
     if not path.exists():
-        raise UserError(f"{folder}: no such folder; the output of stage {number} is expected: run stage {number} first")
+        raise UserError(
+            f"{folder}: no such folder; the output of stage {number} is expected: run stage {number} first{near_path(folder)}"
+        )
     if not (path / "dataset_dict.json").is_file():
         raise UserError(f"{folder}: no data set in it; the output of stage {number} is expected: run stage {number} first")
 
@@ -92,6 +95,8 @@ def map_batches(
 @functools.cache
 def _end_with_parent() -> None:
     """Let forked processes be killed with this one (Linux). Without it a kill leaves them waiting for work."""
+    # Ctrl-C reaches this process, which ends them; on their own they would each print a traceback.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         os.register_at_fork(after_in_child=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))

@@ -14,6 +14,7 @@ import pyarrow as pa
 from diversity_tuning.data import schema
 from diversity_tuning.data.sources import UNREADABLE, jsonl_batches, open_saved, parquet_batches, reason_of
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import near_path
 from diversity_tuning.runs import fingerprint
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv", ".txt")
@@ -31,7 +32,7 @@ def check_source_name(source: str, flag: str = "--source") -> None:
     if source.endswith((*SUFFIXES, ".json", ".gz")) or not may_be_hub_id(source):
         raise UserError(
             f"{source}: not there ({flag}); give the folder of a data stage (run that stage first), a file "
-            f"({', '.join(SUFFIXES)}) or a hub id (owner/name)"
+            f"({', '.join(SUFFIXES)}) or a hub id (owner/name){near_path(source)}"
         )
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from diversity_tuning.embeddings.store import EmbeddingStore
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import missing_path, nearest
 from diversity_tuning.runs import fingerprint
 
 MINILM, STYLOMETRY = "builtin:minilm", "builtin:stylometry:"
+_OFFLINE = f"without network take {MINILM} for meaning, {STYLOMETRY}FOLDER for style (diversity_tuning.stylometry makes it)"
 
 
 @dataclass
@@ -73,8 +75,19 @@ def load_encoder(
 
 
 def encoder_input(name: str) -> str:
-    """What to fingerprint for provenance: the folder of a local model, else its name."""
-    return name.removeprefix(STYLOMETRY)
+    """What to fingerprint for provenance: the folder of a local model, else its name.
+
+    A built-in encoder or a folder that there is not is a :class:`UserError`, before anything is computed.
+    """
+    folder = name.removeprefix(STYLOMETRY)
+    if name.startswith("builtin:") and folder == name != MINILM:
+        raise UserError(
+            f"{name}: no such built-in encoder{nearest(name, [MINILM, STYLOMETRY + 'FOLDER'])}; there are {MINILM} and"
+            f" {STYLOMETRY}FOLDER (made by python -m diversity_tuning.stylometry fit)"
+        )
+    if missing := missing_path(folder):
+        raise UserError(f"{name}: {missing}")
+    return folder
 
 
 def _stylometry_encoder(name: str) -> Encoder:
@@ -93,7 +106,8 @@ def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code
     pool = model.start_multi_process_pool(devices) if len(devices) > 1 else None
 
     def embed(texts: list[str]) -> np.ndarray:
-        return model.encode(texts, batch_size=batch_size, pool=pool, convert_to_numpy=True, show_progress_bar=False)
+        long = len(texts) > batch_size
+        return model.encode(texts, batch_size=batch_size, pool=pool, convert_to_numpy=True, show_progress_bar=long)
 
     def truncated(texts: list[str]) -> np.ndarray:
         limit = model.max_seq_length or np.inf
@@ -123,7 +137,8 @@ def _load_sentence_transformer(name: str, device: str | None, trust_remote_code:
         return Model(path, device=device, trust_remote_code=trust_remote_code, revision=revision)
     except Exception as error:  # the hub client, remote code, devices and broken folders each fail in their own way
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"encoder {name} on device {device or 'auto'}: cannot be loaded ({reason})") from None
+        where = f"encoder {name} on device {device or 'auto'}"
+        raise UserError(f"{where}: cannot be loaded ({reason}){nearest(name, [MINILM])}; {_OFFLINE}") from None
 
 
 def minilm_folder() -> Path:

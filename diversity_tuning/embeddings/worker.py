@@ -1,6 +1,7 @@
 """The sentence-transformers model of an encoder; a module of its own because it must be importable by name in a new process."""
 
 import os
+import signal
 import threading
 import time
 
@@ -15,6 +16,7 @@ class Model(SentenceTransformer):
 
     @classmethod
     def _multi_process_worker(cls, *arguments) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the process that started this one, which ends it
         threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
         super()._multi_process_worker(*arguments)
 

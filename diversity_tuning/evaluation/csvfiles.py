@@ -24,6 +24,8 @@ def read_csv(path: Path, needed: list[str]) -> pd.DataFrame:
     try:
         missing = {name: ["", "nan", "NaN"] for name in pd.read_csv(path, nrows=0).columns if name not in _TEXTS}
         rows = pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=dict.fromkeys(_TEXTS, str))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
     except ValueError as error:
         raise UserError(f"{path}: not a CSV table ({error})") from None
     absent = [name for name in needed if name not in rows.columns]

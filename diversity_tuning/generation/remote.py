@@ -5,6 +5,8 @@ import email.utils
 import json
 import os
 import random
+import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,17 +14,24 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import httpx2
 
+from diversity_tuning.cli import REQUESTS
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.apis import Anthropic, BadReplyError, OpenAI
 from diversity_tuning.generation.budget import Budget, Limits
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, row_key
 from diversity_tuning.generation.transcripts import NoTranscripts, Transcripts, request_key
+from diversity_tuning.names import nearest
 
 _LONGEST_WAIT = 600.0  # seconds; a server that asks for more has its request listed as failed
 _GIVE_UP = 10  # requests in a row that no retry could save: the server is down
 _LARGEST_BODY = 1 << 25  # bytes of one answer
 _AGAIN = {408, 409, 425, 429}  # besides 5xx
-_HOPELESS = {401: "the key", 403: "the key", 404: "the model or the URL"}  # when the first answers are so
+_CONNECT = 10.0  # seconds until a server that does not take the connection is not there
+_PATIENCE = 5  # requests that are refused (4xx) before the first answer: no other will fare better
+_NO_MODEL = (
+    re.compile(r"model", re.IGNORECASE),
+    re.compile(r"not (exist|found|available|supported|served|a valid)|unknown|no such|invalid|unsupported", re.IGNORECASE),
+)
 
 
 class HttpEngine:
@@ -63,6 +72,7 @@ class HttpEngine:
         self._closing = threading.Event()
         self._stop: str | None = None  # why no more requests are sent
         self._answered, self._given_up, self._not_before = False, 0, 0.0
+        self._reached, self._refusals = False, 0  # before the first answer
 
     def complete(
         self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
@@ -70,13 +80,18 @@ class HttpEngine:
         """As :class:`Engine` says. Bought answers are not bought again; one that was of no use is asked for with a new seed."""
         self._closing.clear()
         limits = httpx2.Limits(max_connections=self.concurrency)
-        timeout = httpx2.Timeout(self.timeout, connect=min(self.timeout, 30.0))
+        timeout = httpx2.Timeout(self.timeout, connect=min(self.timeout, _CONNECT))
         with httpx2.Client(timeout=timeout, limits=limits, headers=self.api.headers(self.key)) as client:
-            executor = ThreadPoolExecutor(self.concurrency)
+            executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix=REQUESTS)
             try:
                 futures = {executor.submit(self._one, client, r, settings, seed): i for i, r in enumerate(requests)}
                 for future in as_completed(futures):
                     yield [(futures[future], future.result())]
+            except KeyboardInterrupt:
+                print(
+                    "stopping when the requests under way, which are paid for, are answered; Ctrl-C again: now", file=sys.stderr
+                )
+                raise
             finally:  # what is under way is paid for: let it come in and be kept
                 self._closing.set()
                 executor.shutdown(cancel_futures=True)
@@ -114,16 +129,19 @@ class HttpEngine:
                     cost = self._cost(reply, dearest)
                     answer = self.api.read(reply)
                     self.transcripts.add(key, body, reply)
-                    self._answered, self._given_up = True, 0
+                    self._answered, self._reached, self._given_up = True, True, 0
                     return answer
-                cost = 0.0
+                cost, self._reached = 0.0, True
                 error = self._public(f"HTTP {status}: {_message(content)}")
                 if status not in _AGAIN and status < 500:
-                    return self._refused(status, error)
+                    return self._refused(client, status, error)
                 if not self._heed(headers.get("retry-after")):
                     return Failure(f"{error}; the server asks to wait {headers['retry-after']} s")
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as problem:
                 cost, error = 0.0, self._public(f"no connection to {self.url}: {problem}")
+                if not self._reached and (attempt or isinstance(problem, httpx2.ConnectTimeout) or not self.max_retries):
+                    self._stop = f"no server at {self.url}; is it started? ({self._public(str(problem))})"
+                    raise UserError(self._stop) from None
             except (httpx2.RequestError, BadReplyError) as problem:
                 error = self._public(f"{type(problem).__name__}: {problem}")
             finally:
@@ -158,11 +176,28 @@ class HttpEngine:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
         return True
 
-    def _refused(self, status: int, error: str) -> Failure:
-        if status in _HOPELESS and not self._answered:
-            self._stop = error
-            raise UserError(f"{self.url} refuses {_HOPELESS[status]} ({error}); the key comes from {self.api.key_variable}")
-        return Failure(error)
+    def _refused(self, client: httpx2.Client, status: int, error: str) -> Failure:
+        """A request that the server does not take as it is; before the first answer, a reason to ask for nothing more."""
+        with self._lock:
+            self._refusals += 1
+            hopeless = not self._answered and (status in (401, 403, 404) or self._refusals >= _PATIENCE or _names_model(error))
+        if not hopeless:
+            return Failure(error)
+        self._stop = error
+        if status in (401, 403):
+            advice = f"the key comes from {self.api.key_variable}" if self.key else f"it wants a key in {self.api.key_variable}"
+        else:
+            advice = f"is --model {self.model} served there?{self._served(client)}"
+        raise UserError(f"{self.url} refuses every request ({error}); {advice}")
+
+    def _served(self, client: httpx2.Client) -> str:
+        """The models that a server of OpenAI's kind says it has, nearest first; nothing where it does not say."""
+        with contextlib.suppress(httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+            models = client.get(f"{self.url.removesuffix(self.api.path)}/models", timeout=_CONNECT).json()["data"]
+            names = [model["id"] for model in models]
+            near = nearest(self.model, names).replace("; did", " Did")
+            return near or (f" It has {', '.join(names[:5])}" if names else "")
+        return ""
 
     def _give_up(self, error: str) -> Failure:
         """Count a request that no retry could save; after some of them in a row, no more are sent."""
@@ -180,6 +215,11 @@ class HttpEngine:
         """One short line without the key."""
         line = " ".join((text.replace(self.key, "***") if self.key else text).split())
         return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def _names_model(error: str) -> bool:
+    """Whether a server's complaint is about the model, not about one prompt."""
+    return all(pattern.search(error) for pattern in _NO_MODEL)
 
 
 def _checked_url(url: str) -> str:

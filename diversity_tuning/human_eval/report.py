@@ -11,9 +11,10 @@ from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.rendering import NONE, Table, latex, markdown, p_value
 from diversity_tuning.human_eval import statistics as stats
 from diversity_tuning.human_eval.annotations import DIVERSITY, QUALITY, QUESTIONS
-from diversity_tuning.runs import write_text
+from diversity_tuning.runs import write_text, written_in_place
 
 RESULTS = "human.json"
+FILES = ("report.md", "wins.csv", "wins.tex", "wins.png", "wins.pdf", "annotators.csv", "answers.csv", RESULTS)
 _NEEDED = ("wins", "net", "alpha", "agree", "position", "answers")
 ASKED = {QUALITY: "most interesting, highest-quality story", DIVERSITY: "more diverse set"}
 # Okabe and Ito's blue and vermilion, told apart with any colour vision; grey between them.
@@ -62,19 +63,19 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
     """Write report.md, wins.csv, annotators.csv, answers.csv, wins.tex, human.json and the figure; returns the results."""
     results = analyse(answers)
     tables = [wins_table(results), people_table(results), annotator_table(results)]
-    output.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(["# Human evaluation\n", _overview(answers), *map(markdown, tables)])
-    write_csv(output / "wins.csv", pd.DataFrame([_flat(result) for result in results]))
-    people = [{**_names(result), **_counts(row)} for result in results for row in result["by_annotator"]]
-    write_csv(output / "annotators.csv", pd.DataFrame(people))
-    write_csv(output / "answers.csv", answers.drop(columns="pair"))
-    write_text(output / "wins.tex", latex(tables[0]))
-    content = json.loads(json.dumps(results), parse_constant=lambda _: None)  # NaN is no JSON
-    write_text(output / RESULTS, json.dumps(content, indent=2) + "\n")
-    if figure:
-        draw_wins(results, output)
-        text += "\n![Win rates](wins.png)\n"
-    write_text(output / "report.md", text)
+    with written_in_place(output, "human evaluation", FILES, ("# Human evaluation",)):
+        text = "\n".join(["# Human evaluation\n", _overview(answers), *map(markdown, tables)])
+        write_csv(output / "wins.csv", pd.DataFrame([_flat(result) for result in results]))
+        people = [{**_names(result), **_counts(row)} for result in results for row in result["by_annotator"]]
+        write_csv(output / "annotators.csv", pd.DataFrame(people))
+        write_csv(output / "answers.csv", answers.drop(columns="pair"))
+        write_text(output / "wins.tex", latex(tables[0]))
+        content = json.loads(json.dumps(results), parse_constant=lambda _: None)  # NaN is no JSON
+        write_text(output / RESULTS, json.dumps(content, indent=2) + "\n")
+        if figure:
+            draw_wins(results, output)
+            text += "\n![Win rates](wins.png)\n"
+        write_text(output / "report.md", text)
     return results
 
 

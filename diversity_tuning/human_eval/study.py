@@ -22,6 +22,7 @@ from diversity_tuning.evaluation.sampling.samples import read_samples
 from diversity_tuning.generation.engine import EngineConfig, engine_config, engine_settings
 from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_order, item_html, item_id
 from diversity_tuning.human_eval.summaries import Story, SummaryFile
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
 ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
@@ -232,3 +233,4 @@ def _say(output: Path, report: dict) -> None:
     for reason, dropped in report["dropped"].items():
         print(f"left out: {dropped['prompts']} prompts, {reason}", flush=True)
     print(f"give annotators {output / ITEMS} only; {output / KEY} says which set was which", flush=True)
+    print_next("human_items", output)

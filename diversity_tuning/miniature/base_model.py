@@ -10,36 +10,36 @@ a prompt's parts again in another order. Every word of those is to be found in t
 hundred updates to look there; from stories alone it learns so late and, on some seeds, not at all (docs/LOG.md).
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.miniature.base_model")
+
 import argparse
 
 import numpy as np
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.miniature.augment import swap_parts
 from diversity_tuning.miniature.specification import from_prompt
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.miniature.base_model",
-        description="Train the miniature's base model on the training split.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.miniature.base_model", __doc__)
     parser.add_argument("--source", required=True, help="output folder of stage 1")
     parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer; copied beside the model")
     parser.add_argument("--output", required=True, help="folder for model and tokenizer")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hidden_size", type=int, default=128)
-    parser.add_argument("--num_layers", type=int, default=4)
-    parser.add_argument("--num_heads", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0, help="of weights and order")
+    parser.add_argument("--hidden_size", type=int, default=128, help="width of the model")
+    parser.add_argument("--num_layers", type=int, default=4, help="layers")
+    parser.add_argument("--num_heads", type=int, default=4, help="attention heads of a layer")
     parser.add_argument("--recitals", type=int, default=6400, help="recitals to read before the stories; 0 for none")
     parser.add_argument("--epochs", type=int, default=4, help="how often every story is read")
     parser.add_argument("--batch_size", type=int, default=16, help="documents an update")
-    parser.add_argument("--learning_rate", type=float, default=3e-3)
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--learning_rate", type=float, default=3e-3, help="highest learning rate of the cosine schedule")
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="replace another model there")
     args = parse_with_recipe(parser, argv)
 
     settings = {key: value for key, value in vars(args).items() if key != "output"}
@@ -60,6 +60,7 @@ def main(argv=None) -> None:
         counts = {"vocabulary": len(tokenizer), "parameters": model.num_parameters(), "final_loss": loss}
         write_provenance(folder, record, counts=counts)
     print(f"{args.output}: {counts}", flush=True)
+    print_next("base_model", args.output)
 
 
 def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):

@@ -4,10 +4,14 @@ r"""The miniature's tokenizer: byte-level BPE with a chat template, from the tra
         --source runs/miniature/seed0/data/scored --output runs/miniature/seed0/tokenizer
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.miniature.tokenizer")
+
 import argparse
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 BOS, END, PAD, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
@@ -20,15 +24,11 @@ CHAT_TEMPLATE = (
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.miniature.tokenizer",
-        description="Train the miniature's tokenizer on the training split.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.miniature.tokenizer", __doc__)
     parser.add_argument("--source", required=True, help="output folder of stage 0")
     parser.add_argument("--output", required=True, help="folder for the tokenizer")
     parser.add_argument("--vocab_size", type=int, default=1200, help="at most; merges stop when nothing repeats")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="replace what is there")
     args = parse_with_recipe(parser, argv)
 
     record = provenance("tokenizer", {"vocab_size": args.vocab_size}, {"source": args.source})
@@ -42,6 +42,7 @@ def main(argv=None) -> None:
         tokenizer.save_pretrained(folder)
         write_provenance(folder, record, counts={"vocabulary": len(tokenizer)})
     print(f"{args.output}: {len(tokenizer)} tokens", flush=True)
+    print_next("tokenizer", args.output)
 
 
 def texts_of(rows):

@@ -8,7 +8,9 @@
 ``--popularity 0`` makes the control: votes that do not favour what is common.
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.miniature.world")
+
 import dataclasses
 import datetime
 import gzip
@@ -19,12 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.miniature.specification import Specification, draw_specifications
 from diversity_tuning.miniature.stories import draw_author, write_story
 from diversity_tuning.miniature.votes import draw_votes
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 SOURCE, LATENT = "source.jsonl.gz", "latent_authors.jsonl.gz"
@@ -104,10 +107,10 @@ def write_jsonl_gz(path: Path, rows: Iterable[dict]) -> None:
             stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="miniature.world", description=__doc__.splitlines()[0])
+def build_parser() -> Parser:
+    parser = Parser("diversity_tuning.miniature.world", __doc__)
     parser.add_argument("--output", required=True, help="folder to write")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="decides posts, responses and votes")
     parser.add_argument("--edition", type=int, default=0, help="another edition has other posts for the same seed")
     parser.add_argument("--num_prompts", type=int, default=600, help="number of posts")
     parser.add_argument("--popularity", type=float, default=1.0, help="how far votes favour the common; 0: not at all")
@@ -137,6 +140,7 @@ def main(argv=None) -> None:
         write_jsonl_gz(folder / LATENT, (record for _, latent in posts for record in latent))
         write_provenance(folder, record, counts={"posts": len(posts), "responses": responses})
     print(f"{arguments.output}: {len(posts)} posts, {responses} responses", flush=True)
+    print_next("world", arguments.output)
 
 
 if __name__ == "__main__":

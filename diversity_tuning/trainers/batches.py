@@ -4,6 +4,8 @@ import torch
 from datasets import Dataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from diversity_tuning.trainers.portable import check_chat_template
+
 PAIR_SHARES = "pair_shares"  # in a batch: the share of each pair in the update, where it is not 1 / (pairs of the batch)
 
 
@@ -49,6 +51,7 @@ class LengthGroupedPairsMixin:
     """
 
     def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        check_chat_template(dataset, processing_class)
         dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         wanted = args.train_sampling_strategy in ("group_by_length", "batch_rebalance")
         if not wanted or not isinstance(dataset, Dataset) or args.length_column_name in dataset.column_names:

@@ -13,12 +13,13 @@ from trl.trainer.utils import add_fused_lm_head
 from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
+from diversity_tuning.trainers.portable import PortablePrecision
 from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices, refuse
 
 
 @dataclass
-class ORPOConfig(LMHeadArguments, DPOConfig):
+class ORPOConfig(LMHeadArguments, PortablePrecision, DPOConfig):
     """The fields of :class:`trl.DPOConfig` that ORPO shares (sequences, dropout, devices) plus its own three."""
 
     beta: float = field(default=0.25, metadata={"help": "λ, the weight of the odds-ratio term. The paper uses 0.25."})

@@ -11,12 +11,13 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.losses import ddpo_loss
 from diversity_tuning.trainers.batches import ExactEvaluationMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
+from diversity_tuning.trainers.portable import PortablePrecision
 from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
 from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices, refuse
 
 
 @dataclass
-class DPOConfig(LMHeadArguments, trl.DPOConfig):
+class DPOConfig(LMHeadArguments, PortablePrecision, trl.DPOConfig):
     """:class:`trl.DPOConfig` plus the choice of the LM head."""
 
 

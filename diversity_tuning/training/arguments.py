@@ -8,12 +8,21 @@ from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallbac
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
-from diversity_tuning.cli import expand_recipe
+from diversity_tuning.cli import HelpFormatter, OneLineErrors, expand_recipe
 from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
 from diversity_tuning.errors import UserError
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
+
+COMMANDS = {
+    "generation": "scripts_finetuning.generation_model_train",
+    "reward": "scripts_reward_modeling.reward_model_train",
+    "dpo": "scripts_dpo.generation_dpo_model_train",
+    "ddpo": "scripts_dpo.generation_ddpo_model_train",
+    "orpo": "scripts_orpo.generation_orpo_model_train",
+    "dorpo": "scripts_orpo.generation_dorpo_model_train",
+}
 
 
 @dataclass
@@ -46,9 +55,16 @@ class RunArguments:
     overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
 
 
-def make_parser(config_class: type, prog: str | None = None) -> HfArgumentParser:
+class TrainingParser(OneLineErrors, HfArgumentParser):
+    """The parser of dataclasses, with complaints and help like those of every other command."""
+
+
+def make_parser(config_class: type, prog: str | None = None, text: str | None = None) -> TrainingParser:
     """The parser of a training command: where data lies, the model, and the trainer's own configuration."""
-    parser = HfArgumentParser((RunArguments, ModelConfig, config_class), prog=prog)
+    parser = TrainingParser(
+        (RunArguments, ModelConfig, config_class), prog=prog, description=text, formatter_class=HelpFormatter,
+        usage="%(prog)s --config RECIPE --source FOLDER --model_name_or_path MODEL --output_dir FOLDER [flags of the recipe]",
+    )  # fmt: skip
     parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
     if not is_torch_bf16_gpu_available():
         parser.set_defaults(
@@ -59,7 +75,7 @@ def make_parser(config_class: type, prog: str | None = None) -> HfArgumentParser
 
 def parse(training_run: TrainingRun, config_class: type) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
     """Recipe and flags to dataclasses; the trainer is pointed at the training folder."""
-    parser = make_parser(config_class, prog=f"the {training_run.stage} command")
+    parser = make_parser(config_class, f"python -m {COMMANDS[training_run.stage]}", training_run.text)
     try:
         arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
     except (ValueError, TypeError) as error:

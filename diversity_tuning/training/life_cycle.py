@@ -12,6 +12,8 @@ from pathlib import Path
 
 from diversity_tuning.data.tables import check_source_name
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
+from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import (
     explicit_settings,
     git_commit,
@@ -37,14 +39,21 @@ _RESUME_STATE = (
 
 
 class TrainingRun:
-    """A training run, known from its flags alone, so that a finished one is skipped before torch is loaded."""
+    """A training run, known from its flags alone, so that a finished one is skipped before torch is loaded.
 
-    def __init__(self, stage: str, argv: list[str]):
+    ``text`` is the command's docstring. A run that is asked for ``--help`` only is never finished; the parser answers.
+    """
+
+    def __init__(self, stage: str, argv: list[str], text: str | None = None):
+        self.stage, self.argv, self.text = stage, argv, text
+        self.asks_for_help = bool({"-h", "--help"} & set(argv))
+        if self.asks_for_help:
+            return
         settings = explicit_settings(argv)
         missing = [name for name in ("source", "model_name_or_path", "output_dir") if name not in settings]
-        if missing and not {"help", "h"} & set(settings):
-            raise UserError(f"{stage}: --{missing[0]} is missing, in the flags and in the recipe")
-        self.stage, self.argv = stage, argv
+        if missing:
+            typed = nearest(missing[0], settings).replace("did you mean", "is it meant by --")
+            raise UserError(f"{stage}: --{missing[0]} is missing, in the flags and in the recipe{typed.replace('-- ', '--')}")
         self.base_model = settings.get("model_name_or_path", "")
         self.output = Path(settings.get("output_dir", "."))
         self.overwrite = settings.get("overwrite", "False").lower() == "true"
@@ -64,7 +73,7 @@ class TrainingRun:
         return self.output.with_name(f".{self.output.name}.training")
 
     def is_finished(self) -> bool:
-        return is_finished(self.output, self.record, self.overwrite)
+        return not self.asks_for_help and is_finished(self.output, self.record, self.overwrite)
 
     def checkpoint(self) -> str | None:
         """The checkpoint to go on from: the last one of this same run, unless a flag says otherwise."""
@@ -110,6 +119,7 @@ class TrainingRun:
             write_provenance(self.folder, record, counts=counts, metrics=last_values(history), **kept)
             _forget_resume_state(self.folder)
             put_in_place(self.folder, self.output)
+            print_next(self.stage, self.output)
         trainer.accelerator.wait_for_everyone()
 
     def _configuration(self, trainer) -> dict:

@@ -1,6 +1,6 @@
 """Filtering responses."""
 
-from diversity_tuning.data.filter import REASON, filter_batch
+from diversity_tuning.data.filter import REASON, filter_batch, worth_telling
 from diversity_tuning.data.schema import to_messages
 from diversity_tuning.data.token_counts import TokenCounter
 from tests.tiny import make_tokenizer
@@ -25,6 +25,11 @@ def test_reasons_and_parallel_columns():
     assert found["filtered_comment_texts"] == [["fine"]]
     assert found["filtered_comment_scores"] == [[1]]
     assert found["filtered_transformed_scores"] == [[0.1]]
+
+
+def test_moderators_phrases_are_told_only_where_they_occur():
+    counts = {"kept": 3, "**Welcome to the Prompt!**": 0, "this submission has been removed": 1, "too long": 0}
+    assert worth_telling(counts) == {"kept": 3, "this submission has been removed": 1, "too long": 0}
 
 
 def test_exactly_max_tokens_is_kept():

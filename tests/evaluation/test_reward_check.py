@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from diversity_tuning.evaluation.scoring.reward_check import agreement, calibration, calibration_error, check, pairwise_accuracy
+from diversity_tuning.evaluation.scoring.reward_check import (
+    FILES,
+    agreement,
+    calibration,
+    calibration_error,
+    check,
+    pairwise_accuracy,
+    summary,
+)
 
 
 def test_agreement_by_hand():
@@ -66,3 +74,40 @@ def test_what_is_not_known_is_null(tmp_path):
     content = json.loads((tmp_path / "reward_check.json").read_text(), parse_constant=refuse)
     assert content["pairwise_accuracy"]["100"] == {"accuracy": None, "pairs": 0}
     assert any(group["low"] is None for group in content["calibration"])
+
+
+def checked(folder, count=40_000):
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(-1, 1, count)
+    return check(-targets, targets, rng.integers(1, 50, count), np.repeat(np.arange(count // 4), 4), folder)
+
+
+def test_titles_are_as_wide_as_the_figure_at_most(tmp_path, monkeypatch):
+    """With numbers as long as they get: negative ones, and ten thousands of responses."""
+    from matplotlib.figure import Figure
+
+    widths, save = [], Figure.savefig
+
+    def measured(figure, path, **options):
+        save(figure, path, **options)
+        figure.canvas.draw()
+        box = figure.axes[0].title.get_window_extent()
+        widths.append((box.x0, box.x1, figure.bbox.width))
+
+    monkeypatch.setattr(Figure, "savefig", measured)
+    checked(tmp_path)
+    assert len(widths) == 3
+    for left, right, width in widths:
+        assert left >= 0
+        assert right <= width
+
+
+def test_the_summary_for_a_terminal(tmp_path):
+    lines = summary("out", checked(tmp_path, 400)).splitlines()
+    assert lines[0].startswith("out: 400 responses: Spearman -1.000, Pearson -1.000, MAE ")
+    assert "calibration error" in lines[0]
+    assert [line.split(":")[0].split()[-3:] for line in lines[1:5]] == [[gap, "or", "more"] for gap in ("1", "5", "20", "100")]
+    assert lines[1].endswith("% in order")
+    assert lines[4].endswith("differ by 100 or more: 0, none")
+    assert lines[5].split() == ["out/reward_check.json,", "out/scatter.png,", "out/calibration.png,", "out/histogram.png"]
+    assert all((tmp_path / name).is_file() for name in FILES)

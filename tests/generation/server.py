@@ -28,6 +28,7 @@ class ChatServer(ThreadingHTTPServer):
     def __init__(self, answer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
+        self.models: list[str] = []  # what GET /models says; 404 where there is none
         self.bodies: list[dict] = []
         self.headers: list[dict] = []
         self.times: list[float] = []
@@ -63,6 +64,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             with server.lock:
                 server.at_once -= 1
+
+    def do_GET(self):
+        content = json.dumps({"data": [{"id": name} for name in self.server.models]}).encode()
+        self.send(200 if self.server.models else 404, {}, content)
 
     def send(self, status, headers, content, length=None):
         self.send_response(status)

@@ -129,14 +129,74 @@ def test_max_cost_is_never_passed(tmp_path, usage):
     assert "--max_cost 0.01 would be passed" in answers[-1].error or isinstance(answers[-1], Sample)
 
 
-def test_a_server_that_is_down_is_given_up(tmp_path):
+def test_a_server_that_fails_is_given_up(tmp_path):
+    with chat_server(lambda body, times: (500, {}, b"broken")) as server:
+        answers = ask(engine(server, tmp_path, max_retries=0, concurrency=1), 30)
+        assert len(server.bodies) == 10
+    assert "HTTP 500" in answers[0].error
+    assert sum("not asked: 10 requests in a row had failed" in answer.error for answer in answers) == 20
+
+
+def test_a_server_that_is_not_there_stops_the_run_in_seconds(tmp_path):
+    """With the retries and the back-off that the command has by default."""
+    started = time.monotonic()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        down = engine(f"http://127.0.0.1:{unused.getsockname()[1]}", tmp_path, max_retries=0, concurrency=1)
-        answers = ask(down, 30)
-    assert "no connection to http://127.0.0.1" in answers[0].error
-    assert sum("not asked: 10 requests in a row had failed" in answer.error for answer in answers) == 20
-    assert down.budget.sent == 10
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        down = engine(url, tmp_path, max_retries=5, backoff=1.0, concurrency=8)
+        with pytest.raises(UserError, match=rf"no server at {url}/chat/completions; is it started\?"):
+            ask(down, 100)
+    assert time.monotonic() - started < 10
+    assert down.budget.sent <= 16
+
+
+def test_a_server_that_goes_away_later_is_waited_for(tmp_path):
+    """Once it has answered, a connection that is refused is tried again, since servers are restarted."""
+    with chat_server(lambda body, times: openai_reply("a story")) as server:
+        client = engine(server, tmp_path, max_retries=1, concurrency=1)
+        assert ask(client) == [GOOD]
+    (answer,) = ask(client, prompt="another")
+    assert "no connection" in answer.error
+    assert "sent 2 times" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(404, "The model `model` does not exist."), (400, "model: unknown model 'model'"), (404, "Not Found")],
+)
+def test_an_unknown_model_stops_the_run_at_once(tmp_path, monkeypatch, status, message):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with chat_server(lambda body, times: (status, {}, json.dumps({"error": {"message": message}}).encode())) as server:
+        server.models = ["Modell", "other"]
+        with pytest.raises(UserError) as stopped:
+            ask(engine(server, tmp_path, concurrency=1), 20)
+        assert len(server.bodies) == 1
+    error = str(stopped.value)
+    assert message in error
+    assert "is --model model served there? Did you mean Modell?" in error
+    assert "key" not in error.lower(), "no advice about keys where there is none"
+
+
+def test_what_a_server_without_a_list_of_models_says(tmp_path):
+    with chat_server(lambda body, times: (404, {}, b"{}")) as server, pytest.raises(UserError, match=r"served there\?$"):
+        ask(engine(server, tmp_path))
+
+
+def test_requests_that_are_all_refused_end_after_five(tmp_path):
+    """A 400 may be about one prompt, so one of them does not stop the run; five before any answer do."""
+    with chat_server(lambda body, times: (400, {}, b'{"error": "max_tokens is too large"}')) as server:
+        with pytest.raises(UserError, match="refuses every request"):
+            ask(engine(server, tmp_path, concurrency=1), 20)
+        assert len(server.bodies) == 5
+
+
+def test_a_server_that_wants_a_key_and_gets_none(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with (
+        chat_server(lambda body, times: (401, {}, b"{}")) as server,
+        pytest.raises(UserError, match="it wants a key in OPENAI_API_KEY"),
+    ):
+        ask(engine(server, tmp_path))
 
 
 def test_a_refused_key_ends_the_run_without_showing_it(tmp_path):

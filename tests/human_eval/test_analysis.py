@@ -54,6 +54,7 @@ def test_report(study, capsys):
         assert -1 < result["alpha"]["low"] < result["alpha"]["mean"] < result["alpha"]["high"] < 1
         assert 0.4 < result["agree"] < 0.9
     names = {"report.md", "wins.csv", "wins.tex", "annotators.csv", "answers.csv", "human.json", "wins.png", "wins.pdf"}
+    names.add("provenance.json")
     assert {path.name for path in (study / "out").iterdir()} == names
     report = (study / "out" / "report.md").read_text()
     assert "6 annotators, 40 items, 120 pages answered" in report

@@ -383,10 +383,16 @@ def test_hand_made_pairs_with_faults(pipeline, tmp_path, capsys):
         refused(capsys, tmp_path, lambda arguments=arguments: stage(3, *arguments), folder, "row 2", fragment)
 
 
+def test_a_source_in_another_encoding(tmp_path, capsys):
+    text = json.dumps(row("[WP] Café", ["a", "b"], [1, 2]), ensure_ascii=False)
+    (tmp_path / "posts.jsonl").write_bytes(text.encode("latin-1"))
+    refused(capsys, tmp_path, score(tmp_path / "posts.jsonl", tmp_path / "out"), "save it as UTF-8")
+
+
 def test_output_with_foreign_content_is_refused(pipeline, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "novel.txt").write_text("do not touch")
-    refused(capsys, tmp_path, score(pipeline.source, tmp_path / "mine"), "--overwrite")
+    refused(capsys, tmp_path, score(pipeline.source, tmp_path / "mine"), "choose another folder")
     assert (tmp_path / "mine" / "novel.txt").read_text() == "do not touch"
 
 

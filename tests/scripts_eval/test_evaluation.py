@@ -200,6 +200,23 @@ def test_scored_otherwise_the_advice_keeps_the_samples(world, tmp_path, capsys):
     assert "scripts_eval.score --overwrite, which keeps the samples" in capsys.readouterr().err
 
 
+def test_samples_that_are_replaced_stay_until_the_new_ones_are_there(world, tmp_path, monkeypatch):
+    """`--overwrite` and Ctrl-C on the way: the old run lies aside; the same command goes on and then deletes it."""
+    flags = sampling_flags(world, tmp_path / "run")
+    sample.main(flags)
+    old = (tmp_path / "run" / "samples.jsonl").read_text()
+    again = [*flags, "--seed=7", "--overwrite"]
+    with monkeypatch.context() as patch:
+        patch.setattr("diversity_tuning.evaluation.sampling.run._sample_missing", _killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                sample.main.__wrapped__(again)
+            assert (tmp_path / ".run.retired" / "samples.jsonl").read_text() == old
+    sample.main(again)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "samples.jsonl").read_text() != old
+
+
 def test_killed_before_the_new_samples_were_scored(world, tmp_path, monkeypatch):
     """A response that was missing has come, and the run is killed before it is scored: the same command scores all."""
     output = tmp_path / "run"
@@ -213,8 +230,9 @@ def test_killed_before_the_new_samples_were_scored(world, tmp_path, monkeypatch)
     (output / "sampling.json").write_text(json.dumps(record))
     with monkeypatch.context() as patch:
         patch.setattr("diversity_tuning.evaluation.scoring.run.score_responses", _killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit) as stopped:
             generation_eval1_1.main(flags)
+        assert stopped.value.code == 130
     generation_eval1_1.main(flags)
     assert len(pd.read_csv(output / "scores.csv")) == len(whole) == 8
 
@@ -232,7 +250,7 @@ def test_gold_killed_before_its_provenance_goes_on(world, tmp_path):
         *scoring_flags(world),
     ]
     generation_eval2.main(flags)
-    (tmp_path / "gold" / "provenance.json").unlink()
+    (tmp_path / "gold" / "provenance.json").write_text('{"stage": "gold", "unfinished": true}')
     (tmp_path / "gold" / ".metrics.json.partial").write_text("cut")
     generation_eval2.main(flags)
     assert (tmp_path / "gold" / "provenance.json").is_file()

@@ -53,6 +53,29 @@ def test_split_runs_keep_the_diversities_of_the_pool(tmp_path):
     assert "| reward |" not in text
 
 
+def test_prompts_without_ids_are_numbered_and_nothing_is_nan(tmp_path, capsys):
+    rows = [{"prompt": prompt, "response": f"{prompt} {n}"} for prompt in ("b", "a", "b") for n in range(2)]
+    pd.DataFrame(rows).to_csv(tmp_path / "texts.csv", index=False)
+    write_rows(tmp_path / "texts.jsonl", rows)
+    for name in ("texts.csv", "texts.jsonl"):
+        score_texts.main([f"--texts={tmp_path / name}", *ENCODERS, "--device=cpu", f"--output={tmp_path / name[-4:]}"])
+        said = capsys.readouterr().out
+        assert "6 responses: semantic_diversity" in said
+        assert "nan" not in said
+        scores = pd.read_csv(tmp_path / name[-4:] / "scores.csv")
+        assert list(scores["prompt_id"]) == [1, 1, 2, 2, 1, 1]
+        assert list(scores["sample"]) == [0, 1, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["texts.csv", "texts.jsonl"])
+def test_another_encoding(tmp_path, capsys, name):
+    text = "prompt,response\na,café\n" if name.endswith("csv") else '{"prompt": "a", "response": "café"}\n'
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(SystemExit):
+        score_texts.main([f"--texts={tmp_path / name}", *ENCODERS, f"--output={tmp_path / 'out'}"])
+    assert "save it as UTF-8" in capsys.readouterr().err
+
+
 def test_with_a_reward_model_good_samples_are_told_apart(world, tmp_path):
     rows = pd.DataFrame(stories())
     rows.to_csv(tmp_path / "texts.csv", index=False)

@@ -20,8 +20,15 @@ from diversity_tuning.evaluation.report.runs import (
     prompt_warning,
     read_run,
 )
-from diversity_tuning.runs import write_text
+from diversity_tuning.runs import write_text, written_in_place
 
+# What a report consists of; nothing else in its folder is touched.
+FILES = (
+    *("report.md", "report.html", "summary.txt", "models.csv", "differences.csv", "fronts.csv", "overview.tex", "counts.tex"),
+    *("models.tex", "models-*.tex", "differences.tex", "differences-*.tex", "fronts.tex", "human.tex", "human_people.tex"),
+    *("reward_diversity.p*", "ablation.p*", "auxiliary.p*", "further.p*"),
+)
+_HEADINGS = ("# Evaluation", "# Quality and diversity of ")
 METHOD = """\
 Means over prompts with 95% percentile bootstrap intervals (10,000 draws of prompts; over several seeds, prompts and seeds are
 both drawn, and with few seeds such an interval is rough). p: two-sided, random sign flips of the paired differences per prompt
@@ -76,27 +83,27 @@ def make_report(
         *_curve_tables(frames["fronts"], anchor),
         *further,
     ]
-    output.mkdir(parents=True, exist_ok=True)
-    for name, rows in frames.items():
-        _write_or_remove(output / f"{name}.csv", rows)
-    page = Page(
-        title=overview.page_title(models),
-        summary=overview.sentences(models, frames["differences"], warning),
-        overview=overview.overview_table(models),
-        figures=write_figures(models, output, ablation) if figure else [],
-        method=METHOD,
-        tables=sections,
-        metrics=[metric for metric in registry.METRICS if metric.column in columns or metric.table == "counts"],
-    )
-    _write_texts(page, output)
-    write_page(output / "report.html", page, models, samples, show)
+    with written_in_place(output, "report", FILES, _HEADINGS) as before:
+        for name, rows in frames.items():
+            _write_or_remove(output / f"{name}.csv", rows)
+        page = Page(
+            title=overview.page_title(models),
+            summary=overview.sentences(models, frames["differences"], warning),
+            overview=overview.overview_table(models),
+            figures=write_figures(models, output, ablation) if figure else [],
+            method=METHOD,
+            tables=sections,
+            metrics=[metric for metric in registry.METRICS if metric.column in columns or metric.table == "counts"],
+        )
+        for old in [name for name in before if name.endswith(".tex")]:
+            (output / old).unlink(missing_ok=True)
+        _write_texts(page, output)
+        write_page(output / "report.html", page, models, samples, show)
     return (output / "summary.txt").read_text(encoding="utf-8")
 
 
 def _write_texts(page: Page, output: Path) -> None:
     """Write report.md, summary.txt and the tables as .tex."""
-    for old in output.glob("*.tex"):
-        old.unlink()
     for table in (page.overview, *page.tables):
         write_text(output / f"{table.name}.tex", latex(table))
     summary = "".join(f"- {sentence}\n" for sentence in page.summary)

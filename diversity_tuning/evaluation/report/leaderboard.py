@@ -9,9 +9,11 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.files import METRICS
 from diversity_tuning.evaluation.rendering import NONE, interval
+from diversity_tuning.outputs import check_ours
 from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
 
 COMMAND, TABLE = "command.sh", "table.md"
+FILES = (METRICS, PROVENANCE, TABLE, COMMAND)
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
 
 
@@ -27,6 +29,7 @@ def study_folder(results: Path, study: str) -> Path:
 def publish(run: Path, study: Path) -> Path:
     """Copy a scored run into ``study/runs``, without its texts: metrics.json, provenance.json, table.md, command.sh."""
     content, target = read_metrics(run), place_of(run, study)
+    check_ours(target, FILES)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
@@ -37,7 +40,7 @@ def publish(run: Path, study: Path) -> Path:
     write_text(work / TABLE, run_table(content))
     if content.get("command"):
         write_text(work / COMMAND, content["command"] + "\n")
-    put_in_place(work, target)
+    put_in_place(work, target, FILES)
     return target
 
 

@@ -89,7 +89,9 @@ def _label(run: Run) -> tuple:
 
 def find_runs(results: str | Path) -> list[Path]:
     """Every run folder below a folder."""
-    folders = sorted(path.parent for path in Path(results).rglob(METRICS) if (path.parent / PROMPTS).is_file())
+    found = [path.parent for path in Path(results).rglob(METRICS) if (path.parent / PROMPTS).is_file()]
+    # A hidden folder is an old run that is being replaced.
+    folders = sorted(folder for folder in found if not folder.name.startswith("."))
     if not folders:
         raise UserError(f"{results}: no scored run below it ({METRICS} and {PROMPTS})")
     return folders

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from diversity_tuning.cli import from_flags
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.files import METRICS, PROMPTS, RECORD, SAMPLES, SCORES
+from diversity_tuning.evaluation.files import RECORD
 from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.samples import (
     SampleRow,
@@ -20,15 +20,14 @@ from diversity_tuning.evaluation.sampling.samples import (
     merge_shards,
     read_samples,
     select_prompts,
-    shards,
 )
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, verbalized
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
+from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, recover, retire, retired
 from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
 
-_RESULTS = (SCORES, PROMPTS, METRICS, PROVENANCE, RECORD, SAMPLES)
 _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
 
 
@@ -165,26 +164,23 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
 
 
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
-    if overwrite:
-        _clear(output)
+    """Refuse a folder that is not ours or has other samples; with ``overwrite``, move these aside until all new are there."""
+    check_place(output)
+    recover(output)
     made = read_record(output)
-    if made and any(made.get(key) != record[key] for key in record):
+    same = bool(made) and all(made.get(key) == record[key] for key in record)
+    if not made and output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: not empty and not a run folder (no {RECORD}); choose another folder")
+    if made and overwrite:
+        being_replaced = same and not made.get("finished") and retired(output).is_dir()
+        if not being_replaced:  # else it was killed on the way, and goes on
+            retire(output, RUN_FILES)
+    elif made and not same:
         raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
-    if not made and output.exists() and any(output.iterdir()):
-        raise UserError(f"{output}: not empty and not a run folder (no {RECORD}); give another folder")
 
 
 def _as_json(record: dict) -> str:
     return json.dumps(record, indent=2, sort_keys=True) + "\n"
-
-
-def _clear(output: Path) -> None:
-    if output.is_dir() and not read_record(output) and any(output.iterdir()):
-        raise UserError(f"{output}: not empty and not a run folder (no {RECORD}); give another folder")
-    for name in _RESULTS:
-        (output / name).unlink(missing_ok=True)
-    for shard in shards(output):
-        shard.unlink()
 
 
 def _difference(made: dict, record: dict) -> str:
@@ -224,6 +220,8 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
     write_text(output / RECORD, _as_json({**record, **results}))
+    if results["finished"]:
+        forget_retired(output)
     _tell(output, failed, len(prompts) * config.num_samples)
     if not results["finished"]:
         raise UserError(

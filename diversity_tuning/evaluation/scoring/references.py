@@ -70,7 +70,7 @@ def gold_run(config: ReferenceConfig) -> None:
     prompts, results = summary.summarise(scores, None)
     prompts = add_distinct(prompts, scores, drawn, config.draw)
     results["means"] = summary.means(prompts)
-    output.mkdir(parents=True, exist_ok=True)
+    summary.begin(output, record)
     write_csv(output / files.GOLD_ROWS, scores.rename(columns=GOLD))
     note = NOTE.format(drawn=config.draw)
     header = {**scoring.header_of(config.scoring), "samples_per_prompt": None, "draw": config.draw, "note": note}

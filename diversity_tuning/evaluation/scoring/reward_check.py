@@ -10,6 +10,7 @@ from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.runs import write_text
 
 BINS = 10
+FILES = ("reward_check.json", "scatter.png", "calibration.png", "histogram.png")
 VOTE_GAPS = (1, 5, 20, 100)  # least differences of votes for which the accuracy on pairs is reported
 
 
@@ -87,6 +88,19 @@ def check(rewards: np.ndarray, targets: np.ndarray, votes: np.ndarray, prompts: 
     return result
 
 
+def summary(output: str | Path, result: dict) -> str:
+    """What :func:`check` found, for a terminal, and where it was written."""
+    lines = [
+        f"{output}: {result['responses']} responses: Spearman {result['spearman']:.3f}, Pearson {result['pearson']:.3f}, MAE"
+        f" {result['mae']:.3f}, R² {result['r2']:.3f}, calibration error {result['calibration_error']:.3f}"
+    ]
+    for gap, found in result["pairwise_accuracy"].items():
+        right = "none" if np.isnan(found["accuracy"]) else f"{found['accuracy']:.0%} in order"
+        lines.append(f"  pairs of a prompt whose votes differ by {gap} or more: {found['pairs']}, {right}")
+    lines.append(f"  {', '.join(str(Path(output) / name) for name in FILES)}")
+    return "\n".join(lines)
+
+
 def plot_check(rewards: np.ndarray, targets: np.ndarray, result: dict, output: Path) -> None:
     """Rewards against transformed votes with the regression line, both distributions, and mean votes by reward."""
     import matplotlib
@@ -99,8 +113,9 @@ def plot_check(rewards: np.ndarray, targets: np.ndarray, result: dict, output: P
     ends = np.array([targets.min(), targets.max()])
     axis.plot(ends, result["intercept"] + result["slope"] * ends, color="#D55E00", label="regression line")
     axis.plot(ends, ends, color="grey", linestyle=":", label="reward = votes")
-    title = f"Spearman {result['spearman']:.2f}, MAE {result['mae']:.3f}, R² {result['r2']:.2f}, n = {len(rewards)}"
-    axis.set(xlabel="transformed votes", ylabel="reward", title=title)
+    title = f"Spearman {result['spearman']:.2f}, MAE {result['mae']:.3f}\nR² {result['r2']:.2f}, n = {len(rewards):,}"
+    axis.set(xlabel="transformed votes", ylabel="reward")
+    axis.set_title(title, fontsize=10)  # two lines: one would be wider than the figure
     axis.legend(frameon=False)
     figure.savefig(output / "scatter.png", dpi=150)
     plt.close(figure)
@@ -119,8 +134,9 @@ def plot_check(rewards: np.ndarray, targets: np.ndarray, result: dict, output: P
     axis.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", color="#0072B2", lw=1, label="tenths by reward, 95%")
     ends = np.array([min(x.min(), np.nanmin(low)), max(x.max(), np.nanmax(high))])
     axis.plot(ends, ends, color="grey", linestyle=":", label="calibrated")
-    title = f"calibration error {result['calibration_error']:.3f}, n = {len(rewards)}"
-    axis.set(xlabel="mean reward", ylabel="mean of transformed votes", title=title)
+    title = f"calibration error {result['calibration_error']:.3f}, n = {len(rewards):,}"
+    axis.set(xlabel="mean reward", ylabel="mean of transformed votes")
+    axis.set_title(title, fontsize=10)
     axis.legend(frameon=False)
     figure.savefig(output / "calibration.png", dpi=150)
     plt.close(figure)

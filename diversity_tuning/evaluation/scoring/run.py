@@ -16,7 +16,7 @@ from diversity_tuning.evaluation.files import SAMPLES
 from diversity_tuning.evaluation.registry import TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
 from diversity_tuning.evaluation.sampling.samples import read_samples
-from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, write_results
+from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, was_killed, write_results
 from diversity_tuning.evaluation.scoring.threshold import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 
@@ -123,7 +123,8 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
         raise UserError(f"{output}: its samples are not finished; run scripts_eval.sample with the same --output first")
     seed = sampled["arguments"]["seed"]
     record = scoring_record(config, "score", {"samples": output / SAMPLES}, seed)
-    if (output / PROVENANCE).is_file() and is_finished(output, record, config.overwrite, advice):
+    scored = (output / PROVENANCE).is_file() and not was_killed(output)
+    if scored and not config.overwrite and is_finished(output, record, advice=advice):
         return
     rows = pd.DataFrame(read_samples(output))
     scores = score_responses(rows, config)

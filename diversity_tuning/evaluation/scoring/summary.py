@@ -12,9 +12,10 @@ import pandas as pd
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation import metrics, registry
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.files import GOLD_ROWS, METRICS, PROMPTS, SCORES
+from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES
 from diversity_tuning.evaluation.statistics import mean_interval
-from diversity_tuning.runs import PROVENANCE, write_provenance, write_text
+from diversity_tuning.next_steps import print_next
+from diversity_tuning.runs import PROVENANCE, read_provenance, write_provenance, write_text
 
 DRAWN = "drawn"  # of the human responses: 1 for as many a prompt as a model has samples
 # The published columns, first in scores.csv.
@@ -68,21 +69,28 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def was_killed(output: Path) -> bool:
-    """Whether all there is are results without provenance: what a kill while they were written leaves."""
-    names = {path.name.removeprefix(".").removesuffix(".partial") for path in output.iterdir()} if output.is_dir() else set()
-    return bool(names) and names <= {SCORES, PROMPTS, METRICS, GOLD_ROWS}
+    """Whether the results there are those of a process that was killed while it wrote them."""
+    return read_provenance(output).get("unfinished", False)
+
+
+def begin(output: Path, record: dict) -> None:
+    """Mark the folder as ours before any result is in it; :func:`write_results` puts the whole provenance in its place."""
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / PROVENANCE, json.dumps({"stage": record["stage"], "unfinished": True}) + "\n")
 
 
 def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.DataFrame, results: dict) -> None:
     """Write the tables and metrics, and the provenance last: without it the folder does not count as scored."""
-    (output / PROVENANCE).unlink(missing_ok=True)
+    begin(output, record)
     write_csv(output / SCORES, scores)
     write_csv(output / PROMPTS, prompts)
     write_metrics(output, {**header, **results})
     write_provenance(output, record, counts=results["counts"])
     main = [name for name in registry.columns(registry.in_table("main")) if name in results["means"]]
-    summary = ", ".join(f"{name} {results['means'][name]['mean']:.3f}" for name in main)
+    shown = {name: results["means"][name]["mean"] for name in main}
+    summary = ", ".join(f"{name} {mean:.3f}" for name, mean in shown.items() if not np.isnan(mean))
     print(f"{output}: {results['counts']['responses']} responses: {summary}", flush=True)
+    print_next("score", output)
 
 
 def write_metrics(output: Path, content: dict) -> None:

@@ -15,7 +15,7 @@ from diversity_tuning.evaluation.scoring import run as scoring
 from diversity_tuning.evaluation.scoring import summary
 from diversity_tuning.runs import is_finished
 
-NEEDED = [PROMPT_ID, PROMPT, RESPONSE]
+COLUMNS = "columns prompt and response, prompt_id where prompts that are alike are to be told apart, and any others"
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,21 @@ class TextsConfig:
 
 
 def read_texts(path: str | Path) -> pd.DataFrame:
-    """A .csv, .jsonl or .jsonl.gz with prompt_id, prompt, response, maybe more; adds ``sample``, 0, 1, … in each prompt."""
+    """A .csv, .jsonl or .jsonl.gz with prompt, response, perhaps prompt_id and more; adds ``sample``, 0, 1, … in each prompt.
+
+    Without prompt_id, each distinct prompt gets a number, from 1 in the order of the rows.
+    """
     path = Path(path)
     if path.name.endswith(".csv"):
-        rows = read_csv(path, NEEDED)
+        rows = read_csv(path, [PROMPT, RESPONSE])
     elif path.name.endswith((".jsonl", ".jsonl.gz")):
         rows = _read_jsonl(path)
     else:
         raise UserError(f"{path}: expected a .csv, .jsonl or .jsonl.gz file")
     if rows.empty:
         raise UserError(f"{path}: no row")
+    if PROMPT_ID not in rows:
+        rows[PROMPT_ID] = pd.factorize(rows[PROMPT])[0] + 1
     _refuse_missing(rows, PROMPT_ID, path)
     rows["sample"] = rows.groupby(PROMPT_ID).cumcount()
     return rows
@@ -51,12 +56,16 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
             for number, line in enumerate(stream, start=1):
                 row = json.loads(line)
                 wrong = [name for name in (PROMPT, RESPONSE) if not isinstance(row.get(name), str)]
-                if wrong or PROMPT_ID not in row:
-                    raise UserError(f"{path}, row {number}: '{(wrong or [PROMPT_ID])[0]}' is missing or not a text")
+                if wrong:
+                    raise UserError(f"{path}, row {number}: '{wrong[0]}' is missing or not a text")
+                if PROMPT_ID not in row and rows and PROMPT_ID in rows[0]:
+                    raise UserError(f"{path}, row {number}: '{PROMPT_ID}' is missing, which the rows before have")
                 rows.append(row)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path}, row {len(rows) + 1} or later: not UTF-8; save it as UTF-8") from None
+    except (OSError, EOFError, json.JSONDecodeError, AttributeError) as error:
         raise UserError(f"{path}, row {len(rows) + 1}: not a JSON object ({' '.join(str(error).split())[:120]})") from None
     return pd.DataFrame(rows)
 
@@ -91,7 +100,6 @@ def score_texts(config: TextsConfig) -> None:
             "method": config.scoring.method or name,
             "samples_per_prompt": None,
         }
-        folder.mkdir(parents=True, exist_ok=True)
         summary.write_results(folder, record, header, scores.loc[index], prompts, results)
 
 

@@ -1,0 +1,144 @@
+"""Output folders: which of their files our commands wrote, and how one folder takes the place of another.
+
+A folder is removed or renamed only when every file in it is ours: listed in its ``provenance.json`` (``files``) or, in a folder
+from before that list was kept, of a name that our commands give.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+
+PROVENANCE = "provenance.json"
+RUN_FILES = (
+    *("samples.jsonl", "samples-[0-9]*.jsonl", "sampling.json"),
+    *("scores.csv", "prompts.csv", "metrics.json", "gold.csv", PROVENANCE),
+)
+# Names that our commands give: data, models, checkpoints, style vectors, runs, studies.
+_NAMES = (
+    *(*RUN_FILES, "dataset_dict.json", "*/state.json", "*/dataset_info.json", "*/data-*.arrow"),
+    *("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json", "adapter_config.json"),
+    *("adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "README.md", "metrics.jsonl", "curves.png"),
+    *("resolved_config.json", "trainer_state.json", "*events.out.tfevents*", "source.jsonl.gz", "latent_authors.jsonl.gz"),
+    *("vocabulary.json", "arrays.npz", "threshold.json", "page.md", "histograms.png", "reward_check.json", "scatter.png"),
+    *("histogram.png", "calibration.png", "items.jsonl", "key.csv", "report.json"),
+)
+# What libraries and systems leave in any folder: caches of `datasets`, half-written files of ours, folder views.
+_SCRATCH = ("cache-*", "tmp*", ".*.partial", ".DS_Store", "Thumbs.db")
+_CHOOSE = "choose another folder"
+
+
+def files_in(folder: str | Path) -> list[str]:
+    """Every file and link under a folder as a relative path with slashes, sorted; links are not followed."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        found += [(Path(place) / name).relative_to(folder).as_posix() for name in (*files, *links)]
+    return sorted(found)
+
+
+def foreign_file(folder: Path, names: Iterable[str] = ()) -> str | None:
+    """The first file that is neither listed in the folder's provenance nor of a name of ours; ``names`` stand for both."""
+    listed = read_provenance(folder).get("files")
+    patterns = tuple(names) or (_NAMES if listed is None else (*listed, PROVENANCE))
+    for file in files_in(folder):
+        inner = file.split("/", 1)[1] if file.startswith("checkpoint-") and "/" in file else file
+        scratch = any(fnmatch(Path(file).name, pattern) for pattern in _SCRATCH)
+        if not scratch and not any(name in patterns or _matches(name, patterns) for name in (file, inner)):
+            return file
+    return None
+
+
+def _matches(file: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(file, pattern) for pattern in patterns if "*" in pattern)
+
+
+def check_place(output: str | Path) -> None:
+    """A :class:`UserError` when a folder cannot be made there because a file, or a file above it, has that name."""
+    output = Path(output)
+    for place in (output, *output.parents):
+        if place.is_dir():
+            return
+        if place.exists() or place.is_symlink():
+            where = "" if place == output else f", so {output} cannot be made below it"
+            raise UserError(f"{place}: is a file, not a folder{where}; {_CHOOSE}")
+
+
+def check_ours(output: str | Path, names: Iterable[str] = ()) -> None:
+    """A :class:`UserError` unless ``output`` is missing, empty, or a folder in which every file is ours.
+
+    ``names``: patterns of the files that may be there, for folders that have no provenance; else the provenance decides.
+    """
+    check_place(output)
+    output = Path(output)
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not names and not read_provenance(output):
+        raise UserError(f"{output}: not empty, and not made by this project (no {PROVENANCE}); {_CHOOSE}")
+    foreign = foreign_file(output, names)
+    if foreign:
+        raise UserError(f"{output}: holds {foreign}, which none of our commands wrote, so it is not replaced; {_CHOOSE}")
+
+
+def read_provenance(output: str | Path) -> dict:
+    """The record in an output folder, or an empty dict."""
+    try:
+        made = json.loads((Path(output) / PROVENANCE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+        return {}
+    return made if isinstance(made, dict) else {}
+
+
+def retired(output: Path) -> Path:
+    """Where the old output waits until the new one is whole."""
+    return output.with_name(f".{output.name}.retired")
+
+
+def recover(output: Path) -> None:
+    """Bring the old output back where a process was killed between the two renames of :func:`put_in_place`."""
+    if retired(output).is_dir() and not output.exists():
+        retired(output).rename(output)
+
+
+def retire(output: Path, names: Iterable[str] = ()) -> None:
+    """Move an output of ours aside; of an unfinished one in whose favour another was moved aside before, nothing is kept."""
+    check_ours(output, names)
+    if retired(output).is_dir():
+        shutil.rmtree(output)
+    else:
+        output.rename(retired(output))
+
+
+def forget_retired(output: Path) -> None:
+    """Delete what was moved aside: the new output is whole."""
+    if retired(output).is_symlink():
+        retired(output).unlink()
+    shutil.rmtree(retired(output), ignore_errors=True)
+
+
+def put_in_place(folder: Path, output: Path, names: Iterable[str] = ()) -> None:
+    """Rename a whole folder to ``output``; what lay there is moved aside before and deleted after.
+
+    The files of ``folder`` are listed in its provenance, if it has one. What is not ours is never moved (:func:`check_ours`).
+    """
+    try:
+        check_ours(output, names)
+    except UserError as error:
+        raise UserError(f"{error}. The new result is whole and lies in {folder}") from None
+    made = read_provenance(folder)
+    if made and not names:
+        made["files"] = files_in(folder)
+        (folder / PROVENANCE).write_text(json.dumps(made, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if output.exists():
+        with contextlib.suppress(OSError):
+            output.rmdir()  # empty
+    if output.exists():
+        output.rename(retired(output))
+    folder.rename(output)
+    forget_retired(output)
