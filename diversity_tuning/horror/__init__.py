@@ -1,0 +1,1 @@
+"""Horror stories from specifications: synthetic data, constraint checks, a model to play with (docs/HORROR.md)."""
