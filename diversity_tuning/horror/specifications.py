@@ -39,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--sft_{split}", type=at_least(1), default=sft, help="specifications, one story each")
         parser.add_argument(f"--preference_{split}", type=at_least(1), default=preference, help="specifications of pairs")
     parser.add_argument("--pairs", type=at_least(1), default=3, help="pairs per specification")
-    parser.add_argument("--pretraining", type=at_least(1), default=8000, help="stories for the base model, one per specification")
+    parser.add_argument(
+        "--pretraining", type=at_least(1), default=8000, help="stories for the base model, one per specification"
+    )
     parser.add_argument("--good", type=float, default=0.65, help="how often taboo, twist and end are each right in SFT stories")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     return parser

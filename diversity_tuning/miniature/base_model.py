@@ -65,6 +65,16 @@ def main(argv=None) -> None:
 
 def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
     """Train a Llama from scratch on recitals, then on whole conversations; returns it with its last logged loss."""
+    rng = np.random.default_rng(args.seed)
+    lessons = [encode(tokenizer, recitals(rows, args.recitals, rng)), encode(tokenizer, conversations(rows, args.epochs, rng))]
+    return train_on(lessons, tokenizer, args, scratch, rng)
+
+
+def train_on(lessons: list[list[list[int]]], tokenizer, args: argparse.Namespace, scratch: str, rng: np.random.Generator):
+    """Train a Llama from scratch on documents (token ids), lesson after lesson, under one learning-rate schedule.
+
+    ``args``: seed, hidden_size, num_layers, num_heads, batch_size, learning_rate. Returns the model and its last logged loss.
+    """
     from datasets import Dataset
     from transformers import (
         DataCollatorForLanguageModeling,
@@ -90,8 +100,6 @@ def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    rng = np.random.default_rng(args.seed)
-    lessons = [encode(tokenizer, recitals(rows, args.recitals, rng)), encode(tokenizer, conversations(rows, args.epochs, rng))]
     documents = [document for lesson in lessons for document in in_batches(lesson, args.batch_size, rng)]
     trainer = Trainer(
         model=model,

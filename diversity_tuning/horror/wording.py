@@ -1,0 +1,114 @@
+"""Words, stems, sentences and paragraphs of English prose, for rules that compare a story with its specification."""
+
+import math
+import re
+import unicodedata
+
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=[\"'(]?\S)")
+_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'", "–": "-", "—": " - "})
+# Words that say nothing about what a phrase is about.
+STOPWORDS = frozenset(
+    """a an the this that these those of in on at to from by for with without into onto upon about after before over under and or
+    but nor so as than then if when while is are was were be been being am has have had do does did not no never ever must should
+    would could can may might shall will it its he she they them his her their him i me my we us our you your who whom whose
+    which what one there here all any some just only very too also up down out off again still""".split()
+)
+# Irregular forms -> base form.
+IRREGULAR = {
+    form: base
+    for base, forms in {
+        "awake": "awoke awoken", "bear": "bore borne", "begin": "began begun", "bite": "bit bitten", "blow": "blew blown",
+        "break": "broke broken", "bring": "brought", "build": "built", "burn": "burnt", "buy": "bought", "catch": "caught",
+        "choose": "chose chosen", "come": "came", "creep": "crept", "dig": "dug", "draw": "drew drawn", "dream": "dreamt",
+        "drink": "drank drunk", "drive": "drove driven", "eat": "ate eaten", "fall": "fell fallen", "feed": "fed",
+        "feel": "felt", "fight": "fought", "find": "found", "fly": "flew flown", "forget": "forgot forgotten",
+        "freeze": "froze frozen", "get": "got gotten", "give": "gave given", "go": "went gone", "grow": "grew grown",
+        "hang": "hung", "hear": "heard", "hide": "hid hidden", "hold": "held", "keep": "kept", "kneel": "knelt",
+        "know": "knew known", "lead": "led", "leave": "left", "lend": "lent", "lie": "lay lain lying", "light": "lit",
+        "lose": "lost", "make": "made", "meet": "met", "pay": "paid", "ride": "rode ridden", "ring": "rang rung",
+        "rise": "rose risen", "run": "ran", "say": "said", "see": "saw seen", "sell": "sold", "send": "sent", "sew": "sewn",
+        "shake": "shook shaken", "shine": "shone", "shoot": "shot", "show": "shown", "sing": "sang sung", "sink": "sank sunk",
+        "sit": "sat", "sleep": "slept", "speak": "spoke spoken", "spend": "spent", "stand": "stood", "steal": "stole stolen",
+        "strike": "struck stricken", "swear": "swore sworn", "sweep": "swept", "swim": "swam swum", "take": "took taken",
+        "teach": "taught", "tear": "tore torn", "tell": "told", "think": "thought", "throw": "threw thrown", "wake": "woke woken",
+        "wear": "wore worn", "weave": "wove woven", "weep": "wept", "wind": "wound", "write": "wrote written",
+        "die": "died dead dying dies", "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
+        "mouse": "mice", "knife": "knives", "life": "lives", "wolf": "wolves", "leaf": "leaves", "shoe": "shoes",
+    }.items()
+    for form in forms.split()
+}  # fmt: skip
+
+
+def normal(text: str) -> str:
+    """Composed Unicode with straight quotes and hyphens, upper and lower case kept."""
+    return unicodedata.normalize("NFC", text).translate(_QUOTES)
+
+
+def words(text: str) -> list[str]:
+    """Case-folded words of letters of any script, with inner apostrophes and hyphens."""
+    return [word.casefold() for word in _WORD.findall(normal(text))]
+
+
+def stem(word: str) -> str:
+    """A word's base form where the tables know it, else the word without a common English ending."""
+    word = word.removesuffix("'s").removesuffix("'")
+    if word in IRREGULAR:
+        return stem(IRREGULAR[word])
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+            word = word[: -len(ending)]
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "sl":
+        word = word[:-1]
+    return word.removesuffix("e") if len(word) > 3 else word
+
+
+def content(phrase: str) -> list[str]:
+    """Stems of the words of a phrase that say what it is about; of all its words where there are no others."""
+    found = words(phrase)
+    telling = [word for word in found if word not in STOPWORDS]
+    return list(dict.fromkeys(stem(word) for word in telling or found))
+
+
+def sentences(text: str) -> list[str]:
+    """A paragraph's sentences."""
+    return [part for part in _SENTENCE_END.split(normal(text).strip()) if part]
+
+
+def paragraphs(story: str, title: str = "") -> list[str]:
+    """Blocks between empty lines (between line breaks where there is no empty line), without a heading.
+
+    A heading is a first block that is the title, or has at most 12 words and no full stop, when others follow.
+    """
+    story = normal(story).strip().replace("\r\n", "\n")
+    blocks = [block.strip() for block in re.split(r"\n\s*\n", story)]
+    if len(blocks) == 1 or (len(blocks) == 2 and _is_heading(blocks[0], title)):
+        blocks = [block.strip() for block in story.split("\n")]
+    blocks = [block for block in blocks if _WORD.search(block)]
+    if len(blocks) > 1 and _is_heading(blocks[0], title):
+        return blocks[1:]
+    first, found, rest = blocks[0].partition("\n") if blocks else ("", "", "")
+    return [rest.strip(), *blocks[1:]] if found and _is_heading(first, title) else blocks
+
+
+def _is_heading(block: str, title: str) -> bool:
+    plain = block.strip(" #*_\"'")
+    if words(plain) == words(title):
+        return True
+    return len(plain.split()) <= 12 and not plain.endswith((".", "!", "?", "…", ",", ":", ";"))
+
+
+def needed(count: int) -> int:
+    """How many of ``count`` content words must be found: two thirds, rounded up."""
+    return math.ceil(2 * count / 3)
+
+
+def is_mentioned(phrase: str, prose: list[str]) -> bool:
+    """Whether two sentences that follow each other hold two thirds of the content words of ``phrase``."""
+    wanted = content(phrase)
+    found = [set(map(stem, words(sentence))) for sentence in prose]
+    return any(
+        sum(word in one | other for word in wanted) >= needed(len(wanted))
+        for one, other in zip(found, [*found[1:], set()], strict=True)
+    )

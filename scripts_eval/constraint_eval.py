@@ -1,0 +1,58 @@
+"""Check stories against their specifications: which of fifteen constraints each keeps, by rules that read text alone.
+
+python -m scripts_eval.constraint_eval --source stories.jsonl --output results/constraints
+python -m scripts_eval.constraint_eval --source runs/horror/seed0/samples/dpo-hard/samples.jsonl --output runs/my-constraints
+python -m scripts_eval.constraint_eval --source tests/horror/stories.jsonl --output runs/fixture --labels
+
+Rows: `specification` (title, setting, protagonist, supporting, object, taboo, taboo_kept, twist) and `story`, or a sampled run's
+`prompt`, `response` and `finished`. Writes `constraints.jsonl` (the rows, with `constraints`) and `summary.json` (rate, low,
+high and n per constraint). With --labels, rows have `labels` too, and `confusion.json` compares the rules with them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from diversity_tuning.cli import command, parse_with_recipe
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts_eval.constraint_eval",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--source", required=True, help="JSON lines of specifications and stories")
+    parser.add_argument("--output", required=True, help="folder for constraints.jsonl and summary.json")
+    parser.add_argument("--labels", action="store_true", help="compare with the rows' labels (an object of booleans)")
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    return parser
+
+
+@command
+def main(argv=None) -> None:
+    args = parse_with_recipe(build_parser(), argv)
+    from diversity_tuning.horror import constraint_rows
+    from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+
+    record = provenance("constraint_eval", {"labels": args.labels, "rules": constraint_rows.rules()}, {"source": args.source})
+    if is_finished(args.output, record, args.overwrite):
+        return
+    rows = constraint_rows.checked(constraint_rows.read(args.source, args.labels))
+    summary = constraint_rows.summary(rows)
+    with atomic_folder(args.output) as folder:
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+        write_text(Path(folder) / "constraints.jsonl", "".join(f"{line}\n" for line in lines))
+        write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        if args.labels:
+            confusion = constraint_rows.confusion(rows)
+            write_text(folder / "confusion.json", json.dumps(confusion, indent=2) + "\n")
+        write_provenance(folder, record, counts={"stories": len(rows)})
+    print(constraint_rows.table(summary), flush=True)
+    if args.labels:
+        print(constraint_rows.confusion_table(confusion), flush=True)
+    print(f"{args.output}: {len(rows)} stories", flush=True)
+
+
+if __name__ == "__main__":
+    main()
