@@ -4,9 +4,9 @@ python -m scripts_eval.constraint_eval --source stories.jsonl --output results/c
 python -m scripts_eval.constraint_eval --source runs/horror/seed0/samples/dpo-hard/samples.jsonl --output runs/my-constraints
 python -m scripts_eval.constraint_eval --source tests/horror/stories.jsonl --output runs/fixture --labels
 
-Rows: `specification` (title, setting, protagonist, supporting, object, taboo, taboo_kept, twist) and `story`, or a sampled run's
-`prompt`, `response` and `finished`. Writes `constraints.jsonl` (the rows, with `constraints`) and `summary.json` (rate, low,
-high and n per constraint). With --labels, rows have `labels` too, and `confusion.json` compares the rules with them.
+Rows: `specification` (title, setting, protagonist, supporting, object, taboo, taboo_kept, twist) and `story`, or a sampled
+run's `prompt`, `response` and `finished`. Writes `constraints.jsonl` (the rows, with `constraints`) and `summary.json`
+(rate, low, high and n per constraint). With --labels, rows have `labels` too, and `confusion.json` compares the rules with them.
 """
 
 import argparse

@@ -32,7 +32,7 @@ def encode_prompt(tokenizer, prompt: str) -> list[int]:
 
 
 def encode_example(tokenizer, prompt: str, story: str, max_length: int = MAX_LENGTH) -> Encoded:
-    """Token ids of prompt and story under the policy above; :class:`UserError` for a prompt of ``max_length`` tokens or more."""
+    """Token ids of prompt and story under the policy above; :class:`UserError` for a prompt that leaves no room."""
     head = encode_prompt(tokenizer, prompt)
     if len(head) >= max_length:
         raise UserError(f"the prompt has {len(head)} tokens, so no story fits into {max_length}; shorten the specification")

@@ -73,7 +73,7 @@ def checked(rows: list[dict]) -> list[dict]:
 
 
 def rates(rows: list[dict], name: str) -> np.ndarray:
-    """Share of the stories that keep a constraint, per specification in the order of first appearance: ``(specifications,)``."""
+    """Share of the stories that keep a constraint, per specification in order of appearance: ``(specifications,)``."""
     found: dict[str, list[bool]] = {}
     for row in rows:
         found.setdefault(json.dumps(row["specification"], sort_keys=True), []).append(row["constraints"][name])
@@ -81,7 +81,7 @@ def rates(rows: list[dict], name: str) -> np.ndarray:
 
 
 def summary(rows: list[dict]) -> dict[str, dict[str, float]]:
-    """Per constraint ``rate``, ``low``, ``high`` (95% bootstrap over specifications) and ``n`` (stories); then "all" of them."""
+    """Per constraint, and for all of them: ``rate``, ``low``, ``high`` (95% bootstrap over specifications), ``n`` (stories)."""
     from diversity_tuning.evaluation.statistics import mean_interval
 
     rows = [{**row, "constraints": {**row["constraints"], "all": all(row["constraints"].values())}} for row in rows]

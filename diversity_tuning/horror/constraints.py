@@ -23,6 +23,7 @@ def check(spec: Specification, story: str, finished: bool | None = None) -> dict
     parts = paragraphs(story, spec.title)
     prose = [sentence for part in parts for sentence in sentences(part)]
     first = sentences(parts[0]) if parts else []
+    known = f"{spec.setting} {spec.object} {spec.protagonist} {spec.supporting} {spec.taboo}"
     return {
         "paragraphs": PARAGRAPHS[0] <= len(parts) <= PARAGRAPHS[1],
         "title": has_title(spec.title, story),
@@ -32,8 +33,8 @@ def check(spec: Specification, story: str, finished: bool | None = None) -> dict
         "object": is_mentioned(spec.object, prose),
         "taboo_mentioned": is_mentioned(spec.taboo, prose),
         "taboo_as_told": is_mentioned(spec.taboo, prose) and is_broken(spec.taboo, prose) is not spec.taboo_kept,
-        "twist_revealed": is_mentioned(spec.twist, prose),
-        "twist_not_early": not is_mentioned(spec.twist, first),
+        "twist_revealed": is_mentioned(spec.twist, prose, known),
+        "twist_not_early": not is_mentioned(spec.twist, first, known),
         "unsettling_end": bool(parts) and cues.is_unsettling(parts[-1]),
         "not_graphic": not cues.is_graphic(story),
         "no_special_tokens": not cues.special_tokens(story),
@@ -47,6 +48,11 @@ CONSTRAINTS = tuple(
     """paragraphs title setting protagonist supporting object taboo_mentioned taboo_as_told twist_revealed twist_not_early
     unsettling_end not_graphic no_special_tokens no_repeated_tail complete""".split()
 )
+
+
+def ends_a_sentence(story: str) -> bool:
+    """The last character is a full stop or the like, quotes and brackets aside."""
+    return _COMPLETE.search(normal(story).strip()) is not None
 
 
 def has_title(title: str, story: str) -> bool:

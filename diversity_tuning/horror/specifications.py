@@ -1,6 +1,7 @@
 r"""Synthetic specifications and stories: text for the base model, SFT data, and preference pairs at two levels.
 
-    python -m diversity_tuning.horror.specifications --config recipes/horror/specifications.yaml --seed 0 --output runs/horror/seed0/data
+    python -m diversity_tuning.horror.specifications --config recipes/horror/specifications.yaml --seed 0 \
+        --output runs/horror/seed0/data
 
 Under ``--output``: ``pretraining`` (what the base model reads: horror, wholesome and off-style stories), ``sft`` (one horror
 story per specification), ``easy`` and ``hard`` (pairs with the same preferred stories; see docs/HORROR.md), each a data set of
@@ -39,9 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--sft_{split}", type=at_least(1), default=sft, help="specifications, one story each")
         parser.add_argument(f"--preference_{split}", type=at_least(1), default=preference, help="specifications of pairs")
     parser.add_argument("--pairs", type=at_least(1), default=3, help="pairs per specification")
-    parser.add_argument(
-        "--pretraining", type=at_least(1), default=8000, help="stories for the base model, one per specification"
-    )
+    parser.add_argument("--pretraining", type=at_least(1), default=8000, help="stories for the base model")
     parser.add_argument("--good", type=float, default=0.65, help="how often taboo, twist and end are each right in SFT stories")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     return parser

@@ -9,10 +9,10 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=[\"'(]?\S)")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'", "–": "-", "—": " - "})
 # Words that say nothing about what a phrase is about.
 STOPWORDS = frozenset(
-    """a an the this that these those of in on at to from by for with without into onto upon about after before over under and or
-    but nor so as than then if when while is are was were be been being am has have had do does did not no never ever must should
-    would could can may might shall will it its he she they them his her their him i me my we us our you your who whom whose
-    which what one there here all any some just only very too also up down out off again still""".split()
+    """a an the this that these those of in on at to from by for with without into onto upon about after before over under and
+    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever must
+    should would could can may might shall will it its he she they them his her their him i me my we us our you your who whom
+    whose which what one there here all any some just only very too also up down out off again still""".split()
 )
 # Irregular forms -> base form.
 IRREGULAR = {
@@ -31,8 +31,9 @@ IRREGULAR = {
         "shake": "shook shaken", "shine": "shone", "shoot": "shot", "show": "shown", "sing": "sang sung", "sink": "sank sunk",
         "sit": "sat", "sleep": "slept", "speak": "spoke spoken", "spend": "spent", "stand": "stood", "steal": "stole stolen",
         "strike": "struck stricken", "swear": "swore sworn", "sweep": "swept", "swim": "swam swum", "take": "took taken",
-        "teach": "taught", "tear": "tore torn", "tell": "told", "think": "thought", "throw": "threw thrown", "wake": "woke woken",
-        "wear": "wore worn", "weave": "wove woven", "weep": "wept", "wind": "wound", "write": "wrote written",
+        "teach": "taught", "tear": "tore torn", "tell": "told", "think": "thought", "throw": "threw thrown",
+        "wake": "woke woken", "wear": "wore worn", "weave": "wove woven", "weep": "wept", "wind": "wound",
+        "write": "wrote written",
         "die": "died dead dying dies", "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
         "mouse": "mice", "knife": "knives", "life": "lives", "wolf": "wolves", "leaf": "leaves", "shoe": "shoes",
     }.items()
@@ -104,11 +105,15 @@ def needed(count: int) -> int:
     return math.ceil(2 * count / 3)
 
 
-def is_mentioned(phrase: str, prose: list[str]) -> bool:
-    """Whether two sentences that follow each other hold two thirds of the content words of ``phrase``."""
-    wanted = content(phrase)
+def is_mentioned(phrase: str, prose: list[str], known: str = "") -> bool:
+    """Whether two sentences that follow each other hold two thirds of the content words of ``phrase``.
+
+    Of those that are not among the content words of ``known`` (other things that the story is asked to name), two thirds too.
+    """
+    wanted, shared = content(phrase), set(content(known)) if known else set()
+    own = [word for word in wanted if word not in shared]
     found = [set(map(stem, words(sentence))) for sentence in prose]
     return any(
-        sum(word in one | other for word in wanted) >= needed(len(wanted))
+        all(sum(word in one | other for word in asked) >= needed(len(asked)) for asked in (wanted, own))
         for one, other in zip(found, [*found[1:], set()], strict=True)
     )
