@@ -6,7 +6,8 @@ python -m scripts_eval.constraint_eval --source tests/horror/stories.jsonl --out
 
 Rows: `specification` (title, setting, protagonist, supporting, object, taboo, taboo_kept, twist) and `story`, or a sampled
 run's `prompt`, `response` and `finished`. Writes `constraints.jsonl` (the rows, with `constraints`) and `summary.json`
-(rate, low, high and n per constraint). With --labels, rows have `labels` too, and `confusion.json` compares the rules with them.
+(rate, low, high and n per constraint). With --labels, rows have `labels` too, and `confusion.json` compares
+the rules with them.
 """
 
 import argparse

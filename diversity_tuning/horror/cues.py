@@ -68,7 +68,7 @@ _SPECIAL = re.compile(
     r"<\|[^<>|\n]{0,40}\|>|</?s>|<(?:pad|unk|bos|eos|mask|sep|cls|endoftext|start_of_turn|end_of_turn)>"
     r"|\[(?:PAD|UNK|CLS|SEP|MASK|BOS|EOS|/?INST)\]|�|<0x[0-9A-F]{2}>|[▁Ġ](?=\w)"
 )
-_LONGEST_UNIT = 40  # words of a repeated tail
+LONGEST_UNIT = 40  # words of a repeated tail
 _SHORT = 5  # words: so short a last sentence leans on the one before it
 
 
@@ -100,12 +100,12 @@ def repeated_tail(text: str) -> tuple[int, int] | None:
     """(words of the unit, times) when a text ends in a unit of words that stands there again and again, else None.
 
     A unit of at least 4 words must stand twice, a shorter one three times; words are compared without case or punctuation. At
-    most :data:`_LONGEST_UNIT` words; the shortest unit that fits is taken. A last unit may be cut short.
+    most :data:`LONGEST_UNIT` words; the shortest unit that fits is taken. A last unit may be cut short.
     """
     found = words(text)
-    for dropped in range(min(_LONGEST_UNIT, len(found))):  # words of a unit that was cut
+    for dropped in range(min(LONGEST_UNIT, len(found))):  # words of a unit that was cut
         kept = found[: len(found) - dropped]
-        for size in range(max(1, dropped + 1), min(_LONGEST_UNIT, len(kept) // 2) + 1):
+        for size in range(max(1, dropped + 1), min(LONGEST_UNIT, len(kept) // 2) + 1):
             times = 1
             while kept[-(times + 1) * size : -times * size] == kept[-size:]:
                 times += 1

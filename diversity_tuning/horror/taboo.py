@@ -16,8 +16,8 @@ _CLAUSE_END = re.compile(r'[,;:"()]|\s-\s')
 # A clause with one of these before the act speaks of the rule, of a wish, of somebody or something else.
 _NOT_AN_ACT = frozenset(
     """not never no nobody nothing neither nor without refused refuse refusing resisted resist resisting almost nearly instead
-    if whether unless whoever anyone everyone everybody those last other others who something someone must should could might would
-    wanted wants want begged beg longed tempted rather than forbidden forbade warned warning against before until lest as
+    if whether unless whoever anyone everyone everybody those last other others who something someone must should could might
+    would wanted wants want begged beg longed tempted rather than forbidden forbade warned warning against before until lest as
     tried""".split()
 )
 _ACTORS = frozenset(
