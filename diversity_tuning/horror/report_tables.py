@@ -64,8 +64,8 @@ def accuracies(results: Results) -> Table:
     pairs = results.accuracy[0]["sft"]["easy"]["pairs"]
     note = (
         f"{pairs} test pairs a level and seed. By likelihood: the preferred story is the likelier one. By reward: it gained "
-        "more likelihood than the other, relative to SFT (what TRL logs as rewards/accuracies). Mean over seeds, in brackets the "
-        "lowest and the highest bound of the seeds' own intervals. Beside them, what the same model's samples keep."
+        "more likelihood than the other, relative to SFT (what TRL logs as rewards/accuracies). Mean over seeds, in brackets "
+        "the lowest and the highest bound of the seeds' own intervals. Beside them, what the same model's samples keep."
     )
     header = [
         "model",
@@ -113,8 +113,8 @@ def separability(results: Results) -> Table:
         for level in LEVELS
     ]
     note = (
-        "Training and test pairs, mean over seeds. Accuracies: logistic regression, 5-fold cross-validation with all stories of "
-        "a specification in one fold; chance is .5. Token overlap: mean Jaccard similarity of the two sides' words."
+        "Training and test pairs, mean over seeds. Accuracies: logistic regression, 5-fold cross-validation with all stories "
+        "of a specification in one fold; chance is .5. Token overlap: mean Jaccard similarity of the two sides' words."
     )
     return Table(
         "separability", "How far words alone separate the levels", note, ["level", *(n.replace("_", " ") for n in names)], rows

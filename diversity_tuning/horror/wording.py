@@ -115,5 +115,5 @@ def is_mentioned(phrase: str, prose: list[str], known: str = "") -> bool:
     found = [set(map(stem, words(sentence))) for sentence in prose]
     return any(
         all(sum(word in one | other for word in asked) >= needed(len(asked)) for asked in (wanted, own))
-        for one, other in zip(found, [*found[1:], set()], strict=True)
+        for one, other in zip(found, [*found[1:], set()], strict=False)
     )

@@ -65,25 +65,26 @@ def main(argv=None) -> None:
 
 def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
     """Train a Llama from scratch on recitals, then on whole conversations; returns it with its last logged loss."""
+    from datasets import Dataset
+    from transformers import DataCollatorForLanguageModeling, Trainer
+
+    model = new_model(tokenizer, args)
     rng = np.random.default_rng(args.seed)
     lessons = [encode(tokenizer, recitals(rows, args.recitals, rng)), encode(tokenizer, conversations(rows, args.epochs, rng))]
-    return train_on(lessons, tokenizer, args, scratch, rng)
-
-
-def train_on(lessons: list[list[list[int]]], tokenizer, args: argparse.Namespace, scratch: str, rng: np.random.Generator):
-    """Train a Llama from scratch on documents (token ids), lesson after lesson, under one learning-rate schedule.
-
-    ``args``: seed, hidden_size, num_layers, num_heads, batch_size, learning_rate. Returns the model and its last logged loss.
-    """
-    from datasets import Dataset
-    from transformers import (
-        DataCollatorForLanguageModeling,
-        LlamaConfig,
-        LlamaForCausalLM,
-        Trainer,
-        TrainingArguments,
-        set_seed,
+    documents = [document for lesson in lessons for document in in_batches(lesson, args.batch_size, rng)]
+    trainer = Trainer(
+        model=model,
+        args=training_arguments(args, scratch),
+        train_dataset=Dataset.from_dict({"input_ids": documents}),
+        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
     )
+    trainer.train()
+    return model, last_loss(trainer)
+
+
+def new_model(tokenizer, args: argparse.Namespace):
+    """An untrained Llama; ``args``: seed, hidden_size, num_layers, num_heads."""
+    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
     set_seed(args.seed)
     config = LlamaConfig(
@@ -99,31 +100,35 @@ def train_on(lessons: list[list[list[int]]], tokenizer, args: argparse.Namespace
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = LlamaForCausalLM(config)
-    documents = [document for lesson in lessons for document in in_batches(lesson, args.batch_size, rng)]
-    trainer = Trainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=1,  # over `epochs` copies of the stories
-            per_device_train_batch_size=args.batch_size,
-            learning_rate=args.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.05,  # below 1: a share of all steps
-            weight_decay=0.01,
-            adam_beta2=0.98,
-            seed=args.seed,
-            logging_steps=50,
-            save_strategy="no",
-            report_to="none",
-            train_sampling_strategy="sequential",
-        ),
-        train_dataset=Dataset.from_dict({"input_ids": documents}),
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
+    return LlamaForCausalLM(config)
+
+
+def training_arguments(args: argparse.Namespace, scratch: str, **options):
+    """One pass over the documents in their order, under one cosine schedule; ``args``: seed, batch_size, learning_rate."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=1,  # over `epochs` copies of the stories
+        per_device_train_batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,  # below 1: a share of all steps
+        weight_decay=0.01,
+        adam_beta2=0.98,
+        seed=args.seed,
+        logging_steps=50,
+        save_strategy="no",
+        report_to="none",
+        train_sampling_strategy="sequential",
+        **options,
     )
-    result = trainer.train()
+
+
+def last_loss(trainer) -> float:
+    """The last logged loss of a finished training."""
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    return model, losses[-1] if losses else result.training_loss
+    return losses[-1] if losses else trainer.state.log_history[-1]["train_loss"]
 
 
 def encode(tokenizer, pairs) -> list[list[int]]:
@@ -134,12 +139,17 @@ def encode(tokenizer, pairs) -> list[list[int]]:
 
 def in_batches(documents: list[list[int]], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
     """The documents in an order whose batches hold some of about one length, and are themselves in random order."""
-    order = rng.permutation(len(documents))
-    order = order[np.argsort([len(documents[i]) for i in order], kind="stable")]
+    return [documents[i] for i in length_batches([len(document) for document in documents], batch_size, rng)]
+
+
+def length_batches(lengths: list[int], batch_size: int, rng: np.random.Generator) -> list[int]:
+    """Places in ``lengths``, batch after batch: each batch of about one length, the batches in random order."""
+    order = rng.permutation(len(lengths))
+    order = order[np.argsort([lengths[i] for i in order], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     full, rest = (batches[:-1], batches[-1:]) if len(order) % batch_size else (batches, [])
     rng.shuffle(full)
-    return [documents[i] for batch in [*full, *rest] for i in batch]
+    return [i for batch in [*full, *rest] for i in batch]
 
 
 def recitals(rows, count: int, rng: np.random.Generator):
