@@ -328,7 +328,7 @@ def test_a_session_in_a_narrow_terminal(base, tmp_path):
 @pytest.mark.parametrize("key", ["\x04", "\x03"])
 def test_ctrl_d_and_ctrl_c_at_a_question_leave(base, key):
     terminal = Terminal("--adapter", str(base), *FEW)
-    terminal.until(r"Title, such as")
+    terminal.until(r"Title, such as[\s\S]*> $")
     terminal.type(key)
     terminal.until("bye")
     assert terminal.status() == 0
