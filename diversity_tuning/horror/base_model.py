@@ -52,9 +52,9 @@ def main(argv=None) -> None:
         return
     from transformers import PreTrainedTokenizerFast
 
-    from diversity_tuning.launch import load_split
+    from diversity_tuning.data.read import read_split
 
-    rows = load_split(args.source, schema.TRAIN, (schema.FILTERED_COMMENT_TEXTS, "specification"))
+    rows = read_split(args.source, schema.TRAIN, (schema.FILTERED_COMMENT_TEXTS, "specification"))
     with atomic_folder(args.output) as folder:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
         rng = np.random.default_rng(args.seed)

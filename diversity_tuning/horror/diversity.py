@@ -12,7 +12,7 @@ import numpy as np
 
 from diversity_tuning.cli import command, parse_with_recipe
 from diversity_tuning.evaluation.metrics import diversity_by_prompt, homogenization_score
-from diversity_tuning.evaluation.samples import SAMPLES, read_samples
+from diversity_tuning.evaluation.sampling.samples import SAMPLES, read_samples
 from diversity_tuning.runs import fingerprint, write_text
 
 

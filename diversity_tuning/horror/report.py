@@ -43,7 +43,7 @@ def main(argv=None) -> None:
     output = Path(args.output)
     if output.exists() and not (output / "report.md").is_file() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and no report; give another folder")
-    from diversity_tuning.evaluation.render import markdown
+    from diversity_tuning.evaluation.rendering import markdown
     from diversity_tuning.horror.report_data import read_results
     from diversity_tuning.horror.report_figures import draw_all
     from diversity_tuning.horror.report_tables import tables
@@ -63,7 +63,7 @@ def main(argv=None) -> None:
 
 def page(drawn: list[tuple[Path, str]], found: list, stories: dict[str, list[dict]]) -> str:
     """The HTML page; figures are inside, every text is escaped."""
-    from diversity_tuning.evaluation.render import page_table
+    from diversity_tuning.evaluation.rendering import page_table
 
     body = "".join(_figure(path, caption) for path, caption in drawn) + "".join(map(page_table, found)) + _stories(stories)
     return (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diversity_tuning.evaluation.render import Table, interval
+from diversity_tuning.evaluation.rendering import Table, interval
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 from diversity_tuning.horror.constraints import CONSTRAINTS
 from diversity_tuning.horror.report_data import LEVELS, MODELS, TRAINED, Results

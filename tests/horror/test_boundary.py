@@ -7,12 +7,12 @@ from trl import DPOConfig, SFTConfig
 
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import user_request
 from diversity_tuning.generation.local import encode_conversations
+from diversity_tuning.generation.requests import user_request
 from diversity_tuning.horror.boundary import boundaries, encode_example, encode_prompt
 from diversity_tuning.miniature.base_model import encode
 from diversity_tuning.trainers import DPOTrainer
-from diversity_tuning.training import ResumableSFTTrainer, prompt_completions
+from diversity_tuning.training.sft import ResumableSFTTrainer, prompt_completions
 
 ARGUMENTS = {
     "per_device_train_batch_size": 2, "bf16": False, "gradient_checkpointing": False, "report_to": "none", "use_cpu": True,

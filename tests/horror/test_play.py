@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import SamplingSettings, user_request
 from diversity_tuning.generation.local import sample_responses
+from diversity_tuning.generation.requests import SamplingSettings, user_request
 from diversity_tuning.horror.cues import repeated_tail, special_tokens
 from diversity_tuning.horror.play import fields
 from diversity_tuning.horror.play.session import Screen, Session, describe_diversity, play_round

@@ -10,7 +10,7 @@ import numpy as np
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.metrics import rouge_l
-from diversity_tuning.generation.engine import SamplingSettings
+from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.horror.constraints import check, passed, ticks
 from diversity_tuning.horror.play.stream import Wrapper
 from diversity_tuning.horror.play.writer import Story, Writer

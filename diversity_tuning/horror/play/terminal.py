@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import SamplingSettings
+from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.horror.play import fields
 from diversity_tuning.horror.play.session import Screen, Session, play_round
 from diversity_tuning.horror.play.writer import Writer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import SamplingSettings, row_key
+from diversity_tuning.generation.requests import SamplingSettings, row_key
 from diversity_tuning.horror.boundary import encode_prompt
 from diversity_tuning.horror.play.stream import CleanStream
 

@@ -1,0 +1,73 @@
+"""The horror recipe: keys are known to their commands, a dry run is real, weighted runs differ by the weights only."""
+
+import pytest
+
+from tests import test_recipes as shared
+
+SCRIPTS = {
+    "specifications": "diversity_tuning.horror.specifications",
+    "tokenizer": "diversity_tuning.miniature.tokenizer",
+    "base_model": "diversity_tuning.horror.base_model",
+    "3_data_prep_for_diversified_training": "scripts_dataset_cleaner.3_data_prep_for_diversified_training",
+    "sample": "scripts_eval.sample",
+    **{stem: shared.SCRIPTS[stem] for stem in ("generation", "dpo", "ddpo")},
+}
+REQUIRED = {
+    "specifications": "--output x",
+    "tokenizer": "--source x --output x",
+    "base_model": "--source x --tokenizer x --output x",
+    "3_data_prep_for_diversified_training": "--source_pair x --data_path_pair_div x",
+    "sample": "--source x --output x",
+    **dict.fromkeys(("generation", "dpo", "ddpo"), "--source x --model_name_or_path x --output_dir x"),
+}
+
+
+def test_the_folder_holds_these_recipes():
+    assert {path.stem for path in (shared.ROOT / "recipes" / "horror").iterdir()} == SCRIPTS.keys()
+
+
+@pytest.mark.parametrize("stem", SCRIPTS)
+def test_every_key_is_known_to_its_command(monkeypatch, stem):
+    wanted = shared.recipe("horror", stem)
+    argv = [*REQUIRED[stem].split(), "--config", str(shared.ROOT / "recipes" / "horror" / f"{stem}.yaml")]
+    if stem in shared.TRAINING:
+        known = {key: value for part in shared.parse_training(stem, argv) for key, value in vars(part).items()}
+    else:
+        known = vars(shared.parse_command(monkeypatch, SCRIPTS[stem], argv))
+    for key, value in wanted.items():
+        if key not in ("report_to", "gradient_checkpointing"):  # which transformers rewrites
+            assert shared.plain(known[key]) == shared.plain(value), key
+
+
+def test_weighted_and_plain_differ_by_the_weights_only():
+    plain, weighted = shared.recipe("horror", "dpo"), shared.recipe("horror", "ddpo")
+    assert plain.items() <= weighted.items()
+    assert weighted.keys() - plain.keys() == {"weight_column", "weight_normalisation"}
+
+
+def test_one_length_everywhere_no_truncation_from_the_start_and_room_to_finish():
+    lengths = {shared.recipe("horror", stem)["max_length"] for stem in ("base_model", "generation", "dpo", "ddpo")}
+    assert len(lengths) == 1
+    assert shared.recipe("horror", "sample")["max_new_tokens"] >= 200
+    for stem in ("generation", "dpo", "ddpo"):
+        assert "truncation_mode" not in shared.recipe("horror", stem), "TRL's default keeps the prompt"
+        best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "eval_split": "validation"}
+        assert best.items() <= shared.recipe("horror", stem).items()
+
+
+@pytest.mark.parametrize("more", [(), ("--full",), ("--split", "validation")])
+def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, more):
+    seen = {}
+    for module, argv, _ in shared.dry_run(tmp_path, "--recipe", "horror", *more):
+        assert shared.importlib.util.find_spec(module), module
+        if module in SCRIPTS.values() and shared.is_training(module):
+            run, _, config = shared.parse_training(shared.STEM[module], argv)
+            assert (run.adapter is not None) == ("dpo" in shared.STEM[module])
+            assert config.output_dir.startswith(str(tmp_path / "out"))
+        elif module not in seen:
+            shared.parse_command(monkeypatch, module, argv)
+        seen[module] = seen.get(module, 0) + 1
+    seeds = 3 if "--full" in more else 1
+    assert seen["scripts_eval.sample"] == seen["scripts_eval.constraint_eval"] == 6 * seeds
+    assert seen["scripts_dpo.generation_ddpo_model_train"] == 2 * seeds
+    assert seen["diversity_tuning.horror.report"] == 1
