@@ -3,8 +3,8 @@ r"""The base model of the horror recipe: a small Llama that has read recitals, t
     python -m diversity_tuning.horror.base_model --config recipes/horror/base_model.yaml \
         --source runs/horror/seed0/data/pretraining --tokenizer runs/horror/seed0/tokenizer --output runs/horror/seed0/base
 
-A recital says the fields of a specification again, so that all of it can be copied from the prompt. The first two thirds are
-the prompt's own lines in another order, without instruction and constraints; the last third tells the fields in the forms that
+A recital says the fields of a specification again, so that all of it can be copied from the prompt. The first five sixths are
+the prompt's own lines in another order, without instruction and constraints; the last sixth tells the fields in the forms that
 stories use. The loss counts what comes after the prompt only: with the prompt's random fields in the loss, the same model does
 not learn to copy in this time (docs/LOG.md). No specification is read twice as a story.
 """
@@ -58,7 +58,8 @@ def main(argv=None) -> None:
     with atomic_folder(args.output) as folder:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
         rng = np.random.default_rng(args.seed)
-        lessons = (lines(args.recitals * 2 // 3, rng), recitals(args.recitals - args.recitals * 2 // 3, rng), stories(rows))
+        shuffled = args.recitals * 5 // 6
+        lessons = (lines(shuffled, rng), recitals(args.recitals - shuffled, rng), stories(rows))
         documents = [
             document
             for lesson in lessons

@@ -17,15 +17,14 @@ CONSTRAINTS = "2 to 4 paragraphs; suspenseful and eerie, not graphic; ends with 
 MARKER = "Story:"  # the last line of a prompt: what comes after it is the story
 KEPT, BROKEN = "it is kept", "it is broken"  # what the story should do with the taboo rule
 
-_FEMALE = (
-    "Mara", "Tilda", "Oona", "Ines", "Wren", "Esme", "Greta", "Isolde", "Kaya", "Mina", "Orla", "Runa", "Tamsin", "Vera",
-    "Xenia", "Yara", "Alba", "Clio", "Edda", "Gwen",
+_FEMALE = ("Mara", "Tilda", "Oona", "Ines", "Wren", "Esme", "Greta", "Isolde", "Kaya", "Orla", "Runa", "Yara")
+_MALE = ("Joss", "Bram", "Pell", "Corin", "Falk", "Jonah", "Nils", "Piers", "Soren", "Ulric", "Wilf", "Amos")
+NAMES = _FEMALE + _MALE  # protagonists; a supporting character is of another kind, so that a small model can tell who is who
+SUPPORTING = (
+    "Mr Ashdown", "Mrs Vane", "Father Quill", "Doctor Hale", "Aunt Sabine", "Uncle Roth", "Sister Agnes", "Captain Dorn",
+    "Miss Larkin", "Old Tobias", "Madame Corvo", "Professor Lind", "Mr Pike", "Mrs Thorne", "Father Anselm", "Doctor Marsh",
+    "Aunt Hester", "Uncle Bly", "Sister Maud", "Captain Reyes", "Miss Garrow", "Old Fenna", "Madame Zell", "Professor Ames",
 )  # fmt: skip
-_MALE = (
-    "Joss", "Bram", "Pell", "Corin", "Dov", "Falk", "Hale", "Jonah", "Lorne", "Nils", "Piers", "Soren", "Ulric", "Wilf",
-    "Zeno", "Boris", "Denes", "Finn", "Hugo", "Amos",
-)  # fmt: skip
-NAMES = _FEMALE + _MALE
 SETTINGS = tuple(
     f"the {place}"
     for place in (
@@ -66,8 +65,9 @@ TABOOS = {
 }
 # A twist is one of these subjects and one of these truths.
 TWIST_SUBJECTS = (
-    "caretaker", "ferryman", "landlady", "doctor", "organist", "postman", "priest", "gardener", "widow", "guide", "tutor",
-    "neighbour", "cook", "sexton", "painter", "midwife",
+    "caretaker", "ferryman", "landlady", "surgeon", "organist", "postman", "priest", "gardener", "widow", "guide", "tutor",
+    "neighbour", "cook", "sexton", "painter", "midwife", "baker", "lawyer", "porter", "pilot", "clockmaker", "nun", "butler",
+    "lodger",
 )  # fmt: skip
 TWIST_TRUTHS = (
     "died years ago", "never left the attic", "is only a reflection", "was buried alive", "wears a stolen face",
@@ -76,6 +76,7 @@ TWIST_TRUTHS = (
 )  # fmt: skip
 TITLE_HEADS = (
     "Hour", "Hunger", "Keeper", "Silence", "Debt", "Weight", "Patience", "Echo", "Memory", "Price", "Promise", "Shape",
+    "Colour", "Taste", "Oath", "Harvest", "Burden", "Cradle", "Ladder", "Lesson", "Season", "Pulse", "Ransom", "Verdict",
 )  # fmt: skip
 TITLE_TAILS = (
     "Still Water", "Empty Rooms", "Black Bread", "Cold Ash", "Borrowed Names", "Closed Doors", "Low Tide", "Long Winters",
@@ -169,13 +170,12 @@ def past_of(taboo: str) -> str:
 
 
 def draw_specification(rng: np.random.Generator) -> Specification:
-    """Draw every field independently and uniformly; the two names differ."""
-    hero, other = (NAMES[i] for i in rng.choice(len(NAMES), size=2, replace=False))
+    """Draw every field independently and uniformly."""
     return Specification(
         title=f"The {pick(rng, TITLE_HEADS)} of {pick(rng, TITLE_TAILS)}",
         setting=pick(rng, SETTINGS),
-        protagonist=hero,
-        supporting=other,
+        protagonist=pick(rng, NAMES),
+        supporting=pick(rng, SUPPORTING),
         object=pick(rng, OBJECTS),
         taboo=pick(rng, tuple(TABOOS)),
         taboo_kept=bool(rng.integers(2)),

@@ -15,6 +15,8 @@ from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 BOS, END, PAD, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
+# GPT-2's parts of a text, but with the colon after a word as part of it.
+_PARTS = r" ?\p{L}+:?| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}"
@@ -28,16 +30,20 @@ def main(argv=None) -> None:
     parser.add_argument("--source", required=True, help="output folder of stage 0")
     parser.add_argument("--output", required=True, help="folder for the tokenizer")
     parser.add_argument("--vocab_size", type=int, default=1200, help="at most; merges stop when nothing repeats")
+    parser.add_argument(
+        "--labels_whole", action=argparse.BooleanOptionalAction, default=False, help="a colon stays with the word before it"
+    )
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="replace what is there")
     args = parse_with_recipe(parser, argv)
 
-    record = provenance("tokenizer", {"vocab_size": args.vocab_size}, {"source": args.source})
+    settings = {"vocab_size": args.vocab_size} | ({"labels_whole": True} if args.labels_whole else {})
+    record = provenance("tokenizer", settings, {"source": args.source})
     if is_finished(args.output, record, args.overwrite):
         return
     from diversity_tuning.data.read import read_split
 
     rows = read_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS))
-    tokenizer = train_tokenizer(texts_of(rows), args.vocab_size)
+    tokenizer = train_tokenizer(texts_of(rows), args.vocab_size, args.labels_whole)
     with atomic_folder(args.output) as folder:
         tokenizer.save_pretrained(folder)
         write_provenance(folder, record, counts={"vocabulary": len(tokenizer)})
@@ -52,13 +58,20 @@ def texts_of(rows):
         yield from row[schema.COMMENT_TEXTS]
 
 
-def train_tokenizer(texts, vocab_size: int):
-    """A byte-level BPE tokenizer with the miniature's chat template; it has no unknown tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def train_tokenizer(texts, vocab_size: int, labels_whole: bool = False):
+    """A byte-level BPE tokenizer with the miniature's chat template; it has no unknown tokens.
+
+    ``labels_whole``: a colon stays with the word before it, so that a label such as "Twist:" can be one token.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if labels_whole:
+        parts = pre_tokenizers.Split(Regex(_PARTS), behavior="isolated")
+        whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([parts, whole])
     backend.decoder = decoders.ByteLevel()
     specials = [BOS, END, PAD, USER, ASSISTANT]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
