@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Screen:
         self.out, self.err = self.out or sys.stdout, self.err or sys.stderr
 
     def say(self, text: str) -> None:
-        self.err.write(text + "\n")
+        self.err.write(wrapped(text, self.width if self.err.isatty() else 0) + "\n")
         self.err.flush()
 
     def story(self) -> Callable[[str], None]:
@@ -45,6 +46,12 @@ class Screen:
             self.out.flush()
 
         return show
+
+
+def wrapped(text: str, width: int) -> str:
+    """The lines of a text, broken at words to a width; 0 leaves them as they are."""
+    lines = text.split("\n")
+    return "\n".join(textwrap.fill(line, width, break_long_words=False) if len(line) > width > 0 else line for line in lines)
 
 
 @dataclasses.dataclass

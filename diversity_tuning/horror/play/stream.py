@@ -69,7 +69,7 @@ class Wrapper:
     """Breaks lines at word boundaries for a terminal; a width of 0 leaves the text as it is."""
 
     def __init__(self, width: int):
-        self.width, self.column, self.waiting = width, 0, ""
+        self.width, self.column, self.waiting, self.space = width, 0, "", False
 
     def feed(self, text: str) -> str:
         """Add text; returns what is ready to be written: all but an unfinished last word."""
@@ -87,17 +87,16 @@ class Wrapper:
         return self._place(last) if last else ""
 
     def _place(self, part: str) -> str:
-        if part == "\n":
-            self.column = 0
-            return part
         if part.isspace():
-            self.column += 1
-            return " " if self.column > 1 else ""
-        before = ""
+            self.space = part != "\n" and self.column > 0  # written with the next word, so that no line ends in it
+            self.column = 0 if part == "\n" else self.column
+            return "\n" if part == "\n" else ""
         size = columns(part)
-        if self.column and self.column + size > self.width:
+        before = " " if self.space else ""
+        if self.column and self.column + len(before) + size > self.width:
             before, self.column = "\n", 0
-        self.column += size
+        self.column += size + (before == " ")
+        self.space = False
         return before + part
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.horror.play import fields
-from diversity_tuning.horror.play.session import Screen, Session, play_round
+from diversity_tuning.horror.play.session import Screen, Session, play_round, wrapped
 from diversity_tuning.horror.play.writer import Writer
 from diversity_tuning.horror.specification import Specification, from_prompt
 
@@ -112,7 +112,7 @@ def _menu(session: Session, place: str | None, view: Screen) -> str:
 
 def _ask(question: str) -> str:
     """A line typed in the terminal. The question goes to stderr, so that stdout holds stories alone."""
-    sys.stderr.write(question + "\n")
+    sys.stderr.write(wrapped(question, screen().width) + "\n")
     if sys.stdout.isatty():
         sys.stderr.flush()
         with contextlib.suppress(ImportError):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class Writer:
 
         from diversity_tuning.policy import load_policy
 
+        warnings.simplefilter("ignore")  # of libraries; here a person reads along
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         base, adapter = find_model(adapter, base_model)
