@@ -55,10 +55,25 @@ def main(argv=None) -> None:
         for table in found:
             with (folder / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows([table.header, *table.rows])
+        write_values(results, folder / "prompts.csv")
         text = "# Horror stories from specifications\n\n" + "\n".join(markdown(table) for table in found)
         (folder / "report.md").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(page(drawn, found, results.stories), encoding="utf-8")
     print(f"{args.output}: {len(found)} tables, {len(drawn)} figures", flush=True)
+
+
+def write_values(results, path: Path) -> None:
+    """Every measure per seed, model and specification: what all means and intervals are computed from; no texts."""
+    from diversity_tuning.horror.report_data import MEASURES
+
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["seed", "model", "specification", *MEASURES])
+        for model, values in results.values.items():
+            for seed, folder in enumerate(results.seeds):
+                for place in range(values["all"].shape[1]):
+                    numbers = (format(values[name][seed, place], ".6g") for name in MEASURES)
+                    writer.writerow([folder.name, model, place, *numbers])
 
 
 def page(drawn: list[tuple[Path, str]], found: list, stories: dict[str, list[dict]]) -> str:

@@ -82,6 +82,10 @@ def test_the_report_holds_means_differences_and_figures(seeds, tmp_path):
     assert accuracies["sft"][:2] == ["0.750 [0.750, 0.750]", "–"]
     assert accuracies["dpo-hard"][1].startswith("1.000")
     assert rows_of(output / "faults.csv")["end flat"][:2] == ["8", "1.000"]
+    with (output / "prompts.csv").open(encoding="utf-8") as stream:
+        values = list(csv.DictReader(stream))
+    assert len(values) == 2 * len(MODELS) * 4
+    assert sum(float(row["title"]) for row in values if row["model"] == "sft") == 4
     page = (output / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 4
     assert "<script" not in page
