@@ -10,19 +10,18 @@ run's `prompt`, `response` and `finished`. Writes `constraints.jsonl` (the rows,
 the rules with them.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.constraint_eval")
+
 import argparse
 import json
 from pathlib import Path
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.constraint_eval",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.constraint_eval", __doc__)
     parser.add_argument("--source", required=True, help="JSON lines of specifications and stories")
     parser.add_argument("--output", required=True, help="folder for constraints.jsonl and summary.json")
     parser.add_argument("--labels", action="store_true", help="compare with the rows' labels (an object of booleans)")

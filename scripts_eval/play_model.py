@@ -8,19 +8,18 @@ Stories go to stdout, everything else to stderr. Without a terminal nothing is a
 In interactive mode: Enter writes again, n takes a new specification, s saves, q leaves. Ctrl-C ends a story, Ctrl-D leaves.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.play_model")
+
 import argparse
 import sys
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.play_model",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.play_model", __doc__)
     parser.add_argument("--adapter", required=True, help="folder of an adapter or of a whole model, or a hub id")
     parser.add_argument("--base_model", default=None, help="base model of the adapter; default: the one it names")
     parser.add_argument("--mode", choices=["oneshot", "interactive"], default=None, help="default: interactive in a terminal")

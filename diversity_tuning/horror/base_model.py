@@ -9,11 +9,14 @@ stories use. The loss counts what comes after the prompt only: with the prompt's
 not learn to copy in this time (docs/LOG.md). No specification is read twice as a story.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.horror.base_model")
+
 import argparse
 
 import numpy as np
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.horror.boundary import MAX_LENGTH, Encoded, encode_example
 from diversity_tuning.horror.specification import FIELDS, TABOOS, Specification, draw_specification, from_mapping
@@ -22,11 +25,7 @@ from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.horror.base_model",
-        description="Train the base model of the horror recipe.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.horror.base_model", __doc__)
     parser.add_argument("--source", required=True, help="data set 'pretraining' of the specifications command")
     parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer; copied beside the model")
     parser.add_argument("--output", required=True, help="folder for model and tokenizer")

@@ -4,10 +4,12 @@ r"""Record where stories begin: tokens of prompts and stories, and how many stor
         --output runs/horror/seed0/boundaries.json
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.horror.boundaries")
+
 from pathlib import Path
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.horror.boundary import MAX_LENGTH, as_json, boundaries
 from diversity_tuning.horror.specification import from_mapping
@@ -16,11 +18,7 @@ from diversity_tuning.runs import write_text
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.horror.boundaries",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.horror.boundaries", __doc__)
     parser.add_argument("--data", required=True, help="output folder of the specifications command")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--max_length", type=at_least(2), default=MAX_LENGTH, help="tokens of prompt and story")

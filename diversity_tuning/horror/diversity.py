@@ -4,13 +4,16 @@ r"""Diversity of sampled stories per specification: distance of meanings (embedd
         --output runs/horror/seed0/diversity/hard.json
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.horror.diversity")
+
 import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.evaluation.metrics import diversity_by_prompt, homogenization_score
 from diversity_tuning.evaluation.sampling.samples import SAMPLES, read_samples
 from diversity_tuning.runs import fingerprint, write_text
@@ -18,11 +21,7 @@ from diversity_tuning.runs import fingerprint, write_text
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.horror.diversity",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.horror.diversity", __doc__)
     parser.add_argument("--samples", nargs="+", required=True, help="run folders of scripts_eval.sample; the name is the model")
     parser.add_argument("--semantic_model", default="builtin:minilm")
     parser.add_argument("--batch_size", type=int, default=64)

@@ -6,13 +6,16 @@ r"""Held-out preference accuracy of policies: how often the preferred story of a
         --output runs/horror/seed0/accuracy/hard.json
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.horror.preference_accuracy")
+
 import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.horror.boundary import MAX_LENGTH, Encoded, encode_example
@@ -20,11 +23,7 @@ from diversity_tuning.runs import fingerprint, write_text
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.horror.preference_accuracy",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.horror.preference_accuracy", __doc__)
     parser.add_argument("--base_model", required=True)
     parser.add_argument(
         "--policy", action="append", required=True, metavar="NAME=ADAPTER", help="may be repeated; no adapter: the base model"

@@ -4,13 +4,15 @@ python -m diversity_tuning.horror.report --seeds runs/horror/seed0 runs/horror/s
         --output runs/horror/report
 """
 
-import argparse
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.horror.report")
+
 import base64
 import csv
 import html
 from pathlib import Path
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder
 
@@ -31,11 +33,7 @@ pre { white-space: pre-wrap; background: var(--soft); padding: .6rem .8rem; max-
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.horror.report",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.horror.report", __doc__)
     parser.add_argument("--seeds", nargs="+", required=True, help="seed folders of the horror recipe")
     parser.add_argument("--split", default=None, help="read the samples of another split than test")
     parser.add_argument("--output", required=True, help="folder for report.html, report.md, tables and figures")

@@ -31,7 +31,7 @@ class Results:
 
 
 def read_results(seeds: list[str], split: str | None = None) -> Results:
-    """Read the seed folders that the stages of ``horror.sh`` made; what is missing is a :class:`UserError`."""
+    """Read the seed folders of the horror recipe's stages; what is missing is a :class:`UserError`."""
     suffix = f"-{split}" if split else ""
     results = Results([Path(seed) for seed in seeds])
     by_seed = []

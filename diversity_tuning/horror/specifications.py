@@ -8,13 +8,16 @@ story per specification), ``easy`` and ``hard`` (pairs with the same preferred s
 train, validation and test, and ``separability.json``, which says how far words alone tell the two sides of a pair apart.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.horror.specifications")
+
 import argparse
 import dataclasses
 import json
 
 import numpy as np
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.horror.specification import Specification, draw_specifications, pick
 from diversity_tuning.horror.stories import GOOD, draw_quality, hard_fault, write_story
@@ -28,11 +31,7 @@ _DRAFTS = 8  # of a dispreferred story; the one nearest in length to the preferr
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="diversity_tuning.horror.specifications",
-        description="Make specifications and stories for SFT and preference training.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("diversity_tuning.horror.specifications", __doc__)
     parser.add_argument("--output", required=True, help="folder for the data sets")
     parser.add_argument("--seed", type=int, default=0)
     sizes = {"train": (600, 160), "validation": (40, 24), "test": (60, 50)}

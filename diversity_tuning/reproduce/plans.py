@@ -9,7 +9,10 @@ from pathlib import Path
 from diversity_tuning.errors import UserError
 from diversity_tuning.reproduce import stages
 from diversity_tuning.reproduce.commands import Report, Run
+from diversity_tuning.reproduce.horror import HORROR
 from diversity_tuning.reproduce.stages import Lanes, Stage, Table
+
+stages.TABLES.setdefault("horror", HORROR)
 
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
