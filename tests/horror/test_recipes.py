@@ -57,17 +57,25 @@ def test_one_length_everywhere_no_truncation_from_the_start_and_room_to_finish()
 
 @pytest.mark.parametrize("more", [(), ("--full",), ("--split", "validation")])
 def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, more):
-    seen = {}
+    seen = set()
     for module, argv, _ in shared.dry_run(tmp_path, "--recipe", "horror", *more):
         assert shared.importlib.util.find_spec(module), module
-        if module in SCRIPTS.values() and shared.is_training(module):
+        seen.add(module)
+        if shared.is_training(module):
             run, _, config = shared.parse_training(shared.STEM[module], argv)
             assert (run.adapter is not None) == ("dpo" in shared.STEM[module])
-            assert config.output_dir.startswith(str(tmp_path / "out"))
-        elif module not in seen:
+            assert config.output_dir.startswith(str(tmp_path / "an out"))
+        else:
             shared.parse_command(monkeypatch, module, argv)
-        seen[module] = seen.get(module, 0) + 1
-    seeds = 3 if "--full" in more else 1
-    assert seen["scripts_eval.sample"] == seen["scripts_eval.constraint_eval"] == 6 * seeds
-    assert seen["scripts_dpo.generation_ddpo_model_train"] == 2 * seeds
-    assert seen["diversity_tuning.horror.report"] == 1
+    horror = {f"diversity_tuning.horror.{name}" for name in ("boundaries", "diversity", "preference_accuracy", "report")}
+    assert seen >= {*SCRIPTS.values(), *horror, "scripts_eval.constraint_eval"}
+
+
+@pytest.mark.parametrize(("more", "seeds"), [((), 1), (("--full",), 3)])
+def test_six_policies_are_sampled_and_checked_for_every_seed(more, seeds):
+    answer = shared.bash("reproduce.sh", "--dry_run", "--recipe", "horror", *more)
+    names = [line.removeprefix("# ── ") for line in answer.stdout.splitlines() if line.startswith("# ── ")]
+    for kind, count in (("sample_", 6), ("constraints_", 6), ("train_", 5), ("accuracy_", 2), ("diversity_", 2)):
+        assert sum(name.startswith(kind) for name in names) == count * seeds
+    assert names[-1] == "report"
+    assert names.count("report") == 1
