@@ -13,8 +13,7 @@ import html
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
-from diversity_tuning.errors import UserError
-from diversity_tuning.runs import atomic_folder
+from diversity_tuning.runs import atomic_folder, provenance, write_provenance
 
 _SHOWN = 3  # specifications with a story of every model
 _STYLE = """
@@ -38,9 +37,6 @@ def main(argv=None) -> None:
     parser.add_argument("--split", default=None, help="read the samples of another split than test")
     parser.add_argument("--output", required=True, help="folder for report.html, report.md, tables and figures")
     args = parse_with_recipe(parser, argv)
-    output = Path(args.output)
-    if output.exists() and not (output / "report.md").is_file() and any(output.iterdir()):
-        raise UserError(f"{output}: not empty and no report; give another folder")
     from diversity_tuning.evaluation.rendering import markdown
     from diversity_tuning.horror.report_data import read_results
     from diversity_tuning.horror.report_figures import draw_all
@@ -57,6 +53,8 @@ def main(argv=None) -> None:
         text = "# Horror stories from specifications\n\n" + "\n".join(markdown(table) for table in found)
         (folder / "report.md").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(page(drawn, found, results.stories), encoding="utf-8")
+        record = provenance("horror_report", {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]}, {})
+        write_provenance(folder, record, counts={name: len(rows) for name, rows in results.stories.items()})
     print(f"{args.output}: {len(found)} tables, {len(drawn)} figures", flush=True)
 
 

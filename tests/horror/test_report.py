@@ -103,7 +103,7 @@ def test_what_is_missing_is_named(seeds, tmp_path, capsys):
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(SystemExit):
         report.main(["--seeds", seeds[0], "--output", str(tmp_path / "mine")])
-    assert "give another folder" in capsys.readouterr().err
+    assert "choose another folder" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
 
