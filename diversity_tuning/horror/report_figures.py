@@ -22,7 +22,7 @@ _ARROWS = (
 _CAPTIONS = {
     "pipeline": "The pipeline: the SFT adapter is the start and the frozen reference of all four preference runs.",
     "losses": "Training (line) and validation loss (dots), one panel per run, a line per seed.",
-    "rewards": "Implicit rewards of chosen and rejected training stories, and their margin; validation margin dotted.",
+    "rewards": "Rewards of chosen and rejected training stories and their margin (validation dotted). Scales differ.",
     "constraints": "Share of stories that keep each constraint, mean over seeds, 95% bootstrap intervals.",
 }
 
@@ -37,15 +37,17 @@ def draw_pipeline(folder: Path) -> Path:
     """Boxes and arrows."""
     plt = _pyplot()
     figure, axis = plt.subplots(figsize=(12, 3.6), layout="constrained")
-    for start, end in _ARROWS:
-        (_, x, y), (_, x_to, y_to) = _BOXES[start], _BOXES[end]
-        style = {"arrowstyle": "->", "color": "#888888", "lw": 0.9, "shrinkA": 0, "shrinkB": 2}
-        axis.annotate("", (x_to - 0.38, y_to), (x + 0.38, y), arrowprops=style)
-    for label, x, y in _BOXES:
-        box = {"boxstyle": "round,pad=0.35", "fc": "#F3F4F6", "ec": "#444444"}
-        axis.text(x, y, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
     axis.set(xlim=(-0.6, 5.7), ylim=(-0.5, 3.5))
     axis.axis("off")
+    boxes = []
+    for label, x, y in _BOXES:
+        box = {"boxstyle": "round,pad=0.35", "fc": "#F3F4F6", "ec": "#444444"}
+        boxes.append(axis.text(x, y, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3).get_bbox_patch())
+    figure.canvas.draw()  # the boxes get their sizes, at whose edges the arrows end
+    for start, end in _ARROWS:
+        style = {"arrowstyle": "->", "color": "#888888", "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
+        ends = {"patchA": boxes[start], "patchB": boxes[end]}
+        axis.annotate("", _BOXES[end][1:], _BOXES[start][1:], arrowprops=style | ends)
     return _save(figure, folder / "pipeline.png")
 
 
@@ -66,7 +68,7 @@ def draw_losses(results: Results, folder: Path) -> Path:
 def draw_rewards(results: Results, folder: Path) -> Path:
     """Two rows: rewards of chosen and rejected, margin."""
     plt = _pyplot()
-    figure, axes = plt.subplots(2, len(TRAINED) - 1, figsize=(13, 5), layout="constrained", sharex="col", sharey="row")
+    figure, axes = plt.subplots(2, len(TRAINED) - 1, figsize=(13, 5), layout="constrained", sharex="col")
     for column, run in enumerate(TRAINED[1:]):
         for i, histories in enumerate(results.histories):
             history, last = histories[run], len(results.histories)

@@ -78,7 +78,7 @@ def accuracies(results: Results) -> Table:
 
 def _accuracy(results: Results, model: str, level: str, kind: str) -> str:
     found = [seed[model][level].get(kind) for seed in results.accuracy]
-    if None in found:
+    if None in found or (model, kind) == ("base", "reward"):  # SFT, the reference, comes after the base model
         return "–"
     low, high = min(one["low"] for one in found), max(one["high"] for one in found)
     return interval({"mean": float(np.mean([one["rate"] for one in found])), "low": low, "high": high})
@@ -133,11 +133,15 @@ def runs(results: Results) -> Table:
             rows.append(
                 [results.seeds[place].name, run, str(counts.get("trained_pairs", counts.get("train_examples", "–"))),
                  str(max((row.get("step", 0) for row in history), default=0)), record.get("best_checkpoint", "–"),
-                 f"{best.get('eval_loss', float('nan')):.3f}", f"{best.get('eval_rewards/accuracies', float('nan')):.3f}",
+                 f"{best.get('eval_loss', float('nan')):.2g}", _decimals(best.get("eval_rewards/accuracies")),
                  str(counts.get("pairs_cut_at_max_length", 0)), f"{seconds:.0f}"]
             )  # fmt: skip
     header = ["seed", "run", "examples", "steps", "kept", "validation loss", "validation accuracy", "cut", "seconds"]
     return Table("runs", "Runs", "Training runs; the checkpoint of the lowest validation loss is kept.", header, rows)
+
+
+def _decimals(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _label(name: str) -> str:
