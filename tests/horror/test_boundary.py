@@ -48,7 +48,7 @@ def test_sft_cuts_as_the_data_preparation(tmp_path, examples, tokenizer, base):
     trainer = ResumableSFTTrainer(
         model=LlamaForCausalLM.from_pretrained(base),
         args=SFTConfig(output_dir=str(tmp_path), max_length=limit, **ARGUMENTS),
-        train_dataset=prompt_completions(rows),
+        train_dataset=prompt_completions(rows, "rows"),
         processing_class=tokenizer,
     )
     cuts = 0
