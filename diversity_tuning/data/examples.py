@@ -15,8 +15,9 @@ from diversity_tuning.errors import UserError
 
 _SFT_FORMS = (
     f"'{schema.POST_TITLE}' with '{schema.FILTERED_COMMENT_TEXTS}' (the output of stage 1), '{schema.PROMPT}' with "
-    f"'{schema.COMPLETION}' (or '{schema.RESPONSE}'), or '{schema.MESSAGES}'"
+    f"'{schema.COMPLETION}' (or '{schema.RESPONSE}'), '{schema.INSTRUCTION}' with '{schema.OUTPUT}', or '{schema.MESSAGES}'"
 )
+_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
 
 
 class _Fault(Exception):
@@ -31,8 +32,11 @@ def preference_pairs(rows, where: str):
 
     ``rows`` (``datasets.Dataset``) have ``chosen`` and ``rejected``, both texts or both lists of messages, and ``prompt``, a
     text or messages. The prompt may be missing where both sides are whole conversations: it is the messages that both begin
-    with. Other columns, such as weights, stay. ``where`` names the source in errors.
+    with. ShareGPT's form (``conversations``, and messages of ``from`` and ``value``) is read as well. Other columns, such as
+    weights, stay. ``where`` names the source in errors.
     """
+    if schema.PROMPT not in rows.column_names and schema.CONVERSATIONS in rows.column_names:
+        rows = rows.rename_column(schema.CONVERSATIONS, schema.PROMPT)
     missing = [name for name in (schema.CHOSEN, schema.REJECTED) if name not in rows.column_names]
     if missing:
         raise UserError(f"{where}: no column '{missing[0]}'; it has {', '.join(rows.column_names)}")
@@ -43,8 +47,11 @@ def prompt_completions(rows, where: str):
     """One example per response: columns ``prompt`` and ``completion`` are lists of messages; no other columns.
 
     ``rows`` have the columns of stage 1, or ``prompt`` with ``completion`` or ``response`` (texts or messages), or
-    ``messages``, whose last one, the assistant's, is the completion and all before it the prompt.
+    ``messages`` (ShareGPT: ``conversations``), whose last one, the assistant's, is the completion and all before it the prompt,
+    or Alpaca's ``instruction``, ``input`` (may be missing or empty) and ``output``.
     """
+    if schema.MESSAGES not in rows.column_names and schema.CONVERSATIONS in rows.column_names:
+        rows = rows.rename_column(schema.CONVERSATIONS, schema.MESSAGES)
     names = set(rows.column_names)
     if {schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS} <= names:
         return rows.map(_explode, batched=True, batch_size=100, remove_columns=rows.column_names)
@@ -53,6 +60,8 @@ def prompt_completions(rows, where: str):
         read, used = partial(_prompt_completion, completion=completion), [schema.PROMPT, completion]
     elif schema.MESSAGES in names:
         read, used = _conversation, [schema.MESSAGES]
+    elif {schema.INSTRUCTION, schema.OUTPUT} <= names:
+        read, used = _instruction, [name for name in (schema.INSTRUCTION, schema.INPUT, schema.OUTPUT) if name in names]
     else:
         raise UserError(f"{where}: no column {_SFT_FORMS}; it has {', '.join(rows.column_names)}")
     return _as_conversations(rows.select_columns(used), (schema.PROMPT, schema.COMPLETION), read, where, keep=False)
@@ -146,6 +155,14 @@ def _prompt_completion(row: dict, completion: str) -> tuple[list, list]:
     return _messages(row, schema.PROMPT, "user"), _messages(row, completion, "assistant")
 
 
+def _instruction(row: dict) -> tuple[list, list]:
+    """Alpaca's instruction and, below it, its input."""
+    prompt = _messages(row, schema.INSTRUCTION, "user")
+    if row.get(schema.INPUT):
+        prompt[0]["content"] += "\n" + _messages(row, schema.INPUT, "user")[0]["content"]
+    return prompt, _messages(row, schema.OUTPUT, "assistant")
+
+
 def _conversation(row: dict) -> tuple[list, list]:
     messages = _messages(row, schema.MESSAGES, "assistant")
     if len(messages) < 2:
@@ -158,8 +175,10 @@ def _messages(row: dict, column: str, role: str) -> list[dict[str, str]]:
     value = row[column]
     if isinstance(value, str):
         return [{"role": role, "content": value}]
+    value = [value] if isinstance(value, dict) else value
     if not isinstance(value, list) or not value or not all(isinstance(message, dict) for message in value):
         raise _Fault(column, f"expected a text or a list of messages (role, content), found {_shown(value)}")
+    value = [_from_sharegpt(message, column) for message in value]
     for message in value:
         texts = {name: message.get(name) for name in ("role", "content")}
         wrong = next((name for name, text in texts.items() if not isinstance(text, str)), None)
@@ -171,6 +190,15 @@ def _messages(row: dict, column: str, role: str) -> list[dict[str, str]]:
     if role == "assistant" and value[-1]["role"] != "assistant":
         raise _Fault(column, f"ends with a message of role '{value[-1]['role']}', not the assistant's")
     return [{"role": message["role"], "content": message["content"]} for message in value]
+
+
+def _from_sharegpt(message: dict, column: str) -> dict:
+    """A message of ``from`` and ``value`` in the usual names; any other as it is."""
+    if message.get("role") is not None or message.get("from") is None:
+        return message
+    if message["from"] not in _SHAREGPT_ROLES:
+        raise _Fault(column, f"a message from '{message['from']}'; expected {', '.join(_SHAREGPT_ROLES)}")
+    return {"role": _SHAREGPT_ROLES[message["from"]], "content": message.get("value")}
 
 
 def _shown(value: object) -> str:

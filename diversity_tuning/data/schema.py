@@ -39,6 +39,8 @@ STYLE_DIVERSITY = "style_diversity"
 COMPLETION = "completion"
 MESSAGES = "messages"
 SCORE = "score"
+CONVERSATIONS = "conversations"  # ShareGPT's messages: {"from": "human" | "gpt" | "system", "value": text}
+INSTRUCTION, INPUT, OUTPUT = "instruction", "input", "output"  # Alpaca's prompt in two parts, and the response
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 

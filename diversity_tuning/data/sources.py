@@ -134,6 +134,24 @@ def jsonl_batches(source: str, required: tuple[str, ...] = ()) -> Iterator[pa.Ta
         yield _to_table(rows, source, first, required)
 
 
+def json_batches(source: str) -> Iterator[pa.Table]:
+    """A .json file in parts: one array of objects, or JSON Lines under that name. An array is held in memory whole."""
+    with open(source, "rb") as stream:
+        start = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start != b"[":
+        yield from jsonl_batches(source)
+        return
+    try:
+        rows = json.loads(Path(source).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{source}: not valid JSON ({reason_of(error)})") from None
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise UserError(f"{source}: row {number}: expected a JSON object, found a {type(row).__name__}")
+    for first in range(0, len(rows), _ROWS):
+        yield _to_table(rows[first : first + _ROWS], source, first + 1, ())
+
+
 def _lines(source: str) -> Iterator[str]:
     opener = gzip.open if source.endswith(".gz") else open
     with opener(source, "rb") as stream:

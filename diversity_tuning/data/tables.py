@@ -1,7 +1,7 @@
 """Rows from any source that a command takes: a stage's folder, one saved split, a file, or a hub data set.
 
-Files are .jsonl, .jsonl.gz, .parquet, .csv (a header, then texts and numbers) and .txt (one prompt a line). A file, or a folder
-that ``save_to_disk`` wrote of a single split, is the split ``train``.
+Files are .jsonl, .jsonl.gz, .json (an array of objects, or lines), .parquet, .csv (a header, then texts and numbers) and .txt
+(one prompt a line). A file, or a folder that ``save_to_disk`` wrote of a single split, is the split ``train``.
 """
 
 import csv
@@ -12,12 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.sources import UNREADABLE, jsonl_batches, open_saved, parquet_batches, reason_of
+from diversity_tuning.data.sources import UNREADABLE, json_batches, jsonl_batches, open_saved, parquet_batches, reason_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 from diversity_tuning.runs import fingerprint
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv", ".txt")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv", ".txt")
 _READER = 1  # part of the name of a converted file: count up when the same file would be read otherwise
 _TEXTS = (schema.PROMPT, schema.CHOSEN, schema.REJECTED, schema.COMPLETION, schema.RESPONSE)  # never numbers in a CSV file
 
@@ -29,7 +29,7 @@ def check_source_name(source: str, flag: str = "--source") -> None:
         return
     if path.exists():
         raise UserError(f"{source}: unknown kind of file ({flag}); expected {', '.join(SUFFIXES)}, a folder or a hub id")
-    if source.endswith((*SUFFIXES, ".json", ".gz")) or not may_be_hub_id(source):
+    if source.endswith((*SUFFIXES, ".gz")) or not may_be_hub_id(source):
         raise UserError(
             f"{source}: not there ({flag}); give the folder of a data stage (run that stage first), a file "
             f"({', '.join(SUFFIXES)}) or a hub id (owner/name){near_path(source)}"
@@ -111,6 +111,8 @@ def _table(source: str) -> pa.Table:
 def _batches(source: str) -> Iterator[pa.Table]:
     if source.endswith((".jsonl", ".jsonl.gz")):
         return jsonl_batches(source)
+    if source.endswith(".json"):
+        return json_batches(source)
     if source.endswith(".parquet"):
         return parquet_batches(source)
     rows = _csv_rows(source) if source.endswith(".csv") else _lines_of_text(source)
