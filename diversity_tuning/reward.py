@@ -4,18 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from peft import PeftConfig
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from diversity_tuning.data.examples import rated_responses
+from diversity_tuning.data.examples import preference_pairs, rated_responses
 from diversity_tuning.data.schema import (
+    CHOSEN,
+    CONVERSATIONS,
     FILTERED_COMMENT_TEXTS,
     FILTERED_TRANSFORMED_SCORES,
     POST_TEXT,
     POST_TITLE,
     PROMPT,
+    REJECTED,
     RESPONSE,
     SCORE,
     prompt_text,
@@ -24,11 +27,17 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
+_PAIR_COLUMNS = (PROMPT, CONVERSATIONS, CHOSEN, REJECTED)
 
 
 def reward_text(prompt: str, response: str) -> str:
     """What the reward model reads."""
     return f"<prompt>{prompt}</prompt><response>{response}</response>"
+
+
+def text_of(messages: list[dict[str, str]]) -> str:
+    """A prompt's or response's messages as the text in :func:`reward_text`: their contents, a line break between them."""
+    return "\n".join(message["content"] for message in messages)
 
 
 class RewardModel:
@@ -136,3 +145,59 @@ def reward_dataset(
 
     function = explode if POST_TITLE in rows.column_names else tokenize
     return rows.map(function, batched=True, batch_size=100, remove_columns=rows.column_names, num_proc=num_proc)
+
+
+def reward_pair_dataset(rows: Dataset, where: str = "the source") -> Dataset:
+    """What the reward model reads of each pair: columns ``prompt``, ``response`` (the chosen one), ``chosen``, ``rejected``.
+
+    ``rows`` are pairs as :func:`diversity_tuning.data.examples.preference_pairs` takes them. ``prompt`` and ``response`` are
+    plain texts, ``chosen`` and ``rejected`` those of :func:`reward_text`.
+    """
+
+    def read(batch):
+        prompts, chosen, rejected = ([text_of(value) for value in batch[name]] for name in (PROMPT, CHOSEN, REJECTED))
+        sides = {name: list(map(reward_text, prompts, texts)) for name, texts in ((CHOSEN, chosen), (REJECTED, rejected))}
+        return {PROMPT: prompts, RESPONSE: chosen, **sides}
+
+    pairs = preference_pairs(rows.select_columns([c for c in rows.column_names if c in _PAIR_COLUMNS]), where)
+    return pairs.map(read, batched=True, batch_size=200, remove_columns=pairs.column_names)
+
+
+def with_mismatched_prompts(pairs: Dataset, share: float, seed: int, where: str = "the source") -> Dataset:
+    """The pairs, and after them ``share`` × as many whose rejected response is the chosen one of another prompt.
+
+    ``pairs`` are those of :func:`reward_pair_dataset`. Which pairs are used and what they are put with is drawn by ``seed``,
+    without replacement. Raises :class:`UserError` when there is no other prompt.
+    """
+    rng = np.random.default_rng(seed)
+    prompts, responses = np.array(pairs[PROMPT][:], dtype=object), np.array(pairs[RESPONSE][:], dtype=object)
+    if len(set(prompts)) < 2:
+        raise UserError(f"{where}: every pair has the same prompt, so none can be put with another (--mismatched_prompts)")
+    own = rng.permutation(len(pairs))[: round(share * len(pairs))]
+    other = other_prompts(prompts, responses, rng)[own]
+    own, other = own[other != own], other[other != own]
+    added = {
+        PROMPT: prompts[own].tolist(),
+        RESPONSE: responses[own].tolist(),
+        CHOSEN: list(map(reward_text, prompts[own], responses[own])),
+        REJECTED: list(map(reward_text, prompts[own], responses[other])),
+    }
+    return concatenate_datasets([pairs, Dataset.from_dict(added, features=pairs.features)])
+
+
+def other_prompts(prompts: np.ndarray, responses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each row the number of a random row with another prompt and another response: int ``(n,)``.
+
+    ``prompts`` and ``responses`` are object arrays ``(n,)`` of texts. A row for which no other fits gets itself.
+    """
+    everyone = np.arange(len(prompts))
+    other = rng.permutation(len(prompts))
+    for _ in range(100):
+        wrong = everyone[(prompts == prompts[other]) | (responses == responses[other])]
+        if not len(wrong):
+            break
+        other[wrong] = rng.integers(0, len(prompts), len(wrong))
+    for row in wrong:
+        fitting = everyone[(prompts != prompts[row]) & (responses != responses[row])]
+        other[row] = rng.choice(fitting) if len(fitting) else row
+    return other

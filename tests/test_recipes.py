@@ -17,8 +17,11 @@ from diversity_tuning.cli import expand_recipe
 ROOT = Path(__file__).parents[1]
 # recipes/horror has stages of its own: tests/horror/test_recipes.py.
 RECIPES = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name != "horror")
-PAPER = [name for name in RECIPES if not name.startswith("miniature")]
-TRAINING = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
+GREETINGS = [name for name in RECIPES if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
+STORIES = [name for name in RECIPES if name not in GREETINGS]
+PAPER = [name for name in STORIES if not name.startswith("miniature")]
+STORY_TRAINING = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
+TRAINING = (*STORY_TRAINING, "reward_pairs")
 SCRIPTS = {
     "world": "diversity_tuning.miniature.world",
     "tokenizer": "diversity_tuning.miniature.tokenizer",
@@ -28,6 +31,7 @@ SCRIPTS = {
     "eval2": "scripts_eval.generation_eval2",
     "distinct_threshold": "scripts_eval.distinct_threshold",
     "reward": "scripts_reward_modeling.reward_model_train",
+    "reward_pairs": "scripts_reward_modeling.pairwise_reward_model_train",
     "generation": "scripts_finetuning.generation_model_train",
     "dpo": "scripts_dpo.generation_dpo_model_train",
     "ddpo": "scripts_dpo.generation_ddpo_model_train",
@@ -72,8 +76,9 @@ def config_class(stem):
 
     from diversity_tuning.trainers import DDPOConfig, DORPOConfig, DPOConfig, ORPOConfig
     from diversity_tuning.training.reward import RewardConfig
+    from diversity_tuning.training.reward_pairs import PairwiseRewardConfig
 
-    classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig)
+    classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig, PairwiseRewardConfig)
     return dict(zip(TRAINING, classes, strict=True))[stem]
 
 
@@ -134,7 +139,7 @@ def plain(value):
 def test_every_recipe_folder_has_every_stage():
     for name in RECIPES:
         present = {path.stem for path in (ROOT / "recipes" / name).iterdir()}
-        assert present >= {*STAGES, *TRAINING, "eval1_1", "eval2"}, name
+        assert present >= ({*STAGES, *STORY_TRAINING, "eval1_1", "eval2"} if name in STORIES else {"reward_pairs"}), name
         assert present <= SCRIPTS.keys(), name
 
 
@@ -182,7 +187,7 @@ def test_one_base_model_throughout(name):
     assert models == {recipe(name, "eval1_1")["base_model"]}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize(("plain_stem", "weighted_stem"), [("dpo", "ddpo"), ("orpo", "dorpo")])
 def test_a_weighted_recipe_differs_by_the_weights_only(name, plain_stem, weighted_stem):
     without, weighted = recipe(name, plain_stem), recipe(name, weighted_stem)
@@ -258,7 +263,7 @@ def dry_run(tmp_path, *flags):
         yield asked[module + 1], asked[module + 2 :], asked[:module]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize("more", [(), ("--full",), ("--ablation",), ("--engine", "vllm"), ("--full", "--engine", "local")])
 def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, more):
     """Modules and recipes exist, and every flag is one of its module's."""
@@ -280,7 +285,7 @@ def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, more):
             assert (run.adapter is not None) == (STEM[module] in ("dpo", "ddpo"))
         else:
             parse_command(monkeypatch, module, argv)
-    assert {STEM.get(module) for module in seen} >= {*STAGES[:4], *TRAINING, "eval1_1", "eval2"}
+    assert {STEM.get(module) for module in seen} >= {*STAGES[:4], *STORY_TRAINING, "eval1_1", "eval2"}
     assert "scripts_eval.report" in seen
     assert ("scripts_eval.sample_adapters" in seen) == ("vllm" in more)
     assert ("--full" in more or "--ablation" in more) == (SCRIPTS["4_data_prep_divpo"] in seen)

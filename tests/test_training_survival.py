@@ -16,6 +16,7 @@ from scripts_dpo import generation_ddpo_model_train as ddpo
 from scripts_finetuning import generation_model_train as sft
 from scripts_orpo import generation_dorpo_model_train as dorpo
 from scripts_orpo import generation_orpo_model_train as orpo
+from scripts_reward_modeling import pairwise_reward_model_train as reward_pairs
 from scripts_reward_modeling import reward_model_train as reward
 from tests.training_runs import (
     LORA,
@@ -128,8 +129,9 @@ SAVED = "--max_steps 6 --save_strategy steps --save_steps 2 --lr_scheduler_type 
         (dorpo, "pairs", [*LORA, *GROUPED, "--max_train_samples", "12"]),  # steps 4 to 6 are its second epoch, as below
         (sft, "filtered", [*LORA, *GROUPED]),
         (reward, "filtered", GROUPED),
+        (reward_pairs, "pairs", [*LORA, *GROUPED, "--max_train_samples", "12", "--mismatched_prompts", "0.5"]),
     ],
-    ids=["ddpo", "dorpo", "sft", "reward"],
+    ids=["ddpo", "dorpo", "sft", "reward", "reward_pairs"],
 )
 def test_killed_and_started_again_is_as_never_killed(world, command, source, flags, capsys):
     """kill -9 in step 6; the checkpoint of step 4 is gone on from, and the weights are the same to the last bit."""

@@ -18,11 +18,13 @@ from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_
 COMMANDS = {
     "generation": "scripts_finetuning.generation_model_train",
     "reward": "scripts_reward_modeling.reward_model_train",
+    "reward_pairs": "scripts_reward_modeling.pairwise_reward_model_train",
     "dpo": "scripts_dpo.generation_dpo_model_train",
     "ddpo": "scripts_dpo.generation_ddpo_model_train",
     "orpo": "scripts_orpo.generation_orpo_model_train",
     "dorpo": "scripts_orpo.generation_dorpo_model_train",
 }
+REWARDS = ("reward", "reward_pairs")
 
 
 @dataclass
@@ -31,7 +33,7 @@ class RunArguments:
 
     source: str = field(
         metadata={
-            "help": "The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .parquet or .csv file, or a hub id "
+            "help": "The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .json, .parquet or .csv file, or a hub id "
             "(owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
         }
     )
@@ -102,11 +104,11 @@ def check_read(stage: str, arguments: RunArguments, model: ModelConfig) -> None:
         raise UserError(f"--adapter brings its own LoRA settings: leave --{(lora or ['use_peft'])[0]} out")
     if lora and not (model.use_peft or arguments.adapter):
         raise UserError(f"--{lora[0]} without --use_peft true would train the whole model")
-    if quantized and (stage == "reward" or not (model.use_peft or arguments.adapter)):
+    if quantized and (stage in REWARDS or not (model.use_peft or arguments.adapter)):
         raise UserError(f"--{quantized[0]} is for policies with an adapter (--use_peft true, or --adapter)")
     if changed("bnb_", "use_bnb_") and not model.load_in_4bit:
         raise UserError(f"--{changed('bnb_', 'use_bnb_')[0]} without --load_in_4bit true has no effect")
-    if stage == "reward" and arguments.chat_template_from:
+    if stage in REWARDS and arguments.chat_template_from:
         raise UserError("the reward model reads no chat template: leave --chat_template_from out")
 
 

@@ -28,12 +28,18 @@ def curve_panels(history: list[dict]) -> dict[str, dict[str, list[tuple[int, flo
     """Panel -> curve -> (step, value), for what was logged. Token accuracy only where no pairs are compared."""
     panels = {
         "loss": {"loss": "training", "eval_loss": "evaluation", "nll_loss": "NLL of chosen"},
-        "reward": {"rewards/chosen": "chosen", "rewards/rejected": "rejected"},
-        "margin": {"rewards/margins": "training", "eval_rewards/margins": "evaluation"},
-        "accuracy": {"rewards/accuracies": "pairs, training", "eval_rewards/accuracies": "pairs, evaluation"},
+        "reward": {"rewards/chosen": "chosen", "rewards/rejected": "rejected", "mean_reward": "mean"},
+        "margin": {
+            "rewards/margins": "training", "eval_rewards/margins": "evaluation",
+            "margin": "reward model, training", "eval_margin": "reward model, evaluation",
+        },
+        "accuracy": {
+            "rewards/accuracies": "pairs, training", "eval_rewards/accuracies": "pairs, evaluation",
+            "accuracy": "reward model, training", "eval_accuracy": "reward model, evaluation",
+        },
         "token accuracy": {"mean_token_accuracy": "training", "eval_mean_token_accuracy": "evaluation"},
         "δ": {"weights/mean": "mean", "weights/effective_share": "effective share of pairs"},
-    }
+    }  # fmt: skip
     logged = {
         name: {
             label: [(row["step"], row[key]) for row in history if key in row]

@@ -6,11 +6,13 @@ from pathlib import Path
 METHODS = {
     "generation": "supervised fine-tuning (SFT) on the kept responses",
     "reward": "a reward model: one output, L1 loss on the transformed votes",
+    "reward_pairs": "a reward model: one output, Bradley–Terry loss on pairs",
     "dpo": "DPO (arXiv 2305.18290)",
     "ddpo": "DDPO: DPO with each pair weighted by the deviation of its chosen response (arXiv 2503.17126)",
     "orpo": "ORPO (arXiv 2403.07691)",
     "dorpo": "DORPO: ORPO with each pair weighted by the deviation of its chosen response (arXiv 2503.17126)",
 }
+REWARDS = ("reward", "reward_pairs")
 _POLICY = """\
 from diversity_tuning.policy import load_policy
 
@@ -45,7 +47,7 @@ def model_card(
     model's name or folder, ``adapter`` whether only an adapter is saved.
     """
     stage, place = record["stage"], str(place)
-    if stage == "reward":
+    if stage in REWARDS:
         load, merge = _REWARD.format(place=place), ""
     elif adapter:
         load = _POLICY.format(base=base, place=place)
@@ -72,7 +74,7 @@ def _header(stage: str, base: str, adapter: bool, record: dict) -> str:
     lines = ["---", f"library_name: {'peft' if adapter else 'transformers'}"]
     if record["inputs"].get("model_name_or_path", "").startswith("hub:"):  # a folder is nothing that a hub could link to
         lines.append(f"base_model: {base}")
-    lines += [f"pipeline_tag: {'text-classification' if stage == 'reward' else 'text-generation'}"]
+    lines += [f"pipeline_tag: {'text-classification' if stage in REWARDS else 'text-generation'}"]
     lines += ["tags:", "- diversity-tuning", f"- {stage}", *(["- lora"] if adapter else []), "---", ""]
     return "\n".join(lines)
 

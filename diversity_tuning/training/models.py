@@ -1,4 +1,4 @@
-"""The base model and the tokenizer that a training command's arguments name."""
+"""The base model or reward model, and the tokenizer, that a training command's arguments name."""
 
 import importlib.util
 from pathlib import Path
@@ -10,6 +10,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 from diversity_tuning.chat_template import check_can_stop
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
+from diversity_tuning.reward import new_reward_model
 from diversity_tuning.training.arguments import RunArguments
 
 
@@ -54,6 +55,35 @@ def new_adapter_of(model_config: ModelConfig, model, tokenizer) -> PeftConfig | 
     if adapter is not None and "lm_head" not in (adapter.modules_to_save or ()):
         check_can_stop(model, tokenizer, model_config.model_name_or_path)
     return adapter
+
+
+def reward_tokenizer_of(model_config: ModelConfig):
+    """The reward model's tokenizer; its end token pads where it has no token for that."""
+    tokenizer = from_pretrained(AutoTokenizer, model_config.model_name_or_path, revision=model_config.model_revision)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def reward_model_of(model_config: ModelConfig, config, tokenizer):
+    """The base model with a fresh head of one output, drawn from torch's generator; with a LoRA adapter if one is asked for."""
+    model = new_reward_model(
+        model_config.model_name_or_path, tokenizer, model_config.dtype, trusts_remote_code(config),
+        revision=model_config.model_revision, attn_implementation=model_config.attn_implementation,
+    )  # fmt: skip
+    model_config.lora_task_type = "SEQ_CLS"  # the head is trained and saved with the adapter
+    peft_config = get_peft_config(model_config)
+    if peft_config is None:
+        return model
+    from peft import get_peft_model
+
+    sharded = config.deepspeed_plugin is not None  # its parameters are of one type; float32 copies of them it keeps itself
+    model = get_peft_model(model, peft_config, autocast_adapter_dtype=not sharded)
+    if (config.bf16 or config.fp16) and not sharded:
+        # PEFT does so with its own layers only. In half precision most steps of the head would round to nothing.
+        for parameter in model.parameters():
+            parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
+    return model
 
 
 def trusts_remote_code(config) -> bool:

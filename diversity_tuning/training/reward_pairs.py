@@ -1,0 +1,89 @@
+"""Training of a reward model on pairs (Bradley–Terry), through TRL's ``RewardTrainer``."""
+
+import json
+from dataclasses import dataclass, field
+
+from datasets import Dataset
+from transformers import set_seed
+from trl import RewardConfig, RewardTrainer
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.reward import reward_pair_dataset, with_mismatched_prompts
+from diversity_tuning.trainers.batches import ResumableOrderMixin
+from diversity_tuning.trainers.precision import FullPrecisionMixin
+from diversity_tuning.training.arguments import callbacks_of, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.life_cycle import TrainingRun
+from diversity_tuning.training.models import reward_model_of, reward_tokenizer_of
+
+
+@dataclass
+class PairwiseRewardConfig(RewardConfig):
+    """TRL's arguments of reward training, and what is added to the pairs."""
+
+    mismatched_prompts: float = field(
+        default=0.0,
+        metadata={
+            "help": "Pairs to add for every pair of the data, from 0 to 1, in which the rejected response is the chosen one of "
+            "another prompt. Without them a reward model may learn not to read the prompt."
+        },
+    )
+
+
+class PairwiseRewardTrainer(FullPrecisionMixin, ResumableOrderMixin, RewardTrainer):
+    """TRL's trainer, but that length groups work and a killed run goes on in the order that it would have had.
+
+    Loss of a pair: −log σ(r(x, y_w) − r(x, y_l)), the mean over a batch (Bradley–Terry).
+    """
+
+    def _set_signature_columns_if_needed(self):
+        super()._set_signature_columns_if_needed()
+        if self.args.length_column_name not in self._signature_columns:
+            self._signature_columns = [*self._signature_columns, self.args.length_column_name]
+
+
+def train_reward_pairs(training_run: TrainingRun) -> None:
+    """The reward model from pairs: one output, Bradley–Terry loss; it is loaded and read like the one from votes."""
+    arguments, model_config, config = parse(training_run, PairwiseRewardConfig)
+    if not 0 <= config.mismatched_prompts <= 1:
+        raise UserError(f"--mismatched_prompts {config.mismatched_prompts}: give a share from 0 to 1")
+    tokenizer = reward_tokenizer_of(model_config)
+    data, counts = {}, {}
+    for name, rows, limit, where in rows_of(arguments):
+        pairs = reward_pair_dataset(first_rows(rows, limit), where)
+        counts[f"{name}_pairs"] = len(pairs)
+        if name == "train" and config.mismatched_prompts:
+            pairs = with_mismatched_prompts(pairs, config.mismatched_prompts, config.seed, where)
+            counts["mismatched_pairs"] = len(pairs) - counts["train_pairs"]
+        data[name], counts[f"{name}_pairs_cut_at_max_length"] = tokenized(pairs, tokenizer, config)
+    set_seed(config.seed)  # the head is drawn here; the trainer, which seeds too, comes later
+    trainer = PairwiseRewardTrainer(
+        model=reward_model_of(model_config, config, tokenizer),
+        args=config,
+        train_dataset=data["train"],
+        eval_dataset=data.get("eval"),
+        processing_class=tokenizer,
+        callbacks=callbacks_of(arguments, config),
+    )
+    counts |= source_counts(arguments)
+    if trainer.is_world_process_zero():
+        print(json.dumps(counts), flush=True)
+    trainer.train(resume_from_checkpoint=training_run.open())
+    training_run.close(trainer, counts)
+
+
+def tokenized(pairs: Dataset, tokenizer, config: PairwiseRewardConfig) -> tuple[Dataset, int]:
+    """The pairs as the trainer takes them, ready-made so that it adds no token of its own, and how many were cut.
+
+    Columns ``chosen_ids``, ``rejected_ids`` (at most ``max_length`` tokens, as :class:`diversity_tuning.reward.RewardModel`
+    cuts them) and the length of the longer side. TRL would drop longer pairs, and end plain texts with an end token.
+    """
+    limit = config.max_length or float("inf")
+
+    def tokenize(batch):
+        ids = {side: tokenizer(batch[side])["input_ids"] for side in ("chosen", "rejected")}
+        cut = {f"{side}_ids": [one[: config.max_length] for one in rows] for side, rows in ids.items()}
+        longest = [max(map(len, both)) for both in zip(*ids.values(), strict=True)]
+        return {**cut, config.length_column_name: [min(size, limit) for size in longest], "cut": [n > limit for n in longest]}
+
+    rows = pairs.map(tokenize, batched=True, batch_size=200, remove_columns=pairs.column_names)
+    return rows.remove_columns("cut"), sum(rows["cut"][:])

@@ -1,0 +1,29 @@
+r"""Train a reward model on pairs: one output, Bradley–Terry loss.
+
+    accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_reward_modeling.pairwise_reward_model_train \
+        --config recipes/qwen2.5-7b-greetings/reward_pairs.yaml --source pairs.json --output_dir runs/greetings/reward_pairs
+    python -m scripts_reward_modeling.pairwise_reward_model_train --config recipes/miniature/reward_pairs.yaml \
+        --source runs/miniature/seed0/data/pairs-both --model_name_or_path runs/miniature/seed0/base --output_dir runs/my-reward
+
+Rows: prompt, chosen, rejected, as texts or messages; a stage's pairs; ShareGPT's form. The result is loaded and scores as the
+reward model from votes does (:func:`diversity_tuning.reward.load_reward_model`).
+"""
+
+import sys
+
+from diversity_tuning.cli import command
+from diversity_tuning.training.life_cycle import TrainingRun
+
+
+@command
+def main(argv=None) -> None:
+    run = TrainingRun("reward_pairs", sys.argv[1:] if argv is None else list(argv))
+    if run.is_finished():
+        return
+    from diversity_tuning.training.reward_pairs import train_reward_pairs  # heavy: a finished run is skipped before
+
+    train_reward_pairs(run)
+
+
+if __name__ == "__main__":
+    main()
