@@ -31,6 +31,15 @@ def _times_drawn(size: int, draws: int, seed: int) -> np.ndarray:
     return np.bincount(flat.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float32)
 
 
+def cluster_weights(clusters: list, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each row counts when whole clusters (prompts) are drawn with replacement: float32 ``(draws, n)``.
+
+    ``clusters``: n hashable names. For the interval of a figure that is no mean over prompts, such as a rate over responses.
+    """
+    number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    return _times_drawn(len(number), draws, seed)[:, [number[name] for name in clusters]]
+
+
 @functools.lru_cache(maxsize=2)
 def _signs(size: int, draws: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2, (draws, size), dtype=np.int8).astype(np.float32) * 2 - 1

@@ -158,7 +158,7 @@ MESSAGES = {
     "ends with user": ([says("user", "a")], "row 2, column 'chosen': ends with a message of role 'user'"),
     "empty": ([], "row 2, column 'chosen': expected a text or a list of messages"),
     "no content": ([says("assistant", None)], "row 2, column 'chosen': a message without a text as its 'content'"),
-    "other keys": ([{"from": "a", "value": "b"}], "row 2, column 'chosen': a message without a text as its 'role'"),
+    "other keys": ([{"from": "a", "value": "b"}], "row 2, column 'chosen': a message from 'a'; expected human"),
     "other start": ([says("user", "z"), says("assistant", "x")], "row 2, column 'rejected': does not begin with the same"),
     "tools": (
         [says("user", "a"), {**says("assistant", "b"), "tool_calls": "f()"}],
@@ -222,10 +222,10 @@ def test_rows_that_no_training_reads(tmp_path):
 def test_a_mistyped_path_is_no_hub_id(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    (tmp_path / "a.json").touch()
+    (tmp_path / "a.xlsx").touch()
     for path in ("nowhere", "nowhere.csv", "runs/paris", "./a/b", "/a/b", "runs/a/b"):
         assert fails(check_source_name, path).startswith(f"{path}: not there (--source); give the folder of a data stage")
-    assert "unknown kind of file" in fails(check_source_name, "a.json")
+    assert "unknown kind of file" in fails(check_source_name, "a.xlsx")
     check_source_name("owner/name")
 
 

@@ -1,0 +1,1 @@
+"""Judges and rewards against what people say."""

@@ -1,0 +1,176 @@
+"""A judge against what people said: every figure with its interval, beside those of length alone, as JSON and a figure."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.statistics import cluster_weights
+from diversity_tuning.judging import agreement
+from diversity_tuning.judging.plot import plot_agreement
+from diversity_tuning.judging.read import Judged
+from diversity_tuning.judging.scorers import Scorer, length
+from diversity_tuning.reward import other_prompts
+from diversity_tuning.runs import write_text
+
+DRAWS = 1_000
+APART = (0.0, 0.15, 0.5, 1.0)  # strata of comparisons, by the relative difference of the two lengths
+QUARTERS = 4  # strata of responses, by length
+
+
+def check(
+    score: Scorer, data: Judged, folder: Path, name: str, threshold: float | None = None, draws: int = DRAWS, seed: int = 0
+) -> dict:
+    """Write ``agreement.json`` and ``agreement.png`` into ``folder`` and return what the JSON holds.
+
+    Responses without a verdict (NaN) are left out and counted. ``threshold``: a response above it is judged good; None: the one
+    of best balanced accuracy on the other half of the prompts (:func:`agreement.cross_fitted_verdicts`). Intervals: 95%,
+    bootstrap over prompts, thresholds as they are.
+    """
+    scores = np.asarray(score(data.prompts, data.responses), dtype=float)
+    judged = np.isfinite(scores)
+    data, scores = data.select(judged), scores[judged]
+    if not len(data.responses) or data.labels.all() or not data.labels.any():
+        raise UserError(f"{len(data.responses)} judged responses, good and bad ones are needed: nothing to agree on")
+    weights = cluster_weights(data.prompts, draws, seed)
+    other = _others(data, seed)
+    result = {
+        "judge": name,
+        "prompts": len(set(data.prompts)),
+        "responses": len(data.responses),
+        "good": int(data.labels.sum()),
+        "pairs": len(data.pairs),
+        "without_verdict": int((~judged).sum()),
+        **_figures(scores, _scores_of_others(score, data, other), data, weights, threshold, seed),
+        "length": _figures(length([], data.responses), _scores_of_others(length, data, other), data, weights, None, seed),
+        "length_bias": _length_bias(scores, data, weights),
+        "position_bias": None,  # a judge that sees one response at a time has no order to depend on
+    }
+    result = _plain(result)
+    write_text(folder / "agreement.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    plot_agreement(result, folder / "agreement.png")
+    return result
+
+
+def _figures(scores, others, data: Judged, weights, threshold: float | None, seed: int) -> dict:
+    """Every figure of one judge; ``others``: scores of :func:`_others`, NaN where there is none."""
+    if threshold is None:
+        verdicts, thresholds = agreement.cross_fitted_verdicts(scores, data.labels, data.prompts, seed)
+    else:
+        verdicts, thresholds = scores > threshold, [threshold]
+    won = agreement.wins(*scores[data.pairs].T)
+    own = agreement.wins(scores, others)
+    return {
+        **_of_labels(scores, verdicts, data.labels, weights),
+        "thresholds": thresholds,
+        "pair_accuracy": _interval(won, weights[:, data.pairs[:, 0]]),
+        "own_vs_other": _interval(own, weights),
+        "by_length": [
+            *_by_difference(scores, won, data, weights),
+            *_by_quarter(scores, verdicts, data, weights),
+        ],
+    }
+
+
+def _of_labels(scores, verdicts, labels, weights) -> dict:
+    return {
+        "accuracy": _with_interval(agreement.accuracy, (verdicts, labels), weights),
+        "f1": _with_interval(agreement.f1, (verdicts, labels), weights),
+        "auc": _with_interval(agreement.auc, (scores, labels), weights),
+        "kappa": _with_interval(agreement.kappa, (verdicts, labels), weights),
+    }
+
+
+def _by_difference(scores, won, data: Judged, weights) -> list[dict]:
+    """Pairs of one prompt (pair accuracy), and good with bad responses of any prompts (AUC), by the difference of lengths."""
+    sizes = length([], data.responses)
+    apart = agreement.relative_difference(*sizes[data.pairs].T)
+    strata = []
+    for low, high in itertools.pairwise(APART):
+        most = high + (high == APART[-1])  # the last stratum has its upper bound
+        rows = (apart >= low) & (apart < most)
+        value, n = agreement.auc_within(scores, data.labels, sizes, low, most)
+        drawn, _ = agreement.auc_within(scores, data.labels, sizes, low, most, weights)
+        strata.append({
+            "stratum": "relative difference of two lengths", "from": low, "to": high,
+            "n_pairs": int(rows.sum()), "pair_accuracy": _interval(won[rows], weights[:, data.pairs[rows, 0]]),
+            "n_comparisons": n, "auc": _bounds(value, drawn),
+        })  # fmt: skip
+    return strata
+
+
+def _by_quarter(scores, verdicts, data: Judged, weights) -> list[dict]:
+    """Responses by their length in characters; the bounds are inclusive."""
+    sizes = length([], data.responses)
+    edges = np.unique(np.quantile(sizes, np.linspace(0, 1, QUARTERS + 1)))
+    number = np.clip(np.searchsorted(edges, sizes, side="left") - 1, 0, None)
+    strata = []
+    for part in np.unique(number):
+        rows = number == part
+        strata.append({
+            "stratum": "characters of a response", "from": int(sizes[rows].min()), "to": int(sizes[rows].max()),
+            "n": int(rows.sum()), "good": int(data.labels[rows].sum()),
+            **_of_labels(scores[rows], verdicts[rows], data.labels[rows], weights[:, rows]),
+        })  # fmt: skip
+    return strata
+
+
+def _others(data: Judged, seed: int) -> np.ndarray:
+    """For each good row another good row, of another prompt, as a row number; itself where there is none. ``(good,)``"""
+    good = np.flatnonzero(data.labels)
+    prompts, responses = (np.array([values[i] for i in good], dtype=object) for values in (data.prompts, data.responses))
+    return good[other_prompts(prompts, responses, np.random.default_rng(seed))]
+
+
+def _scores_of_others(score: Scorer, data: Judged, other: np.ndarray) -> np.ndarray:
+    """Scores of good responses to other prompts, asked of each good row's prompt: ``(n,)``, NaN for all other rows."""
+    good = np.flatnonzero(data.labels)
+    found = np.full(len(data.labels), np.nan)
+    found[good] = score([data.prompts[i] for i in good], [data.responses[i] for i in other])
+    found[good[good == other]] = np.nan
+    return found
+
+
+def _length_bias(scores, data: Judged, weights) -> dict:
+    """Of pairs with unequal lengths: how often the judge, and people, take the longer; and the rank correlation with length."""
+    sizes = length([], data.responses)
+    better, worse = data.pairs.T
+    unequal = sizes[better] != sizes[worse]
+    better, worse = better[unequal], worse[unequal]
+    longer = sizes[better] > sizes[worse]
+    won = agreement.wins(scores[better], scores[worse])
+    drawn = weights[:, better]
+    constant = len(np.unique(scores)) < 2 or len(np.unique(sizes)) < 2
+    return {
+        "n_pairs": len(better),
+        "judge_takes_longer": _interval(np.where(longer, won, 1 - won), drawn),
+        "people_take_longer": _interval(longer.astype(float), drawn),
+        "spearman_of_score_and_length": float("nan") if constant else float(stats.spearmanr(scores, sizes).statistic),
+    }
+
+
+def _with_interval(figure, values: tuple, weights) -> dict[str, float]:
+    return _bounds(figure(*values), figure(*values, weights))
+
+
+def _interval(values, weights) -> dict[str, float]:
+    """A mean and its interval."""
+    return _bounds(agreement.weighted_mean(values), agreement.weighted_mean(values, weights))
+
+
+def _bounds(value: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
+    known = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (float("nan"), float("nan"))
+    return {"value": float(value[0]), "low": float(low), "high": float(high)}
+
+
+def _plain(value):
+    """For JSON: NaN is null."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
