@@ -1,10 +1,10 @@
 r"""How well a judge or reward agrees with people: accuracy, F1, AUC, Cohen's kappa, pairs, by length, beside length alone.
 
-    python -m scripts_eval.judge_agreement --reward runs/greetings/reward_pairs --labels evaluate_data.json --output runs/agreement
+    python -m scripts_eval.judge_agreement --reward runs/greetings/reward_pairs --labels labels.jsonl --output runs/agreement
     python -m scripts_eval.judge_agreement --reward builtin:length --pairs pairs.jsonl --output runs/agreement-length
 
-Labels: rows of prompt (or query), response, label (1 good, 0 bad). Pairs: rows of prompt, chosen, rejected. Texts or messages, in
-any form that a training command takes (.jsonl, .json, .parquet, .csv, …). Writes agreement.json, agreement.png.
+Labels: rows of prompt (or query), response, label (1 good, 0 bad). Pairs: rows of prompt, chosen, rejected. Texts or messages,
+in any form that a training command takes (.jsonl, .json, .parquet, .csv, …). Writes agreement.json, agreement.png.
 """
 
 import argparse
