@@ -2,9 +2,12 @@ r"""How well a judge or reward agrees with people: accuracy, F1, AUC, Cohen's ka
 
     python -m scripts_eval.judge_agreement --reward runs/greetings/reward_pairs --labels labels.jsonl --output runs/agreement
     python -m scripts_eval.judge_agreement --reward builtin:length --pairs pairs.jsonl --output runs/agreement-length
+    python -m scripts_eval.judge_agreement --reward runs/reward --annotations runs/human/study/annotations \
+        --key runs/human/ddpo-dpo/key.csv --runs runs/eval/ddpo runs/eval/dpo --output runs/agreement-human
 
 Labels: rows of prompt (or query), response, label (1 good, 0 bad). Pairs: rows of prompt, chosen, rejected. Texts or messages,
-in any form that a training command takes (.jsonl, .json, .parquet, .csv, …). Writes agreement.json, agreement.png.
+in any form that a training command takes (.jsonl, .json, .parquet, .csv, …). Annotations: the story that each annotator of a
+human study found best, against each of the others on the page. Writes agreement.json, agreement.png.
 """
 
 import argparse
@@ -15,6 +18,23 @@ from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_
 
 @command
 def main(argv=None) -> None:
+    parser = make_parser()
+    args = parse_with_recipe(parser, argv)
+    if bool(args.annotations) != bool(args.key and args.runs):
+        parser.error("--annotations, --key and --runs go together")
+    from diversity_tuning.judging.scorers import check_scorer_name
+
+    check_scorer_name(args.reward)
+    record = record_of(args)
+    if is_finished(args.output, record, args.overwrite):
+        return
+    result = run(args, record)
+    shown = {name: result[name]["value"] for name in ("accuracy", "f1", "auc", "kappa", "pair_accuracy", "own_vs_other")}
+    print({name: None if value is None else round(value, 3) for name, value in shown.items()}, flush=True)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
     parser = argparse.ArgumentParser(
         prog="scripts_eval.judge_agreement",
         description=__doc__.splitlines()[0],
@@ -24,52 +44,60 @@ def main(argv=None) -> None:
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--labels", help="what people said: rows of prompt, response, label")
     given.add_argument("--pairs", help="what people preferred: rows of prompt, chosen, rejected")
-    parser.add_argument(
-        "--trained_on", nargs="+", default=[], metavar="FILE", help="leave out rows that share a prompt or text"
-    )
-    parser.add_argument("--threshold", type=float, default=None, help="score above which a response is good; default: learned")
+    given.add_argument("--annotations", nargs="+", help="what people preferred: annotations/ of human studies")
+    parser.add_argument("--key", nargs="+", help="with --annotations: key.csv of every item file")
+    parser.add_argument("--runs", nargs="+", help="with --annotations: the evaluated runs whose stories were shown")
+    parser.add_argument("--trained_on", nargs="+", metavar="FILE", help="leave out what shares a prompt or text with these")
+    parser.add_argument("--threshold", type=float, help="score above which a response is good; default: learned, cross-fitted")
     parser.add_argument("--output", required=True, help="folder")
     parser.add_argument("--draws", type=at_least(1), default=1000, help="bootstrap draws")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch_size", type=at_least(1), default=32)
-    parser.add_argument("--device", default=None, help="cpu, cuda, …; default: cuda where there is one")
+    parser.add_argument("--device", help="cpu, cuda, …; default: cuda where there is one")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
-    args = parse_with_recipe(parser, argv)
-    from diversity_tuning.judging.scorers import check_scorer_name
+    return parser
 
-    check_scorer_name(args.reward)
+
+def record_of(args: argparse.Namespace) -> dict:
+    """The provenance: settings, and the fingerprint of every file and folder that is read."""
     inputs = {"labels": args.labels, "pairs": args.pairs}
-    inputs |= {f"trained_on_{number}": path for number, path in enumerate(args.trained_on)}
+    for name in ("annotations", "key", "runs", "trained_on"):
+        inputs |= {f"{name}_{number}": path for number, path in enumerate(getattr(args, name) or [])}
     settings = {name: getattr(args, name) for name in ("reward", "threshold", "draws", "seed")}
     if not args.reward.startswith("builtin:"):
         inputs["reward"] = args.reward
-    record = provenance("judge_agreement", settings, inputs)
-    if is_finished(args.output, record, args.overwrite):
-        return
-    result = run(args, record)
-    shown = {name: result[name]["value"] for name in ("accuracy", "f1", "auc", "kappa", "pair_accuracy", "own_vs_other")}
-    print({name: None if value is None else round(value, 3) for name, value in shown.items()}, flush=True)
+    return provenance("judge_agreement", settings, inputs)
 
 
 def run(args: argparse.Namespace, record: dict) -> dict:
     """Read, judge, compare; the content of agreement.json."""
     from diversity_tuning.errors import UserError
     from diversity_tuning.judging.check import check
-    from diversity_tuning.judging.read import read_labels, read_labels_or_pairs, read_pairs
+    from diversity_tuning.judging.read import read_labels_or_pairs
     from diversity_tuning.judging.scorers import load_scorer
 
-    data = read_labels(args.labels) if args.labels else read_pairs(args.pairs)
+    data = people(args)
     rows = len(data.responses)
-    for path in args.trained_on:
+    for path in args.trained_on or []:
         data = data.without(read_labels_or_pairs(path))
     if not data.responses:
-        raise UserError(f"{args.labels or args.pairs}: all {rows} responses share a prompt or text with --trained_on")
+        source = args.labels or args.pairs or args.annotations[0]
+        raise UserError(f"{source}: all {rows} responses share a prompt or text with --trained_on")
     score = load_scorer(args.reward, args.device, args.batch_size)
     with atomic_folder(args.output) as folder:
         result = check(score, data, folder, args.reward, args.threshold, args.draws, args.seed)
-        counts = {"responses_left_out_as_trained_on": rows - len(data.responses)}
-        write_provenance(folder, record, counts=counts)
+        write_provenance(folder, record, counts={"responses_left_out_as_trained_on": rows - len(data.responses)})
     return result
+
+
+def people(args: argparse.Namespace):
+    """What people said, from the one source that was given."""
+    from diversity_tuning.human_eval.preferences import preferred_stories
+    from diversity_tuning.judging.read import read_labels, read_pairs
+
+    if args.annotations:
+        return preferred_stories(args.annotations, args.key, args.runs)
+    return read_labels(args.labels) if args.labels else read_pairs(args.pairs)
 
 
 if __name__ == "__main__":
