@@ -11,11 +11,14 @@ r"""The released greetings (arXiv 2508.21476): a clean part to train on, a small
 ``scripts_eval.judge_agreement`` writes, for a logistic regression on character n-grams. docs/GREETINGS.md has all commands.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.greetings")
+
 import argparse
 import json
 from pathlib import Path
 
-from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.judging.read import read_labels_or_pairs, read_pairs
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
@@ -24,24 +27,24 @@ TAGS = ("<prompt>", "</prompt>", "<response>", "</response>")
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.greetings", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    prepare_parser = commands.add_parser("prepare", help="a clean part of the training pairs, and a base model")
-    prepare_parser.add_argument("--train", required=True, help="pairs to train on")
-    prepare_parser.add_argument("--held_out", nargs="+", required=True, help="files of pairs or labels to keep apart")
-    prepare_parser.add_argument("--hidden_size", type=int, default=128)
-    prepare_parser.add_argument("--num_layers", type=int, default=2)
-    prepare_parser.add_argument("--seed", type=int, default=0)
-    ngram_parser = commands.add_parser("ngrams", help="logistic regression on character n-grams, against labels or pairs")
-    ngram_parser.add_argument("--source", required=True, help="pairs to train on")
-    given = ngram_parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--labels", help="rows of prompt, response, label")
-    given.add_argument("--pairs", help="rows of prompt, chosen, rejected")
-    for one in (prepare_parser, ngram_parser):
-        one.add_argument("--output", required=True, help="folder")
-        one.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser = Parser("benchmarks.greetings", __doc__)
+    parser.add_argument("task", choices=["prepare", "ngrams"])
+    parser.add_argument("--train", help="prepare: pairs to train on")
+    parser.add_argument("--held_out", nargs="+", help="prepare: files of pairs or labels to keep apart")
+    parser.add_argument("--hidden_size", type=int, default=128, help="prepare: of the base model")
+    parser.add_argument("--num_layers", type=int, default=2, help="prepare: of the base model")
+    parser.add_argument("--seed", type=int, default=0, help="prepare: of the base model's weights")
+    parser.add_argument("--source", help="ngrams: pairs to train on")
+    parser.add_argument("--labels", help="ngrams: rows of prompt, response, label; or give --pairs")
+    parser.add_argument("--pairs", help="ngrams: rows of prompt, chosen, rejected")
+    parser.add_argument("--output", required=True, help="folder")
+    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     args = parse_with_recipe(parser, argv)
-    return prepare(args) if args.command == "prepare" else ngrams(args)
+    if args.task == "prepare" and not (args.train and args.held_out):
+        parser.error("prepare needs --train and --held_out")
+    if args.task == "ngrams" and not (args.source and (args.labels or args.pairs)):
+        parser.error("ngrams needs --source, and --labels or --pairs")
+    return prepare(args) if args.task == "prepare" else ngrams(args)
 
 
 # A clean part, and a model for it.

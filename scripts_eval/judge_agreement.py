@@ -10,9 +10,12 @@ in any form that a training command takes (.jsonl, .json, .parquet, .csv, …). 
 human study found best, against each of the others on the page. Writes agreement.json, agreement.png.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_eval.judge_agreement")
+
 import argparse
 
-from diversity_tuning.cli import at_least, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 
@@ -33,13 +36,9 @@ def main(argv=None) -> None:
     print({name: None if value is None else round(value, 3) for name, value in shown.items()}, flush=True)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
-        prog="scripts_eval.judge_agreement",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser("scripts_eval.judge_agreement", __doc__)
     parser.add_argument("--reward", required=True, help="folder or hub id of a reward model, or builtin:length")
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--labels", help="what people said: rows of prompt, response, label")

@@ -9,6 +9,9 @@ Rows: prompt, chosen, rejected, as texts or messages; a stage's pairs; ShareGPT'
 reward model from votes does (:func:`diversity_tuning.reward.load_reward_model`).
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_reward_modeling.pairwise_reward_model_train")
+
 import sys
 
 from diversity_tuning.cli import command
@@ -17,7 +20,7 @@ from diversity_tuning.training.life_cycle import TrainingRun
 
 @command
 def main(argv=None) -> None:
-    run = TrainingRun("reward_pairs", sys.argv[1:] if argv is None else list(argv))
+    run = TrainingRun("reward_pairs", sys.argv[1:] if argv is None else list(argv), __doc__)
     if run.is_finished():
         return
     from diversity_tuning.training.reward_pairs import train_reward_pairs  # heavy: a finished run is skipped before

@@ -49,6 +49,11 @@ COMMANDS = {
     "merge": ("diversity_tuning.policy", "merge --base_model {in}/model --adapter {in}/model --output {out}".split()),
     "SFT": ("scripts_finetuning.generation_model_train", TRAIN),
     "reward": ("scripts_reward_modeling.reward_model_train", TRAIN),
+    "reward from pairs": ("scripts_reward_modeling.pairwise_reward_model_train", TRAIN),
+    "agreement": (
+        "scripts_eval.judge_agreement",
+        ["--reward", "builtin:length", "--labels", "{in}/texts.csv", "--output", "{out}"],
+    ),
     "DPO": ("scripts_dpo.generation_dpo_model_train", TRAIN),
     "DDPO": ("scripts_dpo.generation_ddpo_model_train", TRAIN),
     "ORPO": ("scripts_orpo.generation_orpo_model_train", TRAIN),

@@ -33,8 +33,8 @@ class RunArguments:
 
     source: str = field(
         metadata={
-            "help": "The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .json, .parquet or .csv file, or a hub id "
-            "(owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
+            "help": "The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .json, .parquet or .csv file, or a hub "
+            "id (owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
         }
     )
     source_revision: str | None = field(
