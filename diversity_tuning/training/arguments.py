@@ -59,10 +59,12 @@ class TrainingParser(OneLineErrors, HfArgumentParser):
     """The parser of dataclasses, with complaints and help like those of every other command."""
 
 
-def make_parser(config_class: type, prog: str | None = None, text: str | None = None) -> TrainingParser:
+def make_parser(
+    config_class: type, prog: str | None = None, text: str | None = None, run_class: type = RunArguments
+) -> TrainingParser:
     """The parser of a training command: where data lies, the model, and the trainer's own configuration."""
     parser = TrainingParser(
-        (RunArguments, ModelConfig, config_class), prog=prog, description=text, formatter_class=HelpFormatter,
+        (run_class, ModelConfig, config_class), prog=prog, description=text, formatter_class=HelpFormatter,
         usage="%(prog)s --config RECIPE --source FOLDER --model_name_or_path MODEL --output_dir FOLDER [flags of the recipe]",
     )  # fmt: skip
     parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
@@ -73,9 +75,11 @@ def make_parser(config_class: type, prog: str | None = None, text: str | None = 
     return parser
 
 
-def parse(training_run: TrainingRun, config_class: type) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
+def parse(
+    training_run: TrainingRun, config_class: type, run_class: type = RunArguments
+) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
     """Recipe and flags to dataclasses; the trainer is pointed at the training folder."""
-    parser = make_parser(config_class, f"python -m {COMMANDS[training_run.stage]}", training_run.text)
+    parser = make_parser(config_class, f"python -m {COMMANDS[training_run.stage]}", training_run.text, run_class)
     try:
         arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
     except (ValueError, TypeError) as error:

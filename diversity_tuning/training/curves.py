@@ -28,12 +28,18 @@ def curve_panels(history: list[dict]) -> dict[str, dict[str, list[tuple[int, flo
     """Panel -> curve -> (step, value), for what was logged. Token accuracy only where no pairs are compared."""
     panels = {
         "loss": {"loss": "training", "eval_loss": "evaluation", "nll_loss": "NLL of chosen"},
-        "reward": {"rewards/chosen": "chosen", "rewards/rejected": "rejected"},
+        "reward": {"rewards/chosen": "chosen", "rewards/rejected": "rejected", "finished/reward": "finished completions"},
         "margin": {"rewards/margins": "training", "eval_rewards/margins": "evaluation"},
         "accuracy": {"rewards/accuracies": "pairs, training", "eval_rewards/accuracies": "pairs, evaluation"},
         "token accuracy": {"mean_token_accuracy": "training", "eval_mean_token_accuracy": "evaluation"},
         "δ": {"weights/mean": "mean", "weights/effective_share": "effective share of pairs"},
-    }
+        "diversity": {
+            "openings/distinct": "distinct openings", "openings/in_group": "distinct openings in a group",
+            **{key: f"distance in a group, {key[10:]}" for row in history for key in row if key.startswith("diversity/")},
+        },
+        "share": {"truncated/share": "cut", "failed/share": "reward failed", "groups/without_signal": "groups without signal"},
+        "length": {"length/characters": "characters"},
+    }  # fmt: skip
     logged = {
         name: {
             label: [(row["step"], row[key]) for row in history if key in row]
