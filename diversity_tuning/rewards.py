@@ -40,7 +40,7 @@ BUILTIN = {"length": length}
 
 
 def parse_reward(text: str) -> tuple[str, float]:
-    """``NAME`` or ``NAME=WEIGHT`` to name and weight, by default 1. What follows the last ``=`` is a weight if it is a number."""
+    """``NAME`` or ``NAME=WEIGHT`` to name and weight (1). What follows the last ``=`` is a weight if it is a number."""
     name, sign, number = text.rpartition("=")
     try:
         weight = float(number) if sign else 1.0

@@ -36,7 +36,7 @@ class GRPOArguments(RunArguments):
 
 
 def train_grpo(training_run: TrainingRun) -> None:
-    """GRPO on the prompts of a data stage or of rows with a prompt; with ``--adapter`` from there, else from the model itself."""
+    """GRPO on the prompts of a data stage or of rows with a prompt, from ``--adapter``, else from the model itself."""
     arguments, model_config, config = parse(training_run, GRPOConfig, GRPOArguments)
     if config.deviation != "none" and not config.encoders:
         raise UserError(f"--deviation {config.deviation} needs --encoders, such as builtin:minilm")
