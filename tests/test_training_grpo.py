@@ -83,7 +83,7 @@ def test_a_run_leaves_an_adapter_its_record_and_what_was_logged(world):
     ],
 )
 def test_what_a_person_can_mend_is_one_line(world, capsys, flags, message):
-    line = stops(capsys, grpo, world, "stopped", "filtered", [*adapter(world), *flags])
+    line = stops(capsys, grpo, world, "stopped", "filtered", [*adapter(world), "--num_generations", "4", *flags])
     assert line.startswith("error: ")
     assert message in line
     assert not hidden(world, "stopped").exists()
@@ -143,7 +143,8 @@ def shown(self, inputs):
     texts = self._tokenizer.batch_decode(output["completion_ids"], skip_special_tokens=True)
     prompts = [row["prompt"][0]["content"] for row in inputs]
     ended = [any(token == 1 for token in ids) for ids in output["completion_ids"].tolist()]
-    print("ROW " + json.dumps([self.accelerator.process_index, prompts, texts, ended, output["advantages"].tolist()]), flush=True)
+    row = [self.accelerator.process_index, prompts, texts, ended, output["advantages"].tolist()]
+    print("ROW " + json.dumps(row), flush=True)
     return output
 GRPOTrainer._generate_and_score_completions = shown
 sys.exit(test.grpo.main(sys.argv[1:]))
@@ -157,20 +158,12 @@ def test_two_processes_share_a_group(world, tmp_path):
     (tmp_path / "two.py").write_text(TWO)
     flags = [*adapter(world), *RECIPE, "--max_steps", "1", "--deviation", "reward", "--encoders", "letters", "--beta", "0"]
     command = [
-        *(
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc_per_node",
-            "2",
-            "--master_port",
-            "0",
-            str(tmp_path / "two.py"),
-        ),
+        *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")),
+        *("--multi_gpu", "--num_processes", "2", "--main_process_port", "0", str(tmp_path / "two.py")),
         *argv(world, world / "two", "filtered", [*flags, "--per_device_train_batch_size", "2"]),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert answer.returncode == 0, answer.stderr[-3000:]
     rows = sorted(json.loads(line[4:]) for line in answer.stdout.splitlines() if line.startswith("ROW "))
     assert [row[0] for row in rows] == [0, 1]
