@@ -11,6 +11,9 @@ r"""GRPO: a policy generates groups of stories, rewards score them; --deviation 
 Several rewards with weights: --reward runs/reward=0.7 builtin:length=0.001 my_module:my_function=0.3. See docs/RLAIF.md.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_grpo.generation_grpo_model_train")
+
 import sys
 
 from diversity_tuning.cli import command
@@ -20,7 +23,7 @@ from diversity_tuning.training.life_cycle import TrainingRun
 
 @command
 def main(argv=None) -> None:
-    run = TrainingRun("grpo", sys.argv[1:] if argv is None else list(argv), grpo_inputs)
+    run = TrainingRun("grpo", sys.argv[1:] if argv is None else list(argv), __doc__, grpo_inputs)
     if run.is_finished():
         return
     from diversity_tuning.training.grpo import train_grpo  # heavy: a finished run is skipped before

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -61,7 +62,7 @@ def test_a_run_leaves_an_adapter_its_record_and_what_was_logged(world):
     assert first["delta/mean"] == pytest.approx(1)
     assert 0 < first["truncated/share"] < 1
     record = json.loads((world / "run" / "provenance.json").read_text())
-    assert record["arguments"]["reward_0"] == "builtin:length=0.1"
+    assert record["request"]["reward_0"] == "builtin:length=0.1"
     assert record["arguments"]["deviation"] == "advantage"
     assert record["counts"] == {"train_prompts": 2, "train_prompts_too_long": 0}
     assert "GRPO" in (world / "run" / "README.md").read_text()
@@ -157,15 +158,33 @@ def test_two_processes_share_a_group(world, tmp_path):
 
     (tmp_path / "two.py").write_text(TWO)
     flags = [*adapter(world), *RECIPE, "--max_steps", "1", "--deviation", "reward", "--encoders", "letters", "--beta", "0"]
-    command = [
-        *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")),
-        *("--multi_gpu", "--num_processes", "2", "--main_process_port", "0", str(tmp_path / "two.py")),
-        *argv(world, world / "two", "filtered", [*flags, "--per_device_train_batch_size", "2"]),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    rows = sorted(json.loads(line[4:]) for line in answer.stdout.splitlines() if line.startswith("ROW "))
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    command = [sys.executable, tmp_path / "two.py"]
+    command += argv(world, world / "two", "filtered", [*flags, "--per_device_train_batch_size", "2"])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    processes = [
+        subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**environment, "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    try:
+        answers = [process.communicate(timeout=180) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], answers[0][1][-3000:]
+    said = "".join(out for out, _ in answers)
+    rows = sorted(json.loads(line[4:]) for line in said.splitlines() if line.startswith("ROW "))
     assert [row[0] for row in rows] == [0, 1]
     prompts, texts, ended, advantages = ([*rows[0][i], *rows[1][i]] for i in (1, 2, 3, 4))
     assert len(set(prompts)) == 1

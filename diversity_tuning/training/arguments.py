@@ -22,6 +22,7 @@ COMMANDS = {
     "ddpo": "scripts_dpo.generation_ddpo_model_train",
     "orpo": "scripts_orpo.generation_orpo_model_train",
     "dorpo": "scripts_orpo.generation_dorpo_model_train",
+    "grpo": "scripts_grpo.generation_grpo_model_train",
 }
 
 
@@ -100,7 +101,7 @@ def check_read(stage: str, arguments: RunArguments, model: ModelConfig) -> None:
 
     lora = [name for name in changed("lora_", "use_rslora", "use_dora") if name != "lora_task_type"]
     quantized = changed("load_in_")
-    if arguments.adapter and stage not in ("dpo", "ddpo", "orpo", "dorpo"):
+    if arguments.adapter and stage not in ("dpo", "ddpo", "orpo", "dorpo", "grpo"):
         raise UserError(f"{stage} starts from the base model: leave --adapter out")
     if arguments.adapter and (lora or model.use_peft):
         raise UserError(f"--adapter brings its own LoRA settings: leave --{(lora or ['use_peft'])[0]} out")

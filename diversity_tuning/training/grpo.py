@@ -5,17 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from datasets import Dataset
-from trl import get_peft_config
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.read import read_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.rewards import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
-from diversity_tuning.training.arguments import RunArguments, callbacks_of, parse, splits_of
+from diversity_tuning.training.arguments import RunArguments, callbacks_of, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
-from diversity_tuning.training.models import base_model_of, tokenizer_of
+from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
 @dataclass
@@ -41,13 +39,12 @@ def train_grpo(training_run: TrainingRun) -> None:
     if config.deviation != "none" and not config.encoders:
         raise UserError(f"--deviation {config.deviation} needs --encoders, such as builtin:minilm")
     names = rewards_of(arguments, config)
-    data, counts = {}, {}
+    data, counts = {}, source_counts(arguments)
     tokenizer = tokenizer_of(arguments, model_config, config)
-    for name, split, limit in splits_of(arguments):
-        rows = read_split(arguments.source, split)
-        prompts = prompts_of(rows, f"{arguments.source}, split '{split}'")
+    for name, rows, limit, where in rows_of(arguments):
+        prompts = prompts_of(rows, where)
         short = short_prompts(prompts, tokenizer, arguments.max_prompt_length)
-        data[name] = short if limit is None else short.select(range(min(limit, len(short))))
+        data[name] = first_rows(short, limit)
         counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(prompts) - len(short)}
     model = base_model_of(model_config, config)
     if arguments.adapter:
@@ -59,7 +56,7 @@ def train_grpo(training_run: TrainingRun) -> None:
         train_dataset=data["train"],
         eval_dataset=data.get("eval"),
         processing_class=tokenizer,
-        peft_config=None if arguments.adapter else get_peft_config(model_config),
+        peft_config=None if arguments.adapter else new_adapter_of(model_config, model, tokenizer),
         callbacks=callbacks_of(arguments, config),
     )
     if trainer.is_world_process_zero():
