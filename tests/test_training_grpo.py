@@ -173,7 +173,7 @@ def test_two_processes_share_a_group(world, tmp_path):
     processes = [
         subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**environment, "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank},
+            env={**environment, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank},
         )
         for rank in "01"
     ]  # fmt: skip
