@@ -25,7 +25,7 @@ RECIPE = [
     *("--per_device_train_batch_size", "8", "--num_generations", "4", "--max_completion_length", "8", "--beta", "0.02"),
     *("--generation_kwargs", ENDS, "--reward", "builtin:length=0.1", "tests.test_training_grpo:vowels"),
 ]
-HALF = ["--max_steps", "3", "--learning_rate", "1e-3", "--lr_scheduler_type", "constant"]
+STEPS = ["--max_steps", "3", "--learning_rate", "1e-3", "--lr_scheduler_type", "constant"]
 
 
 def vowels(prompts, completions, finished):
@@ -52,7 +52,8 @@ def no_downloads(monkeypatch):
 
 def test_a_run_leaves_an_adapter_its_record_and_what_was_logged(world):
     """On the prompts of stage 1: two different ones of six rows; only the adapter moves."""
-    flags = [*adapter(world), *RECIPE, *HALF, "--deviation", "advantage", "--encoders", "letters"]
+    flags = [*adapter(world), *RECIPE, *STEPS, "--deviation", "advantage", "--encoders", "letters"]
+    flags += ["--eval_split", "test", "--eval_strategy", "steps", "--eval_steps", "3"]
     assert train(grpo, world, "run", "filtered", flags) == 0
     start, end = weights(world / "sft"), weights(world / "run")
     assert start.keys() == end.keys()
@@ -61,10 +62,13 @@ def test_a_run_leaves_an_adapter_its_record_and_what_was_logged(world):
     assert {"finished/reward", "truncated/share", "length/characters", "openings/distinct", "diversity/letters"} <= first.keys()
     assert first["delta/mean"] == pytest.approx(1)
     assert 0 < first["truncated/share"] < 1
+    assert any("eval_finished/reward" in row for row in history(world / "run"))
     record = json.loads((world / "run" / "provenance.json").read_text())
     assert record["request"]["reward_0"] == "builtin:length=0.1"
     assert record["arguments"]["deviation"] == "advantage"
-    assert record["counts"] == {"train_prompts": 2, "train_prompts_too_long": 0}
+    assert record["counts"] == {
+        "train_prompts": 2, "train_prompts_too_long": 0, "eval_prompts": 2, "eval_prompts_too_long": 0,
+    }  # fmt: skip
     assert "GRPO" in (world / "run" / "README.md").read_text()
     assert (world / "run" / "curves.png").is_file()
     assert not hidden(world, "run").exists()
