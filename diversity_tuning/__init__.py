@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
         DORPOTrainer,
         DPOConfig,
         DPOTrainer,
+        GRPOConfig,
+        GRPOTrainer,
         ORPOConfig,
         ORPOTrainer,
     )
@@ -35,6 +37,8 @@ __all__ = [
     "DORPOTrainer",
     "DPOConfig",
     "DPOTrainer",
+    "GRPOConfig",
+    "GRPOTrainer",
     "ORPOConfig",
     "ORPOTrainer",
     "ddpo_loss",

@@ -31,7 +31,7 @@ NEXT = {
     "human_items": "bash human-eval/run.sh --items OUTPUT/items.jsonl --study STUDY",
     "human_analysis": "python -m scripts_eval.report --human OUTPUT --runs RUN OTHER_RUN --output REPORT",
     **dict.fromkeys(
-        ("dpo", "ddpo", "orpo", "dorpo"),
+        ("dpo", "ddpo", "orpo", "dorpo", "grpo"),
         "python -m scripts_eval.generation_eval1_1 --adapter OUTPUT --base_model BASE --source FILTERED --reward_model REWARD"
         " --output RUN",
     ),

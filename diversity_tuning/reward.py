@@ -54,7 +54,7 @@ class RewardModel:
         texts = [reward_text(*pair) for pair in zip(prompts, responses, strict=True)]
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         rewards = np.empty(len(texts))
-        for start in tqdm(range(0, len(order), batch_size), desc="rewards", unit="batch", leave=False):
+        for start in tqdm(range(0, len(order), batch_size), desc="rewards", unit="batch", leave=False, disable=None):
             rows = order[start : start + batch_size]
             batch = self.tokenizer(
                 [texts[i] for i in rows], truncation=True, max_length=self.max_length, padding=True, return_tensors="pt"

@@ -15,8 +15,8 @@ import json
 
 from diversity_tuning.cli import Parser, at_least, command, from_flags, parse_with_recipe
 from diversity_tuning.evaluation.scoring.calibration import CalibrationConfig, calibrate
-from diversity_tuning.evaluation.scoring.threshold import FILE
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.partition import THRESHOLD_FILE
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
 
@@ -59,7 +59,7 @@ def main(argv=None) -> None:
         return
     result = calibrate(config)
     with atomic_folder(args.output) as folder:
-        write_text(folder / FILE, json.dumps(result, indent=2) + "\n")
+        write_text(folder / THRESHOLD_FILE, json.dumps(result, indent=2) + "\n")
         write_provenance(folder, record, **result)
     how = f"equal error {result['error']:.1%}" if args.labels else f"{args.share:.0%} of pairs nearer"
     counts = f"{result['pairs']} pairs of {result['prompts']} prompts"

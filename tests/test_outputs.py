@@ -58,6 +58,7 @@ COMMANDS = {
     "DDPO": ("scripts_dpo.generation_ddpo_model_train", TRAIN),
     "ORPO": ("scripts_orpo.generation_orpo_model_train", TRAIN),
     "DORPO": ("scripts_orpo.generation_dorpo_model_train", TRAIN),
+    "GRPO": ("scripts_grpo.generation_grpo_model_train", [*TRAIN, "--reward", "builtin:length"]),
     "sample": ("scripts_eval.sample", SAMPLE),
     "sample and score": ("scripts_eval.generation_eval1_1", [*SAMPLE, *SCORE]),
     "human responses": ("scripts_eval.generation_eval2", ["--source", "{in}/stage", "--output", "{out}", *SCORE]),

@@ -16,12 +16,13 @@ from diversity_tuning.cli import expand_recipe
 
 ROOT = Path(__file__).parents[1]
 # recipes/horror has stages of its own: tests/horror/test_recipes.py.
-RECIPES = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name != "horror")
-GREETINGS = [name for name in RECIPES if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
-STORIES = [name for name in RECIPES if name not in GREETINGS]
+FOLDERS = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name != "horror")
+GREETINGS = [name for name in FOLDERS if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
+STORIES = [name for name in FOLDERS if name not in GREETINGS]
 PAPER = [name for name in STORIES if not name.startswith("miniature")]
 STORY_TRAINING = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
 TRAINING = (*STORY_TRAINING, "reward_pairs")
+REINFORCEMENT = ("grpo",)
 SCRIPTS = {
     "world": "diversity_tuning.miniature.world",
     "tokenizer": "diversity_tuning.miniature.tokenizer",
@@ -37,6 +38,7 @@ SCRIPTS = {
     "ddpo": "scripts_dpo.generation_ddpo_model_train",
     "orpo": "scripts_orpo.generation_orpo_model_train",
     "dorpo": "scripts_orpo.generation_dorpo_model_train",
+    "grpo": "scripts_grpo.generation_grpo_model_train",
 }
 STAGES = (
     "0_data_prep_scoring",
@@ -74,29 +76,30 @@ def parse_command(monkeypatch, module, argv):
 def config_class(stem):
     from trl import SFTConfig
 
-    from diversity_tuning.trainers import DDPOConfig, DORPOConfig, DPOConfig, ORPOConfig
+    from diversity_tuning.trainers import DDPOConfig, DORPOConfig, DPOConfig, GRPOConfig, ORPOConfig
     from diversity_tuning.training.reward import RewardConfig
     from diversity_tuning.training.reward_pairs import PairwiseRewardConfig
 
-    classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig, PairwiseRewardConfig)
-    return dict(zip(TRAINING, classes, strict=True))[stem]
+    classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig, PairwiseRewardConfig, GRPOConfig)
+    return dict(zip((*TRAINING, *REINFORCEMENT), classes, strict=True))[stem]
 
 
 def parse_training(stem, argv):
     """The three dataclasses of a training script."""
-    from diversity_tuning.training.arguments import make_parser
+    from diversity_tuning.training.arguments import RunArguments, make_parser
+    from diversity_tuning.training.grpo import GRPOArguments
 
-    parser = make_parser(config_class(stem), prog=stem)
+    parser = make_parser(config_class(stem), prog=stem, run_class=GRPOArguments if stem == "grpo" else RunArguments)
     # TrainingArguments refuses bf16 where there is no GPU unless it is told that the CPU is meant.
     return parser.parse_args_into_dataclasses(args=[*expand_recipe(parser, argv), "--use_cpu", "true"])[:3]
 
 
 def is_training(module):
-    return STEM.get(module) in TRAINING
+    return STEM.get(module) in (*TRAINING, *REINFORCEMENT)
 
 
 REQUIRED = {  # what must be on the command line where the recipe leaves it out
-    **dict.fromkeys(TRAINING, ("source", "model_name_or_path", "output_dir")),
+    **dict.fromkeys((*TRAINING, *REINFORCEMENT), ("source", "model_name_or_path", "output_dir")),
     "0_data_prep_scoring": ("source", "data_path"),
     "1_data_prep_filtering": ("source", "data_path"),
     "2_data_prep_to_preference": ("source", "data_path_pair"),
@@ -110,7 +113,7 @@ REQUIRED = {  # what must be on the command line where the recipe leaves it out
     "eval2": ("source", "output", "reward_model"),
     "distinct_threshold": ("source", "output"),
 }
-ALL = [(name, path.stem) for name in RECIPES for path in sorted((ROOT / "recipes" / name).glob("*.yaml"))]
+ALL = [(name, path.stem) for name in FOLDERS for path in sorted((ROOT / "recipes" / name).glob("*.yaml"))]
 
 
 @pytest.mark.parametrize(("name", "stem"), ALL)
@@ -119,7 +122,7 @@ def test_every_recipe_is_known_to_its_script(monkeypatch, name, stem):
     wanted = recipe(name, stem)
     paths = [word for key in REQUIRED[stem] if key not in wanted for word in (f"--{key}", "x")]
     argv = [*(["fit"] if stem == "stylometry" else []), *paths, "--config", path]
-    if stem in TRAINING:
+    if stem in (*TRAINING, *REINFORCEMENT):
         known = {key: value for part in parse_training(stem, argv) for key, value in vars(part).items()}
     else:
         known = vars(parse_command(monkeypatch, SCRIPTS[stem], argv))
@@ -137,7 +140,7 @@ def plain(value):
 
 
 def test_every_recipe_folder_has_every_stage():
-    for name in RECIPES:
+    for name in FOLDERS:
         present = {path.stem for path in (ROOT / "recipes" / name).iterdir()}
         assert present >= ({*STAGES, *STORY_TRAINING, "eval1_1", "eval2"} if name in STORIES else {"reward_pairs"}), name
         assert present <= SCRIPTS.keys(), name
@@ -179,6 +182,21 @@ def test_the_papers_numbers(name):
     for stem, numbers in expected.items():
         given = recipe(name, stem)
         assert {key: given.get(key) for key in numbers} == numbers, stem
+
+
+def test_the_second_papers_numbers():
+    """arXiv 2508.21476: 3,200 prompts, 4 responses, 32 prompts a generation in mini-batches of 16, on 4 GPUs, 5 epochs."""
+    given = recipe("qwen2.5-7b-greetings", "grpo")
+    numbers = {
+        "learning_rate": 3e-7, "num_generations": 4, "beta": 0.001, "max_prompt_length": 256, "max_completion_length": 512,
+        "num_train_epochs": 5, "entropy_coef": 0.0,
+    }  # fmt: skip
+    assert {key: given.get(key) for key in numbers} == numbers
+    processes = 4
+    assert given["generation_batch_size"] == 32 * given["num_generations"]
+    update = given["per_device_train_batch_size"] * given["gradient_accumulation_steps"] * processes
+    assert update == 16 * given["num_generations"]
+    assert recipe("qwen2.5-7b-greetings", "generation")["model_name_or_path"] == "Qwen/Qwen2.5-7B-Instruct"
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -38,8 +38,8 @@ def interrupted(command, ready, times=1):
         ready(process)
         os.killpg(process.pid, signal.SIGINT)
         for _ in range(times - 1):
-            while "Ctrl-C again" not in process.stderr.readline():
-                pass
+            while "Ctrl-C again" not in (line := process.stderr.readline()):
+                assert line, "the command ended at the first Ctrl-C"
             os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=60)
     finally:

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
+from diversity_tuning.partition import unit_vectors
+
 _WORD = re.compile(r"[a-z0-9]+")  # ROUGE's words: lower case, everything else is a break, no stemming
 
 
@@ -113,15 +115,6 @@ def diversity_of_good(embeddings: np.ndarray, prompts: Sequence[Hashable], good:
     kept = np.flatnonzero(good)
     distances[kept] = diversity_by_prompt(embeddings[kept], [prompts[row] for row in kept])
     return distances
-
-
-def unit_vectors(embeddings: np.ndarray) -> np.ndarray:
-    """``(n, d)`` as float64 of norm 1; a zero vector stays zero. :class:`ValueError` when a value is not finite."""
-    vectors = np.asarray(embeddings, dtype=np.float64)
-    if not np.isfinite(vectors).all():
-        raise ValueError("embeddings must be finite")
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
 
 
 def numbered(prompts: Sequence[Hashable]) -> np.ndarray:

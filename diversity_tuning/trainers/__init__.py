@@ -1,8 +1,10 @@
-"""Preference trainers with a weight for each pair, on TRL. Usable on their own with any dataset that has a weight column."""
+"""Trainers on TRL: preference pairs with weights, and GRPO that keeps diversity. Usable on their own."""
 
+from diversity_tuning.trainers.group_relative import GRPOConfig, GRPOTrainer
 from diversity_tuning.trainers.odds_ratio import DORPOConfig, DORPOTrainer, ORPOConfig, ORPOTrainer
 from diversity_tuning.trainers.preference import DDPOConfig, DDPOTrainer, DPOConfig, DPOTrainer
 
 __all__ = [
-    "DDPOConfig", "DDPOTrainer", "DORPOConfig", "DORPOTrainer", "DPOConfig", "DPOTrainer", "ORPOConfig", "ORPOTrainer",
+    "DDPOConfig", "DDPOTrainer", "DORPOConfig", "DORPOTrainer", "DPOConfig", "DPOTrainer", "GRPOConfig", "GRPOTrainer",
+    "ORPOConfig", "ORPOTrainer",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ COMMANDS = {
     "ddpo": "scripts_dpo.generation_ddpo_model_train",
     "orpo": "scripts_orpo.generation_orpo_model_train",
     "dorpo": "scripts_orpo.generation_dorpo_model_train",
+    "grpo": "scripts_grpo.generation_grpo_model_train",
 }
 REWARDS = ("reward", "reward_pairs")
 
@@ -61,10 +62,12 @@ class TrainingParser(OneLineErrors, HfArgumentParser):
     """The parser of dataclasses, with complaints and help like those of every other command."""
 
 
-def make_parser(config_class: type, prog: str | None = None, text: str | None = None) -> TrainingParser:
+def make_parser(
+    config_class: type, prog: str | None = None, text: str | None = None, run_class: type = RunArguments
+) -> TrainingParser:
     """The parser of a training command: where data lies, the model, and the trainer's own configuration."""
     parser = TrainingParser(
-        (RunArguments, ModelConfig, config_class), prog=prog, description=text, formatter_class=HelpFormatter,
+        (run_class, ModelConfig, config_class), prog=prog, description=text, formatter_class=HelpFormatter,
         usage="%(prog)s --config RECIPE --source FOLDER --model_name_or_path MODEL --output_dir FOLDER [flags of the recipe]",
     )  # fmt: skip
     parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
@@ -75,9 +78,11 @@ def make_parser(config_class: type, prog: str | None = None, text: str | None = 
     return parser
 
 
-def parse(training_run: TrainingRun, config_class: type) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
+def parse(
+    training_run: TrainingRun, config_class: type, run_class: type = RunArguments
+) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
     """Recipe and flags to dataclasses; the trainer is pointed at the training folder."""
-    parser = make_parser(config_class, f"python -m {COMMANDS[training_run.stage]}", training_run.text)
+    parser = make_parser(config_class, f"python -m {COMMANDS[training_run.stage]}", training_run.text, run_class)
     try:
         arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
     except (ValueError, TypeError) as error:
@@ -98,7 +103,7 @@ def check_read(stage: str, arguments: RunArguments, model: ModelConfig) -> None:
 
     lora = [name for name in changed("lora_", "use_rslora", "use_dora") if name != "lora_task_type"]
     quantized = changed("load_in_")
-    if arguments.adapter and stage not in ("dpo", "ddpo", "orpo", "dorpo"):
+    if arguments.adapter and stage not in ("dpo", "ddpo", "orpo", "dorpo", "grpo"):
         raise UserError(f"{stage} starts from the base model: leave --adapter out")
     if arguments.adapter and (lora or model.use_peft):
         raise UserError(f"--adapter brings its own LoRA settings: leave --{(lora or ['use_peft'])[0]} out")

@@ -28,7 +28,10 @@ def curve_panels(history: list[dict]) -> dict[str, dict[str, list[tuple[int, flo
     """Panel -> curve -> (step, value), for what was logged. Token accuracy only where no pairs are compared."""
     panels = {
         "loss": {"loss": "training", "eval_loss": "evaluation", "nll_loss": "NLL of chosen"},
-        "reward": {"rewards/chosen": "chosen", "rewards/rejected": "rejected", "mean_reward": "mean"},
+        "reward": {
+            "rewards/chosen": "chosen", "rewards/rejected": "rejected", "mean_reward": "mean",
+            "finished/reward": "finished completions",
+        },
         "margin": {
             "rewards/margins": "training", "eval_rewards/margins": "evaluation",
             "margin": "reward model, training", "eval_margin": "reward model, evaluation",
@@ -39,6 +42,12 @@ def curve_panels(history: list[dict]) -> dict[str, dict[str, list[tuple[int, flo
         },
         "token accuracy": {"mean_token_accuracy": "training", "eval_mean_token_accuracy": "evaluation"},
         "δ": {"weights/mean": "mean", "weights/effective_share": "effective share of pairs"},
+        "diversity": {
+            "openings/distinct": "distinct openings", "openings/in_group": "distinct openings in a group",
+            **{key: f"distance in a group, {key[10:]}" for row in history for key in row if key.startswith("diversity/")},
+        },
+        "share": {"truncated/share": "cut", "failed/share": "reward failed", "groups/without_signal": "groups without signal"},
+        "length": {"length/characters": "characters"},
     }  # fmt: skip
     logged = {
         name: {

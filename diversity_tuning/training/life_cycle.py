@@ -7,7 +7,7 @@ run goes on from its last checkpoint when the same command is given again.
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from diversity_tuning.data.tables import check_source_name
@@ -41,10 +41,14 @@ _RESUME_STATE = (
 class TrainingRun:
     """A training run, known from its flags alone, so that a finished one is skipped before torch is loaded.
 
-    ``text`` is the command's docstring. A run that is asked for ``--help`` only is never finished; the parser answers.
+    ``text`` is the command's docstring. ``further`` takes the settings and returns those to record and, by name, the paths of
+    inputs besides :data:`INPUTS`. A run that is asked for ``--help`` only is never finished; the parser answers.
     """
 
-    def __init__(self, stage: str, argv: list[str], text: str | None = None):
+    def __init__(
+        self, stage: str, argv: list[str], text: str | None = None,
+        further: Callable[[dict], tuple[dict, dict]] | None = None,
+    ):  # fmt: skip
         self.stage, self.argv, self.text = stage, argv, text
         self.asks_for_help = bool({"-h", "--help"} & set(argv))
         if self.asks_for_help:
@@ -63,8 +67,12 @@ class TrainingRun:
         named = self.resume.lower() not in (*_LAST, *_NEVER)
         if named and not (Path(self.resume) / "trainer_state.json").is_file():
             raise UserError(f"--resume_from_checkpoint {self.resume}: no checkpoint there (no trainer_state.json)")
+        inputs = {name: settings.get(name) for name in INPUTS}
+        if further is not None:
+            settings, more = further(settings)
+            inputs |= more
         kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
-        self.record = provenance(stage, kept, {name: settings.get(name) for name in INPUTS})
+        self.record = provenance(stage, kept, inputs)
         self.built: tuple = ()  # the dataclasses that recipe and flags became, beside the trainer's own
 
     @property

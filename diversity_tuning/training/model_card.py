@@ -10,6 +10,7 @@ METHODS = {
     "dpo": "DPO (arXiv 2305.18290)",
     "ddpo": "DDPO: DPO with each pair weighted by the deviation of its chosen response (arXiv 2503.17126)",
     "orpo": "ORPO (arXiv 2403.07691)",
+    "grpo": "GRPO (arXiv 2402.03300) on rewards; with --deviation, diversity within a group multiplies reward or advantage",
     "dorpo": "DORPO: ORPO with each pair weighted by the deviation of its chosen response (arXiv 2503.17126)",
 }
 REWARDS = ("reward", "reward_pairs")

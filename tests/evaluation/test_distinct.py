@@ -19,7 +19,7 @@ from diversity_tuning.evaluation.scoring.distinct import (
     pairs_within,
     quantile_threshold,
 )
-from diversity_tuning.evaluation.scoring.threshold import read_threshold
+from diversity_tuning.partition import read_threshold
 
 IDS = st.lists(st.integers(0, 4), min_size=0, max_size=14)
 

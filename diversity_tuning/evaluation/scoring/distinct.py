@@ -10,7 +10,10 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.metrics import numbered, unit_vectors
+from diversity_tuning.evaluation.metrics import numbered
+from diversity_tuning.partition import clusters, distances_of
+
+__all__ = ["classifier", "clusters", "distances_of", "equal_error_threshold", "pairs_within", "quantile_threshold"]
 
 Pairs = np.ndarray  # (m, 2) row numbers of two responses to one prompt, the smaller first
 
@@ -28,25 +31,6 @@ def pairs_within(prompts: Sequence[Hashable]) -> Pairs:
         parts.append(np.stack([order[places + one].ravel(), order[places + other].ravel()], axis=1))
     pairs = np.concatenate(parts)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
-def distances_of(embeddings: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """Cosine distance of each pair, ``(m,)`` in [0, 2]."""
-    units = unit_vectors(embeddings)
-    return np.clip(1 - np.einsum("md,md->m", units[pairs[:, 0]], units[pairs[:, 1]]), 0, 2)
-
-
-def clusters(count: int, pairs: Pairs, same: np.ndarray) -> np.ndarray:
-    """Number of each of ``count`` rows' cluster, int ``(count,)``: rows joined by pairs that are ``same``, bool ``(m,)``.
-
-    With the pairs of one prompt only, no cluster spans two prompts.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    linked = pairs[np.asarray(same, dtype=bool)]
-    graph = coo_array((np.ones(len(linked)), (linked[:, 0], linked[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
 
 
 def quantile_threshold(distances: np.ndarray, share: float) -> float:

@@ -17,7 +17,7 @@ from diversity_tuning.evaluation.registry import TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
 from diversity_tuning.evaluation.sampling.samples import read_samples
 from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, was_killed, write_results
-from diversity_tuning.evaluation.scoring.threshold import number_or_none, read_threshold
+from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 
 NO_ENCODER = "none"

@@ -1,0 +1,266 @@
+"""GRPO that can keep diversity: each completion's deviation within its group multiplies its reward or its advantage."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import trl
+from accelerate.utils import gather_object
+
+from diversity_tuning.deviation import mean_cosine_distance, response_weights
+from diversity_tuning.errors import UserError
+from diversity_tuning.partition import near_classes, number_or_none, read_threshold, share_outside_class
+from diversity_tuning.trainers.group_advantages import DEVIATIONS, combined_rewards, group_advantages
+from diversity_tuning.trainers.weights import check_choices
+
+DARLING_FLOOR = 0.1  # of its published code: a completion whose class holds the whole group keeps a tenth of its reward
+
+
+@dataclass
+class GRPOConfig(trl.GRPOConfig):
+    """:class:`trl.GRPOConfig` plus the deviation, and what a cut completion is worth."""
+
+    deviation: str = field(
+        default="none",
+        metadata={
+            "help": "What the deviation within the group multiplies: nothing, the 'reward', or the 'advantage' where it is "
+            "positive; 'darling' multiplies the reward by the share of the group in other classes (arXiv 2509.02534).",
+            "choices": list(DEVIATIONS),
+        },
+    )
+    encoders: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Encoders of the deviation, one for each type: builtin:minilm, builtin:stylometry:FOLDER, a "
+            "sentence-transformers id or folder. With --deviation none they are only logged."
+        },
+    )
+    deviation_power: float = field(default=1.0, metadata={"help": "δ from distances to this power; 0: all weigh 1."})
+    deviation_minimum: float = field(
+        default=0.0, metadata={"help": "Smaller δ are raised to this; the mean may then exceed 1."}
+    )
+    reward_origin: str | None = field(
+        default=None,
+        metadata={
+            "help": "What δ scales the reward from: 'minimum' of the group, or 'zero' (the plain product; for rewards that are "
+            "never negative). Default: minimum with 'reward', zero with 'darling'."
+        },
+    )
+    distinct_threshold: str | None = field(
+        default=None,
+        metadata={
+            "help": "With darling: cosine distance, of the first encoder, up to which two completions are the same; a number "
+            "or an output of scripts_eval.distinct_threshold."
+        },
+    )
+    truncated_reward: str = field(
+        default="minimum",
+        metadata={
+            "help": "Reward of a completion cut at the length limit: its group's 'minimum' over finished ones, or a number."
+        },
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(self, "deviation")
+        if self.deviation == "darling" and self.distinct_threshold is None:
+            raise ValueError(
+                "deviation 'darling' needs a distinct_threshold: a number, or an output of scripts_eval.distinct_threshold"
+            )
+        if self.reward_origin not in (None, "minimum", "zero"):
+            raise ValueError(f"reward_origin is minimum or zero, not {self.reward_origin!r}")
+        value = number_or_none(self.truncated_reward)
+        if self.truncated_reward != "minimum" and (value is None or not np.isfinite(value)):
+            raise ValueError(f"truncated_reward is minimum or a number, not {self.truncated_reward!r}")
+        if not self.deviation_power >= 0 or not self.deviation_minimum >= 0:
+            raise ValueError("deviation_power and deviation_minimum must be at least 0")
+        if self.mask_truncated_completions:
+            raise ValueError(
+                "mask_truncated_completions leaves the rewards of cut completions in the mean of their group, which then "
+                "punishes finished ones; leave it off and set truncated_reward"
+            )
+        if self.multi_objective_aggregation != "sum_then_normalize":
+            raise ValueError("rewards are summed, then normalised; leave multi_objective_aggregation at sum_then_normalize")
+
+
+@dataclass
+class _Scored:
+    """The completions of all processes: N texts, whether they ended by themselves, their rewards (N, F)."""
+
+    texts: list[str]
+    finished: np.ndarray
+    rewards: torch.Tensor
+    vectors: dict[str, np.ndarray]  # encoder -> (N, d)
+
+
+class GRPOTrainer(trl.GRPOTrainer):
+    """:class:`trl.GRPOTrainer` whose only change is the advantages: :func:`.group_advantages.group_advantages` for TRL's.
+
+    With ``deviation="none"``, no cut completion and no failed reward they are TRL's. Otherwise: a completion's diversity within
+    its group multiplies its reward or advantage; a cut completion never has the reward of its text; a failed reward
+    (None, NaN) takes the completion out of its group.
+
+    Diversity is taken among the *finished* completions of a group; the others have 1, and so have all where fewer than two are
+    finished. δ: :func:`diversity_tuning.deviation.response_weights`, mean 1 over them. With one encoder the completion
+    nearest to the others has δ = 0, and with several one that is nearest in any type: ``deviation_minimum`` raises that.
+    ``"darling"``: the share of the others that are of another class (:func:`diversity_tuning.partition.share_outside_class`, at
+    least .1), classes being joined by pairs within ``distinct_threshold`` of the first encoder.
+
+    ``rewards``: functions ``(prompts, completions, finished) -> [float | None]`` of texts
+    (:mod:`diversity_tuning.rewards`); they come before TRL's ``reward_funcs``, and ``args.reward_weights`` has one entry for
+    each of both. ``encoders`` replaces those that the configuration names: a dict of name to callable, texts to vectors
+    (n, d). Prompts are texts or conversations.
+    """
+
+    _tag_names = ("trl", "grpo")
+
+    def __init__(
+        self, model, reward_funcs=None, args: GRPOConfig | None = None, *others,
+        rewards: Sequence[Callable] = (), encoders: dict[str, Callable] | None = None, **kwargs,
+    ):  # fmt: skip
+        args = args or GRPOConfig()
+        if not isinstance(args, GRPOConfig):
+            raise TypeError("args must be a diversity_tuning GRPOConfig, not TRL's")
+        if args.deviation != "none" and not (args.encoders or encoders):
+            raise UserError(f"--deviation {args.deviation} needs --encoders, such as builtin:minilm")
+        theirs = reward_funcs if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]
+        super().__init__(model, [*map(self._as_reward_func, rewards), *theirs], args, *others, **kwargs)
+        self._encoders = load_encoders(args.encoders, str(self.accelerator.device)) if encoders is None else encoders
+        self._threshold = None
+        if args.deviation == "darling":
+            first = next(iter(args.encoders if encoders is None else encoders))
+            self._threshold = read_threshold(args.distinct_threshold, first)["threshold"]
+        self._truncated = None if args.truncated_reward == "minimum" else float(args.truncated_reward)
+        self._origin = args.reward_origin or ("zero" if args.deviation == "darling" else "minimum")
+        self._scored: _Scored | None = None
+
+    def _as_reward_func(self, reward: Callable) -> Callable:
+        """A reward of texts as TRL calls its reward functions."""
+
+        def function(prompts, completions, completion_ids, **_):
+            return reward(list(map(text_of, prompts)), list(map(text_of, completions)), self._finished(completion_ids).tolist())
+
+        function.__name__ = getattr(reward, "name", None) or getattr(reward, "__name__", type(reward).__name__)
+        return function
+
+    def _finished(self, completion_ids: list[list[int]]) -> np.ndarray:
+        """Which completions end with a token that ends a turn, bool (n,); the others were cut at ``max_completion_length``."""
+        return np.array([bool(ids) and ids[-1] in self.eos_token_ids for ids in completion_ids], dtype=bool)
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        texts = list(map(text_of, completions))
+        vectors = {}
+        for name, encode in self._encoders.items():  # every process embeds its own completions
+            own = torch.as_tensor(np.asarray(encode(texts)), dtype=torch.float32, device=rewards.device)
+            vectors[name] = self.accelerator.gather(own).cpu().numpy()
+        finished = gather_object(self._finished(completion_ids_list).tolist())
+        self._scored = _Scored(gather_object(texts), np.array(finished, dtype=bool), rewards, vectors)
+        return rewards
+
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        mode = "train" if self.model.training else "eval"
+        group = self.num_generations if mode == "train" else self.num_generations_eval
+        scored, self._scored = self._scored, None
+        rewards = combined_rewards(scored.rewards, self.reward_weights.to(scored.rewards.device))
+        diversity = self._diversity(scored, group)
+        finished, weights = (torch.as_tensor(one, device=rewards.device) for one in (scored.finished, diversity))
+        advantages = group_advantages(
+            rewards, finished, weights.to(rewards.dtype), group,
+            self.args.deviation, self._origin, self._truncated, self.scale_rewards,
+        )  # fmt: skip
+        own = self.accelerator.process_index * len(inputs)
+        output["advantages"] = advantages[own : own + len(inputs)]
+        for name, value in group_metrics(scored, rewards.cpu().numpy(), diversity, advantages.cpu().numpy(), group).items():
+            self._metrics[mode][name].append(value)
+        logged = self._logs["advantages"]  # TRL's own are at its end: those of the table of completions become ours
+        for _ in range(min(len(advantages), len(logged))):
+            logged.pop()
+        logged.extend(advantages.tolist())
+        return output
+
+    def _diversity(self, scored: _Scored, group: int) -> np.ndarray:
+        """δ, or DARLING's d, of each completion within its group: float64 (N,), 1 for one that was cut."""
+        diversity = np.ones(len(scored.texts))
+        if not scored.vectors:
+            return diversity
+        for rows in finished_rows(scored.finished, group):
+            if len(rows) < 2:
+                continue
+            if self.args.deviation == "darling":
+                classes = near_classes(next(iter(scored.vectors.values()))[rows], self._threshold)
+                diversity[rows] = share_outside_class(classes, DARLING_FLOOR)
+            else:
+                vectors = [one[rows] for one in scored.vectors.values()]
+                power, minimum = self.args.deviation_power, self.args.deviation_minimum
+                diversity[rows] = response_weights([scored.texts[i] for i in rows], vectors, power=power, minimum=minimum)
+        return diversity
+
+
+def load_encoders(names: Sequence[str], device: str) -> dict[str, Callable]:
+    """Encoders by name as functions of texts, under a short name for the log: ``minilm``, ``stylometry``, or the last part."""
+    from diversity_tuning.embeddings import load_encoder
+
+    loaded: dict[str, Callable] = {}
+    for name in names:
+        short = "stylometry" if name.startswith("builtin:stylometry") else name.rstrip("/").split(":")[-1].split("/")[-1]
+        loaded[short if short not in loaded else name] = load_encoder(name, device=device).encode
+    return loaded
+
+
+def text_of(messages: str | list[dict]) -> str:
+    """The text of a prompt or a completion: itself, or the contents of its messages, joined by line breaks."""
+    return messages if isinstance(messages, str) else "\n".join(message["content"] or "" for message in messages)
+
+
+def finished_rows(finished: np.ndarray, group: int) -> list[np.ndarray]:
+    """For each group the row numbers of its finished completions."""
+    return [start + np.flatnonzero(finished[start : start + group]) for start in range(0, len(finished), group)]
+
+
+def opening(text: str) -> str:
+    """How a text begins: its first three words in lower case; in scripts without spaces, its first four characters."""
+    words = text.lower().split()
+    if words and any(ord(character) >= 0x2E80 for character in words[0]):
+        return words[0][:4]
+    return " ".join(words[:3])
+
+
+def group_metrics(
+    scored: _Scored, rewards: np.ndarray, diversity: np.ndarray, advantages: np.ndarray, group: int
+) -> dict[str, float]:
+    """What is logged of one generation batch, over all processes. NaN where there is nothing to say.
+
+    ``finished/reward``: mean reward of finished completions before any weighting; ``truncated/share``, ``failed/share`` (no
+    reward though finished); ``length/characters``; ``openings/distinct``: different openings over finished completions of
+    the batch, ``openings/in_group`` the same within a group; ``diversity/NAME``: mean cosine distance within a group by
+    that encoder; ``delta/…``: of the diversity that multiplies; ``groups/without_signal``: share with all advantages 0.
+    """
+    finished = scored.finished
+    groups = [rows for rows in finished_rows(finished, group) if len(rows) > 1]
+    starts = [opening(text) for text in scored.texts]
+    ended = np.flatnonzero(finished)
+    metrics = {
+        "finished/reward": _mean(rewards[finished & ~np.isnan(rewards)]),
+        "truncated/share": float(1 - finished.mean()),
+        "failed/share": float((finished & np.isnan(rewards)).mean()),
+        "length/characters": _mean([len(text) for text in scored.texts]),
+        "openings/distinct": len({starts[i] for i in ended}) / len(ended) if len(ended) else float("nan"),
+        "openings/in_group": _mean([len({starts[i] for i in rows}) / len(rows) for rows in groups]),
+        "groups/without_signal": float((advantages.reshape(-1, group) == 0).all(axis=1).mean()),
+    }
+    for name, vectors in scored.vectors.items():
+        metrics[f"diversity/{name}"] = _mean([mean_cosine_distance(vectors[rows]).mean() for rows in groups])
+    if scored.vectors:
+        weights = [diversity[rows] for rows in groups]
+        metrics["delta/mean"] = _mean([one.mean() for one in weights])
+        metrics["delta/std"] = _mean([one.std() for one in weights])
+        metrics["delta/max"] = _mean([one.max() for one in weights])
+        metrics["delta/effective_share"] = _mean([one.sum() ** 2 / (len(one) * (one**2).sum()) for one in weights])
+    return metrics
+
+
+def _mean(values) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

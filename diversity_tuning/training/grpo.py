@@ -1,0 +1,124 @@
+"""Reinforcement learning with GRPO from prompts and rewards."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from datasets import Dataset
+
+from diversity_tuning.data import schema
+from diversity_tuning.errors import UserError
+from diversity_tuning.policy import attach_adapter
+from diversity_tuning.rewards import check_reward, load_reward, parse_reward
+from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
+from diversity_tuning.training.arguments import RunArguments, callbacks_of, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.life_cycle import TrainingRun
+from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
+
+
+@dataclass
+class GRPOArguments(RunArguments):
+    """Where the prompts come from and what is rewarded."""
+
+    reward: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Rewards with weights, NAME or NAME=WEIGHT: a reward model's folder, builtin:length, module:function. "
+            "They are summed."
+        },
+    )
+    reward_batch_size: int = field(default=32, metadata={"help": "Completions that a reward model scores at once."})
+    max_prompt_length: int | None = field(
+        default=None, metadata={"help": "Prompts of more tokens, with the chat template, are left out and counted."}
+    )
+
+
+def train_grpo(training_run: TrainingRun) -> None:
+    """GRPO on the prompts of a data stage or of rows with a prompt, from ``--adapter``, else from the model itself."""
+    arguments, model_config, config = parse(training_run, GRPOConfig, GRPOArguments)
+    if config.deviation != "none" and not config.encoders:
+        raise UserError(f"--deviation {config.deviation} needs --encoders, such as builtin:minilm")
+    names = rewards_of(arguments, config)
+    data, counts = {}, source_counts(arguments)
+    tokenizer = tokenizer_of(arguments, model_config, config)
+    for name, rows, limit, where in rows_of(arguments):
+        prompts = prompts_of(rows, where)
+        short = short_prompts(prompts, tokenizer, arguments.max_prompt_length)
+        data[name] = first_rows(short, limit)
+        counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(prompts) - len(short)}
+    model = base_model_of(model_config, config)
+    if arguments.adapter:
+        model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
+    trainer = GRPOTrainer(
+        model=model,
+        rewards=[load_reward(name, str(config.device), batch_size=arguments.reward_batch_size) for name in names],
+        args=config,
+        train_dataset=data["train"],
+        eval_dataset=data.get("eval"),
+        processing_class=tokenizer,
+        peft_config=None if arguments.adapter else new_adapter_of(model_config, model, tokenizer),
+        callbacks=callbacks_of(arguments, config),
+    )
+    if trainer.is_world_process_zero():
+        print(json.dumps(counts), flush=True)
+    trainer.train(resume_from_checkpoint=training_run.open())
+    training_run.close(trainer, counts)
+
+
+def rewards_of(arguments: GRPOArguments, config: GRPOConfig) -> list[str]:
+    """The names of the rewards; their weights go to the trainer's configuration."""
+    if not arguments.reward:
+        raise UserError("grpo: --reward is missing, in the flags and in the recipe")
+    if config.reward_weights is not None:
+        raise UserError("give weights with the rewards, --reward NAME=WEIGHT, and not as --reward_weights")
+    for text in arguments.reward:
+        check_reward(text)
+    names, config.reward_weights = map(list, zip(*map(parse_reward, arguments.reward), strict=True))
+    return names
+
+
+def prompts_of(rows: Dataset, where: str) -> Dataset:
+    """The different prompts of ``rows`` as conversations, one column ``prompt``, in the order of their first row.
+
+    Rows have ``post_title`` and ``post_text`` (stages 0 and 1), ``prompt`` (a text or messages), or the pairs of stages 2 to 4,
+    whose messages before the response are the prompt. :class:`UserError` otherwise, naming ``where``.
+    """
+    columns, read = _reader(rows.column_names, where)
+    rows, texts = rows.select_columns(columns), {}
+    for number, row in enumerate(rows, start=1):
+        messages = read(row)
+        if not messages or not all(message.get("content") for message in messages):
+            raise UserError(f"{where}: row {number}: no prompt")
+        texts.setdefault(json.dumps([{"role": one["role"], "content": one["content"]} for one in messages]))
+    return Dataset.from_dict({"prompt": [json.loads(text) for text in texts]})
+
+
+def _reader(columns: list[str], where: str) -> tuple[list[str], Callable[[dict], list[dict]]]:
+    """Which columns hold the prompt, and how a row of them becomes its messages."""
+    title = [name for name in (schema.POST_TITLE, schema.POST_TEXT) if name in columns]
+    if schema.PROMPT in columns:
+        return [schema.PROMPT], lambda row: _user(row[schema.PROMPT])
+    if schema.POST_TITLE in columns:
+        return title, lambda row: _user(schema.prompt_text(row[schema.POST_TITLE], row.get(schema.POST_TEXT)))
+    if schema.CHOSEN in columns:
+        return [schema.CHOSEN], lambda row: row[schema.CHOSEN][:-1]
+    raise UserError(f"{where}: no prompts: no column '{schema.PROMPT}', '{schema.POST_TITLE}' or '{schema.CHOSEN}'")
+
+
+def _user(prompt: str | list[dict] | None) -> list[dict]:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt or []
+
+
+def short_prompts(prompts: Dataset, tokenizer, limit: int | None) -> Dataset:
+    """Those of at most ``limit`` tokens, counted with the chat template and the head of the response."""
+    if limit is None:
+        return prompts
+
+    def fits(row: dict) -> bool:
+        text = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) <= limit
+
+    kept = prompts.filter(fits)
+    if len(kept) == 0:
+        raise UserError(f"no prompt has at most --max_prompt_length {limit} tokens")
+    return kept

@@ -1,0 +1,78 @@
+"""Rewards by name."""
+
+import numpy as np
+import pytest
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.rewards import ModelReward, load_reward, parse_reward
+from diversity_tuning.training.inputs import grpo_inputs
+
+
+def shouting(prompts, completions, finished):
+    return [float(text.isupper()) for text in completions]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("runs/reward", ("runs/reward", 1.0)),
+        ("runs/reward=0.7", ("runs/reward", 0.7)),
+        ("runs/lr=3e-5=-2", ("runs/lr=3e-5", -2.0)),
+        ("runs/seed=a", ("runs/seed=a", 1.0)),
+    ],
+)
+def test_names_and_weights(text, expected):
+    assert parse_reward(text) == expected
+
+
+def test_rules_and_functions():
+    assert load_reward("builtin:length")(["p"] * 2, ["ab", ""], [True, False]) == [2.0, 0.0]
+    assert load_reward("tests.test_rewards:shouting")(["p"] * 2, ["AB", "ab"], [True, True]) == [1.0, 0.0]
+
+
+def test_a_score_that_is_not_finite_is_no_score():
+    class Model:
+        def score(self, prompts, completions, batch_size):
+            return np.array([0.5, np.nan, np.inf])
+
+    assert ModelReward(Model())(["p"] * 3, ["a"] * 3, [True] * 3) == [0.5, None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("builtin:rhymes", "there is builtin:length"),
+        ("./nowhere", "not there; give a reward model's folder"),
+        ("judge.yaml", "not there"),
+        ("no_such_module:reward", "No module named"),
+        ("tests.test_rewards:no_such", "no_such"),
+        ("tests.test_rewards:pytest=1", "not a function"),
+        ("builtin:length=inf", "not a finite number"),
+    ],
+)
+def test_what_is_no_reward(name, message):
+    with pytest.raises(UserError, match=message):
+        load_reward(parse_reward(name)[0])
+
+
+def test_a_judges_file_is_refused_until_there_is_a_loader(tmp_path):
+    (tmp_path / "judge.yaml").write_text("principles: []")
+    with pytest.raises(UserError, match="LLM judge are not supported yet"):
+        load_reward(str(tmp_path / "judge.yaml"))
+
+
+def test_the_record_holds_contents_and_not_places(tmp_path):
+    for name in ("reward", "style"):
+        (tmp_path / name).mkdir()
+    settings = {
+        "reward": f"{tmp_path}/reward=0.5 builtin:length", "distinct_threshold": "0.3", "beta": "0.1",
+        "encoders": f"['builtin:minilm', 'builtin:stylometry:{tmp_path}/style']",
+    }  # fmt: skip
+    kept, inputs = grpo_inputs(settings)
+    assert kept == {
+        "reward_0_weight": "0.5", "reward_1": "builtin:length=1", "encoder_0": "builtin:minilm", "distinct_threshold": "0.3",
+        "beta": "0.1",
+    }  # fmt: skip
+    assert inputs == {"reward_0": f"{tmp_path}/reward", "encoder_1": f"{tmp_path}/style"}
+    with pytest.raises(UserError, match="--reward is missing"):
+        grpo_inputs({"beta": "0.1"})

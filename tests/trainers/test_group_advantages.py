@@ -1,0 +1,115 @@
+"""Advantages by hand."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nan, tensor
+
+from diversity_tuning.trainers.group_advantages import combined_rewards, group_advantages, normalised, with_truncated
+
+ALL = torch.ones(4, dtype=torch.bool)
+ONES = torch.ones(4)
+
+
+def test_grpo_by_hand():
+    """Rewards 1 2 3 6: mean 3, deviations −2 −1 0 3, sample standard deviation √(14/3)."""
+    given_rewards = tensor([1.0, 2.0, 3.0, 6.0])
+    expected = tensor([-2.0, -1.0, 0.0, 3.0])
+    torch.testing.assert_close(group_advantages(given_rewards, ALL, ONES, 4, scale="none"), expected)
+    torch.testing.assert_close(group_advantages(given_rewards, ALL, ONES, 4), expected / ((14 / 3) ** 0.5 + 1e-4))
+
+
+def test_delta_multiplies_positive_advantages_only():
+    """δ halves the good common completion; the group's sum is then (δ − 1) A of it: −1.5."""
+    rewards, delta = tensor([1.0, 2.0, 3.0, 6.0]), tensor([2.0, 0.5, 1.0, 0.5])
+    advantages = group_advantages(rewards, ALL, delta, 4, deviation="advantage", scale="none")
+    torch.testing.assert_close(advantages, tensor([-2.0, -1.0, 0.0, 1.5]))
+    assert advantages.sum() == pytest.approx((0.5 - 1) * 3)
+
+
+def test_delta_multiplies_the_reward_above_the_groups_minimum():
+    """r' = 1 + δ (r − 1): 1, 1.5, 3, 3.5; mean 2.25. Shifting all rewards changes nothing."""
+    rewards, delta = tensor([1.0, 2.0, 3.0, 6.0]), tensor([2.0, 0.5, 1.0, 0.5])
+    for shift in (0.0, -10.0):
+        advantages = group_advantages(rewards + shift, ALL, delta, 4, deviation="reward", scale="none")
+        torch.testing.assert_close(advantages, tensor([-1.25, -0.75, 0.75, 1.25]))
+        assert advantages.sum().abs() < 1e-6
+
+
+def test_the_plain_product():
+    """DARLING: d × r is 2, 1, 3, 3; mean 2.25."""
+    rewards, d = tensor([1.0, 2.0, 3.0, 6.0]), tensor([2.0, 0.5, 1.0, 0.5])
+    advantages = group_advantages(rewards, ALL, d, 4, deviation="darling", origin="zero", scale="none")
+    torch.testing.assert_close(advantages, tensor([-0.25, -1.25, 0.75, 0.75]))
+
+
+@pytest.mark.parametrize("deviation", ["none", "reward", "advantage"])
+def test_a_cut_completion_gets_the_minimum_of_the_finished_ones(deviation):
+    """Its own reward of 9 is seen nowhere: 2 1 3 and it 1, so that finished ones keep their places."""
+    finished = tensor([True, True, True, False])
+    advantages = group_advantages(tensor([2.0, 1.0, 3.0, 9.0]), finished, ONES, 4, deviation=deviation, scale="none")
+    torch.testing.assert_close(advantages, tensor([0.25, -0.75, 1.25, -0.75]))
+
+
+def test_the_minimum_is_taken_after_the_product():
+    """With the plain product and δ = 0 for the best, the minimum is 0, not 1: a cut one never stands above a finished one."""
+    finished, delta = tensor([True, True, True, False]), tensor([0.0, 1.0, 2.0, 1.0])
+    rewards = tensor([5.0, 1.0, 2.0, 9.0])
+    advantages = group_advantages(rewards, finished, delta, 4, deviation="reward", origin="zero", scale="none")
+    torch.testing.assert_close(advantages, tensor([0.0, 1.0, 4.0, 0.0]) - 1.25)
+
+
+def test_a_stated_reward_for_cut_completions():
+    finished = tensor([True, True, True, False])
+    advantages = group_advantages(tensor([2.0, 1.0, 3.0, 9.0]), finished, ONES, 4, truncated=-2.0, scale="none")
+    torch.testing.assert_close(advantages, tensor([1.0, 0.0, 2.0, -3.0]))
+
+
+def test_a_group_with_nothing_finished_has_no_signal():
+    rewards = tensor([2.0, 1.0, 3.0, 9.0])
+    for truncated in (None, -1.0):
+        assert group_advantages(rewards, ~ALL, ONES, 4, truncated=truncated).abs().max() == 0
+
+
+def test_a_failed_reward_leaves_the_group():
+    """1, failed, 3, 5: mean 3 of three; scored as 0 it would be 2.25, and the failed one would be punished."""
+    rewards = tensor([1.0, nan, 3.0, 5.0])
+    torch.testing.assert_close(group_advantages(rewards, ALL, ONES, 4, scale="none"), tensor([-2.0, 0.0, 0.0, 2.0]))
+    torch.testing.assert_close(group_advantages(rewards, ALL, ONES, 4), tensor([-2.0, 0.0, 0.0, 2.0]) / (2 + 1e-4))
+    assert group_advantages(tensor([nan, nan, 3.0, nan]), ALL, ONES, 4).abs().max() == 0
+    weighted = group_advantages(rewards, ALL, tensor([1.0, 2.0, 2.0, 1.0]), 4, deviation="reward", scale="none")
+    torch.testing.assert_close(weighted, tensor([1.0, nan, 5.0, 5.0]).sub(11 / 3).nan_to_num(0))
+
+
+def test_a_sum_with_a_failed_part_has_failed():
+    """TRL's sum leaves the part out, which is a score of 0; a part of weight 0 is only logged."""
+    parts = tensor([[1.0, 2.0, nan], [1.0, nan, 0.0]])
+    assert combined_rewards(parts, tensor([0.7, 0.3, 0.0])).tolist() == [pytest.approx(1.3), pytest.approx(nan, nan_ok=True)]
+
+
+def test_groups_are_apart_and_the_batch_scale_is_over_all():
+    rewards = tensor([0.0, 2.0, 10.0, 14.0])
+    torch.testing.assert_close(normalised(rewards, 2, "none"), tensor([-1.0, 1.0, -2.0, 2.0]))
+    torch.testing.assert_close(normalised(rewards, 2, "batch"), tensor([-1.0, 1.0, -2.0, 2.0]) / (rewards.std() + 1e-4))
+    assert with_truncated(rewards, tensor([True, False, True, False]), 2, None).tolist() == [0, 0, 10, 10]
+
+
+numbers = st.floats(-5, 5, width=32)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(numbers, st.booleans(), st.floats(0, 4, width=32)), min_size=4, max_size=4))
+def test_what_holds_for_any_group(rows):
+    rewards, finished, delta = (tensor(column) for column in zip(*rows, strict=True))
+    rewards, delta = rewards.float(), delta.float()
+    plain = group_advantages(rewards, finished, torch.ones(4), 4, scale="none")
+    for deviation in ("reward", "advantage"):
+        unit = group_advantages(rewards, finished, torch.ones(4), 4, deviation=deviation, scale="none")
+        torch.testing.assert_close(unit, plain, atol=1e-5, rtol=1e-5)
+    weighted = group_advantages(rewards, finished, delta, 4, deviation="advantage", scale="none")
+    assert torch.equal(weighted[plain <= 0], plain[plain <= 0])
+    product = group_advantages(rewards, finished, delta, 4, deviation="reward", scale="none")
+    assert product.sum().abs() < 1e-3
+    if finished.any():
+        assert product[~finished].numel() == 0 or product[~finished].max() <= product[finished].min() + 1e-6

@@ -1,0 +1,195 @@
+"""GRPOTrainer against TRL's own, in loss and gradient, on completions that are given and not sampled."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import trl
+from datasets import Dataset
+from trl.rewards import accuracy_reward  # noqa: F401  loads TRL's lazy modules once
+
+from diversity_tuning.deviation import response_weights
+from diversity_tuning.errors import UserError
+from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
+from diversity_tuning.trainers.group_relative import opening, text_of
+from tests.tiny import make_tokenizer
+from tests.trainers.test_trainers import assert_same, move_policy, policy, settings
+
+TOKENIZER = make_tokenizer()
+TEXTS = [
+    "the cat sat",
+    "the cat sat on",
+    "a dog ran",
+    "the moon slept",
+    "a tree never ran",
+    "quietly",
+    "loudly the dog",
+    "on a mat",
+]
+REWARDS = dict(zip(TEXTS, [1.0, 2.0, 3.0, 6.0, 0.5, 0.25, 4.0, 4.5], strict=True))
+CUT = "under the tree and"  # comes without the end of turn
+
+
+def rollout(texts):
+    """A rollout function that answers with these texts, over and over; all but CUT end."""
+
+    def function(prompts, trainer):
+        said = [texts[i % len(texts)] for i in range(len(prompts))]
+        ends = [[] if text == CUT else [TOKENIZER.eos_token_id] for text in said]
+        ids = [TOKENIZER(text, add_special_tokens=False)["input_ids"] + end for text, end in zip(said, ends, strict=True)]
+        heads = [TOKENIZER.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"] for prompt in prompts]
+        return {"prompt_ids": heads, "completion_ids": ids, "logprobs": None}
+
+    return function
+
+
+def reward(prompts, completions, finished):
+    assert finished == [text != CUT for text in completions]
+    return [REWARDS.get(text, 9.0) for text in completions]
+
+
+def trl_reward(completions, **_):
+    return [REWARDS[text_of(one)] for one in completions]
+
+
+def equidistant(texts):
+    """One axis for each text: all are as far apart, so that δ ≡ 1."""
+    return np.eye(len(TEXTS) + 1)[[[*TEXTS, CUT].index(text) for text in texts]]
+
+
+def positions(texts):
+    """Directions in a plane: most near each other, the last text of a group opposite."""
+    angles = [0.3 * [*TEXTS, CUT].index(text) ** 1.5 for text in texts]
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def build(trainer_class, config_class, tmp_path, texts=TEXTS, extra=(), **kwargs):
+    wanted = {"per_device_train_batch_size": 8, "num_generations": 4, "beta": 0.1, **dict(extra)}
+    prompts = [[{"role": "user", "content": text}] for text in ("mat", "tree", "moon", "dog")]
+    return trainer_class(
+        model=policy(lora=True), args=config_class(**settings(tmp_path, **wanted)), processing_class=make_tokenizer(),
+        train_dataset=Dataset.from_dict({"prompt": prompts}), rollout_func=rollout(texts), **kwargs,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+def batch_of(trainer):
+    trainer.model.train()
+    torch.manual_seed(7)  # the batch is shuffled
+    return trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+
+
+def loss_and_gradient(trainer):
+    move_policy(trainer)
+    batch = batch_of(trainer)
+    trainer.current_gradient_accumulation_steps = 1
+    loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    return loss.item(), {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("scale", ["group", "batch"])
+@pytest.mark.parametrize("deviation", ["none", "reward", "advantage"])
+def test_at_delta_1_it_is_trls_grpo(tmp_path, deviation, scale):
+    if (deviation, scale) == ("none", "batch"):
+        pytest.skip("shown by the others")
+    extra = {"scale_rewards": scale}
+    ours = build(
+        GRPOTrainer, GRPOConfig, tmp_path, extra={**extra, "deviation": deviation}, rewards=[reward],
+        encoders={"axes": equidistant},
+    )  # fmt: skip
+    theirs = build(trl.GRPOTrainer, trl.GRPOConfig, tmp_path, extra=extra, reward_funcs=trl_reward)
+    assert_same(loss_and_gradient(ours), loss_and_gradient(theirs))
+
+
+def advantages_of(trainer):
+    """The advantages by the text of the completion."""
+    batch = batch_of(trainer)
+    texts = TOKENIZER.batch_decode(batch["completion_ids"], skip_special_tokens=True)
+    return dict(zip(texts, batch["advantages"].tolist(), strict=True))
+
+
+def test_delta_comes_from_the_group_and_from_its_finished_completions(tmp_path):
+    """Rewards 1 2 3 and a cut one, which gets 1; δ of the first three from their own vectors alone."""
+    texts = [*TEXTS[:3], CUT, *TEXTS[4:]]
+    extra = {"deviation": "advantage", "scale_rewards": "none"}
+    found = advantages_of(
+        trainer := build(GRPOTrainer, GRPOConfig, tmp_path, texts, extra, rewards=[reward], encoders={"plane": positions})
+    )
+    delta = response_weights(texts[:3], [positions(texts[:3])])
+    assert delta.mean() == pytest.approx(1)
+    plain = np.array([1.0, 2.0, 3.0, 1.0]) - 1.75
+    expected = np.where(plain > 0, np.append(delta, 1) * plain, plain)
+    assert [found[text] for text in texts[:4]] == pytest.approx(expected.tolist(), abs=1e-6)
+    logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    assert logged["truncated/share"] == 1 / 8
+    assert logged["finished/reward"] == pytest.approx(np.mean([REWARDS[text] for text in texts if text != CUT]))
+    assert logged["openings/distinct"] == pytest.approx(6 / 7)  # "the cat sat" and "the cat sat on" begin alike
+    assert logged["delta/mean"] == pytest.approx(1)
+    assert 0 < logged["diversity/plane"] < 2
+    assert list(trainer._logs["advantages"]) == pytest.approx([found[text] for text in texts], abs=1e-6)
+
+
+def test_trls_own_rule_for_cut_completions_is_refused_and_why(tmp_path):
+    """With it the cut completion's 9 stays in the mean: a finished one better than every finished one is punished."""
+    texts = [*TEXTS[:3], CUT, *TEXTS[4:]]
+    trap = {"mask_truncated_completions": True, "scale_rewards": "none"}
+
+    def with_nine(completions, **_):
+        return [REWARDS.get(text_of(one), 9.0) for one in completions]
+
+    stock = advantages_of(build(trl.GRPOTrainer, trl.GRPOConfig, tmp_path, texts, trap, reward_funcs=with_nine))
+    assert stock[TEXTS[2]] < 0
+    ours = advantages_of(build(GRPOTrainer, GRPOConfig, tmp_path, texts, {"scale_rewards": "none"}, rewards=[reward]))
+    assert ours[TEXTS[2]] > 0
+    with pytest.raises(ValueError, match="leave it off and set truncated_reward"):
+        GRPOConfig(**settings(tmp_path, per_device_train_batch_size=8, **trap))
+
+
+def test_failed_rewards_leave_their_group_and_two_rewards_are_summed(tmp_path):
+    """Weights .5 and 2 of rewards of which the second fails for one text: that text takes no part."""
+
+    def second(prompts, completions, finished):
+        return [None if text == TEXTS[3] else math.nan if text == TEXTS[4] else 1.0 for text in completions]
+
+    extra = {"scale_rewards": "none", "reward_weights": [0.5, 2.0]}
+    found = advantages_of(build(GRPOTrainer, GRPOConfig, tmp_path, extra=extra, rewards=[reward, second]))
+    assert [found[text] for text in TEXTS[:4]] == pytest.approx([-0.5, 0, 0.5, 0])
+    assert found[TEXTS[4]] == 0
+    assert sum(found[text] for text in TEXTS[5:]) == pytest.approx(0, abs=1e-6)
+
+
+def test_darling_multiplies_by_the_share_of_other_classes(tmp_path):
+    """Threshold 0: only equal vectors are one class. Of 4, two are alike: d is 2/3 2/3 1 1; rewards 1 2 3 6."""
+    alike = lambda texts: equidistant([TEXTS[0] if text == TEXTS[1] else text for text in texts])  # noqa: E731
+    extra = {"deviation": "darling", "distinct_threshold": "1e-6", "scale_rewards": "none"}
+    found = advantages_of(build(GRPOTrainer, GRPOConfig, tmp_path, extra=extra, rewards=[reward], encoders={"x": alike}))
+    expected = np.array([2 / 3, 4 / 3, 3, 6])
+    assert [found[text] for text in TEXTS[:4]] == pytest.approx((expected - expected.mean()).tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("extra", "error", "message"),
+    [
+        ({"deviation": "reward"}, UserError, "needs --encoders"),
+        ({"deviation": "yes"}, ValueError, "deviation must be one of none, reward, advantage, darling"),
+        ({"deviation": "darling"}, ValueError, "needs a distinct_threshold"),
+        ({"truncated_reward": "low"}, ValueError, "truncated_reward is minimum or a number"),
+        ({"reward_origin": "mean"}, ValueError, "reward_origin is minimum or zero"),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, ValueError, "leave multi_objective_aggregation"),
+    ],
+)
+def test_what_cannot_be(tmp_path, extra, error, message):
+    with pytest.raises(error, match=message):
+        build(GRPOTrainer, GRPOConfig, tmp_path, extra=extra, rewards=[reward])
+
+
+def test_openings():
+    assert opening("Once upon A time") == "once upon a"
+    assert opening("祝你生日快乐，万事如意") == "祝你生日"
+    assert opening("") == ""
