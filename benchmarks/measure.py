@@ -53,7 +53,7 @@ def _members(session: int) -> list[int]:
         if entry.isdigit():
             try:
                 stat = Path("/proc", entry, "stat").read_text()
-            except OSError:  # gone meanwhile
+            except OSError:  # the process has ended
                 continue
             if int(stat.rpartition(")")[2].split()[3]) == session:
                 members.append(int(entry))

@@ -18,7 +18,7 @@ import yaml
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path, nearest
 
-# The system's answers that a person can mend: no space, over quota, no permission, read-only, not a folder.
+# System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
@@ -28,7 +28,7 @@ STOPPED = "stopped; the same command goes on"
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Decorate ``main(argv=None)``: what a person can mend ends as one line on stderr and exit code 2.
+    """Decorate ``main(argv=None)``: an error that the user can resolve ends as one line on stderr and exit code 2.
 
     That is a :class:`UserError`, a full disk, a folder that may not be written. Ctrl-C ends as one line and exit code 130.
     """
@@ -162,7 +162,7 @@ def _value_of(action: argparse.Action) -> str:
 
 
 def parse_with_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse ``argv``; ``--config recipe.yaml`` stands for the flags it lists, and any flag after it overrides it."""
+    """Parse ``argv``; ``--config recipe.yaml`` is replaced by the flags it lists, and any flag after it overrides it."""
     return parser.parse_args(expand_recipe(parser, argv))
 
 
@@ -173,7 +173,7 @@ def from_flags(config: type, args: argparse.Namespace, **more):
 
 
 def expand_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> list[str]:
-    """Replace ``--config FILE`` in ``argv`` by the flags that the YAML file stands for.
+    """Replace ``--config FILE`` in ``argv`` by the flags that the YAML file lists.
 
     The recipe goes through the parser like flags typed by hand, so types and choices are checked in one place. It comes
     first, whatever its position, so that flags override it. A key that the parser does not know is a :class:`UserError`.
@@ -189,7 +189,7 @@ def expand_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = 
 
 
 def recipe_flags(parser: argparse.ArgumentParser, path: str) -> list[str]:
-    """The flags that a recipe file stands for."""
+    """The flags that a recipe file lists."""
     flags = []
     actions: dict[str, list[argparse.Action]] = {}
     for action in parser._actions:

@@ -1,8 +1,8 @@
-"""The one exception that is meant for people."""
+"""The exception whose message is shown to the user."""
 
 
 class UserError(ValueError):
-    """Something the person running a command can mend: one line that says what, where and what to do.
+    """An error that the user can resolve: one line that says what, where and what to do.
 
     Commands print it as ``error: …`` and exit with status 2 (see :func:`diversity_tuning.cli.command`).
     """

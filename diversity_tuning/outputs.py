@@ -44,7 +44,7 @@ def files_in(folder: str | Path) -> list[str]:
 
 
 def foreign_file(folder: Path, names: Iterable[str] = ()) -> str | None:
-    """The first file that is neither listed in the folder's provenance nor of a name of ours; ``names`` stand for both."""
+    """The first file that is neither listed in the folder's provenance nor one of our names; ``names`` replaces both."""
     listed = read_provenance(folder).get("files")
     patterns = tuple(names) or (_NAMES if listed is None else (*listed, PROVENANCE))
     for file in files_in(folder):

@@ -87,7 +87,7 @@ def read_threshold(given: str | None, semantic_model: str) -> dict:
 
 
 def number_or_none(text: object) -> float | None:
-    """The number a text stands for."""
+    """The number in a text, or None."""
     try:
         return float(text)
     except (TypeError, ValueError):

@@ -66,7 +66,7 @@ def _tokenizer_of_sibling(base_model: str, sibling: str, typed: bool, options: d
         if typed:
             raise UserError(f"--chat_template_from {error}") from None
         raise UserError(
-            f"{base_model}: its tokenizer has no chat template, and that of its family is not to be had ({error}); give"
+            f"{base_model}: its tokenizer has no chat template, and that of its family cannot be loaded ({error}); give"
             " --chat_template_from an Instruct model of this base: a folder or hub id"
         ) from None
     if tokenizer.chat_template is None:

@@ -1,4 +1,4 @@
-"""Seeds, provenance and outputs that appear whole or not at all."""
+"""Provenance of outputs, and writing them atomically."""
 
 import contextlib
 import functools
@@ -28,7 +28,7 @@ from diversity_tuning.outputs import (
 _LIBRARIES = (
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers", "scikit-learn", "numpy",
 )  # fmt: skip
-# What may differ between two runs that make the same output: how fast, where to, and what they say meanwhile.
+# Flags that do not change an output: speed, location and logging.
 NOT_SETTINGS = {"config", "overwrite", "num_proc", "device", "batch_size", "report_to"}
 
 
@@ -45,7 +45,7 @@ def provenance(stage: str, arguments: dict, inputs: dict[str, str | Path | None]
 
 
 def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of every data file under a folder; a hub id stands for itself."""
+    """SHA-256 of a file's bytes, or of every data file under a folder; a hub id is its own fingerprint."""
     path = Path(path)
     if path.is_file():
         return _file_digest(path)

@@ -6,7 +6,7 @@ r"""A first look at models: sample a file of prompts, score the samples, and pri
 
 Prompts are a .txt file (one a line) or a .jsonl, .jsonl.gz, .parquet or .csv file with a column 'prompt'. Without --adapter the
 base or instruct model itself is sampled; --with_base does that too. Each model gets a run folder below --output, as
-scripts_eval.sample and scripts_eval.score write it; a run that was stopped goes on with the same command.
+scripts_eval.sample and scripts_eval.score write it; a stopped run resumes with the same command.
 """
 
 if not __package__:

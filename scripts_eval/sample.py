@@ -1,4 +1,4 @@
-r"""Sample responses to test prompts into a run folder; a killed run goes on where it stopped.
+r"""Sample responses to test prompts into a run folder; a killed run can be resumed.
 
 python -m scripts_eval.sample --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
     --output results/ddpo-both

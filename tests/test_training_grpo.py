@@ -123,7 +123,7 @@ def test_killed_and_started_again_is_as_never_killed(world, capsys):
     assert answer.returncode == -signal.SIGKILL, answer.stderr.decode()[-2000:]
     assert (hidden(world, "killed") / "checkpoint-4" / "trainer_state.json").is_file()
     assert train(grpo, world, "killed", "filtered", flags) == 0
-    assert "killed: going on from checkpoint-4" in capsys.readouterr().out
+    assert "killed: resuming from checkpoint-4" in capsys.readouterr().out
     assert train(grpo, world, "whole", "filtered", flags) == 0
     expected = weights(world / "whole")
     for name, weight in weights(world / "killed").items():

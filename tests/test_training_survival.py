@@ -148,7 +148,7 @@ def test_killed_and_started_again_is_as_never_killed(world, command, source, fla
     shutil.copytree(left / "checkpoint-4", left / "checkpoint-6")
     (left / "checkpoint-6" / "trainer_state.json").unlink()  # killed while it was being written
     assert train(command, world, killed, source, flags) == 0
-    assert f"{killed}: going on from checkpoint-4" in capsys.readouterr().out
+    assert f"{killed}: resuming from checkpoint-4" in capsys.readouterr().out
     assert train(command, world, whole, source, flags) == 0
     expected = weights(world / whole)
     for name, weight in weights(world / killed).items():
@@ -183,7 +183,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(world, capsys, monkeypa
     assert capsys.readouterr().err.splitlines()[-1] == "stopped; the same command goes on"
     assert train(ddpo, world, "interrupted", flags=flags) == 0
     said = capsys.readouterr().out
-    assert "interrupted: going on from checkpoint-4" in said
+    assert "interrupted: resuming from checkpoint-4" in said
     last = said.strip().splitlines()[-1]
     assert last.startswith(f"next: python -m scripts_eval.generation_eval1_1 --adapter {world / 'interrupted'} ")
 

@@ -33,7 +33,7 @@ class Description:
 
     rows: int = 0
     responses_at: dict[str, int] = field(default_factory=dict)  # how many responses stood in the rows at each stage
-    repeated: int = 0  # responses that stand in their row, or in the pairs of their prompt, more than once
+    repeated: int = 0  # responses that occur more than once in their row, or in the pairs of their prompt
     prompts: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a row
     responses: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a response
     distributions: dict[str, np.ndarray] = field(default_factory=dict)

@@ -35,7 +35,7 @@ REDDIT_REWARD = "reddit_reward"
 SEMANTIC_DIVERSITY = "semantic_diversity"
 STYLE_DIVERSITY = "style_diversity"
 
-# Rows of other people's sets, as TRL has them; RESPONSE stands for COMPLETION too.
+# Columns of other data sets, named as in TRL; RESPONSE is accepted for COMPLETION too.
 COMPLETION = "completion"
 MESSAGES = "messages"
 SCORE = "score"

@@ -5,7 +5,7 @@ import re
 
 _CUT = re.compile(r"(?<=[!-~]) ")  # a space after a visible ASCII character: nothing normalizes these two into one
 _GRAPHIC = [chr(code) for code in range(ord("!"), ord("~") + 1)]
-_PROBE = "x"  # stands for whatever precedes a piece
+_PROBE = "x"  # represents whatever precedes a piece
 _HELD = 25_000_000  # characters of remembered pieces, each with _ENTRY for its place in the table; then all are forgotten
 _ENTRY = 100
 

@@ -1,7 +1,7 @@
 """The registry of metrics: what each is called, which way is better, where it is shown, and what it is.
 
 To add a metric of a prompt's responses, write its function into :mod:`~.metrics` and an entry with ``function`` here. It is
-then computed by `scripts_eval.generation_eval1_2` and stands in prompts.csv, metrics.json, the tables, the figures, the
+then computed by `scripts_eval.generation_eval1_2` and is in prompts.csv, metrics.json, the tables, the figures, the
 results folder and the glossary of report.html (an example is in CONTRIBUTING.md). A metric of single responses, or one that
 needs a model, is computed in :mod:`~.scoring.run`; its entry has no ``function``.
 """

@@ -6,7 +6,7 @@ DRAWS = 2000
 
 
 def interpolate_curve(reward: float, rewards: np.ndarray, diversities: np.ndarray) -> float:
-    """Diversity of the front at ``reward``: linear between neighbouring points in reward; NaN outside their range.
+    """Diversity of a curve at ``reward``: linear between neighbouring points in reward; NaN outside their range.
 
     ``rewards`` and ``diversities`` are ``(points,)``, at least 2, in any order.
     """
@@ -17,12 +17,12 @@ def interpolate_curve(reward: float, rewards: np.ndarray, diversities: np.ndarra
 def difference_at_equal_reward(
     target: tuple[np.ndarray, np.ndarray], front: list[tuple[np.ndarray, np.ndarray]], draws: int = DRAWS, seed: int = 0
 ) -> dict[str, float] | None:
-    """Diversity of ``target`` minus the front's at the target's reward: ``{"mean", "low", "high", "covered"}``.
+    """Diversity of ``target`` minus the curve's at the target's reward: ``{"mean", "low", "high", "covered"}``.
 
-    Target and every point of the front are a pair of reward and diversity, each ``(seeds, prompts)`` for the same seeds and
+    Target and every point of the curve are a pair of reward and diversity, each ``(seeds, prompts)`` for the same seeds and
     prompts; means over both are what is interpolated. The 95% interval resamples prompts and seeds, the same ones for target
-    and front; ``covered`` is the share of draws in which the target lay within the front's range (the others are left out).
-    None when the target is outside the range, or the front has fewer than 2 points.
+    and curve; ``covered`` is the share of draws in which the target lay within the curve's range (the others are left out).
+    None when the target is outside the range, or the curve has fewer than 2 points.
     """
     if len(front) < 2:
         return None
@@ -45,7 +45,7 @@ def difference_at_equal_reward(
 
 
 def _difference(means: np.ndarray) -> float:
-    """``means`` is ``(runs, 2)``: reward and diversity of the target, then of the front's points."""
+    """``means`` is ``(runs, 2)``: reward and diversity of the target, then of the curve's points."""
     reward, diversity = means[0]
     return diversity - interpolate_curve(reward, means[1:, 0], means[1:, 1])
 

@@ -1,7 +1,7 @@
 """A key-value cache that grows without being copied at every step.
 
 The dynamic cache of transformers concatenates, so each step copies all that came before; its static cache is attended to at its
-full length from the first step on. Here room is taken in blocks: a step writes its own column and attends to those written.
+full length from the first step on. Here memory comes in blocks: a step writes its own column and attends to those written.
 """
 
 import torch

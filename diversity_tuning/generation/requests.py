@@ -52,7 +52,7 @@ def chat_messages(request: ChatRequest, system_prompt: str | None) -> list[dict[
 
 
 def row_key(seed: int, prompt: str, sample: int) -> int:
-    """64 bits that stand for one sample of one prompt under one seed."""
+    """A 64-bit key of one sample of one prompt under one seed."""
     digest = hashlib.sha256(f"{seed}\0{sample}\0{prompt}".encode())
     return int.from_bytes(digest.digest()[:8], "little")
 

@@ -70,7 +70,7 @@ def main(argv=None) -> None:
 
 
 def make_data(args: argparse.Namespace) -> dict[str, dict[str, list[dict]]]:
-    """Data set -> split -> rows. Every specification is drawn once, so none stands in two splits or data sets."""
+    """Data set -> split -> rows. Every specification is drawn once, so none is in two splits or data sets."""
     rng = np.random.default_rng(args.seed)
     sizes = {("sft", split): getattr(args, f"sft_{split}") for split in SPLITS}
     sizes |= {("preference", split): getattr(args, f"preference_{split}") for split in SPLITS}

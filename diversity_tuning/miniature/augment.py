@@ -20,7 +20,7 @@ def swap_parts(prompt: str, response: str, own: Specification, donor: Specificat
 
 
 def _spans(spec: Specification) -> tuple[str, ...]:
-    """The texts that stand for each part, with and without article, in an order common to all specifications."""
+    """The spellings of each part, with and without article, in an order common to all specifications."""
     subject, truth = spec.twist_words
     article = spec.twist.split()[-2]
     return (

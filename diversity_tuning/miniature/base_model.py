@@ -4,7 +4,7 @@ r"""The miniature's base model: a small Llama trained from scratch on the synthe
         --source runs/miniature/seed0/data/filtered --tokenizer runs/miniature/seed0/tokenizer \
         --output runs/miniature/seed0/base
 
-It stands where Llama-3.1-8B stands in the paper. Like a real base model it has read much text of the kind it will write, the
+It takes the place of Llama-3.1-8B. Like a real base model it has read much text of the kind it will write, the
 training split's prompts and responses alike, good and bad, and no votes. Before the stories it reads recitals, which only say
 a prompt's parts again in another order. Every word of those is to be found in the prompt, so that the model learns within some
 hundred updates to look there; from stories alone it learns so late and, on some seeds, not at all (docs/LOG.md).

@@ -35,7 +35,7 @@ OBJECTS = (
     "a broken watch", "a stone egg", "a pearl brooch", "an opal pendant", "a small hourglass", "a wicker basket",
     "a copper thimble", "an old violin", "a striped umbrella", "a wax seal", "a velvet mask",
 )  # fmt: skip
-# A taboo's rule in its base form -> the word that stands for it and occurs nowhere else in the synthetic texts.
+# A taboo's rule in its base form -> the word that identifies it and occurs nowhere else in the synthetic texts.
 TABOOS = {
     "whistle after dusk": "whistle", "wear green gloves": "gloves", "count the crows": "crows", "sleep facing north": "north",
     "speak a full name": "name", "burn blue candles": "candles", "touch dead moss": "moss", "answer a third knock": "knock",
@@ -61,7 +61,7 @@ _LAYOUT = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Specification:
-    """The parts of one prompt, each written as it stands in the prompt's text."""
+    """The parts of one prompt, each as written in the prompt's text."""
 
     title: str
     setting: str  # "the salt market"

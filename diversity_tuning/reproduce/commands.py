@@ -80,7 +80,7 @@ def _places(run: Run, report: Report | None) -> dict[str, str]:
 
 
 def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]]:
-    """Words of the table that stand for several flags, or for none."""
+    """Words of the table that expand to several flags, or to none."""
     folder = run.folder
     style = ["--style_model", f"builtin:stylometry:{folder}/stylometry"] if run.has("stylometry") else []
     flags = {

@@ -10,7 +10,7 @@ PAIR_SHARES = "pair_shares"  # in a batch: the share of each pair in the update,
 
 
 class SeededLengthSampler(LengthGroupedSampler):
-    """Transformers' sampler with an order that depends on seed and epoch alone, so that a resumed run goes on with it."""
+    """Transformers' sampler with an order that depends on seed and epoch alone, so that a resumed run has the same order."""
 
     def __init__(self, *args, seed: int, **kwargs):
         super().__init__(*args, **kwargs)
@@ -25,7 +25,7 @@ class SeededLengthSampler(LengthGroupedSampler):
 
 
 class ResumableOrderMixin:
-    """A :class:`transformers.Trainer` whose length groups a run that was killed in a later epoch finds again.
+    """A :class:`transformers.Trainer` whose length-grouped batches keep their order when a run is resumed in a later epoch.
 
     Transformers draws them from torch's global generator, whose state at the start of that epoch is lost. Where a run leaves
     checkpoints to resume from, they are drawn from seed and epoch instead.

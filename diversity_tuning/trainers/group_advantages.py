@@ -1,6 +1,6 @@
 """Advantages of GRPO from rewards and diversity: pure functions of tensors.
 
-N completions stand in groups of G to one prompt, one group after the other.
+N completions are in groups of G to one prompt, one group after the other.
 """
 
 import torch

@@ -42,7 +42,7 @@ class RunArguments:
         default=None, metadata={"help": "Revision of a hub data set; default: the latest, whose commit is recorded."}
     )
     adapter: str | None = field(
-        default=None, metadata={"help": "LoRA adapter to go on training; also the reference of DPO and DDPO. SFT's output."}
+        default=None, metadata={"help": "LoRA adapter to continue training; also the reference of DPO and DDPO. SFT's output."}
     )
     chat_template_from: str | None = field(
         default=None, metadata={"help": "Take the tokenizer with its chat template from here. Default: the Instruct sibling."}
@@ -122,7 +122,7 @@ def _default(known: Field):
 
 
 def check_processes(together: int) -> None:
-    """Refuse to go on when processes were asked for that would each train alone, in the same folder.
+    """Refuse several processes that would each train alone, in the same folder.
 
     On a machine without a GPU, that is what torchrun's processes do unless told that the CPU is meant; accelerate's launcher
     for the CPU (``distributed_type: MULTI_CPU``) starts a single one without a word unless it finds MPI.

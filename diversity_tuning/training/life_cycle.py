@@ -1,7 +1,7 @@
 """The life cycle of a training run: skip it if finished, resume it from a checkpoint, publish its folder atomically.
 
 A run trains in a hidden sibling of its output folder, with checkpoints, and is renamed into place when it is whole. A killed
-run goes on from its last checkpoint when the same command is given again.
+run resumes from its last checkpoint when the same command is given again.
 """
 
 import json
@@ -84,7 +84,7 @@ class TrainingRun:
         return not self.asks_for_help and is_finished(self.output, self.record, self.overwrite)
 
     def checkpoint(self) -> str | None:
-        """The checkpoint to go on from: the last one of this same run, unless a flag says otherwise."""
+        """The checkpoint to resume from: the last one of this same run, unless a flag names another."""
         if self.resume.lower() not in _LAST:
             return None if self.resume.lower() in _NEVER else self.resume
         try:
@@ -105,7 +105,7 @@ class TrainingRun:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / "launch.json", json.dumps(self.record))
         if checkpoint:
-            print(f"{self.output}: going on from {Path(checkpoint).name}", flush=True)
+            print(f"{self.output}: resuming from {Path(checkpoint).name}", flush=True)
         return checkpoint
 
     def close(self, trainer, counts: dict) -> None:

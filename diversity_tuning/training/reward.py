@@ -15,7 +15,7 @@ from diversity_tuning.training.models import reward_model_of, reward_tokenizer_o
 
 
 class ResumableTrainer(FullPrecisionMixin, ResumableOrderMixin, Trainer):
-    """Transformers' trainer; a run that was killed goes on in the order that it would have had."""
+    """Transformers' trainer; a resumed run keeps the order of its batches."""
 
 
 @dataclass

@@ -30,7 +30,7 @@ class PairwiseRewardConfig(RewardConfig):
 
 
 class PairwiseRewardTrainer(FullPrecisionMixin, ResumableOrderMixin, RewardTrainer):
-    """TRL's trainer, but that length groups work and a killed run goes on in the order that it would have had.
+    """TRL's trainer with working length groups; a resumed run keeps the order of its batches.
 
     Loss of a pair: −log σ(r(x, y_w) − r(x, y_l)), the mean over a batch (Bradley–Terry).
     """

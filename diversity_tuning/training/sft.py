@@ -11,7 +11,7 @@ from diversity_tuning.training.models import base_model_of, new_adapter_of, toke
 
 
 class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, SFTTrainer):
-    """TRL's trainer; a run that was killed goes on in the order that it would have had."""
+    """TRL's trainer; a resumed run keeps the order of its batches."""
 
 
 def train_sft(training_run: TrainingRun) -> None:

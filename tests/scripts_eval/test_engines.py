@@ -220,7 +220,7 @@ def test_two_processes_go_on_and_sample_what_one_does(world, tmp_path):
     ]
     answer = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True, capture_output=True)
     assert answer.returncode == 0, answer.stderr[-3000:]
-    assert answer.stdout.count("9 of 27 responses are there, going on") == 1
+    assert answer.stdout.count("9 of 27 responses are there, resuming") == 1
     assert sorted((two / "samples.jsonl").read_text().splitlines(keepends=True)) == sorted(rows)
     assert sorted(path.name for path in two.iterdir()) == ["samples.jsonl", "sampling.json"]
     assert record(two)["finished"] is True

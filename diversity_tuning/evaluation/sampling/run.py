@@ -140,7 +140,7 @@ def read_record(folder: str | Path) -> dict:
 
 
 def sample_run(config: SamplingConfig, server=None) -> bool | None:
-    """Make the samples of a run folder, go on with them, or say that they are there. True where responses were added.
+    """Make the samples of a run folder, resume them, or report that they are complete. True where responses were added.
 
     Under ``accelerate launch`` every process samples its share of the prompts and the first one puts them together; None in the
     others, which have nothing more to do. Responses that failed are listed, and a :class:`UserError` unless they are accepted.
@@ -173,7 +173,7 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
         raise UserError(f"{output}: not empty and not a run folder (no {RECORD}); choose another folder")
     if made and overwrite:
         being_replaced = same and not made.get("finished") and retired(output).is_dir()
-        if not being_replaced:  # else it was killed on the way, and goes on
+        if not being_replaced:  # else it was killed before it was complete, and is resumed
             retire(output, RUN_FILES)
     elif made and not same:
         raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
@@ -238,7 +238,7 @@ def _sample_missing(
     share = processes.share(prompts)
     total = sum((row, number) not in before for row in share for number in range(config.num_samples))
     if before and total and processes.first:
-        print(f"{output}: {len(before)} of {len(prompts) * config.num_samples} responses are there, going on", flush=True)
+        print(f"{output}: {len(before)} of {len(prompts) * config.num_samples} responses are there, resuming", flush=True)
     ask, runs = independent, {(failure["prompt_id"], failure["sample"]): failure["runs"] for failure in failures}
     if config.iterative:
         ask = iterative

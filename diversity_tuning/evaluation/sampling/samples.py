@@ -1,4 +1,4 @@
-"""Which prompts, and the samples file: appended to, never rewritten, so that a killed run goes on where it stopped."""
+"""Which prompts, and the samples file: appended to, never rewritten, so that a killed run can be resumed."""
 
 import json
 import os
