@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from diversity_tuning.data import pair, schema
 from diversity_tuning.data.pair import distinct_responses, draw_pairs, row_rng
 
 
@@ -73,6 +74,17 @@ def test_all_pairs_of_few_responses():
     assert sorted(pairs) == [(0, 1), (0, 3), (2, 1), (2, 3), (3, 1)]
 
 
+def test_of_many_pairs_at_most_100_are_drawn():
+    pairs = draw_pairs(range(16), -1, np.random.default_rng(0))  # 120 pairs
+    assert len(set(pairs)) == 100
+    assert {type(place) for pair in pairs for place in pair} == {int}
+
+
+def test_votes_that_differ_by_less_than_one_differ():
+    assert draw_pairs([0.0, 0.25], 5, np.random.default_rng(0)) == [(1, 0)]
+    assert draw_pairs([0.0, 0.25], 5, np.random.default_rng(0), strict=True) == []
+
+
 @given(st.lists(st.integers(-20, 20), max_size=40), st.integers(0, 15), st.booleans(), st.integers(0, 10**6))
 def test_invariants(votes, gap, strict, seed):
     pairs = draw_pairs(votes, gap, np.random.default_rng(seed), strict)
@@ -126,3 +138,46 @@ def test_every_row_has_its_own_stream():
     draws = {row_rng(seed, split, row).integers(2**62) for seed in (1, 2) for split in ("train", "test") for row in range(50)}
     assert len(draws) == 200
     assert row_rng(1, "train", 3).integers(2**62) == row_rng(1, "train", 3).integers(2**62)
+
+
+def test_the_stream_of_a_row_is_pinned():
+    """A release that drew other pairs from the same data and seed would change results without a word."""
+    assert [row_rng(42, "train", row).integers(1000) for row in range(4)] == [805, 948, 752, 367]
+
+
+ROWS = {
+    schema.POST_TITLE: ["One", "Two", "Three"],
+    schema.POST_TEXT: ["more", "", None],
+    schema.FILTERED_COMMENT_TEXTS: [["a", "b", "a", "c", "d"], ["x", "x"], ["p", "q"]],
+    schema.FILTERED_COMMENT_SCORES: [[1, 2, 9, 3, 4], [1, 5], [4, 7]],
+    schema.FILTERED_TRANSFORMED_SCORES: [[0.1, 0.2, 0.9, 0.3, 0.4], [0.1, 0.5], [0.4, 0.7]],
+}
+
+
+def test_a_batch_draws_places_among_all_responses_of_a_row():
+    """Of the first row's equal texts place 2 counts: it is paired first, with 1, 3 or 4, then the two that are left."""
+    drawn = pair.draw_batch(ROWS, [0, 1, 2], seed=0, split="train", gap=5, strict=False, max_pairs=None)
+    first, second, third = drawn[pair.DRAWN]
+    assert first in ([2, 1, 4, 3], [2, 3, 4, 1], [2, 4, 3, 1])
+    assert (second, third) == ([], [1, 0])
+    assert pair.draw_batch(ROWS, [0, 1, 2], 0, "train", 5, False, 1)[pair.DRAWN] == [first[:2], [], [1, 0]]
+    assert pair.draw_batch(ROWS, [0, 1, 2], 0, "train", 5, True, None)[pair.DRAWN] == [first[:2], [], []]
+
+
+def test_a_batch_becomes_one_row_per_pair():
+    made = pair.pair_batch({**ROWS, pair.DRAWN: [[2, 1, 4, 3], [], [1, 0]]}, [0, 1, 2])
+    asked = [("One\nmore", "a", "b"), ("One\nmore", "d", "c"), ("Three\n", "q", "p")]
+    assert made == {
+        schema.CHOSEN: [schema.to_messages(prompt, chosen) for prompt, chosen, _ in asked],
+        schema.REJECTED: [schema.to_messages(prompt, rejected) for prompt, _, rejected in asked],
+        schema.SCORE_CHOSEN: [9, 4, 7],
+        schema.SCORE_REJECTED: [2, 3, 4],
+    }
+
+
+def test_the_responses_that_were_drawn_come_once_and_in_their_order():
+    assert pair.unpaired_batch({**ROWS, pair.DRAWN: [[4, 1, 2, 1], [], [1, 0]]}, [0, 1, 2]) == {
+        schema.POSTTRAINING_COMMENT_TEXT: [["b", "a", "d"], [], ["p", "q"]],
+        schema.POSTTRAINING_SCORE: [[2, 9, 4], [], [4, 7]],
+        schema.POSTTRAINING_TRANSFORMED_SCORE: [[0.2, 0.9, 0.4], [], [0.4, 0.7]],
+    }

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from diversity_tuning.evaluation.statistics import at_equal_length, bootstrap_means, mean_interval, paired_difference
+from diversity_tuning.evaluation.statistics import (
+    at_equal_length,
+    bootstrap_means,
+    mean_interval,
+    paired_difference,
+    sign_flip_p,
+)
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward, interpolate_curve
 
 
@@ -19,12 +25,38 @@ def test_interval_is_near_the_normal_one_and_seeded():
     assert mean_interval(values) == found
 
 
+@pytest.mark.filterwarnings("error")
 def test_missing_values_are_left_out():
     values = np.array([1.0, np.nan, 3.0])
     assert mean_interval(values)["mean"] == 2.0
     assert mean_interval(values)["high"] <= 3.0
     assert math.isnan(mean_interval(np.full(3, np.nan))["low"])
     assert math.isnan(mean_interval(np.empty(0))["mean"])
+
+
+def test_the_interval_of_one_and_of_two_values():
+    """Means of two draws of 0 and 1 are 0, .5, .5 and 1 with a quarter each, so their middle 40% are .5."""
+    assert mean_interval(np.array([3.0])) == {"mean": 3.0, "low": 3.0, "high": 3.0}
+    assert mean_interval(np.array([0.0, 1.0]), level=0.4) == {"mean": 0.5, "low": 0.5, "high": 0.5}
+
+
+def test_a_mean_is_over_the_values_that_were_drawn():
+    """Whatever is drawn of equal values has their mean; a draw without any value has none."""
+    assert (bootstrap_means(np.full((2, 3), 2.0)) == 2).all()
+    with np.errstate(invalid="raise"):
+        means = bootstrap_means(np.array([5.0, np.nan]))
+    assert np.isnan(means).mean() == pytest.approx(0.25, abs=0.02)
+    assert (means[~np.isnan(means)] == 5).all()
+
+
+def test_seeds_and_prompts_are_resampled():
+    """Seeds (or prompts) at 0 and 1: half of the draws take both, a quarter each one of them twice."""
+    for values in ([[0.0], [1.0]], [[0.0, 1.0]]):
+        found, counts = np.unique(bootstrap_means(np.array(values)), return_counts=True)
+        assert list(found) == [0, 0.5, 1]
+        assert counts / 10_000 == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+    four = bootstrap_means(np.array([[0.0, 0.0], [0.0, 1.0]]))  # 1 in a draw of the second seed and prompt only: 1/4 · 1/4
+    assert (four == 1).mean() == pytest.approx(1 / 16, abs=0.01)
 
 
 def test_seeds_widen_the_interval():
@@ -49,6 +81,19 @@ def test_no_difference_has_p_1_and_a_large_one_the_least():
     assert math.isnan(paired_difference(np.full(4, np.nan), np.ones(4))["p"])
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_p_by_hand(sign):
+    """Of the eight sums ±3 ±1 ±1 two are as far from 0 as 5. Neither unit nor a difference of 0 changes that."""
+    assert sign_flip_p(sign * np.array([3.0, 1.0, 1.0])) == pytest.approx(0.25, abs=0.02)
+    assert sign_flip_p(sign * 1e60 * np.array([3.0, 1.0, 1.0, 0.0])) == pytest.approx(0.25, abs=0.02)
+
+
+def test_p_is_of_the_means_over_the_seeds_that_have_a_value():
+    """±3 ±1 ±2 is 6, 2, 4 or 0 from 0: six of eight are at least 3 + 1 - 2."""
+    one = np.array([[3.0, 1.0, -2.0], [np.nan, 1.0, -2.0]])
+    assert paired_difference(one, np.zeros_like(one))["p"] == pytest.approx(0.75, abs=0.02)
+
+
 def test_equal_length_takes_out_what_length_explains():
     rng = np.random.default_rng(0)
     lengths = [np.exp(rng.normal(4, 0.3, 500)), np.exp(rng.normal(4.5, 0.3, 500))]
@@ -57,6 +102,14 @@ def test_equal_length_takes_out_what_length_explains():
     assert slope == pytest.approx(-0.1, abs=0.005)
     assert abs(diversities[0].mean() - diversities[1].mean()) > 0.04
     assert adjusted[0].mean() == pytest.approx(adjusted[1].mean(), abs=0.003)
+
+
+def test_equal_length_by_hand():
+    """.1 per unit of log length, in which the runs lie at 0 and 2 (no words count as one) and at 2 and 4: all moved to 2."""
+    lengths = [np.array([0.0, np.exp(2)]), np.exp([2.0, 4.0])]
+    adjusted, slope = at_equal_length([np.array([0.5, 0.7]), np.array([0.7, 0.9])], lengths)
+    assert slope == pytest.approx(0.1)
+    assert np.concatenate(adjusted) == pytest.approx([0.7] * 4)
 
 
 def test_front_is_linear_between_neighbours_and_nan_outside():
@@ -77,6 +130,7 @@ def test_front_difference_at_equal_reward():
     assert found["covered"] == 1.0
     assert difference_at_equal_reward((1.5 + noise[4], noise[5]), front) is None
     assert difference_at_equal_reward((0.5 + noise[4], noise[5]), front[:1]) is None
+    assert difference_at_equal_reward(front[0], front[:1]) is None, "one point is no front, even where the target lies on it"
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["seeds", "prompts"])
@@ -97,6 +151,7 @@ def test_draws_outside_the_front_are_counted_and_left_out():
     assert (found["low"], found["high"]) == pytest.approx((0.2, 0.2))
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_prompt_without_a_value_is_left_out_of_target_and_front():
     flat = np.zeros((1, 3))
     target = np.array([[0.2, 0.2, np.nan]])
