@@ -83,6 +83,7 @@ def test_of_many_pairs_at_most_100_are_drawn():
 def test_votes_that_differ_by_less_than_one_differ():
     assert draw_pairs([0.0, 0.25], 5, np.random.default_rng(0)) == [(1, 0)]
     assert draw_pairs([0.0, 0.25], 5, np.random.default_rng(0), strict=True) == []
+    assert draw_pairs([0.0, 0.25], -1, np.random.default_rng(0)) == [(1, 0)]
 
 
 @given(st.lists(st.integers(-20, 20), max_size=40), st.integers(0, 15), st.booleans(), st.integers(0, 10**6))
@@ -181,3 +182,5 @@ def test_the_responses_that_were_drawn_come_once_and_in_their_order():
         schema.POSTTRAINING_SCORE: [[2, 9, 4], [], [4, 7]],
         schema.POSTTRAINING_TRANSFORMED_SCORE: [[0.2, 0.9, 0.4], [], [0.4, 0.7]],
     }
+    nine = {name: [list(range(9))] for name in ROWS}
+    assert pair.unpaired_batch({**nine, pair.DRAWN: [[8, 1]]}, [0])[schema.POSTTRAINING_SCORE] == [[1, 8]]

@@ -81,6 +81,7 @@ def test_no_difference_has_p_1_and_a_large_one_the_least():
     assert math.isnan(paired_difference(np.full(4, np.nan), np.ones(4))["p"])
 
 
+@pytest.mark.filterwarnings("error")  # such as an overflow in float32
 @pytest.mark.parametrize("sign", [1, -1])
 def test_p_by_hand(sign):
     """Of the eight sums ±3 ±1 ±1 two are as far from 0 as 5. Neither unit nor a difference of 0 changes that."""
