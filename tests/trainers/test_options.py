@@ -9,6 +9,7 @@ from datasets import Dataset
 from peft import PromptTuningConfig, get_peft_model
 from transformers import MixtralConfig, MixtralForCausalLM
 from trl import DPOConfig
+from trl import DPOTrainer as TRLDPOTrainer
 from trl.experimental.orpo import ORPOConfig as TRLORPOConfig
 from trl.experimental.orpo import ORPOTrainer as TRLORPOTrainer
 
@@ -211,6 +212,21 @@ def test_the_router_loss_of_a_mixture_model_is_trls(tmp_path):
     theirs = measured(TRLORPOTrainer, TRLORPOConfig(**settings(tmp_path, beta=0.4)))
     assert_same(ours, theirs)
     without = measured(DORPOTrainer, DORPOConfig(**settings(tmp_path, router_aux_loss_coef=0.0, **options)))
+    assert ours[0] - without[0] > 0.1
+
+
+def test_the_router_loss_of_a_mixture_model_in_dpo_is_trls(tmp_path):
+    def measured(trainer_class, config):
+        return loss_and_gradient(
+            trainer_class(
+                model=mixture(), ref_model=mixture(), args=config, processing_class=make_tokenizer(),
+                train_dataset=Dataset.from_list(make_pairs(4, weights=[1.0] * 4)),
+            )
+        )  # fmt: skip
+
+    ours = measured(DDPOTrainer, DDPOConfig(**settings(tmp_path)))
+    assert_same(ours, measured(TRLDPOTrainer, DPOConfig(**settings(tmp_path, max_length=2048))))
+    without = measured(DDPOTrainer, DDPOConfig(**settings(tmp_path, router_aux_loss_coef=0.0)))
     assert ours[0] - without[0] > 0.1
 
 
