@@ -1,0 +1,76 @@
+"""The check before DPO's first update, by hand: how far a margin and the mean loss may be off."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from trl import DPOConfig
+from trl import DPOTrainer as TRLDPOTrainer
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.trainers import DDPOTrainer, DPOTrainer
+from tests.tiny import make_pairs
+from tests.trainers.test_trainers import assert_same, build, loss_and_gradient, settings
+
+
+def check(margins, dtype=torch.float32, mixed="no", step=0, training=True, off=1.0, rounded=False, **args):
+    """Run the check on two pairs of 4 and 16 tokens, with weights 1 and 3 and a mean loss of ``off`` x ln 2 x 2."""
+    trainer = object.__new__(DDPOTrainer)
+    trainer.model = torch.nn.Linear(1, 1).to(dtype).train(training)
+    trainer.args, trainer.state = SimpleNamespace(**args), SimpleNamespace(global_step=step)
+    trainer.accelerator = SimpleNamespace(mixed_precision=mixed)
+    log_probs = -10 * torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) - 1
+    log_probs[[0, 2], 2:] = 0
+    log_probs = log_probs.bfloat16().float() if rounded else log_probs
+    weights = torch.tensor([1.0, 3.0])
+    trainer._check_policy_is_reference(off * math.log(2) * weights, weights, torch.tensor(margins), log_probs)
+
+
+def test_what_rounding_explains_passes():
+    """.01 nats per square root of the tokens in float32, .25 where anything is in bfloat16."""
+    for sign in (1, -1):
+        check([sign * 0.019, sign * 0.039])
+        check([sign * 0.49, sign * 0.99], dtype=torch.bfloat16)
+        check([sign * 0.49, sign * 0.99], mixed="bf16")
+    check([0.0, 0.0], off=1.04)
+    check([0.0, 0.0], off=0.96)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("margins", "options", "found"),
+    [
+        ([0.021, 0.0], {}, "0.021"),
+        ([0.021, 0.039], {}, "0.021"),
+        ([0.019, 0.041], {}, "0.041"),
+        ([0.51, 0.0], {"dtype": torch.bfloat16}, "0.51"),
+        ([0.49, 1.01], {"mixed": "bf16"}, "1.01"),
+        ([math.nan, 0.0], {}, "nan"),
+        ([0.0, math.inf], {}, "inf"),
+    ],
+)
+def test_a_margin_that_rounding_does_not_explain_stops(sign, margins, options, found):
+    with pytest.raises(UserError, match=f"a pair has the margin -?{found} nats"):
+        check([sign * margin for margin in margins], **options)
+    for without in ({"step": 1}, {"training": False}, {"check_first_step": False}):
+        check([sign * margin for margin in margins], **options, **without)
+
+
+@pytest.mark.parametrize("off", [0.94, 1.06])
+def test_a_mean_loss_that_is_not_ln_2_stops(off):
+    with pytest.raises(UserError, match=r"the mean loss is 1\.\d+, not ln 2 x mean weight = 1\.3863"):
+        check([0.0, 0.0], off=off)
+
+
+def test_rounded_log_probabilities_stop():
+    with pytest.raises(UserError, match="rounded to bfloat16"):
+        check([0.0, 0.0], rounded=True)
+
+
+def test_another_loss_than_the_sigmoid_is_trls(tmp_path):
+    ours, theirs = (
+        build(kind, DPOConfig(**settings(tmp_path, loss_type=["hinge"], beta=0.3)), make_pairs(4))
+        for kind in (DPOTrainer, TRLDPOTrainer)
+    )
+    assert_same(loss_and_gradient(ours), loss_and_gradient(theirs))
