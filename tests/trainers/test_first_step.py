@@ -9,7 +9,7 @@ from trl import DPOConfig
 from trl import DPOTrainer as TRLDPOTrainer
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.trainers import DDPOTrainer, DPOTrainer
+from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DPOTrainer
 from tests.tiny import make_pairs
 from tests.trainers.test_trainers import assert_same, build, loss_and_gradient, settings
 
@@ -74,3 +74,20 @@ def test_another_loss_than_the_sigmoid_is_trls(tmp_path):
         for kind in (DPOTrainer, TRLDPOTrainer)
     )
     assert_same(loss_and_gradient(ours), loss_and_gradient(theirs))
+
+
+def test_a_reference_off_by_the_same_on_both_sides_has_no_margin(tmp_path):
+    trainer = build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), make_pairs(2))
+    original = trainer.compute_ref_log_probs
+    trainer.compute_ref_log_probs = lambda *given: tuple(side + 8 for side in original(*given))
+    trainer.train()
+
+
+@pytest.mark.parametrize("changed", [{"use_weighting": True}, {"ld_alpha": 0.5}, {"f_divergence_type": "js_divergence"}])
+def test_each_option_that_changes_the_sigmoid_loss_leaves_it_to_trl(changed):
+    trainer = object.__new__(DPOTrainer)
+    trainer.loss_types = ["sigmoid"]
+    vars(trainer).update({"use_weighting": False, "ld_alpha": None, "f_divergence_type": "reverse_kl"})
+    assert trainer._has_sigmoid_loss_only()
+    vars(trainer).update(changed)
+    assert not trainer._has_sigmoid_loss_only()

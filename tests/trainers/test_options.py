@@ -247,3 +247,4 @@ def test_prompt_tuning(tmp_path):
     torch.testing.assert_close(chosen, by_hand[:4], rtol=1e-4, atol=1e-5)
     trainer.train()
     assert math.isfinite(trainer.state.log_history[0]["loss"])
+    assert {"nll_loss", "log_odds_chosen", "rewards/margins"} <= trainer.state.log_history[0].keys()

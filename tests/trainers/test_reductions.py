@@ -60,8 +60,9 @@ def test_nll_and_averages_by_hand(target, reduction, shares, nll):
         ([0.0, 0.0], [0] * 7),
     ],
 )
-def test_logged_means_are_of_pairs_that_were_not_filled_in(shares, logged):
-    trainer = bare(ORPOTrainer, shares, processes=2)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_logged_means_are_of_pairs_that_were_not_filled_in(processes, shares, logged):
+    trainer = bare(ORPOTrainer, shares, processes)
     trainer._log_pairs(torch.tensor([2.0, 4.0]), torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -1.0]))
     rewards = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies")
     names = ("nll_loss", *rewards, "logps/chosen", "logps/rejected")
