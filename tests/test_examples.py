@@ -29,6 +29,7 @@ def miniature(tmp_path):
     config = LlamaConfig.from_pretrained(root / "base", num_labels=1)
     LlamaForSequenceClassification(config).save_pretrained(root / "reward")
     make_tokenizer().save_pretrained(root / "reward")
+    (root / "stylometry").mkdir()
     DatasetDict({"test": Dataset.from_list([row(i) for i in range(3)])}).save_to_disk(root / "data" / "filtered")
     return root
 

@@ -137,7 +137,7 @@ def test_a_reward_model_without_its_head(saved):
 
 
 def test_no_reward_model(tmp_path):
-    with pytest.raises(UserError, match="nowhere: no reward model can be loaded"):
+    with pytest.raises(UserError, match="nowhere: no such file or folder \\(the reward model\\)"):
         load_reward_model(str(tmp_path / "nowhere"))
 
 

@@ -83,18 +83,25 @@ class HttpEngine:
         timeout = httpx2.Timeout(self.timeout, connect=min(self.timeout, _CONNECT))
         with httpx2.Client(timeout=timeout, limits=limits, headers=self.api.headers(self.key)) as client:
             executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix=REQUESTS)
+            wait = True
             try:
                 futures = {executor.submit(self._one, client, r, settings, seed): i for i, r in enumerate(requests)}
                 for future in as_completed(futures):
                     yield [(futures[future], future.result())]
             except KeyboardInterrupt:
-                print(
-                    "stopping when the requests under way, which are paid for, are answered; Ctrl-C again: now", file=sys.stderr
-                )
+                try:
+                    print(
+                        "stopping when the requests under way, which are paid for, are answered; Ctrl-C again: now",
+                        file=sys.stderr,
+                    )
+                    self._closing.set()
+                    executor.shutdown(cancel_futures=True)
+                except KeyboardInterrupt:  # the second
+                    wait = False
                 raise
             finally:  # what is under way is paid for: let it come in and be kept
                 self._closing.set()
-                executor.shutdown(cancel_futures=True)
+                executor.shutdown(wait=wait, cancel_futures=True)
 
     def _one(self, client: httpx2.Client, request: ChatRequest, settings: SamplingSettings, seed: int) -> Sample | Failure:
         body = self.api.body(self.model, request, settings, 0, self.extra)
