@@ -3,12 +3,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: Python 3.10 or newer is needed" >&2; exit 2; }
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed" >&2; exit 2; }
 wanted=$(cat requirements.txt)
 if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
   echo "setting up .venv (once)"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
-  # The CPU build of torch is enough where there is no GPU; an index that has none gives the ordinary build.
+  # Where there is no GPU, torch's CPU build saves several GB: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   printf '%s\n' "$wanted" >.venv/.installed
 fi

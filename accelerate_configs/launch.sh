@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the cm_*.sh share: launch.sh MODULE STAGE [flags], from any folder. The flags come after the recipe's, so they win.
+# Flags override the recipe's. Runs from any folder. Defaults: MODEL=llama-3.1-8b ACCELERATE=multi_gpu.
 #   MODEL=llama-3.1-8b      a folder of recipes/
-#   ACCELERATE=multi_gpu    a file of this folder: cpu, single_gpu, multi_gpu, fsdp, deepspeed_zero3
+#   ACCELERATE=multi_gpu    a file of accelerate_configs/: cpu, single_gpu, multi_gpu, fsdp, deepspeed_zero3
 #   PROCESSES=4             another number of processes than the file's
 #   LAUNCHER_FLAGS="…"      more flags of `accelerate launch`, for several machines: see examples/slurm
 # One process is started without accelerate's launcher. Where no accelerate is on the PATH, this project's .venv is used.
@@ -46,9 +46,6 @@ setting() { sed -n "s/^$1: *\"\{0,1\}\([^\"]*\)\"\{0,1\} *$/\1/p" "$config"; } #
 number=${PROCESSES:-$(setting num_processes)}
 case $(setting distributed_type) in FSDP | DEEPSPEED) number=sharded ;; esac # the launcher sets these up, even for one process
 [ -z "${LAUNCHER_FLAGS:-}" ] || number=several
-for flag in "$@"; do
-  case $flag in -h | --help) number=1 ;; esac
-done
 if [ "$number" = 1 ]; then
   if [ "$(setting use_cpu)" = true ]; then
     export ACCELERATE_USE_CPU=true

@@ -19,6 +19,7 @@ import yaml
 from benchmarks.plan_shapes import Shape, Training, shape_of
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
@@ -29,7 +30,10 @@ def training_of(recipe: str, stage: str) -> Training:
     """A stage's settings from its YAML file."""
     path = ROOT / "recipes" / recipe / f"{stage}.yaml"
     if not path.is_file():
-        raise UserError(f"no recipe '{recipe}': {path} is not there")
+        recipes = sorted(folder.name for folder in (ROOT / "recipes").iterdir() if (folder / f"{stage}.yaml").is_file())
+        raise UserError(
+            f"no recipe '{recipe}' with {stage}.yaml{nearest(recipe, recipes) or '; there are: ' + ' '.join(recipes)}"
+        )
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if "model_name_or_path" not in settings:
         raise UserError(f"{recipe}: makes its own small model; plan one of the recipes with a published one")

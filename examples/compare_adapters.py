@@ -1,7 +1,7 @@
 """Sample, score and plot two adapters of one base model with the Python API, cell by cell as in a notebook.
 
-python examples/compare_adapters.py                                  # the miniature, after `bash reproduce.sh`
-python examples/compare_adapters.py FOLDER OUTPUT                    # other folders of the same layout
+PYTHONPATH=. python examples/compare_adapters.py                     # the miniature, after `bash reproduce.sh`
+PYTHONPATH=. python examples/compare_adapters.py FOLDER OUTPUT       # other folders of the same layout
 
 FOLDER holds base/, the adapters dpo/ and ddpo-both/, reward/, stylometry/ and data/filtered/. Every step is skipped when its
 output is there and was made with the same settings.

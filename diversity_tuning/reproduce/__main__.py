@@ -11,7 +11,6 @@ diversity_tuning/reproduce/stages.py.
 """
 
 import argparse
-import difflib
 import os
 import shlex
 import shutil
@@ -20,6 +19,7 @@ import sys
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
 from diversity_tuning.reproduce.commands import Run
 from diversity_tuning.reproduce.ending import print_ending
 from diversity_tuning.reproduce.plans import Part, parts
@@ -64,9 +64,8 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     """The parts that the flags ask for. An unknown recipe is a :class:`UserError`."""
     recipes = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir())
     if args.recipe not in recipes:
-        near = difflib.get_close_matches(args.recipe, recipes, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UserError(f"no recipe '{args.recipe}'; {hint}there are: {' '.join(recipes)}")
+        hint = nearest(args.recipe, recipes) or "; there are: " + " ".join(recipes)
+        raise UserError(f"no recipe '{args.recipe}'{hint}")
     root = args.out or f"runs/{args.recipe}"
     run = Run(
         recipe=args.recipe, seed=args.seed, folder=f"{root}/seed{args.seed}", split=args.split,

@@ -8,7 +8,7 @@ from pathlib import Path
 from diversity_tuning.reproduce.plans import Part
 
 # Label of a run in the report's models.csv: what the table calls it.
-ROWS = {"gold": "people", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO"}
+ROWS = {"gold": "authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO"}
 COLUMNS = {
     "reddit_reward": "reward",
     "semantic_diversity": "semantic diversity",
