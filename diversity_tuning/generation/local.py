@@ -8,6 +8,7 @@ floating-point rounding of the logits.
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -138,7 +139,8 @@ def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], s
         generation_config=config,
         logits_processor=processors,
     )
-    return [read_tokens(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
+    samples = [read_tokens(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
+    return [replace(sample, tokens_in=len(prompt)) for sample, prompt in zip(samples, prompts, strict=True)]
 
 
 def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int]) -> Sample:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from diversity_tuning.errors import UserError
@@ -64,6 +64,7 @@ class Sample:
     text: str
     finished: bool
     tokens: int | None  # None where a server does not say
+    tokens_in: int | None = field(default=None, compare=False)  # of the prompt; None where it is not known
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,270 @@
+"""Roles of an LLM: a prompt from a text file, what it reads, and the JSON object that it must reply.
+
+    role = load_role("judge", language="en", task="stories")
+    inputs = [{"query": "…", "response": "…", "examples": [], "strengths": {}, "weaknesses": {}}]
+    answers = ask(engine, role, inputs, SamplingSettings(), seed=0)
+
+A template holds a slot ``{{name}}`` for each input. A filled prompt carries every input between the tags ``<name>`` and
+``</name>``, each on a line of its own; no input can close its tag (:func:`~diversity_tuning.judging.tags.neutralised`).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
+from diversity_tuning.judging import replies
+from diversity_tuning.judging.tags import TAGS, tagged
+from diversity_tuning.names import nearest
+
+LANGUAGES = ("en", "zh")
+ATTEMPTS = 3  # the first, and at most two more for a bad reply
+KINDS = ("principles", "strategies")  # what the optimizer may be given as its rules
+_PROMPTS = Path(__file__).parent / "prompts"
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a role reads and must reply."""
+
+    inputs: tuple[str, ...]
+    keys: tuple[str, ...]
+    parse: Callable[[str], dict]  # raises replies.BadReply
+
+
+_EXAMINED = ("query", "response", "examples")
+_ARGUED = (*_EXAMINED, "strengths", "weaknesses")
+ROLES = {
+    "positive": Kind((*_EXAMINED, "rubric"), ("strengths",), replies.parse_strengths),
+    "negative": Kind((*_EXAMINED, "rubric"), ("weaknesses",), replies.parse_weaknesses),
+    "judge": Kind((*_ARGUED, "rubric"), ("verdict", "reason"), replies.parse_judge),
+    "reflect": Kind((*_ARGUED, "judge_verdict", "rubric"), ("verdict", "reason", "overturned"), replies.parse_judge),
+    "generator": Kind(("query", "strategies", "rubric"), ("response", "explanation"), replies.parse_generator),
+    "detector": Kind(
+        ("query", "response", "principles", "rubric"), ("verdict", "reason", "suggestion"), replies.parse_detector
+    ),
+    "reflector": Kind(("query", "response", "principles", "label", "verdict"), ("why", "missing"), replies.parse_reflector),
+    "optimizer": Kind(("rules", "feedback"), ("rules",), replies.parse_optimizer),
+}
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role's prompt, and how its reply is read. ``rubric`` is that of the task, empty for roles that read none."""
+
+    name: str
+    template: str
+    parse: Callable[[str], dict]
+    rubric: str = ""
+
+
+@dataclass
+class Usage:
+    """Requests that were answered, also from the cache of paid answers, and their tokens where they are known."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    def add(self, sample: Sample) -> None:
+        """Count one answer."""
+        self.calls += 1
+        self.tokens_in += sample.tokens_in or 0
+        self.tokens_out += sample.tokens or 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a role replied, parsed."""
+
+    value: dict
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """No usable reply, why in one line, and the last reply as it came.
+
+    ``tried``: how many sample numbers have had a bad reply; asked again, the next one is used.
+    """
+
+    reason: str
+    raw: str = ""
+    usage: Usage = field(default_factory=Usage)
+    tried: int = 0
+
+
+def load_role(name: str, language: str = "en", task: str = "stories", folder: str | Path | None = None) -> Role:
+    """The role of that name, with the rubric of a task.
+
+    ``folder``: the user's prompts, ``NAME.txt`` and ``rubrics/TASK.txt``; what it has not is taken from ours. A
+    :class:`UserError` for an unknown name, language or task, and for a template that lacks a slot or does not ask for a key.
+    """
+    if name not in ROLES:
+        raise UserError(f"role '{name}': is one of {', '.join(ROLES)}")
+    if language not in LANGUAGES:
+        raise UserError(f"--language {language}: is one of {', '.join(LANGUAGES)}")
+    if folder is not None:
+        _check_folder(Path(folder))
+    path = _file(folder, language, f"{name}.txt")
+    template = _read(path)
+    _check_template(template, name, path)
+    rubric = _rubric(folder, language, task) if "rubric" in ROLES[name].inputs else ""
+    return Role(name, template, ROLES[name].parse, rubric)
+
+
+def tasks(language: str = "en", folder: str | Path | None = None) -> list[str]:
+    """The tasks that there is a rubric for."""
+    places = [Path(one) / "rubrics" for one in (folder, _PROMPTS / language) if one is not None]
+    return sorted({path.stem for place in places for path in place.glob("*.txt")})
+
+
+def prompt_hash(roles: Iterable[Role]) -> str:
+    """SHA-256 of the roles' templates and rubrics, whatever their order."""
+    texts = sorted([role.name, role.template, role.rubric] for role in roles)
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def filled(role: Role, inputs: dict) -> str:
+    """The prompt of a role for one item.
+
+    Values are texts or anything else that JSON holds, written as :func:`~diversity_tuning.judging.tags.tagged` says. The rubric
+    is the role's unless ``inputs`` has one. The optimizer's ``rules`` stand under the tag of their ``kind``, of :data:`KINDS`.
+    """
+    values = {"rubric": role.rubric, **inputs}
+    needed = ROLES[role.name].inputs
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise ValueError(f"{role.name} needs the input '{missing[0]}'")
+
+    def fill(slot: re.Match) -> str:
+        name = slot[1]
+        tag = values["kind"] if name == "rules" else name
+        if tag not in (KINDS if name == "rules" else TAGS):
+            raise ValueError(f"the optimizer's kind is {tag!r}, not one of {', '.join(KINDS)}")
+        return tagged(tag, values[name])
+
+    return _SLOT.sub(fill, role.template)
+
+
+def ask(
+    engine: Engine,
+    role: Role,
+    inputs: list[dict],
+    settings: SamplingSettings,
+    seed: int = 0,
+    attempts: int = ATTEMPTS,
+    progress: Callable[[int], object] | None = None,
+    first: list[int] | None = None,
+) -> list[Answer | Failed]:
+    """The role's answers in the order of ``inputs``; see :func:`ask_each`. ``progress`` is called with how many have come."""
+    found: list[Answer | Failed | None] = [None] * len(inputs)
+    for position, answer in ask_each(engine, role, inputs, settings, seed, attempts, first):
+        found[position] = answer
+        if progress is not None:
+            progress(1)
+    return found
+
+
+def ask_each(
+    engine: Engine,
+    role: Role,
+    inputs: list[dict],
+    settings: SamplingSettings,
+    seed: int = 0,
+    attempts: int = ATTEMPTS,
+    first: list[int] | None = None,
+) -> Iterator[tuple[int, Answer | Failed]]:
+    """Yield ``(position in inputs, answer)`` as they come.
+
+    A bad reply is asked for again with the next sample number, ``attempts`` times in all; an engine's failure is final. Equal
+    prompts are asked once; the usage is that of the first of them. ``first``: sample numbers to begin with, ``(n,)``.
+    """
+    first = first or [0] * len(inputs)
+    waiting: dict[ChatRequest, list[int]] = {}
+    for position, item in enumerate(inputs):
+        waiting.setdefault(user_request(filled(role, item), first[position]), []).append(position)
+    usage = {position: Usage() for position in range(len(inputs))}
+    for attempt in range(attempts):
+        asked, again = list(waiting), {}
+        for answers in engine.complete(asked, settings, seed):
+            for i, answer in answers:
+                positions, used = waiting[asked[i]], usage[waiting[asked[i]][0]]
+                read = _read_answer(role, answer, used, settings, asked[i].sample)
+                if isinstance(answer, Sample) and isinstance(read, Failed) and attempt + 1 < attempts:
+                    again[ChatRequest(asked[i].messages, asked[i].sample + 1)] = positions
+                    continue
+                yield positions[0], read
+                for position in positions[1:]:  # the same prompt: nothing more was asked
+                    yield position, _without_usage(read)
+        waiting = again
+        if not waiting:
+            return
+
+
+def _read_answer(
+    role: Role, answer: Sample | Failure, usage: Usage, settings: SamplingSettings, number: int
+) -> Answer | Failed:
+    if isinstance(answer, Failure):
+        return Failed(answer.error, "", usage, number)
+    usage.add(answer)
+    try:
+        return Answer(role.parse(answer.text), usage)
+    except replies.BadReply as error:
+        cut = "" if answer.finished else f" (the reply was cut at {settings.max_new_tokens} tokens: --max_new_tokens)"
+        return Failed(f"{error}{cut}", answer.text, usage, number + 1)
+
+
+def _without_usage(read: Answer | Failed) -> Answer | Failed:
+    return Answer(read.value) if isinstance(read, Answer) else Failed(read.reason, read.raw, tried=read.tried)
+
+
+def _file(folder: str | Path | None, language: str, name: str) -> Path:
+    """The user's file of that name, or else ours."""
+    own = Path(folder) / name if folder is not None else None
+    return own if own is not None and own.is_file() else _PROMPTS / language / name
+
+
+def _rubric(folder: str | Path | None, language: str, task: str) -> str:
+    there = tasks(language, folder)
+    if task not in there:
+        raise UserError(f"--task {task}: no rubric of that name; there is {', '.join(there)}{nearest(task, there)}")
+    path = _file(folder, language, f"rubrics/{task}.txt")
+    rubric = _read(path)
+    if not rubric:
+        raise UserError(f"{path}: empty; a rubric is a list of criteria, one a line")
+    return rubric
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder without a prompt of ours to replace: it is the wrong one."""
+    if not folder.is_dir():
+        raise UserError(f"--prompts {folder}: no such folder")
+    if not any((folder / f"{name}.txt").is_file() for name in ROLES) and not list(folder.glob("rubrics/*.txt")):
+        raise UserError(f"--prompts {folder}: holds none of {', '.join(f'{name}.txt' for name in ROLES)}, rubrics/TASK.txt")
+
+
+def _check_template(template: str, name: str, path: Path) -> None:
+    kind = ROLES[name]
+    slots = _SLOT.findall(template)
+    for slot in kind.inputs:
+        if slots.count(slot) != 1:
+            raise UserError(f"{path}: the slot {{{{{slot}}}}} is there {slots.count(slot)} times; once is needed")
+    for slot in slots:
+        if slot not in kind.inputs:
+            raise UserError(f"{path}: unknown slot {{{{{slot}}}}}; {name} reads {', '.join(kind.inputs)}")
+    for key in kind.keys:
+        if f'"{key}"' not in template:
+            raise UserError(f'{path}: does not ask for "{key}"; the reply must be a JSON object with {", ".join(kind.keys)}')
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
