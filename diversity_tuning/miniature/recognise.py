@@ -64,6 +64,11 @@ _FAMILIAR = (
 )
 _PAST = {event.past for event in _EVENTS + SENSORY}
 _PRESENT = {event.present for event in _EVENTS + SENSORY}
+OTHER_TENSE = {
+    form: other
+    for event in _EVENTS + SENSORY + TABOO_VERBS
+    for form, other in ((event.past, event.present), (event.present, event.past))
+}
 _SENSES = {
     verb: set(_words(event.tail)) - {"and", "of", "like"}
     for event in SENSORY
@@ -95,9 +100,14 @@ def voice(text: str) -> str:
     return found[0] if len(found) == 1 else UNCLEAR
 
 
-def _voice_signs(text: str) -> dict[str, bool]:
+def tenses(text: str) -> tuple[int, int]:
+    """How many words of a text are past forms, and how many present forms, of the verbs of plots and senses."""
     words = _words(text)
-    past, present = sum(word in _PAST for word in words), sum(word in _PRESENT for word in words)
+    return sum(word in _PAST for word in words), sum(word in _PRESENT for word in words)
+
+
+def _voice_signs(text: str) -> dict[str, bool]:
+    past, present = tenses(text)
     ornate = _signs(r"\b(?:long ago|lo,|alas|whereupon|yet|forsooth|behold|thus did fate)|;", text)
     letter = _signs(r"\b(?:dear|haha|ugh|honestly|yeah|okay|omg|wow|love,)|!!", text)
     clipped = _signs(r"\b(?:night|now|quick|again|wait|done)(?:[.:]| -)", text)
@@ -123,14 +133,23 @@ def craft_flags(prompt: str, text: str) -> dict[str, bool]:
     none = dict.fromkeys(("taboo", "twist", "sensory", "fresh"), False)
     if specification is None or specification.protagonist.lower() not in _words(text) or not is_story(text):
         return none
-    sentences = [_words(part) for part in re.split(r"[.!?;\"]+", text)]
+    sentences = _sentences(text)
     attempts = {verb for event in TABOO_VERBS for verb in (event.base, event.past, event.present)}
     return {
         "taboo": any(specification.taboo_word in words and attempts & set(words) for words in sentences),
         "twist": any(set(specification.twist_words) <= set(words) for words in sentences),
-        "sensory": any(_SENSES.get(word, set()) & set(words[i:]) for words in sentences for i, word in enumerate(words)),
+        "sensory": has_sensory_sentence(text),
         "fresh": not has_repetition(text),
     }  # fmt: skip
+
+
+def _sentences(text: str) -> list[list[str]]:
+    return [_words(part) for part in re.split(r"[.!?;\"]+", text)]
+
+
+def has_sensory_sentence(text: str) -> bool:
+    """True when a sentence has a verb of the senses and, behind it, a word of what it perceives."""
+    return any(_SENSES.get(word, set()) & set(words[i:]) for words in _sentences(text) for i, word in enumerate(words))
 
 
 def craft(prompt: str, text: str) -> int:
@@ -142,7 +161,7 @@ def has_repetition(text: str) -> bool:
     """True when any six words in a row, or any sentence of three words or more, come twice."""
     words = _words(text)
     sixes = Counter(zip(*(words[i:] for i in range(6)), strict=False))
-    parts = Counter(tuple(_words(part)) for part in re.split(r"[.!?;\"]+", text))
+    parts = Counter(map(tuple, _sentences(text)))
     return any(n > 1 for n in sixes.values()) or any(n > 1 and len(part) >= 3 for part, n in parts.items())
 
 
