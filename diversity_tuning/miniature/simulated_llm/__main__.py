@@ -4,9 +4,9 @@
     python -m scripts_adversarial.main --engine openai --model simulated --base_url http://127.0.0.1:8123/v1 …
     python -m diversity_tuning.miniature.simulated_llm --length_bias 0.6 --leniency 0.2 --seed 1
 
-The one line on stdout is its base URL. It stops with Ctrl-C, SIGTERM, or when the process that started it has ended. It reads the
-text of its prompts alone, knows a fixed pool of flaws of the synthetic stories, and errs by its draws: the same prompt with the
-same seed gets the same reply. What it says shows how a pipeline works, not what an LLM would say.
+The one line on stdout is its base URL. It stops with Ctrl-C, SIGTERM, or when the process that started it has ended. It reads
+the text of its prompts alone, knows a fixed pool of flaws of the synthetic stories, and errs by its draws: the same prompt with
+the same seed gets the same reply. What it says shows how a pipeline works, not what an LLM would say.
 """
 
 import os

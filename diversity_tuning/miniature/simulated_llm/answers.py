@@ -33,9 +33,9 @@ _FORGOTTEN = 0.03  # chance that an optimizer loses a rule
 class Settings:
     """Faults of the simulated LLM.
 
-    ``length_bias``: probability that a text of 90 words or more passes although a flaw was seen in it, falling to 0 at 50 words;
-    ``leniency``: probability that a text passes although a flaw was seen, whatever its length; ``noise``: multiplies all error
-    rates, 0 for none; ``seed``: of its draws, beside the request's seed and the prompt.
+    ``length_bias``: probability that a text of 90 words or more passes although a flaw was seen in it, falling to 0 at 50
+    words; ``leniency``: probability that a text passes although a flaw was seen, whatever its length; ``noise``: multiplies
+    all error rates, 0 for none; ``seed``: of its draws, beside the request's seed and the prompt.
     """
 
     length_bias: float = 0.0
@@ -58,7 +58,7 @@ class Reader:
         self.prompt, self.settings, self.rng = prompt, settings, rng
 
     def sees(self, names: set[str]) -> list[Flaw]:
-        """Which of these flaws it sees in the response, in the order of the pool; none where the query is not the miniature's."""
+        """Which of these flaws it sees in the response, in the order of the pool; none for a query that is not ours."""
         specification, text = self.prompt.specification, self.prompt.response
         if specification is None:
             return []
@@ -88,7 +88,7 @@ class Reader:
         return self.names("rubric") or set(POOL)
 
 
-def answer(text: str, seed: int = 0, settings: Settings = Settings()) -> str:  # noqa: B008 (frozen)
+def answer(text: str, seed: int = 0, settings: Settings = Settings()) -> str:
     """The reply to a prompt: the same for the same prompt, seed and settings."""
     prompt = read_prompt(text)
     digest = hashlib.sha256(f"{settings.seed}\0{seed}\0{text}".encode(errors="replace")).digest()
@@ -148,7 +148,7 @@ def judge(reader: Reader) -> dict:
 
 
 def reflect(reader: Reader) -> dict:
-    """Overturn on clear ground only: a listed weakness that the judge passed over and that is there, or a blame that nobody shares."""
+    """Overturn on clear ground only: a listed weakness that was passed over and is there, or a blame that is not upheld."""
     verdict_before = _first_verdict(reader.prompt.inputs.get("judge_verdict", ""))
     listed, blamed = reader.names("weaknesses"), reader.names("judge_verdict")
     if verdict_before:

@@ -55,4 +55,5 @@ def entries(text: str) -> list[str]:
         return [line for line in lines if line and line.strip("()[]{}-–— .").lower() not in ("", "none", "empty", "无")]
     if isinstance(read, dict):
         return [f"{name}: {reason}" for name, reason in read.items()]
-    return [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in read] if isinstance(read, list) else []
+    read = read if isinstance(read, list) else []
+    return [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in read]

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from diversity_tuning.miniature import recognise
-from diversity_tuning.miniature.simulated_llm.flaws import POOL, SHORT, flaws_of, words
+from diversity_tuning.miniature.simulated_llm.flaws import SHORT, flaws_of, words
 from diversity_tuning.miniature.specification import NAMES, Specification
 from diversity_tuning.miniature.stories import Author, Craft, draw_author, write_story
 
@@ -34,9 +34,9 @@ def _draw(rng: np.random.Generator, specification: Specification, flaws: set[str
     craft = Craft("taboo" not in flaws, "twist" not in flaws, "sensory" not in flaws, "repetition" not in flaws)
     author = dataclasses.replace(draw_author(rng), craft=craft)
     text = write_story(rng, author, specification)
-    for name in POOL:  # in this order: what is appended comes after what is cut
-        if name in flaws and name in _PUT_IN:
-            text = _PUT_IN[name](text, specification, author, rng)
+    for name, put_in in _PUT_IN.items():
+        if name in flaws:
+            text = put_in(text, specification, author, rng)
     return text
 
 
@@ -86,11 +86,14 @@ def _too_short(text: str, specification: Specification, author: Author, rng) -> 
 
 
 def _rambling(text: str, specification: Specification, author: Author, rng) -> str:
-    """The plots of other stories told on behind the end, none of which has the author's signs of craft."""
-    extra = dataclasses.replace(author, craft=Craft(False, False, False, True))
-    while len(words(text)) <= 125:
-        text += " " + write_story(rng, dataclasses.replace(extra, direction=draw_author(rng).direction), specification)
-    return text
+    """Scenes of other plots before the end, which none of the author's signs of craft come with."""
+    extra, close = dataclasses.replace(author, craft=Craft(False, False, False, True)), _CLOSE.search(text)
+    begin = close.start() if close else len(text)
+    body, end = text[:begin], text[begin:]
+    while len(words(body + end)) <= 125:
+        more = write_story(rng, dataclasses.replace(extra, direction=draw_author(rng).direction), specification)
+        body += end[:1] + " " + _CLOSE.sub("", more)
+    return body + end
 
 
 def _stranger(text: str, specification: Specification, author: Author, rng) -> str:
@@ -115,19 +118,19 @@ def _picked(sentences: tuple[str, ...], before: bool):
     return put
 
 
-_PUT_IN = {
+_PUT_IN = {  # in this order: a longer story first, then names, then what is cut, then what is added
+    "rambling": _rambling,
     "hero": lambda text, specification, author, rng: _renamed(text, specification.protagonist, "someone"),
     "companion": lambda text, specification, author, rng: _renamed(text, specification.supporting, "a friend"),
     "setting": _without_setting,
     "object": _without_object,
     "ending": _broken_off,
     "tense": _other_tense,
+    "nonsense": _nonsense,
     "short": _too_short,
-    "rambling": _rambling,
     "cliche": _picked(_CLICHES, before=False),
     "moral": _picked(_MORALS, before=False),
     "stranger": _stranger,
-    "nonsense": _nonsense,
     "preamble": _picked(_PREAMBLES, before=True),
 }
 
