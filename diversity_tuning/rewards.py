@@ -63,7 +63,7 @@ def check_reward(text: str) -> None:
             )
     elif name.startswith((".", "/", "~")) or name.count("/") != 1 or name.endswith((".yaml", ".yml")):
         raise UserError(
-            f"--reward {name}: not there; give a reward model's folder or hub id, builtin:length or module:function"
+            f"--reward {name}: not there; give a reward model's folder or hub id, judge.yaml, builtin:length or module:function"
         )
 
 
@@ -71,14 +71,16 @@ def load_reward(name: str, device: str | None = None, dtype: str | None = None, 
     """The reward of this name; raises :class:`UserError`.
 
     A folder or hub id: a reward model, trained on votes or on pairs (:func:`diversity_tuning.reward.load_reward_model`), on
-    ``device``. ``builtin:length``: a rule of this module. ``module:function``: a function with the signature above. A judge's
-    file (``judge.yaml``) is refused: it needs a loader here, which returns such a function.
+    ``device``. ``judge.yaml``: an LLM that judges by principles (:class:`diversity_tuning.judging.judge_reward.JudgeReward`).
+    ``builtin:length``: a rule of this module. ``module:function``: a function with the signature above.
     """
     check_reward(name)
     if name.startswith("builtin:"):
         return BUILTIN[name.removeprefix("builtin:")]
     if name.endswith((".yaml", ".yml")):
-        raise UserError(f"--reward {name}: rewards by an LLM judge are not supported yet")
+        from diversity_tuning.judging.judge_reward import JudgeReward
+
+        return JudgeReward(name)
     if _is_function(name):
         return _function(name)
     from diversity_tuning.reward import load_reward_model

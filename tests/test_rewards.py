@@ -55,12 +55,6 @@ def test_what_is_no_reward(name, message):
         load_reward(parse_reward(name)[0])
 
 
-def test_a_judges_file_is_refused_until_there_is_a_loader(tmp_path):
-    (tmp_path / "judge.yaml").write_text("principles: []")
-    with pytest.raises(UserError, match="LLM judge are not supported yet"):
-        load_reward(str(tmp_path / "judge.yaml"))
-
-
 def test_the_record_holds_contents_and_not_places(tmp_path):
     for name in ("reward", "style"):
         (tmp_path / name).mkdir()

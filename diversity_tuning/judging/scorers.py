@@ -22,17 +22,30 @@ def check_scorer_name(name: str) -> None:
         return
     if name.startswith("builtin:"):
         raise UserError(f"--reward {name}: no such judge; the only one built in is {LENGTH}")
-    if name.endswith((".yaml", ".yml")):
-        raise UserError(f"--reward {name}: no judge engine here yet; give a reward model's folder or hub id, or {LENGTH}")
+    if is_judge(name) and Path(name).is_file():
+        return
     if not Path(name).is_dir() and (Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~"))):
-        raise UserError(f"--reward {name}: no such folder; give a trained reward model, its hub id, or {LENGTH}")
+        raise UserError(f"--reward {name}: not there; give a reward model's folder or hub id, a judge.yaml, or {LENGTH}")
 
 
-def load_scorer(name: str, device: str | None = None, batch_size: int = 32) -> Scorer:
-    """The judge of that name: ``builtin:length``, or a reward model's folder or hub id."""
+def is_judge(name: str) -> bool:
+    """Whether the name is that of an LLM judge's file."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def load_scorer(name: str, device: str | None = None, batch_size: int = 32, **engine) -> Scorer:
+    """The judge of that name: ``builtin:length``, a reward model's folder or hub id, or an LLM judge's ``judge.yaml``.
+
+    ``engine``: fields of :class:`~diversity_tuning.generation.engine.EngineConfig` in place of those of an LLM judge's file.
+    """
     check_scorer_name(name)
     if name == LENGTH:
         return length
+    if is_judge(name):
+        from diversity_tuning.judging.judge_reward import JudgeReward
+
+        reward = JudgeReward(name, **engine)
+        return lambda prompts, responses: np.array(reward(prompts, responses, [True] * len(prompts)), dtype=float)
     from diversity_tuning.reward import load_reward_model
 
     model = load_reward_model(name, device)

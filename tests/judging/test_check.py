@@ -135,9 +135,9 @@ def test_what_was_trained_on_is_left_out(files, tmp_path):
 @pytest.mark.parametrize(
     ("reward", "flags", "message"),
     [
-        ("judge.yaml", ["--labels", "FILES/labels.jsonl"], "--reward judge.yaml: no judge engine here yet"),
+        ("judge.yaml", ["--labels", "FILES/labels.jsonl"], "--reward judge.yaml: not there"),
         ("builtin:taste", ["--labels", "FILES/labels.jsonl"], "--reward builtin:taste: no such judge"),
-        ("runs/no/where", ["--labels", "FILES/labels.jsonl"], "--reward runs/no/where: no such folder"),
+        ("runs/no/where", ["--labels", "FILES/labels.jsonl"], "--reward runs/no/where: not there"),
         ("builtin:length", ["--labels", "FILES/nothing.jsonl"], "nothing.jsonl: not there"),
         ("builtin:length", ["--labels", "FILES/pairs.jsonl"], "no column 'response'"),
         ("builtin:length", ["--pairs", "FILES/labels.jsonl"], "no column 'chosen'"),

@@ -1,0 +1,99 @@
+"""The reward of an LLM judge with principles: 1 for a response that it judges good, 0 for a bad one.
+
+    reward = JudgeReward("runs/judge/judge.yaml")
+    reward(["Write a story."], ["Once …"], [True])  # [1.0], [0.0], or [None] where no verdict could be had
+
+The server of the judge may have moved since its file was written: ``base_url``, or JUDGE_BASE_URL in the environment, replaces
+the file's. JUDGE_CACHE names the folder of paid answers (default: transcripts; empty: none is kept), JUDGE_MAX_COST and
+JUDGE_MAX_REQUESTS cap one run.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation.engine import EngineConfig, make_engine
+from diversity_tuning.generation.requests import Engine
+from diversity_tuning.judging.principles import read_judge
+from diversity_tuning.judging.roles import Failed, Usage, ask
+
+_VARIABLES = {  # environment variable -> field of EngineConfig, and its kind
+    "JUDGE_BASE_URL": ("base_url", str), "JUDGE_CACHE": ("cache", str), "JUDGE_MAX_COST": ("max_cost", float),
+    "JUDGE_MAX_REQUESTS": ("max_requests", int),
+}  # fmt: skip
+_STOPPED = "not asked"  # how an engine begins to say that it asks for nothing more
+
+
+class JudgeReward:
+    """A judge as a reward of :mod:`diversity_tuning.rewards`: one call asks for all its verdicts at once.
+
+    ``engine``: one that is there already, in place of the file's. Equal prompts and responses are asked once in the object's
+    life; the engine keeps paid answers on disk, so that a later process does not ask again either. A bad reply is asked for
+    again twice. What then has no verdict is None, and counted in :attr:`failed`, with the last reason in :attr:`reason`. A
+    completion that was cut has 0 without being asked about.
+    """
+
+    def __init__(self, path: str | Path, engine: Engine | None = None, base_url: str | None = None, **overrides):
+        self.path, self.name = str(path), f"judge:{Path(path).parent.name or Path(path).stem}"
+        judge = read_judge(path)
+        try:
+            self.role = judge.role()
+            config = engine_of(judge.engine, {"base_url": base_url, **overrides})
+            self.engine = engine or make_engine(config, log=f"{path}.vllm.log")
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        self.principles, self.sampling, self.seed = judge.principles, judge.sampling, judge.seed
+        self.asked = self.failed = 0
+        self.reason, self.usage = "", Usage()
+        self._known: dict[tuple[str, str], float] = {}
+        self._told = False
+
+    def __call__(self, prompts: list[str], completions: list[str], finished: list[bool]) -> list[float | None]:
+        """Verdicts in order; a :class:`UserError` when the engine asks for nothing more (a cap, a server that is gone)."""
+        rows = list(zip(prompts, completions, strict=True))
+        whole = [row for row, done in zip(rows, finished, strict=True) if done]
+        asked = [row for row in dict.fromkeys(whole) if row not in self._known]
+        inputs = [{"query": query, "response": response, "principles": self.principles} for query, response in asked]
+        stopped = ""
+        for row, answer in zip(asked, ask(self.engine, self.role, inputs, self.sampling, self.seed), strict=True):
+            self._count(answer.usage)
+            if isinstance(answer, Failed):
+                self.failed, self.reason = self.failed + 1, answer.reason
+                stopped = stopped or (answer.reason if _STOPPED in answer.reason else "")
+            else:
+                self._known[row] = float(answer.value["verdict"])
+        if stopped:
+            raise UserError(f"{self.path}: the judge gives no more verdicts ({stopped}); the same command goes on from there")
+        self._warn(len(asked))
+        return [self._known.get(row) if done else 0.0 for row, done in zip(rows, finished, strict=True)]
+
+    def _count(self, usage: Usage) -> None:
+        self.asked += 1
+        for name in ("calls", "tokens_in", "tokens_out"):
+            setattr(self.usage, name, getattr(self.usage, name) + getattr(usage, name))
+
+    def _warn(self, asked: int) -> None:
+        """Say once when more than half of all verdicts fail: training on the rest is hardly meant."""
+        if asked and self.failed > self.asked / 2 and not self._told:
+            self._told = True
+            print(
+                f"warning: {self.path}: {self.failed} of {self.asked} verdicts failed, the last: {self.reason}",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+
+
+def engine_of(config: EngineConfig, overrides: Mapping[str, object]) -> EngineConfig:
+    """The configuration with what the environment, and before it ``overrides`` that are not None, say in its place."""
+    changed = {name: value for name, value in overrides.items() if value is not None}
+    for variable, (name, kind) in _VARIABLES.items():
+        text = os.environ.get(variable)
+        if text is None or name in changed:
+            continue
+        try:
+            changed[name] = kind(text)
+        except ValueError:
+            raise UserError(f"{variable}={text}: not a number") from None
+    return dataclasses.replace(config, **changed)
