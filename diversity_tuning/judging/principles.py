@@ -54,7 +54,7 @@ class JudgeFile:
         if self.prompt_hash is not None and (found := prompt_hash([role])) != self.prompt_hash:
             raise UserError(
                 f"the detector's prompt or rubric has changed (SHA-256 {found[:12]}…, the judge was made "
-                f"with {self.prompt_hash[:12]}…): restore it, run scripts_adversarial.main again, or take prompt_hash out of the file"
+                f"with {self.prompt_hash[:12]}…): restore it, find principles again, or take prompt_hash out of the file"
             )
         return role
 

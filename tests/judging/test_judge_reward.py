@@ -1,6 +1,7 @@
 """The reward of an LLM judge: verdicts, cache, caps, faults of its server, its file, and the commands that take it."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -59,7 +60,8 @@ def test_paid_answers_are_not_bought_twice(tmp_path, monkeypatch):
     rows = stories(3)
 
     def answer(body, times):
-        return reply(body["messages"][0]["content"], body["seed"], 500, SURE)
+        time.sleep(0.05)
+        return simulated(body)
 
     with chat_server(answer) as server:
         path = save_judge(tmp_path / "judge.yaml", server.url)
