@@ -54,7 +54,7 @@ def run(args, record: dict) -> None:
         for name, rows in splits.items():
             marked = storage.add_columns(
                 rows, filter.filter_batch, filter.filter_features(), work, f"filtering-{name}", args.num_proc,
-                batch_size=20, counter=counter, max_tokens=args.max_tokens,
+                batch_size=200, counter=counter, max_tokens=args.max_tokens,
             )  # fmt: skip
             reasons[name] = filter.count_reasons(marked)
             filtered[name] = marked.remove_columns(filter.REASON)

@@ -76,7 +76,7 @@ def draw(args, rows, name: str, work):
     from diversity_tuning.data import pair, storage
 
     return storage.add_columns(
-        rows, pair.draw_batch, pair.draw_features(), work, f"drawing-{name}", args.num_proc, batch_size=20,
+        rows, pair.draw_batch, pair.draw_features(), work, f"drawing-{name}", args.num_proc, batch_size=200,
         seed=args.seed, split=name, gap=args.gap, strict=args.strict_gap, max_pairs=args.max_pairs,
     )  # fmt: skip
 
@@ -87,8 +87,8 @@ def make(kind: str, drawn, name: str, work, num_proc: int):
 
     options = (work, f"{kind}-{name}", num_proc)
     if kind == "pairs":
-        return storage.map_batches(drawn, pair.pair_batch, pair.pair_features(), *options, batch_size=20)
-    made = storage.add_columns(drawn, pair.unpaired_batch, pair.unpaired_features(), *options, batch_size=20)
+        return storage.map_batches(drawn, pair.pair_batch, pair.pair_features(), *options, batch_size=200)
+    made = storage.add_columns(drawn, pair.unpaired_batch, pair.unpaired_features(), *options, batch_size=200)
     return made.remove_columns(pair.DRAWN)
 
 

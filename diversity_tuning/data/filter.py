@@ -1,6 +1,8 @@
 """Stage 1: drop responses that are no story, and those that do not fit the model's context."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -17,18 +19,30 @@ REASON = "_reason"  # a working column: per response, an index into REASONS
 
 def load_tokenizer(name: str):
     """The tokenizer of a model, which must have a chat template."""
-    from transformers import AutoTokenizer
-
     if missing := missing_path(name):
         raise UserError(f"--model_to_use {name}: {missing}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = _tokenizer_class(name).from_pretrained(name)
     except Exception as error:  # the hub client, gated models and broken folders each fail in their own way
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"--model_to_use {name}: its tokenizer cannot be loaded ({reason})") from None
     if not tokenizer.chat_template:
         raise UserError(f"--model_to_use {name}: its tokenizer has no chat template; give an instruct model")
     return tokenizer
+
+
+def _tokenizer_class(name: str):
+    """The class that ``AutoTokenizer`` would choose; where that is sure, without importing it: it imports torch."""
+    folder = Path(name)
+    settings = folder / "tokenizer_config.json"
+    alone = settings.is_file() and (folder / "tokenizer.json").is_file() and not (folder / "config.json").exists()
+    if alone and json.loads(settings.read_text()).get("tokenizer_class") == "TokenizersBackend":
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 def filter_features() -> dict:

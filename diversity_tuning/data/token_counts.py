@@ -1,10 +1,13 @@
 """Exact token counts of many texts: a text is cut at spaces where its tokenizer cuts too, and every piece is tokenized once."""
 
 import json
+import math
 import re
 
-_CUT = re.compile(r"(?<=[!-~]) ")  # a space after a visible ASCII character: nothing normalizes these two into one
-_GRAPHIC = [chr(code) for code in range(ord("!"), ord("~") + 1)]
+_VISIBLE = "!-~’”…—–"  # a character class: visible ASCII and what ends a word in typeset text
+_CUT = re.compile(f"(?<=[{_VISIBLE}]) ")  # a space after a visible character: nothing normalizes these two into one
+_GRAPHIC = [*map(chr, range(ord("!"), ord("~") + 1)), *_VISIBLE.removeprefix("!-~")]
+_ENDS_VISIBLY = re.compile(f"[{_VISIBLE}]\\Z")
 _PROBE = "x"  # represents whatever precedes a piece
 _HELD = 25_000_000  # characters of remembered pieces, each with _ENTRY for its place in the table; then all are forgotten
 _ENTRY = 100
@@ -44,6 +47,7 @@ class TokenCounter:
             self._odd = _any_of([token.content for token in tokens if not _is_plain(token)])
             self._openings = _Counts(tokenizer.backend_tokenizer, "")
             self._words = _Counts(tokenizer.backend_tokenizer, f"{_PROBE} ", _PROBE)
+            self._cut_words = _CutWords(self._words)
 
     def conversations(self, conversations: list[list[dict]]) -> list[int]:
         """The number of tokens of each conversation, template included."""
@@ -60,7 +64,8 @@ class TokenCounter:
         For a recognised tokenizer.
         """
         for counts in (self._openings, self._words):
-            counts.forget(above=_HELD)
+            if counts.forget(above=_HELD):
+                self._cut_words.clear()
         return [self._count(text) for text in texts]
 
     def _count(self, text: str) -> int:
@@ -69,9 +74,18 @@ class TokenCounter:
         total = 0
         segments = ["", *self._plain.split(text)] if self._plain else ["", text]  # added token, text, added token, text, ...
         for token, segment in zip(segments[::2], segments[1::2], strict=True):
-            opening, *words = _CUT.split(segment)
-            total += self._openings[token + opening] + sum(map(self._words.__getitem__, words))
+            total += self._count_segment(token, segment)
         return total
+
+    def _count_segment(self, token: str, segment: str) -> int:
+        opening, *words = segment.split(" ")  # four times as fast as the cuts, and nearly always the same
+        if words and _ENDS_VISIBLY.search(opening):
+            last = words.pop()
+            total = sum(map(self._cut_words.__getitem__, words))
+            if total == total:  # no piece without a cut behind it
+                return self._openings[token + opening] + total + self._words[last]
+        opening, *words = _CUT.split(segment)
+        return self._openings[token + opening] + sum(map(self._words.__getitem__, words))
 
 
 class _Counts(dict):
@@ -93,11 +107,24 @@ class _Counts(dict):
     def _tokens(self, text: str) -> int:
         return len(self.backend.encode(text, add_special_tokens=False))
 
-    def forget(self, above: int) -> None:
-        """Start again when more than ``above`` characters are held."""
-        if self.held > above:
+    def forget(self, above: int) -> bool:
+        """Start again when more than ``above`` characters are held; whether that was so."""
+        if full := self.held > above:
             self.clear()
             self.held = 0
+        return full
+
+
+class _CutWords(dict):
+    """The counts of pieces that a cut follows; NaN for those that end in another character, which belong to what follows."""
+
+    def __init__(self, counts: _Counts):
+        super().__init__()
+        self.counts = counts
+
+    def __missing__(self, piece: str) -> int | float:
+        self[piece] = count = self.counts[piece] if _ENDS_VISIBLY.search(piece) else math.nan
+        return count
 
 
 def added_tokens(tokenizer) -> list:
@@ -192,7 +219,7 @@ def _merges_words(model: dict, steps: list[dict], end: str) -> bool:
     if model["type"] != "BPE" or not whole or end not in ("▁a", " a"):
         return False
     affixes = model["continuing_subword_prefix"] or model["end_of_word_suffix"]
-    crossing = re.compile("[!-~][ ▁]")
+    crossing = re.compile(f"[{_VISIBLE}][ ▁]")
     return not affixes and end[0] in model["vocab"] and not any(map(crossing.search, model["vocab"]))
 
 

@@ -1,6 +1,12 @@
 """Filtering responses."""
 
-from diversity_tuning.data.filter import REASON, filter_batch, worth_telling
+import subprocess
+import sys
+
+import pytest
+from transformers import AutoTokenizer
+
+from diversity_tuning.data.filter import REASON, filter_batch, load_tokenizer, worth_telling
 from diversity_tuning.data.schema import to_messages
 from diversity_tuning.data.token_counts import TokenCounter
 from tests.tiny import make_tokenizer
@@ -42,3 +48,21 @@ def test_exactly_max_tokens_is_kept():
     }
     # "a\n" is 2 tokens, the template 4
     assert filter_batch(batch, [0], TokenCounter(make_tokenizer()), max_tokens=8)["filtered_comment_texts"] == [["bc"]]
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_the_tokenizer_is_the_one_that_auto_tokenizer_loads(tmp_path, with_model):
+    make_tokenizer().save_pretrained(tmp_path)
+    if with_model:  # then the model's type may decide
+        (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    ours, theirs = load_tokenizer(str(tmp_path)), AutoTokenizer.from_pretrained(tmp_path)
+    assert type(ours) is type(theirs)
+    assert ours("abé")["input_ids"] == theirs("abé")["input_ids"]
+    assert ours.chat_template == theirs.chat_template
+
+
+def test_a_plain_tokenizer_is_loaded_without_torch(tmp_path):
+    make_tokenizer().save_pretrained(tmp_path)
+    code = "import sys; from diversity_tuning.data.filter import load_tokenizer; load_tokenizer(sys.argv[1]); "
+    code += "print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True).stdout == "False\n"
