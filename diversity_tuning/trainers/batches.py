@@ -74,7 +74,7 @@ class LengthGroupedPairsMixin:
 
 
 class ExactEvaluationMixin:
-    """The evaluation loss is the mean over the different pairs of the set, on any number of processes.
+    """The evaluation loss and what is counted by pair are means over the different pairs, on any number of processes.
 
     Transformers repeats a batch's mean once for each row of the batch, two for a pair, and cuts what the last batches were
     filled up with by the number of pairs; so filled-in pairs count, and the last batch has another weight than its pairs.
@@ -82,6 +82,7 @@ class ExactEvaluationMixin:
 
     _shares: torch.Tensor | None = None
     _evaluated: torch.Tensor | None = None  # sum of the losses and number of the pairs seen by this process
+    _pair_sums: dict[str, torch.Tensor] | None = None  # of an evaluation: sums over the pairs seen by this process
 
     def compute_loss(self, model, inputs, *args, **kwargs):
         inputs = dict(inputs)
@@ -118,17 +119,27 @@ class ExactEvaluationMixin:
         number = self._is_real(pairs.detach()).sum()
         self._evaluated = self._evaluated.to(mean.device) + torch.stack([mean.detach().float() * number, number])
 
+    def _count_pair_metrics(self, metrics: dict[str, torch.Tensor]) -> None:
+        """Add an evaluation batch's values, ``(pairs,)`` each, to the sums that replace the means that TRL logs."""
+        if self.model.training or self._evaluated is None:
+            return
+        for name, values in metrics.items():
+            values = values.detach().float()
+            self._pair_sums[name] = self._pair_sums.get(name, 0.0) + (values * self._is_real(values)).sum()
+
     def _is_real(self, like: torch.Tensor) -> torch.Tensor:
         """1 for a pair, 0 for one that was filled in; shape ``(pairs,)``."""
         return torch.ones_like(like) if self._shares is None else (self._shares > 0).to(like.dtype)
 
     def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"):
-        self._evaluated = torch.zeros(2, device=self.args.device)
+        self._evaluated, self._pair_sums = torch.zeros(2, device=self.args.device), {}
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         total, pairs = self.accelerator.gather(self._evaluated).view(-1, 2).sum(0).tolist()
-        self._evaluated = None
         if pairs:
             output.metrics[f"{metric_key_prefix}_loss"] = total / pairs
+            for name, value in self._pair_sums.items():
+                self._metrics["eval"][name] = [self.accelerator.gather(value.view(1)).sum().item() / pairs]
+        self._evaluated = self._pair_sums = None
         return output
 
 

@@ -89,6 +89,17 @@ class DPOTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMix
         margins = (chosen - references[0]) - (rejected - references[1])
         self._check_policy_is_reference(losses, weights, margins, log_probs)
         loss = self._mean_over_pairs(losses)
+        rewards = self.beta * (chosen - references[0]), self.beta * (rejected - references[1])
+        self._count_pair_metrics(
+            {
+                "rewards/chosen": rewards[0],
+                "rewards/rejected": rewards[1],
+                "rewards/margins": rewards[0] - rewards[1],
+                "rewards/accuracies": (rewards[0] > rewards[1]).float(),
+                "logps/chosen": chosen,
+                "logps/rejected": rejected,
+            }
+        )
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * recorder.outputs.aux_loss
         return (loss, stock[1]) if return_outputs else loss

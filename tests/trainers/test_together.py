@@ -46,6 +46,12 @@ def test_the_evaluation_loss_is_the_mean_over_the_pairs_on_any_number_of_process
     assert {name: two[name] for name in per_pair} == pytest.approx({name: one[name] for name in per_pair}, rel=1e-5)
 
 
+def test_rewards_of_an_evaluation_are_means_over_the_pairs_on_any_number_of_processes(answers):
+    one, two = (answer["evaluation"]["by pair"] for answer in answers)
+    assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
+    assert one["rewards/margins"] == pytest.approx(one["rewards/chosen"] - one["rewards/rejected"], abs=1e-5)
+
+
 def test_losses_of_a_batch_leave_filled_in_pairs_out(answers):
     """4 + 1 pairs on one process and on two: the batches are the same, so the losses are."""
     one, two = (answer["evaluation"] for answer in answers)

@@ -20,6 +20,7 @@ from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORP
 from tests.tiny import make_model, make_pairs, make_tokenizer
 
 TRAINERS = {"dpo": (DPOTrainer, DDPOConfig), "ddpo": (DDPOTrainer, DDPOConfig), "dorpo": (DORPOTrainer, DORPOConfig)}
+BY_PAIR = [f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")] + ["logps/chosen", "logps/rejected"]
 
 
 def settings(folder, **extra):
@@ -62,6 +63,9 @@ def evaluations(folder):
             folder, name if name in TRAINERS else "dorpo", make_pairs(5, seed=7), per_device_eval_batch_size=4, **extra
         )
         answer[name] = trainer.evaluate()["eval_loss"]
+        logged = trainer.state.log_history[-1]
+        if name == "ddpo":
+            answer["by pair"] = {key: logged[f"eval_{key}"] for key in BY_PAIR}
     answer["nll"] = trainer.state.log_history[-1]["eval_nll_loss"]
     return answer
 
