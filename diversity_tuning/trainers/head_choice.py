@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 import trl.trainer.utils
+from peft.utils import TrainableTokensWrapper
 from torch import Tensor
 
 from diversity_tuning.errors import UserError
@@ -106,6 +107,7 @@ class ChosenHeadMixin:
     def __init__(self, *args, **kwargs):
         self.heads_used = Counter()
         super().__init__(*args, **kwargs)
+        _check_trained_rows(self.model)
 
     @contextlib.contextmanager
     def _head(self, ids: Tensor, wanted: tuple[str, ...] = OUTPUTS):
@@ -120,3 +122,13 @@ class ChosenHeadMixin:
     def compute_ref_log_probs(self, model, inputs):
         with self._head(inputs["input_ids"], wanted=("log_probs",)):
             return super().compute_ref_log_probs(model, inputs)
+
+
+def _check_trained_rows(model) -> None:
+    """Raise a :class:`UserError` where single rows of the head are trained: TRL's head reads the weight without them."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if isinstance(base.get_output_embeddings(), TrainableTokensWrapper):
+        raise UserError(
+            "trainable_token_indices: rows of the LM head, or of embeddings tied to it, cannot be trained by preference. Train them "
+            "by SFT and merge them, end a turn with a token that the base model was trained on, or give modules_to_save=['lm_head']"
+        )

@@ -432,3 +432,9 @@ def test_an_adapter_on_the_head_is_refused(tmp_path):
     lora = LoraConfig(r=4, target_modules=["q_proj", "lm_head"])
     with pytest.raises(ValueError, match="PEFT adapter to `lm_head` is not supported"):
         build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), make_pairs(2), lora=False, peft_config=lora)
+
+
+def test_trained_rows_of_the_head_are_refused(tmp_path):
+    lora = LoraConfig(r=4, target_modules=["q_proj"], trainable_token_indices={"lm_head": [1, 2]})
+    with pytest.raises(UserError, match="rows of the LM head"):
+        build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), make_pairs(2), lora=False, peft_config=lora)
