@@ -129,6 +129,7 @@ def _check_trained_rows(model) -> None:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if isinstance(base.get_output_embeddings(), TrainableTokensWrapper):
         raise UserError(
-            "trainable_token_indices: rows of the LM head, or of embeddings tied to it, cannot be trained by preference. Train them "
-            "by SFT and merge them, end a turn with a token that the base model was trained on, or give modules_to_save=['lm_head']"
+            "trainable_token_indices: rows of the LM head, or of embeddings tied to it, cannot be trained by preference. "
+            "Train them by SFT and merge them, end a turn with a token that the base model was trained on, or give "
+            "modules_to_save=['lm_head']"
         )
