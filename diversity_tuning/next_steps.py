@@ -22,6 +22,8 @@ NEXT = {
     "reward": "python -m scripts_reward_modeling.reward_model_perf_analysis --reward_model OUTPUT --source FILTERED"
     " --output BESIDE/reward-check",
     "reward_pairs": "python -m scripts_eval.judge_agreement --reward OUTPUT --pairs PAIRS --output BESIDE/agreement",
+    "adversarial": "python -m scripts_eval.judge_agreement --reward OUTPUT/judge.yaml --labels OTHER_LABELS"
+    " --output BESIDE/agreement",
     "reward_check": "python -m scripts_eval.generation_eval1_1 --reward_model REWARD --source FILTERED --base_model BASE"
     " --adapter ADAPTER --output RUN",
     "distinct_threshold": "--distinct_threshold OUTPUT, in scoring",

@@ -23,7 +23,7 @@ from diversity_tuning.names import nearest
 from diversity_tuning.runs import write_text
 
 JUDGE_FILE = "judge.yaml"
-MOST_PRINCIPLES = 10
+SAMPLING = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
 _REQUIRED = ("principles", "language", "task", "engine")
 _NOT_KEPT = ("max_requests", "max_cost", "device", "cache")  # of one run or one machine
 
@@ -36,7 +36,7 @@ class JudgeFile:
     language: str
     task: str
     engine: EngineConfig
-    sampling: SamplingSettings = field(default_factory=lambda: SamplingSettings(temperature=0.1, max_new_tokens=1024))
+    sampling: SamplingSettings = SAMPLING
     seed: int = 0
     prompts: str | None = None
     prompt_hash: str | None = None
@@ -69,8 +69,9 @@ def write_judge(path: str | Path, judge: JudgeFile) -> None:
     content = {
         "principles": judge.principles, "language": judge.language, "task": judge.task,
         "engine": {"engine": judge.engine.engine} | _changed(judge.engine, _NOT_KEPT),
-        "sampling": _changed(judge.sampling), "seed": judge.seed, "prompts": judge.prompts, "prompt_hash": judge.prompt_hash,
-        "principles_hash": judge.principles_hash, "round": judge.round, "history": judge.history,
+        "sampling": dataclasses.asdict(judge.sampling), "seed": judge.seed, "prompts": judge.prompts,
+        "prompt_hash": judge.prompt_hash, "principles_hash": judge.principles_hash, "round": judge.round,
+        "history": judge.history,
     }  # fmt: skip
     content = {name: value for name, value in content.items() if value is not None}
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
@@ -106,7 +107,7 @@ def read_judge(path: str | Path) -> JudgeFile:
         if name in content and not isinstance(content[name], kind):
             raise UserError(f"{path}: '{name}' {content[name]!r}: not of the right kind")
     rest = {name: content[name] for name in ("language", *kinds) if name in content}
-    sampling = {"temperature": 0.1, "max_new_tokens": 1024, **(content.get("sampling") or {})}
+    sampling = dataclasses.asdict(SAMPLING) | (content.get("sampling") or {})
     return JudgeFile(
         principles,
         engine=_config(EngineConfig, content["engine"], path, "engine"),

@@ -60,6 +60,24 @@ def read_labels_or_pairs(source: str) -> Judged:
     return (_pairs if schema.CHOSEN in rows.column_names else _labels)(rows, source)
 
 
+def read_queries(source: str) -> list[str]:
+    """The different prompts of rows with a column prompt or query, or of posts (title and text), in their order."""
+    rows = open_split(source, schema.TRAIN)
+    columns = rows.column_names
+    if schema.POST_TITLE in columns and schema.POST_TEXT in columns:
+        posts = zip(rows[schema.POST_TITLE][:], rows[schema.POST_TEXT][:], strict=True)
+        found = [schema.prompt_text(title, text) for title, text in posts]
+    else:
+        name = next((name for name in (schema.PROMPT, QUERY) if name in columns), None)
+        if name is None:
+            raise UserError(f"{source}: no column '{schema.PROMPT}' or '{QUERY}'; it has {', '.join(columns)}")
+        found = _texts(rows[name][:], name, source)
+    found = [query for query in dict.fromkeys(found) if query.strip()]
+    if not found:
+        raise UserError(f"{source}: no queries")
+    return found
+
+
 def _pairs(rows, source: str) -> Judged:
     found = preference_pairs(rows, source)
     _not_empty(found, source)

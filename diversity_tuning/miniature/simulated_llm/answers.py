@@ -205,11 +205,12 @@ def optimizer(reader: Reader) -> dict:
     there = set().union(*map(named_in, kept), set())
     new = [name for name, votes in support.most_common() if votes > 0 and name not in there]
     kept += [POOL[name].strategy if kind == "strategies" else POOL[name].principle for name in new]
+    support.update(there)  # what holds already is not given up for one voice
     return {"rules": _most_supported(kept, support) or [GENERAL]}
 
 
 def _most_supported(rules: list[str], support: Counter) -> list[str]:
-    """At most ten, in their order; rules that nothing can be checked by go first, then those that came latest."""
+    """At most ten, in their order; rules that nothing can be checked by go first, then those with least support."""
 
     def rank(i: int) -> tuple:
         names = named_in(rules[i])

@@ -1,0 +1,173 @@
+"""One round of Path B, the adversarial search for a judge's principles.
+
+A generator tries to fool a detector, a reflector examines the detector's errors on labelled rows, and an optimizer rewrites the
+principles S_D, by which the detector judges, and the strategies S_G, by which the generator writes. Source: Wei et al. 2025,
+arXiv 2508.21476.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation.requests import Engine, SamplingSettings
+from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask, load_role
+
+ROLES = ("generator", "detector", "reflector", "optimizer")
+STEPS = ("adversarial", "reflection")
+_STOPPED = "not asked"  # how an engine begins to say that it asks for nothing more
+_HOPELESS = 4  # so many replies, all of no use, of a role without which nothing can be learned
+_STARTS = Path(__file__).parent / "prompts"
+
+
+class Stopped(UserError):
+    """The engine asks for nothing more: a cap, or a server that is gone. What was answered before is kept."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """S_D and S_G: at most ten sentences each."""
+
+    principles: list[str]
+    strategies: list[str]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A response with what people said of it: 1 good, 0 bad."""
+
+    query: str
+    response: str
+    label: int
+
+
+@dataclass
+class Asker:
+    """The four roles at one engine. ``writing``: how the generator samples; ``seed`` that of all others.
+
+    ``failed`` and ``usage`` count over all that was asked.
+    """
+
+    engine: Engine
+    roles: dict[str, Role]
+    sampling: SamplingSettings
+    writing: SamplingSettings
+    seed: int = 0
+    failed: Counter = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)
+    progress: Callable[[int], object] | None = None
+
+    def ask(self, name: str, inputs: list[dict], seed: int | None = None) -> list[dict | None]:
+        """What the role replied to each, None where that was of no use. :class:`Stopped` when there is no more to be had."""
+        settings = self.writing if name == "generator" else self.sampling
+        seed = self.seed if seed is None else seed
+        answers = ask(self.engine, self.roles[name], inputs, settings, seed, progress=self.progress)
+        for answer in answers:
+            for part in ("calls", "tokens_in", "tokens_out"):
+                setattr(self.usage, part, getattr(self.usage, part) + getattr(answer.usage, part))
+        failed = [answer for answer in answers if isinstance(answer, Failed)]
+        stopped = next((one.reason for one in failed if _STOPPED in one.reason), None)
+        if stopped:
+            raise Stopped(stopped)
+        if name in ("generator", "detector") and len(failed) == len(answers) >= _HOPELESS:
+            raise UserError(f"all {len(failed)} replies of the {name} were of no use, the last: {failed[-1].reason}")
+        self.failed[name] += len(failed)
+        return [answer.value if isinstance(answer, Answer) else None for answer in answers]
+
+    def verdicts(self, principles: list[str], rows: list[tuple[str, str]]) -> list[dict | None]:
+        """The detector's reply to each (query, response) under these principles."""
+        return self.ask("detector", [{"query": q, "response": r, "principles": principles} for q, r in rows])
+
+
+def load_roles(language: str, task: str, prompts: str | None = None) -> dict[str, Role]:
+    """The four roles."""
+    return {name: load_role(name, language, task, prompts) for name in ROLES}
+
+
+def start_rules(kind: str, language: str, file: str | None = None) -> list[str]:
+    """The ``principles`` or ``strategies`` to begin with: the lines of a file, or ours, which name no flaw."""
+    path = Path(file) if file else _STARTS / language / "start" / f"{kind}.txt"
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--{kind} {path}: cannot be read ({error}); give a text file with one rule a line") from None
+    rules = [line.strip() for line in lines if line.strip()]
+    if len(rules) > 10:
+        raise UserError(f"--{kind} {path}: {len(rules)} rules; at most 10")
+    return rules
+
+
+def play_round(
+    asker: Asker, rules: Rules, queries: list[str], rows: list[Labelled], number: int, update: str = "batch"
+) -> tuple[Rules, dict]:
+    """The rules after one round, and what happened in it.
+
+    ``update="batch"``: all feedback of a step goes into one call of the optimizer. ``"item"``: the rules are rewritten after
+    each query and each row, as the released code does.
+    """
+    told: dict = {"attempts": [], "errors": [], "judged": 0}
+    size = 1 if update == "item" else None
+    for part in _parts(queries, size):
+        rules = _adversarial_step(asker, rules, part, number, told)
+    for part in _parts(rows, size):
+        rules = _reflection_step(asker, rules, part, told)
+    return rules, told
+
+
+def _parts(items: list, size: int | None) -> Iterator[list]:
+    size = size or max(len(items), 1)
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _adversarial_step(asker: Asker, rules: Rules, queries: list[str], number: int, told: dict) -> Rules:
+    """The generator writes flawed responses. Where the detector sees it, S_G is improved by its suggestion, else S_D."""
+    inputs = [{"query": query, "strategies": rules.strategies} for query in queries]
+    # A query that comes again in a later round gets another response.
+    written = asker.ask("generator", inputs, asker.seed + number)
+    tried = [(query, text) for query, text in zip(queries, written, strict=True) if text is not None]
+    found = asker.verdicts(rules.principles, [(query, text["response"]) for query, text in tried])
+    for_writer, for_judge = [], []
+    for (query, text), judged in zip(tried, found, strict=True):
+        if judged is None:
+            continue
+        told["attempts"].append({"query": query, **text, "verdict": judged["verdict"], "reason": judged["reason"]})
+        if judged["verdict"]:
+            for_judge.append(text["explanation"])
+        else:
+            for_writer.append(judged["suggestion"])
+    strategies = _improved(asker, "strategies", rules.strategies, for_writer)
+    return Rules(_improved(asker, "principles", rules.principles, for_judge), strategies)
+
+
+def _reflection_step(asker: Asker, rules: Rules, rows: list[Labelled], told: dict) -> Rules:
+    """The detector judges labelled rows; for each error the reflector says what S_D lacks or has wrong."""
+    found = asker.verdicts(rules.principles, [(row.query, row.response) for row in rows])
+    judged = [(row, one) for row, one in zip(rows, found, strict=True) if one is not None]
+    told["judged"] += len(judged)
+    wrong = [(row, one) for row, one in judged if one["verdict"] != row.label]
+    inputs = [
+        {
+            "query": row.query, "response": row.response, "principles": rules.principles, "label": row.label,
+            "verdict": {"verdict": one["verdict"], "reason": one["reason"]},
+        }
+        for row, one in wrong
+    ]  # fmt: skip
+    feedback = []
+    for (row, one), thought in zip(wrong, asker.ask("reflector", inputs), strict=True):
+        why = thought or {}
+        error = {"query": row.query, "response": row.response, "label": row.label, "reason": one["reason"]}
+        told["errors"].append(error | why)
+        if thought:
+            feedback.append(f"{thought['missing']} (Why: {thought['why']})")
+    return Rules(_improved(asker, "principles", rules.principles, feedback), rules.strategies)
+
+
+def _improved(asker: Asker, kind: str, rules: list[str], feedback: list[str]) -> list[str]:
+    """The optimizer's new list; the old one where there is no feedback or no usable reply."""
+    feedback = [" ".join(one.split()) for one in feedback if one.strip()]
+    if not feedback:
+        return rules
+    (answer,) = asker.ask("optimizer", [{"kind": kind, "rules": rules, "feedback": feedback}])
+    return rules if answer is None else answer["rules"]

@@ -1,0 +1,160 @@
+"""The report of Path B: agreement by round as figure and table, the best principles, and how the rules changed."""
+
+import base64
+import html
+import itertools
+from pathlib import Path
+
+from diversity_tuning.evaluation.rendering import Table, markdown, page_table
+from diversity_tuning.runs import write_text
+
+_SHOWN = {"accuracy": "#0072B2", "accuracy_by_length": "#D55E00", "f1": "#009E73", "f1_by_length": "#CC79A7"}
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c1c1c; --back: #fff; --line: #d4d7dc; --new: #d9f2dd; --old: #f7dcdc }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --back: #16181c; --line: #3b4048; --new: #1f4428; --old: #50262a } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 2rem auto; max-width: 60rem;
+  padding: 0 1rem }
+img { max-width: 100%; background: #fff } small { white-space: nowrap } .wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left }
+ins, del { display: block; padding: 0 .4rem; text-decoration: none }
+ins { background: var(--new) } del { background: var(--old) }
+"""
+
+
+def write_report(rounds: list[dict], best: int, folder: Path, settings: dict) -> None:
+    """Write ``curve.png``, ``report.md`` and ``report.html``; ``best`` is the number of the chosen round."""
+    plot_rounds(rounds, best, folder / "curve.png")
+    table = agreement_table(rounds, best)
+    lines = _head(rounds, best, settings)
+    changes = [_change(old, new) for old, new in itertools.pairwise(rounds)]
+    write_text(folder / "report.md", _markdown(rounds, best, table, lines, changes))
+    write_text(folder / "report.html", _page(rounds, best, table, lines, changes, folder / "curve.png"))
+
+
+def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
+    """Accuracy and F1 by round, whole and balanced by length, with 95% intervals; the best round marked."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    for place, (name, color) in enumerate(_SHOWN.items()):
+        known = [(one["round"], one["scores"][name]) for one in rounds if one["scores"][name]["value"] is not None]
+        spots = [number + 0.06 * (place - 1.5) for number, _ in known]
+        for spot, (_, found) in zip(spots, known, strict=True):
+            axis.plot([spot, spot], [found["low"], found["high"]], color=color, lw=1, alpha=0.6)
+        label = name.replace("f1", "F1").replace("_by_length", ", balanced by length")
+        axis.plot(spots, [found["value"] for _, found in known], "o-", ms=3, lw=1, color=color, label=label)
+    axis.axvline(best, color="grey", lw=0.8, ls=":")
+    scores = rounds[best]["scores"]
+    axis.set_title(f"agreement with {scores['n']} held-out labels, 95% over prompts; dotted: the best round", fontsize=9)
+    axis.set_xticks([one["round"] for one in rounds])
+    axis.set(xlabel="round", ylim=(0, 1.02))
+    axis.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def agreement_table(rounds: list[dict], best: int) -> Table:
+    """A row a round."""
+    header = [
+        "round",
+        "accuracy",
+        "by length",
+        "F1",
+        "by length",
+        "judged good",
+        "fooled",
+        "erred",
+        "principles",
+        "failed",
+        "calls",
+    ]
+    rows = []
+    for one in rounds:
+        found = one["scores"]
+        rows.append([
+            f"{one['round']}{' (best)' if one['round'] == best else ''}", *(_shown(found[name]) for name in _SHOWN),
+            f"{found['judged_good']:.2f}", f"{one['fooled']}/{one['written']}", f"{one['erred']}/{one['judged']}",
+            str(len(one["principles"])), str(sum(one["failed"].values())), str(one["calls"]),
+        ])  # fmt: skip
+    note = (
+        "Agreement of the principles after each round with the held-out labels; round 0 has those to begin with. By length: "
+        "the mean over quarters of length that hold both labels. Fooled: flawed responses of the generator that were judged "
+        "good; erred: labelled rows that were judged wrongly. Calls: to the LLM in this round, paid for before or not.\n"
+    )
+    return Table("agreement", "Agreement by round", note, header, rows)
+
+
+def _shown(figure: dict) -> str:
+    if figure["value"] is None:
+        return "–"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def _head(rounds: list[dict], best: int, settings: dict) -> list[str]:
+    model = settings.get("model") or "a local model"
+    kind = " (a simulated LLM)" if model == "simulated" else ""
+    return [
+        f"Judge: {model}{kind}. {len(rounds) - 1} rounds, round {best} is the best.",
+        "The best round is chosen by these labels, so that its own figures flatter it. scripts_eval.judge_agreement with other "
+        "labels does not.",
+    ]
+
+
+def _change(old: dict, new: dict) -> dict[str, list[tuple[str, str]]]:
+    """For principles and strategies, the rules that went (-), came (+) and stayed ( )."""
+    return {
+        kind: [
+            *(("-", rule) for rule in old[kind] if rule not in new[kind]),
+            *(("+" if rule not in old[kind] else " ", rule) for rule in new[kind]),
+        ]
+        for kind in ("principles", "strategies")
+    }
+
+
+def _markdown(rounds: list[dict], best: int, table: Table, lines: list[str], changes: list[dict]) -> str:
+    parts = [
+        "# Principles of a judge",
+        *lines,
+        "![agreement by round](curve.png)",
+        markdown(table),
+        f"## Principles of round {best}",
+    ]
+    parts.append("\n".join(f"{number}. {_plain(rule)}" for number, rule in enumerate(rounds[best]["principles"], start=1)))
+    for number, change in enumerate(changes, start=1):
+        parts.append(f"## Round {number}")
+        for kind, rules in change.items():
+            moved = [f"{sign} {_plain(rule)}" for sign, rule in rules if sign != " "]
+            fence = "`" * 8
+            parts.append(f"{kind}:\n\n{fence}diff\n" + "\n".join(moved or ["  (none changed)"]) + f"\n{fence}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _plain(rule: str) -> str:
+    """One line, without what Markdown would take for a tag."""
+    return " ".join(rule.split()).replace("<", "\\<").replace("`" * 8, "'")
+
+
+def _page(rounds: list[dict], best: int, table: Table, lines: list[str], changes: list[dict], curve: Path) -> str:
+    picture = base64.b64encode(curve.read_bytes()).decode()
+    rules = "".join(f"<li>{html.escape(rule)}</li>" for rule in rounds[best]["principles"])
+    body = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    body += f'<img alt="agreement by round" src="data:image/png;base64,{picture}">{page_table(table)}'
+    body += f"<h2>Principles of round {best}</h2><ol>{rules}</ol>"
+    for number, change in enumerate(changes, start=1):
+        body += f"<h2>Round {number}</h2>" + "".join(f"<h3>{kind}</h3>{_moved(moved)}" for kind, moved in change.items())
+    return (
+        '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Principles of a judge</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<h1>Principles of a judge</h1>{body}</html>\n"
+    )
+
+
+def _moved(rules: list[tuple[str, str]]) -> str:
+    tags = {"-": "del", "+": "ins"}
+    moved = [f"<{tags[sign]}>{sign} {html.escape(rule)}</{tags[sign]}>" for sign, rule in rules if sign in tags]
+    return "".join(moved) or "<p>none changed</p>"

@@ -1,0 +1,238 @@
+"""Path B from files to ``judge.yaml``: rounds until the last or until none is better, saved after each, resumed when killed."""
+
+import contextlib
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
+from diversity_tuning.generation.requests import Engine, SamplingSettings
+from diversity_tuning.judging.adversarial import (
+    STEPS,
+    Asker,
+    Rules,
+    Stopped,
+    load_roles,
+    play_round,
+    start_rules,
+)
+from diversity_tuning.judging.adversarial_data import Data, drawn, read_data
+from diversity_tuning.judging.adversarial_report import write_report
+from diversity_tuning.judging.held_out import FIGURES, scores, selected
+from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
+from diversity_tuning.judging.roles import prompt_hash
+from diversity_tuning.outputs import check_place, forget_retired, read_provenance, recover, retire, retired
+from diversity_tuning.runs import provenance, write_provenance, write_text
+
+ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
+FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
+DRAWS = 1000
+_WRITING = dataclasses.replace(SAMPLING, temperature=1.0)
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """What is read, who answers and how long it goes on. ``early_stop``: rounds without a better one; 0 goes on to the last."""
+
+    labels: str
+    output: str
+    queries: str | None = None  # None: the queries of the labelled rows that are learned from
+    held_out: str | None = None  # None: a share of the prompts of ``labels``
+    held_out_share: float = 0.5
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    sampling: SamplingSettings = SAMPLING
+    writing: SamplingSettings = _WRITING  # of the generator
+    language: str = "en"
+    task: str = "stories"
+    prompts: str | None = None
+    principles: str | None = None  # files with the first rules
+    strategies: str | None = None
+    rounds: int = 10
+    batch: int = 16
+    early_stop: int = 3
+    update: str = "batch"
+    steps: tuple[str, ...] = STEPS
+    seed: int = 0
+    overwrite: bool = False
+
+    def __post_init__(self):
+        if not 0 < self.held_out_share < 1:
+            raise UserError(f"--held_out_share {self.held_out_share}: must be between 0 and 1")
+        object.__setattr__(self, "steps", tuple(step for step in STEPS if step in self.steps))  # in their order, each once
+
+
+def find_principles(config: AdversarialConfig, engine: Engine | None = None, say=print) -> list[dict]:
+    """Play the rounds that are missing and return all, the first being round 0, the principles to begin with.
+
+    Writes ``rounds.jsonl`` and ``judge.yaml`` after each round, ``curve.png`` and the report at the end. A :class:`UserError`
+    when it cannot go on; what has been written stays, and the same configuration goes on from it. ``engine``: in place of the
+    configuration's.
+    """
+    roles = load_roles(config.language, config.task, config.prompts)
+    record = _record(config, prompt_hash(roles.values()))
+    rounds = _open(config, record)
+    if _is_over(rounds, config):
+        say(f"{config.output}: round {len(rounds) - 1} was the last, skipped")
+        if not (Path(config.output) / "report.html").exists():  # killed before it was written
+            write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
+        return rounds
+    first = Rules(*(start_rules(kind, config.language, getattr(config, kind)) for kind in ("principles", "strategies")))
+    data = read_data(config.labels, config.queries, config.held_out, config.held_out_share, DRAWS, config.seed)
+    say(f"{len(data.queries)} queries, {len(data.train)} labelled rows, {len(data.held_out.responses)} held out")
+    with contextlib.ExitStack() as stack:
+        if engine is None:
+            engine = make_engine(config.engine, log=f"{config.output.rstrip('/')}.vllm.log")
+            if hasattr(engine, "close"):
+                stack.enter_context(contextlib.closing(engine))
+        asker = Asker(engine, roles, config.sampling, config.writing, config.seed)
+        try:
+            while not _is_over(rounds, config):
+                rounds.append(_next_round(config, asker, data, rounds, first))
+                _save(config, record, rounds, prompt_hash([roles["detector"]]))
+                say(summary(rounds[-1]))
+        except Stopped as error:
+            kept = f"{len(rounds)} rounds are kept" if rounds else "no round is complete"
+            raise UserError(
+                f"{config.output}: stopped in round {len(rounds)} ({error}); {kept}, the same command goes on"
+            ) from None
+        finally:
+            if rounds:
+                write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
+    forget_retired(Path(config.output))
+    return rounds
+
+
+def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: list[dict], first: Rules) -> dict:
+    """Play the next round, judge the held-out rows by its principles, and return its line."""
+    number = len(rounds)
+    asker.failed.clear()
+    calls, tokens = asker.usage.calls, (asker.usage.tokens_in, asker.usage.tokens_out)
+    rules, told = first, {"attempts": [], "errors": [], "judged": 0}
+    if rounds:
+        before = Rules(rounds[-1]["principles"], rounds[-1]["strategies"])
+        queries, rows = (
+            drawn(part, config.batch, number, config.seed) if step in config.steps else []
+            for step, part in zip(STEPS, (data.queries, data.train), strict=True)
+        )
+        rules, told = play_round(asker, before, queries, rows, number, config.update)
+    same = [one["scores"] for one in rounds[-1:] if one["principles"] == rules.principles]
+    return {
+        "round": number,
+        "principles": rules.principles,
+        "strategies": rules.strategies,
+        "scores": same[0] if same else _evaluate(asker, rules.principles, data),
+        "fooled": sum(one["verdict"] for one in told["attempts"]),
+        "written": len(told["attempts"]),
+        "erred": len(told["errors"]),
+        "judged": told["judged"],
+        "failed": dict(asker.failed),
+        "calls": asker.usage.calls - calls,
+        "tokens_in": asker.usage.tokens_in - tokens[0],
+        "tokens_out": asker.usage.tokens_out - tokens[1],
+        "attempts": told["attempts"],
+        "errors": told["errors"],
+    }
+
+
+def _evaluate(asker: Asker, principles: list[str], data: Data) -> dict:
+    rows = list(zip(data.held_out.prompts, data.held_out.responses, strict=True))
+    found = [one if one is None else one["verdict"] for one in asker.verdicts(principles, rows)]
+    if all(one is None for one in found):
+        raise UserError(f"none of {len(found)} held-out rows has a verdict")
+    return scores(found, data.held_out.labels, data.strata, data.weights)
+
+
+def best_round(rounds: list[dict]) -> int:
+    """The number of the round that agrees best with the held-out labels, the first of equal ones."""
+    return max(range(len(rounds)), key=lambda i: (selected(rounds[i]["scores"]), -i))
+
+
+def _is_over(rounds: list[dict], config: AdversarialConfig) -> bool:
+    if len(rounds) > config.rounds:
+        return True
+    return bool(rounds) and 0 < config.early_stop <= len(rounds) - 1 - best_round(rounds)
+
+
+def summary(one: dict) -> str:
+    """A round in one line."""
+    found = [f"{name.replace('_', ' ')} {_shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
+    told = f"fooled {one['fooled']}/{one['written']}, erred {one['erred']}/{one['judged']}, " if one["round"] else ""
+    return f"round {one['round']}: {', '.join(found)}, {told}{len(one['principles'])} principles, {one['calls']} calls"
+
+
+def _shown(figure: dict) -> str:
+    if figure["value"] is None:
+        return "–"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def _record(config: AdversarialConfig, prompts: str) -> dict:
+    """What decides the result. Where the server is does not, nor how many rounds are asked for."""
+    names = ("held_out_share", "language", "task", "batch", "update", "steps", "seed")
+    settings = {name: getattr(config, name) for name in names} | {"prompt_hash": prompts}
+    for part in ("sampling", "writing"):
+        settings |= {f"{part}_{name}": value for name, value in dataclasses.asdict(getattr(config, part)).items()}
+    settings |= {name: value for name, value in engine_settings(config.engine).items() if name != "base_url"}
+    inputs = {name: getattr(config, name) for name in ("labels", "queries", "held_out", "principles", "strategies")}
+    if config.engine.engine in ("local", "vllm"):
+        inputs |= {"base_model": config.engine.base_model, "adapter": config.engine.adapter}
+    return provenance("adversarial", settings, inputs)
+
+
+def _open(config: AdversarialConfig, record: dict) -> list[dict]:
+    """The rounds that are there; a :class:`UserError` where the folder holds something else."""
+    output = Path(config.output)
+    check_place(output)
+    recover(output)
+    made = read_provenance(output)
+    same = bool(made) and all(made.get(key) == record[key] for key in record)
+    if not made and output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: not empty and not made by this command; choose another folder")
+    if made and config.overwrite:
+        if not (same and retired(output).is_dir()):  # else it was killed before it was complete, and is resumed
+            retire(output, FILES)
+            return []
+    elif made and not same:
+        raise UserError(f"{output}: was made otherwise ({_difference(made, record)}); give --overwrite or another folder")
+    return read_rounds(output)
+
+
+def _difference(made: dict, record: dict) -> str:
+    if made.get("stage") != record["stage"]:
+        return f"stage {made.get('stage')}"
+    parts = [(made.get(part) or {}, record[part]) for part in ("arguments", "inputs")]
+    names = sorted(name for old, new in parts for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return f"another {', '.join(names)}"
+
+
+def read_rounds(folder: str | Path) -> list[dict]:
+    """The rounds of a run, round 0 first."""
+    path = Path(folder) / ROUNDS
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise UserError(f"{path}: not as it was written ({error}); give --overwrite or another folder") from None
+
+
+def _save(config: AdversarialConfig, record: dict, rounds: list[dict], detector: str) -> None:
+    """The state and the best judge so far, each file whole or not at all."""
+    folder, best = Path(config.output), best_round(rounds)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_provenance(folder, record, rounds=len(rounds) - 1, best=best, files=list(FILES))
+    write_text(folder / ROUNDS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rounds))
+    history = [{"round": one["round"], "principles": len(one["principles"])} | _values(one) for one in rounds]
+    judge = JudgeFile(
+        rounds[best]["principles"], config.language, config.task, config.engine, config.sampling, config.seed,
+        config.prompts, detector, best, history,
+    )  # fmt: skip
+    write_judge(folder / JUDGE_FILE, judge)
+
+
+def _values(one: dict) -> dict[str, float | None]:
+    """A round's figures, three decimals; their intervals are in its line of ``rounds.jsonl``."""
+    found = {f"{name}{end}": one["scores"][f"{name}{end}"]["value"] for name in FIGURES for end in ("", "_by_length")}
+    return {name: None if value is None else round(value, 3) for name, value in found.items()}

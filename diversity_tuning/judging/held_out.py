@@ -1,0 +1,65 @@
+"""How far verdicts agree with held-out labels, with intervals, and balanced by length."""
+
+import numpy as np
+
+from diversity_tuning.judging import agreement
+from diversity_tuning.judging.scorers import length
+
+FIGURES = {"accuracy": agreement.accuracy, "f1": agreement.f1}
+SELECTED = "accuracy_by_length"  # the figure that rounds are compared by
+STRATA = 4
+
+
+def length_strata(responses: list[str]) -> np.ndarray:
+    """Each response's stratum, int ``(n,)``: the quarters of the responses by characters, fewer where many are equal."""
+    sizes = length([], responses)
+    edges = np.unique(np.quantile(sizes, np.linspace(0, 1, STRATA + 1)))
+    return np.clip(np.searchsorted(edges, sizes, side="left") - 1, 0, None)
+
+
+def balanced(figure, verdicts: np.ndarray, labels: np.ndarray, strata: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of a figure over the strata of length that hold both labels, each counting the same: ``(draws,)``.
+
+    So a judge that knows length alone gains nothing from it between the strata. NaN where no stratum holds both labels.
+    """
+    parts = []
+    for number in np.unique(strata):
+        rows = strata == number
+        if labels[rows].any() and not labels[rows].all():
+            parts.append(figure(verdicts[rows], labels[rows], weights[:, rows]))
+    if not parts:
+        return np.full(len(weights), np.nan)
+    known = ~np.isnan(parts)
+    total = np.where(known, parts, 0.0).sum(axis=0)
+    return np.divide(total, known.sum(axis=0), out=np.full(len(weights), np.nan), where=known.any(axis=0))
+
+
+def scores(verdicts: list[int | None], labels: np.ndarray, strata: np.ndarray, weights: np.ndarray) -> dict:
+    """Accuracy and F1 of "good", each also balanced by length: ``{"value", "low", "high"}``.
+
+    Rows without a verdict (None) are left out and counted. ``weights``: ``(draws, n)``, for the 95% intervals, of
+    :func:`~diversity_tuning.evaluation.statistics.cluster_weights`.
+    """
+    judged = np.array([one is not None for one in verdicts])
+    said = np.array([bool(one) for one in verdicts])[judged]
+    labels, strata, weights = labels[judged], strata[judged], weights[:, judged]
+    found = {"n": int(judged.sum()), "without_verdict": int((~judged).sum()), "judged_good": float(said.mean())}
+    once = np.ones((1, len(said)))
+    for name, figure in FIGURES.items():
+        found[name] = _interval(figure(said, labels, once), figure(said, labels, weights))
+        parts = (figure, said, labels, strata)
+        found[f"{name}_by_length"] = _interval(balanced(*parts, once), balanced(*parts, weights))
+    return found
+
+
+def _interval(value: np.ndarray, drawn: np.ndarray) -> dict[str, float | None]:
+    known = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+    named = {"value": value[0], "low": low, "high": high}
+    return {name: None if np.isnan(one) else float(one) for name, one in named.items()}
+
+
+def selected(found: dict) -> float:
+    """What rounds are compared by: accuracy balanced by length; accuracy where no stratum has both labels."""
+    value = found[SELECTED]["value"]
+    return found["accuracy"]["value"] if value is None else value

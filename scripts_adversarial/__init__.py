@@ -1,0 +1,1 @@
+"""Path B: an LLM judge whose principles are found by an adversary and by reflection."""
