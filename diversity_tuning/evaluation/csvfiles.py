@@ -7,9 +7,10 @@ import pandas as pd
 
 from diversity_tuning.data.schema import PROMPT, RESPONSE
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.files import DIGEST
 from diversity_tuning.runs import write_text
 
-_TEXTS = (PROMPT, RESPONSE)
+_TEXTS = (PROMPT, RESPONSE, DIGEST)
 
 
 def write_csv(path: Path, rows: pd.DataFrame) -> None:

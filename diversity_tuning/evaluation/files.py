@@ -3,3 +3,4 @@
 SAMPLES, RECORD = "samples.jsonl", "sampling.json"  # of the sampling step
 SCORES, PROMPTS, METRICS = "scores.csv", "prompts.csv", "metrics.json"  # of the scoring step
 GOLD_ROWS = "gold.csv"  # human responses under the published column names
+DIGEST = "prompt_digest"  # stands for the prompt in a prompts.csv that is published without texts

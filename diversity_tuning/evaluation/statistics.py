@@ -3,27 +3,51 @@
 import functools
 
 import numpy as np
+from scipy import stats
 
 DRAWS = 10_000
 
 
-def bootstrap_means(values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+def bootstrap_means(values: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False) -> np.ndarray:
     """Means over resampled prompts and seeds: ``(draws,)``.
 
-    ``values`` is ``(prompts,)`` or ``(seeds, prompts)``. Both axes are resampled with replacement and independently, so that a
-    draw sees whole prompts and whole seeds (the crossed, or pigeonhole, bootstrap; Owen 2007). With one seed this is the plain
-    bootstrap over prompts. NaN is left out of a mean.
+    ``values`` is ``(prompts,)`` or ``(seeds, prompts)``. Seeds with the same prompts (crossed): both axes are resampled with
+    replacement and independently, so that a draw sees whole prompts and whole seeds (the pigeonhole bootstrap; Owen 2007).
+    ``nested``: each seed has prompts of its own, rows of fewer prompts being filled up with NaN. Seeds are resampled, then
+    prompts within each drawn seed, anew where a seed is drawn twice; seeds count equally.
+    With one seed both are the plain bootstrap over prompts. NaN is left out of a mean. The same shape, ``draws`` and ``seed``
+    draw the same prompts and seeds, so that differences of two results are differences within draws.
     """
     values = np.atleast_2d(np.asarray(values, dtype=float))
+    if nested and len(values) > 1:
+        return _nested_means(values, draws, seed)
     by_seed, by_prompt = (_times_drawn(size, draws, seed + i) for i, size in enumerate(values.shape))
-    known = ~np.isnan(values)
-    totals = by_prompt @ np.where(known, values, 0.0).T.astype(np.float32)  # (draws, seeds)
-    counts = by_prompt @ known.T.astype(np.float32)
+    totals, counts = _totals(values, by_prompt)
     total, count = (by_seed * totals).sum(axis=1), (by_seed * counts).sum(axis=1)
     return np.divide(total, count, out=np.full(draws, np.nan), where=count > 0)
 
 
-@functools.lru_cache(maxsize=4)
+def _nested_means(values: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """One drawn seed after the other: its mean over prompts of its own draw, then the mean over the drawn seeds."""
+    seeds, prompts = values.shape
+    chosen = np.random.default_rng(seed).integers(0, seeds, (draws, seeds))
+    means = np.full((draws, seeds), np.nan)
+    for place in range(seeds):
+        totals, counts = _totals(values, _times_drawn(prompts, draws, seed + 1 + place))
+        of_seed = np.divide(totals, counts, out=np.full(totals.shape, np.nan, dtype=float), where=counts > 0)
+        means[:, place] = of_seed[np.arange(draws), chosen[:, place]]
+    known = ~np.isnan(means)
+    number = known.sum(axis=1)
+    return np.divide(np.where(known, means, 0.0).sum(axis=1), number, out=np.full(draws, np.nan), where=number > 0)
+
+
+def _totals(values: np.ndarray, by_prompt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the drawn values of every seed, and how many there are: ``(draws, seeds)`` each."""
+    known = ~np.isnan(values)
+    return by_prompt @ np.where(known, values, 0.0).T.astype(np.float32), by_prompt @ known.T.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=12)
 def _times_drawn(size: int, draws: int, seed: int) -> np.ndarray:
     """How often each of ``size`` things is drawn when ``size`` are drawn with replacement: float32 ``(draws, size)``."""
     drawn = np.random.default_rng(seed).integers(0, size, (draws, size))
@@ -45,29 +69,70 @@ def _signs(size: int, draws: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2, (draws, size), dtype=np.int8).astype(np.float32) * 2 - 1
 
 
-def mean_interval(values: np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
+def overall_mean(values: np.ndarray, nested: bool = False) -> float:
+    """What :func:`bootstrap_means` resamples: the mean of all values, or, ``nested``, of the seeds' means. NaN where empty."""
+    values = np.atleast_2d(np.asarray(values, dtype=float))
+    if values.size == 0 or np.isnan(values).all():
+        return float("nan")
+    return float(np.mean(seed_means(values))) if nested else float(np.nanmean(values))
+
+
+def seed_means(values: np.ndarray) -> np.ndarray:
+    """The mean of each seed over its prompts, ``(seeds,)``, of the seeds that have a value; NaN is left out."""
+    values = np.atleast_2d(np.asarray(values, dtype=float))
+    return np.nanmean(values[~np.isnan(values).all(axis=1)], axis=1)
+
+
+def mean_interval(
+    values: np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0, nested: bool = False
+) -> dict[str, float]:
     """``{"mean", "low", "high"}``: the mean and its percentile bootstrap interval; all NaN when there is no value.
 
-    ``values``: as in :func:`bootstrap_means`.
+    ``values``, ``nested``: as in :func:`bootstrap_means`.
     """
-    values = np.asarray(values, dtype=float)
-    if values.size == 0 or np.isnan(values).all():
+    mean = overall_mean(values, nested)
+    if np.isnan(mean):
         return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    low, high = np.nanquantile(bootstrap_means(values, draws, seed), [(1 - level) / 2, (1 + level) / 2])
-    return {"mean": float(np.nanmean(values)), "low": float(low), "high": float(high)}
+    low, high = np.nanquantile(bootstrap_means(values, draws, seed, nested), [(1 - level) / 2, (1 + level) / 2])
+    return {"mean": mean, "low": float(low), "high": float(high)}
 
 
-def paired_difference(one: np.ndarray, other: np.ndarray, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
-    """Mean of ``one − other`` over prompts: ``{"mean", "low", "high", "p"}``.
+def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean over seeds: ``mean ± t · sd / √seeds`` of the seeds' means; NaN for fewer than two.
 
-    Both are ``(prompts,)`` or ``(seeds, prompts)``, the same prompts in the same order. ``p`` is two-sided, from random flips
-    of the sign of each prompt's difference (the mean over seeds), so that seeds are not taken for independent prompts; at
-    least 1 / (draws + 1).
+    It speaks of seeds like these, and takes their means for normally distributed. ``values``: ``(seeds, prompts)``.
+    """
+    means = seed_means(values)
+    if len(means) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+    return float(means.mean() - half), float(means.mean() + half)
+
+
+def paired_difference(
+    one: np.ndarray, other: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False
+) -> dict[str, float]:
+    """Mean of ``one − other`` over prompts: ``{"mean", "low", "high", "p", "t_low", "t_high"}``.
+
+    Both are ``(prompts,)`` or ``(seeds, prompts)``, the same prompts in the same order; ``nested`` as in
+    :func:`bootstrap_means`. ``p`` is two-sided, from random flips of the sign of each prompt's difference (where seeds share
+    prompts, the mean over seeds, so that seeds are not taken for independent prompts); at least 1 / (draws + 1). It is
+    conditional on the models trained: it speaks of other prompts, not of other seeds. ``t_low`` and ``t_high``
+    (:func:`t_interval`) speak of other seeds.
     """
     difference = np.atleast_2d(np.asarray(one, dtype=float) - np.asarray(other, dtype=float))
-    by_prompt = difference[:, ~np.isnan(difference).all(axis=0)]
-    by_prompt = np.nanmean(by_prompt, axis=0) if by_prompt.size else np.empty(0)
-    return {**mean_interval(difference, draws=draws, seed=seed), "p": sign_flip_p(by_prompt, draws, seed)}
+    if nested:
+        by_prompt = difference[~np.isnan(difference)]
+    else:
+        known = difference[:, ~np.isnan(difference).all(axis=0)]
+        by_prompt = np.nanmean(known, axis=0) if known.size else np.empty(0)
+    low, high = t_interval(difference)
+    return {
+        **mean_interval(difference, draws=draws, seed=seed, nested=nested),
+        "p": sign_flip_p(by_prompt, draws, seed),
+        "t_low": low,
+        "t_high": high,
+    }
 
 
 def sign_flip_p(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> float:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from diversity_tuning.evaluation.statistics import bootstrap_means, overall_mean
+
 DRAWS = 2000
 
 
@@ -15,29 +17,28 @@ def interpolate_curve(reward: float, rewards: np.ndarray, diversities: np.ndarra
 
 
 def difference_at_equal_reward(
-    target: tuple[np.ndarray, np.ndarray], front: list[tuple[np.ndarray, np.ndarray]], draws: int = DRAWS, seed: int = 0
+    target: tuple[np.ndarray, np.ndarray],
+    front: list[tuple[np.ndarray, np.ndarray]],
+    draws: int = DRAWS,
+    seed: int = 0,
+    nested: bool = False,
 ) -> dict[str, float] | None:
     """Diversity of ``target`` minus the curve's at the target's reward: ``{"mean", "low", "high", "covered"}``.
 
     Target and every point of the curve are a pair of reward and diversity, each ``(seeds, prompts)`` for the same seeds and
-    prompts; means over both are what is interpolated. The 95% interval resamples prompts and seeds, the same ones for target
-    and curve; ``covered`` is the share of draws in which the target lay within the curve's range (the others are left out).
+    prompts (``nested``: each seed its own); means over both are what is interpolated. The 95% interval resamples prompts and
+    seeds (:func:`~.statistics.bootstrap_means`), the same ones for target and curve; ``covered`` is the share of draws in which
+    the target lay within the curve's range (the others are left out).
     None when the target is outside the range, or the curve has fewer than 2 points.
     """
     if len(front) < 2:
         return None
-    values = np.stack([np.stack(pair) for pair in (target, *front)])  # (runs, 2, seeds, prompts)
-    values = values[..., ~np.isnan(values).any(axis=(0, 1, 2))]
-    if values.shape[-1] == 0:
-        return None
-    point = _difference(values.mean(axis=(2, 3)))
+    values = np.stack([np.stack(pair) for pair in (target, *front)]).astype(float)  # (runs, 2, seeds, prompts)
+    values[..., np.isnan(values).any(axis=(0, 1)) if nested else np.isnan(values).any(axis=(0, 1, 2))] = np.nan
+    point = _difference(np.array([[overall_mean(each, nested) for each in pair] for pair in values]))
     if np.isnan(point):
         return None
-    seeds, prompts = values.shape[2:]
-    rng = np.random.default_rng(seed)
-    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds
-    by_prompt = rng.multinomial(prompts, np.full(prompts, 1 / prompts), draws) / prompts
-    means = np.einsum("rksp,ds,dp->drk", values, by_seed, by_prompt, optimize=True)
+    means = np.array([[bootstrap_means(each, draws, seed, nested) for each in pair] for pair in values]).transpose(2, 0, 1)
     differences = np.array([_difference(draw) for draw in means])
     inside = differences[~np.isnan(differences)]
     low, high = np.quantile(inside, [0.025, 0.975]) if inside.size else (np.nan, np.nan)

@@ -10,8 +10,10 @@ from diversity_tuning.evaluation.statistics import (
     at_equal_length,
     bootstrap_means,
     mean_interval,
+    overall_mean,
     paired_difference,
     sign_flip_p,
+    t_interval,
 )
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward, interpolate_curve
 
@@ -63,6 +65,55 @@ def test_seeds_widen_the_interval():
     prompts = np.random.default_rng(0).normal(size=100)
     same, apart = np.stack([prompts, prompts]), np.stack([prompts - 1, prompts + 1])
     assert bootstrap_means(apart).std() > 3 * bootstrap_means(same).std()
+
+
+def test_nested_by_hand():
+    """Two seeds of one prompt each: 0 and 1 are drawn as 00, 01, 10, 11."""
+    found, counts = np.unique(bootstrap_means(np.array([[0.0], [1.0]]), nested=True), return_counts=True)
+    assert list(found) == [0, 0.5, 1]
+    assert counts / 10_000 == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+    one_seed = np.array([[0.0, 1.0]])  # then prompts only
+    assert np.array_equal(bootstrap_means(one_seed, nested=True), bootstrap_means(one_seed))
+
+
+def test_nested_variance_is_that_of_seeds_and_prompts():
+    """Of independent prompts: σ²/(seeds · prompts) within, the seeds' variance / seeds between; crossed adds to the first."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(6, 400))
+    within = values.var(axis=1).mean() / values.size
+    between = values.mean(axis=1).var() / 6
+    assert bootstrap_means(values, nested=True).var() == pytest.approx(within + between, rel=0.1)
+    shifted = values + np.arange(6)[:, None]
+    assert bootstrap_means(shifted, nested=True).var() == pytest.approx(shifted.mean(axis=1).var() / 6, rel=0.1)
+
+
+def test_seeds_of_unequal_size_count_equally():
+    values = np.array([[1.0, 1.0, 1.0], [4.0, np.nan, np.nan]])
+    assert overall_mean(values, nested=True) == mean_interval(values, nested=True)["mean"] == 2.5
+    assert overall_mean(values) == 1.75
+    assert np.isnan(overall_mean(np.full((2, 2), np.nan), nested=True))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_same_prompts_and_seeds_are_drawn_for_both_sides(nested):
+    one, other = np.random.default_rng(1).normal(size=(2, 3, 20))
+    apart = bootstrap_means(one, nested=nested) - bootstrap_means(other, nested=nested)
+    assert apart == pytest.approx(bootstrap_means(one - other, nested=nested), abs=1e-5)
+
+
+def test_t_interval_is_scipys():
+    values = np.array([[1.0, 3.0], [2.0, 2.0], [5.0, np.nan]])
+    expected = ttest_1samp([2.0, 2.0, 5.0], 0).confidence_interval(0.95)
+    assert t_interval(values) == pytest.approx((expected.low, expected.high))
+    assert np.isnan(t_interval(values[:1])).all()
+    found = paired_difference(values, np.zeros_like(values), nested=True)
+    assert (found["t_low"], found["t_high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_p_of_seeds_with_their_own_prompts_flips_every_prompt():
+    """±3 ±1 ±1 of three prompts, one of them of another seed: 2 of 8 sums are as far from 0 as 5."""
+    one = np.array([[3.0, 1.0], [1.0, np.nan]])
+    assert paired_difference(one, np.zeros_like(one), nested=True)["p"] == pytest.approx(0.25, abs=0.02)
 
 
 def test_paired_difference_agrees_with_the_t_test():

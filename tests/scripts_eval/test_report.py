@@ -18,6 +18,7 @@ from diversity_tuning.evaluation.rendering import Table, latex
 from diversity_tuning.evaluation.report import figures
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
+from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import find_runs, group_runs, read_run
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
@@ -341,6 +342,41 @@ def test_seeds_with_data_of_their_own_are_pooled(tmp_path):
     assert list(rows.index) == ["0", "1", "2", "all"]
     assert rows.loc["all", "mean"] == pytest.approx(rows.loc[["0", "1", "2"], "mean"].mean())
     assert rows.loc["all", "low"] > 0.03
+    assert rows.loc["all", "t_low"] > 0.03
+    assert rows.loc["all", "prompts"] == rows.loc[["0", "1", "2"], "prompts"].sum()
+    assert rows.loc[["0", "1", "2"], "t_low"].isna().all()
+
+
+def test_no_prompt_is_dropped_to_match_numbers_between_seeds(tmp_path):
+    for seed, kept in ((0, 40), (1, 25)):
+        for method, diversity in (("dpo", 0.30), ("ddpo-both", 0.35)):
+            folder = write_run(tmp_path / f"{method}-{seed}", method, "1", seed, 0.5, diversity)
+            rows = pd.read_csv(folder / "prompts.csv").iloc[:kept]
+            rows["prompt"] = f"seed {seed}, " + rows["prompt"]
+            rows.to_csv(folder / "prompts.csv", index=False)
+    make(tmp_path / "out", "--compare", "ddpo-both:dpo", "--no-figure")
+    rows = pd.read_csv(tmp_path / "out" / "differences.csv").query("metric == 'semantic_diversity'").set_index("seed")
+    assert list(rows["prompts"]) == [40, 25, 65]
+    assert rows.loc["all", "mean"] == pytest.approx(rows.loc[["0", "1"], "mean"].mean())  # seeds count equally
+
+
+def test_a_published_run_gives_the_same_report_without_texts(tmp_path):
+    for seed in (0, 1):
+        for method, diversity in (("dpo", 0.30), ("ddpo-both", 0.35)):
+            folder = write_run(tmp_path / "runs" / f"{method}-{seed}", method, "1", seed, 0.5, diversity)
+            rows = pd.read_csv(folder / "prompts.csv")
+            rows["prompt"] = f"seed {seed}, a secret, " + rows["prompt"]
+            rows.to_csv(folder / "prompts.csv", index=False)
+            content = json.loads((folder / "metrics.json").read_text())
+            (folder / "metrics.json").write_text(json.dumps({"means": {}, **content}))
+            publish(folder, tmp_path / "results" / "mini")
+    published = tmp_path / "results" / "mini" / "runs"
+    assert not any("secret" in path.read_text() for path in published.rglob("*") if path.is_file())
+    for place in (tmp_path / "runs", published):
+        make(place / "report", "--compare", "ddpo-both:dpo", "--no-figure")
+    for name in ("models.csv", "differences.csv"):
+        ours, theirs = (pd.read_csv(place / "report" / name) for place in (published, tmp_path / "runs"))
+        pd.testing.assert_frame_equal(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def make(output, *flags):

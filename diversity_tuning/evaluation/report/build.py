@@ -15,7 +15,7 @@ from diversity_tuning.evaluation.report.html_page import Page, write_page
 from diversity_tuning.evaluation.report.runs import (
     RunGroup,
     add_equal_length,
-    align_seeds,
+    check_seeds,
     group_runs,
     prompt_warning,
     read_run,
@@ -30,9 +30,12 @@ FILES = (
 )
 _HEADINGS = ("# Evaluation", "# Quality and diversity of ")
 METHOD = """\
-Means over prompts with 95% percentile bootstrap intervals (10,000 draws of prompts; over several seeds, prompts and seeds are
-both drawn, and with few seeds such an interval is rough). p: two-sided, random sign flips of the paired differences per prompt
-(over several seeds, of their mean), so it speaks of these seeds and not of others. No correction for the number of comparisons.
+Means over prompts with 95% percentile bootstrap intervals, 10,000 draws: of prompts; over several seeds, of seeds and then of
+prompts within each drawn seed where every seed has prompts of its own (the mean is that of the seeds), of both independently
+where all seeds have the same prompts. With few seeds such an interval is rough; beside it, in differences over all seeds,
+stands t: Student's interval over the seeds' means. p: two-sided, random sign flips of the paired differences per prompt. It is
+conditional on the models that were trained: it speaks of other prompts, not of other seeds. No correction for the number of
+comparisons.
 """
 _EQUAL_LENGTH = """\
 `…_equal_length`: diversity moved to the runs' common mean length along the slope of diversity on the log of words per response
@@ -67,7 +70,7 @@ def make_report(
     runs = [read_run(folder) for folder in folders]
     if warning := prompt_warning(runs):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
-    align_seeds(runs)
+    check_seeds(runs)
     slopes = add_equal_length(runs)
     models, columns = group_runs(runs), tables.metric_columns(runs)
     pairs = tables.paired_models(models, compare)
@@ -165,11 +168,18 @@ def _difference_tables(rows: pd.DataFrame) -> list[Table]:
     for name, title, part in _parts(columns, "differences", "Paired differences"):
         cells = []
         for (label, seed), group in rows.groupby(["difference", "seed"], sort=False, dropna=False):
-            by_metric = {row["metric"]: f"{interval(row, '', '+')}, {p_value(row['p'])}" for _, row in group.iterrows()}
+            by_metric = {row["metric"]: _difference(row) for _, row in group.iterrows()}
             cells.append([label, _seed(seed), *(by_metric.get(metric, NONE) for metric in part)])
         header = ["difference", "seed", *map(registry.heading, part)]
-        made.append(Table(name, title, "Mean [95%], p.\n", header, cells, overview.hints(part)))
+        made.append(
+            Table(name, title, "Mean [95%], p; over all seeds t [95%] after it.\n", header, cells, overview.hints(part))
+        )
     return made
+
+
+def _difference(row: pd.Series) -> str:
+    told = f"{interval(row, '', '+')}, {p_value(row['p'])}"
+    return told if pd.isna(row["t_low"]) else f"{told}; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
 
 
 def _curve_tables(rows: pd.DataFrame, anchor: str | None) -> list[Table]:

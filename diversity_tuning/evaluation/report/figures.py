@@ -9,7 +9,6 @@ from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup
-from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.evaluation.tradeoff import pareto_front
 
 # Okabe and Ito's colours and a dark red, told apart with any colour vision; markers differ as well, for print without colour.
@@ -44,7 +43,7 @@ def plot_reward_diversity(models: list[RunGroup], folder: Path) -> list[Path]:
     figure, axes = plt.subplots(1, len(shown), figsize=(5 * len(shown), 4.6), layout="constrained", squeeze=False)
     axes = axes[0]
     for axis, (column, known) in zip(axes, shown.items(), strict=True):
-        points = [(model, mean_interval(model.matrix(REDDIT_REWARD)), mean_interval(model.matrix(column))) for model in known]
+        points = [(model, model.mean(REDDIT_REWARD), model.mean(column)) for model in known]
         _draw_pareto(axis, points)
         _draw_strengths(axis, points, styles)
         for model, x, y in points:
@@ -84,7 +83,7 @@ def plot_means(models: list[RunGroup], selected: list[registry.Metric], folder: 
     styles, rows = method_styles(models), range(len(models))
     for axis, metric in zip(axes.flat, known, strict=False):
         for row, model in zip(rows, models, strict=True):
-            (colour, marker), x = styles[model.method], mean_interval(model.matrix(metric.column))
+            (colour, marker), x = styles[model.method], model.mean(metric.column)
             axis.errorbar(x["mean"], row, xerr=_whiskers(x), fmt=marker, color=colour, ms=6, lw=1.2)
         axis.set_title(metric.label, fontsize=10)
         axis.set_xlabel(f"← {metric.gain}" if metric.better == "lower" else f"{metric.gain} →", color="#555555")
@@ -117,7 +116,7 @@ def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
             shift = (i - (len(lines) - 1) / 2) * 0.09  # side by side, so that intervals do not hide each other
             _draw_line(axis, groups[method], column, ticks, shift, styles[method])
         for method in levels:
-            level = mean_interval(groups[method][0].matrix(column))
+            level = groups[method][0].mean(column)
             axis.axhline(level["mean"], color=styles[method][0], ls=(0, (5, 2)), lw=1.2, label=method)
             axis.axhspan(level["low"], level["high"], color=styles[method][0], alpha=0.08, lw=0)
         axis.set(xlabel="most responses a prompt", ylabel=registry.label(column))
@@ -129,7 +128,7 @@ def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
 
 def _draw_line(axis, group: list[RunGroup], column: str, ticks: list, shift: float, style: tuple[str, str]) -> None:
     group = sorted(group, key=lambda model: ticks.index(model.strength))
-    values = [mean_interval(model.matrix(column)) for model in group]
+    values = [model.mean(column) for model in group]
     whiskers = np.concatenate([_whiskers(value) for value in values], axis=1)
     x, y = [ticks.index(model.strength) + shift for model in group], [value["mean"] for value in values]
     axis.errorbar(x, y, yerr=whiskers, fmt=style[1] + "-", color=style[0], ms=6, lw=1.2, label=group[0].method)
@@ -202,5 +201,5 @@ def _draw_seeds(axis, model: RunGroup, column: str, colour: str) -> None:
 
 
 def _label_of(model: RunGroup, column: str, styles: dict) -> tuple[str, tuple[float, float], str]:
-    point = tuple(float(np.nanmean(model.matrix(name))) for name in (REDDIT_REWARD, column))
+    point = tuple(model.mean(name)["mean"] for name in (REDDIT_REWARD, column))
     return model.label, point, styles[model.method][0]

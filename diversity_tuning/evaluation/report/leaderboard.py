@@ -1,19 +1,24 @@
 """The results folder: one folder a run with its numbers and its command, and an index of all of them in README.md."""
 
+import hashlib
 import json
 import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
+from diversity_tuning.data.schema import PROMPT, PROMPT_ID
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.files import METRICS
+from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
+from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.rendering import NONE, interval
 from diversity_tuning.outputs import check_ours
 from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
 
 COMMAND, TABLE = "command.sh", "table.md"
-FILES = (METRICS, PROVENANCE, TABLE, COMMAND)
+FILES = (METRICS, PROMPTS, PROVENANCE, TABLE, COMMAND)
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
 
 
@@ -27,7 +32,10 @@ def study_folder(results: Path, study: str) -> Path:
 
 
 def publish(run: Path, study: Path) -> Path:
-    """Copy a scored run into ``study/runs``, without its texts: metrics.json, provenance.json, table.md, command.sh."""
+    """Copy a scored run into ``study/runs``, without its texts.
+
+    metrics.json, prompts.csv (numbers, and a digest in place of each prompt), provenance.json, table.md, command.sh.
+    """
     content, target = read_metrics(run), place_of(run, study)
     check_ours(target, FILES)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,11 +45,25 @@ def publish(run: Path, study: Path) -> Path:
     for name in (METRICS, PROVENANCE):
         if (run / name).is_file():
             shutil.copyfile(run / name, work / name)
+    if (run / PROMPTS).is_file():
+        write_csv(work / PROMPTS, without_texts(read_csv(run / PROMPTS, [PROMPT])))
     write_text(work / TABLE, run_table(content))
     if content.get("command"):
         write_text(work / COMMAND, content["command"] + "\n")
     put_in_place(work, target, FILES)
     return target
+
+
+def without_texts(prompts: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of prompts.csv, to seven digits, with the first 16 hexadecimal digits of each prompt's SHA-256.
+
+    All intervals and p-values of a report can be computed from them: the digest pairs runs and tells seeds' prompts apart.
+    """
+    digests = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in prompts[PROMPT]]
+    numbers = prompts.select_dtypes("number").map(lambda value: float(f"{value:.7g}") if isinstance(value, float) else value)
+    place = numbers.columns.get_loc(PROMPT_ID) + 1 if PROMPT_ID in numbers else 0
+    numbers.insert(place, DIGEST, digests)
+    return numbers
 
 
 def place_of(run: Path, study: Path) -> Path:

@@ -4,9 +4,8 @@ import pandas as pd
 
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.rendering import Table, interval, p_value
-from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup
+from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup, number_of
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS
-from diversity_tuning.evaluation.statistics import mean_interval
 
 _MOST_PAIRS = 8  # compared in words; the tables have all
 
@@ -21,7 +20,7 @@ def page_title(models: list[RunGroup]) -> str:
 def overview_table(models: list[RunGroup]) -> Table:
     """One row per model, all seeds together, with the main metrics that any model has."""
     columns = registry.columns(registry.in_table("main"))
-    values = {column: [mean_interval(model.matrix(column)) for model in models] for column in columns}
+    values = {column: [model.mean(column) for model in models] for column in columns}
     known = [column for column in columns if any(not pd.isna(value["mean"]) for value in values[column])]
     rows = [[model.label, *(interval(values[column][i]) for column in known)] for i, model in enumerate(models)]
     note = "Means over prompts, 95% bootstrap intervals in brackets; ↑: higher is better, ↓: lower is better."
@@ -64,7 +63,7 @@ def sentences(models: list[RunGroup], differences: pd.DataFrame, warning: str | 
 
 def _size(models: list[RunGroup]) -> str:
     seeds = {run.seed for model in models for run in model.runs if run.seed is not None}
-    prompts = sorted({len(model.shared_prompts()) for model in models})
+    prompts = sorted({number_of(model.shared_prompts()) for model in models})
     among = str(prompts[0]) if len(prompts) == 1 else f"{prompts[0]} to {prompts[-1]}"
     responses = sum(run.counts.get("responses", 0) for model in models for run in model.runs)
     return f"{_count(len(models), 'model')}, {_count(len(seeds) or 1, 'seed')}, {among} prompts each, {responses:,} responses."
@@ -75,7 +74,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _best(metric: registry.Metric, models: list[RunGroup]) -> str | None:
-    means = {model.label: mean_interval(model.matrix(metric.column))["mean"] for model in models}
+    means = {model.label: model.mean(metric.column)["mean"] for model in models}
     means = {label: mean for label, mean in means.items() if not pd.isna(mean)}
     if not means or metric.better is None:
         return None

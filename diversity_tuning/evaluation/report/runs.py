@@ -12,8 +12,8 @@ from diversity_tuning.data.schema import PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSI
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
-from diversity_tuning.evaluation.files import METRICS, PROMPTS
-from diversity_tuning.evaluation.statistics import at_equal_length
+from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
+from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
 
 REFERENCE = "gold"  # human responses: no model, so never the best of them nor on their Pareto front
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
@@ -21,7 +21,11 @@ _FIRST = ("base", "sft")  # what the other models start from: first in every tab
 
 @dataclass
 class Run:
-    """One scored run folder. ``prompts`` has one row per prompt, indexed by the prompt's text; a prompt again, as "… (2)"."""
+    """One scored run folder.
+
+    ``prompts`` has one row per prompt, indexed by the prompt's text, or its digest where the run was published without
+    texts; a prompt again, as "… (2)".
+    """
 
     folder: Path
     name: str
@@ -41,15 +45,46 @@ class RunGroup:
     strength: str | None
     runs: list[Run]
 
-    def matrix(self, column: str, prompts: pd.Index | None = None) -> np.ndarray:
-        """Values ``(seeds, prompts)`` of a column, for the prompts given or all that every run has; NaN where it is missing."""
-        prompts = self.shared_prompts() if prompts is None else prompts
-        missing = pd.Series(np.nan, index=prompts)
-        return np.stack([run.prompts[column].loc[prompts] if column in run.prompts else missing for run in self.runs])
+    @property
+    def nested(self) -> bool:
+        """Whether every seed has prompts of its own, so that intervals draw prompts within seeds."""
+        return isinstance(self.shared_prompts(), list)
 
-    def shared_prompts(self) -> pd.Index:
-        """The prompts that every run of this model has."""
-        return common_prompts(self.runs)
+    def matrix(self, column: str, prompts: pd.Index | list[pd.Index] | None = None) -> np.ndarray:
+        """Values ``(seeds, prompts)`` of a column, for the prompts given or :meth:`shared_prompts`; NaN where it is missing.
+
+        Prompts as a list are those of each seed; rows of fewer prompts are filled up with NaN.
+        """
+        prompts = self.shared_prompts() if prompts is None else prompts
+        of_runs = prompts if isinstance(prompts, list) else [prompts] * len(self.runs)
+        matrix = np.full((len(self.runs), max(map(len, of_runs))), np.nan)
+        for row, run, own in zip(matrix, self.runs, of_runs, strict=True):
+            if column in run.prompts:
+                row[: len(own)] = run.prompts[column].loc[own]
+        return matrix
+
+    def mean(self, column: str) -> dict[str, float]:
+        """Mean and 95% interval of a column (:func:`~.statistics.mean_interval`)."""
+        return mean_interval(self.matrix(column), nested=self.nested)
+
+    def shared_prompts(self) -> pd.Index | list[pd.Index]:
+        """The prompts that every run of this model has (:func:`shared_prompts`)."""
+        return shared_prompts([self])
+
+
+def shared_prompts(groups: list[RunGroup]) -> pd.Index | list[pd.Index]:
+    """The prompts that all runs of these models have; where the seeds have none in common, those of each seed."""
+    common = common_prompts([run for group in groups for run in group.runs])
+    seeds = {len(group.runs) for group in groups}
+    if len(common) or len(seeds) > 1 or seeds == {1}:
+        return common
+    each = [common_prompts(list(runs)) for runs in zip(*(group.runs for group in groups), strict=True)]
+    return each if any(map(len, each)) else common
+
+
+def number_of(prompts: pd.Index | list[pd.Index]) -> int:
+    """How many prompts there are, over all seeds where each has its own."""
+    return sum(map(len, prompts)) if isinstance(prompts, list) else len(prompts)
 
 
 def common_prompts(runs: list[Run]) -> pd.Index:
@@ -60,11 +95,10 @@ def common_prompts(runs: list[Run]) -> pd.Index:
     return shared
 
 
-def align_seeds(runs: list[Run]) -> None:
-    """Where a model's seeds share no prompt (each made its own data), number the prompts of each seed, so that seeds line up.
+def check_seeds(runs: list[Run]) -> None:
+    """Say so where seeds share no prompt (each made its own data): prompts are then drawn within seeds.
 
-    Prompts are drawn independently in each seed then, and which of them share a number does not matter; runs of one seed
-    stay paired by text. A run that shares no prompt with the others of its seed is a :class:`UserError`.
+    A run that shares no prompt with the others of its seed is a :class:`UserError`.
     """
     members = {seed: [run for run in runs if run.seed == seed] for seed in dict.fromkeys(run.seed for run in runs)}
     members.pop(None, None)  # not trained, so not one of several seeds
@@ -72,15 +106,12 @@ def align_seeds(runs: list[Run]) -> None:
     same = [run for run in runs if run.seed in members and _label(run) in repeated]
     if not same or len(common_prompts(same)):
         return
-    print("the seeds share no prompt: prompts are paired by text within a seed, and by number between seeds", flush=True)
+    print("the seeds share no prompt: runs are compared within a seed, by the prompt's text", flush=True)
     for seed, own in members.items():
         shared = common_prompts([run for run in own if _label(run) in repeated])
         for run in own:
             if not run.prompts.index.isin(shared).any():
                 raise UserError(f"{run.folder}: shares no prompt with the other runs of seed {seed}; leave it out")
-        shared = common_prompts(own)
-        for run in own:
-            run.prompts = run.prompts.loc[shared].reset_index()
 
 
 def _label(run: Run) -> tuple:
@@ -107,10 +138,13 @@ def read_run(folder: str | Path) -> Run:
         raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder / METRICS}: not written by scripts_eval ({error!r})") from None
-    prompts = read_csv(folder / PROMPTS, [PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])
-    again = prompts.groupby(PROMPT).cumcount()
-    prompts[PROMPT] = prompts[PROMPT].where(again == 0, prompts[PROMPT] + " (" + (again + 1).astype(str) + ")")
-    return Run(folder, **labels, prompts=prompts.set_index(PROMPT))
+    prompts = read_csv(folder / PROMPTS, [REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])
+    key = next((name for name in (PROMPT, DIGEST) if name in prompts), None)
+    if key is None:
+        raise UserError(f"{folder / PROMPTS}: no column '{PROMPT}', nor '{DIGEST}' of a published run")
+    again = prompts.groupby(key).cumcount()
+    prompts[key] = prompts[key].where(again == 0, prompts[key] + " (" + (again + 1).astype(str) + ")")
+    return Run(folder, **labels, prompts=prompts.set_index(key))
 
 
 def group_runs(runs: list[Run]) -> list[RunGroup]:
@@ -136,9 +170,7 @@ def group_runs(runs: list[Run]) -> list[RunGroup]:
 def prompt_warning(runs: list[Run]) -> str | None:
     """What to say where runs that are compared differ in prompts; None where all have the same.
 
-    Where the seeds have no prompt in common, each having made its own data, runs are compared within a seed. To be asked
-    before :func:`align_seeds`, which drops what is not shared.
-    """
+    Where the seeds have no prompt in common, each having made its own data, runs are compared within a seed."""
     groups = [runs]
     if not len(common_prompts(runs)):
         seeds = dict.fromkeys(run.seed for run in runs if run.seed is not None)

@@ -8,8 +8,8 @@ import pandas as pd
 from diversity_tuning.data.schema import PROMPT_ID, REDDIT_REWARD
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.report.runs import Run, RunGroup, common_prompts
-from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+from diversity_tuning.evaluation.report.runs import Run, RunGroup, number_of, shared_prompts
+from diversity_tuning.evaluation.statistics import overall_mean, paired_difference
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward
 
 _NOT_METRICS = {PROMPT_ID, "finished"}
@@ -40,9 +40,9 @@ def _row(model: RunGroup, seed: int | str | None, columns: list[str]) -> dict:
         name: sum(run.counts.get(name, 0) for run in model.runs) for name in registry.columns(registry.in_table("counts"))
     }
     row = {"model": model.label, "method": model.method, "strength": model.strength, "seed": seed}
-    row |= {"prompts": len(model.shared_prompts()), **totals}
+    row |= {"prompts": number_of(model.shared_prompts()), **totals}
     for column in columns:
-        row |= {f"{column}_{part}": value for part, value in mean_interval(model.matrix(column)).items()}
+        row |= {f"{column}_{part}": value for part, value in model.mean(column).items()}
     return row
 
 
@@ -107,15 +107,16 @@ def difference_table(pairs: list[tuple[RunGroup, RunGroup]], columns: list[str])
     """
     rows = []
     for one, other in pairs:
-        cuts = [(seed, *sides, common_prompts([*sides[0].runs, *sides[1].runs])) for seed, sides in align([one, other])]
-        if not any(len(prompts) for *_, prompts in cuts):
+        cuts = [(seed, *sides, shared_prompts(sides)) for seed, sides in align([one, other])]
+        if not any(number_of(prompts) for *_, prompts in cuts):
             print(f"{one.label} and {other.label}: no {'prompt' if cuts else 'seed'} in common, so not compared", flush=True)
         for seed, left, right, prompts in cuts:
             for column in columns:
                 values = [side.matrix(column, prompts) for side in (left, right)]
-                if len(prompts) and not np.isnan(values[0] - values[1]).all():
-                    label = {"difference": f"{one.label} − {other.label}", "seed": seed, "prompts": len(prompts)}
-                    rows.append({**label, "metric": column, **paired_difference(*values)})
+                if number_of(prompts) and not np.isnan(values[0] - values[1]).all():
+                    label = {"difference": f"{one.label} − {other.label}", "seed": seed, "prompts": number_of(prompts)}
+                    difference = paired_difference(*values, nested=isinstance(prompts, list))
+                    rows.append({**label, "metric": column, **difference})
     return pd.DataFrame(rows)
 
 
@@ -142,11 +143,11 @@ def front_table(models: list[RunGroup], pairs: list[tuple[RunGroup, RunGroup]], 
 def _front_rows(target: RunGroup, points: list[RunGroup], unweighted: str) -> list[dict]:
     rows = []
     for seed, (one, *front) in align([target, *points]):
-        prompts = common_prompts([run for model in (one, *front) for run in model.runs])
+        prompts = shared_prompts([one, *front])
         for column in registry.DIVERSITIES:
             pairs = [(model.matrix(REDDIT_REWARD, prompts), model.matrix(column, prompts)) for model in (one, *front)]
             none = {"mean": None, "low": None, "high": None, "covered": 0.0}
-            difference = difference_at_equal_reward(pairs[0], pairs[1:]) or none
+            difference = difference_at_equal_reward(pairs[0], pairs[1:], nested=isinstance(prompts, list)) or none
             label = {"model": target.label, "front": unweighted, "points": len(front), "seed": seed, "metric": column}
-            rows.append({**label, "reward": float(np.nanmean(pairs[0][0])), **difference})
+            rows.append({**label, "reward": overall_mean(pairs[0][0], isinstance(prompts, list)), **difference})
     return rows
