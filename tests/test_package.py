@@ -60,7 +60,7 @@ def test_what_the_wheel_holds(wheel):
     assert "diversity_tuning/py.typed" in names
     assert "diversity_tuning/evaluation/report/tables.py" in names
     prompts = {str(path.relative_to(ROOT)) for path in (ROOT / "diversity_tuning/judging/prompts").rglob("*.txt")}
-    assert len(prompts) == 2 * (8 + 2)  # languages, roles and rubrics
+    assert len(prompts) == 2 * (8 + 2 + 2)  # languages; roles, rubrics and first rules
     assert prompts <= set(names)
     for needed in ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy"):
         assert f"Requires-Dist: {needed}>=" in metadata

@@ -85,15 +85,20 @@ def _too_short(text: str, specification: Specification, author: Author, rng) -> 
     return " ".join(text.split()[: int(rng.integers(SHORT // 2, SHORT - 2))]) + "."
 
 
-def _rambling(text: str, specification: Specification, author: Author, rng) -> str:
-    """Scenes of other plots before the end, which none of the author's signs of craft come with."""
-    extra, close = dataclasses.replace(author, craft=Craft(False, False, False, True)), _CLOSE.search(text)
+def padded(rng: np.random.Generator, text: str, specification: Specification) -> str:
+    """A story made longer than 125 words by scenes of other plots before its end: nobody is named there, no craft is shown."""
+    extra, close = dataclasses.replace(draw_author(rng), craft=Craft(False, False, False, True)), _CLOSE.search(text)
+    specification = dataclasses.replace(specification, protagonist="they", supporting="others")
     begin = close.start() if close else len(text)
     body, end = text[:begin], text[begin:]
     while len(words(body + end)) <= 125:
         more = write_story(rng, dataclasses.replace(extra, direction=draw_author(rng).direction), specification)
         body += end[:1] + " " + _CLOSE.sub("", more)
     return body + end
+
+
+def _rambling(text: str, specification: Specification, author: Author, rng) -> str:
+    return padded(rng, text, specification)
 
 
 def _stranger(text: str, specification: Specification, author: Author, rng) -> str:
