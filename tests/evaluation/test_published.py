@@ -42,6 +42,8 @@ def test_tables_of_a_study(study):
     pairs = [[labels[label] for label in pair.split(" − ")] for pair in dict.fromkeys(differences["difference"])]
     again = tables.difference_table([tuple(pair) for pair in pairs], columns).astype({"seed": str})
     both = differences.merge(again, on=["difference", "seed", "metric"], suffixes=("", "_ours"))
-    assert set(differences["metric"]) - set(both["metric"]) <= {name for name in differences["metric"] if "equal_length" in name}
+    assert set(differences["metric"]) - set(both["metric"]) <= {
+        name for name in differences["metric"] if "equal_length" in name
+    }
     for name in ("mean", "low", "high", "p", "t_low", "t_high"):
         assert both[f"{name}_ours"].to_numpy() == pytest.approx(both[name].to_numpy(), rel=1e-3, abs=1e-4, nan_ok=True), name

@@ -13,9 +13,12 @@ from transformers import GenerationConfig
 from transformers.utils.import_utils import is_serve_available
 
 from diversity_tuning.generation.apis import OpenAI
+from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.local import encode_conversations
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import Sample, SamplingSettings, row_key, user_request
+from diversity_tuning.judging.principles import JudgeFile, write_judge
+from diversity_tuning.rewards import load_reward
 from tests.tiny import make_model, make_tokenizer
 
 pytestmark = pytest.mark.skipif(not is_serve_available(), reason="needs openai, fastapi and uvicorn (requirements.txt)")
@@ -109,3 +112,18 @@ def test_what_the_server_refuses_is_told(served, tmp_path):
     ((_, answer),) = next(engine.complete([user_request("a door")], SamplingSettings(max_new_tokens=4)))
     assert "HTTP 422" in answer.error
     assert "top_k" in answer.error
+
+
+def test_a_model_that_can_judge_nothing_gives_no_verdict(served, tmp_path, monkeypatch, capsys):
+    """A real model behind a real server, whose replies are no JSON: every verdict is None, and none is scored 0."""
+    _, _, name, url = served
+    monkeypatch.setenv("JUDGE_CACHE", str(tmp_path / "paid"))
+    engine = EngineConfig("openai", model=name, base_url=url, concurrency=1, max_retries=0, timeout=60)
+    judge = JudgeFile(["A story ends."], "en", "stories", engine, SamplingSettings(max_new_tokens=4))
+    write_judge(tmp_path / "judge.yaml", judge)
+    reward = load_reward(str(tmp_path / "judge.yaml"))
+    assert reward(["a door"], ["the cat sat"], [True]) == [None]
+    assert (reward.asked, reward.failed, reward.usage.calls) == (1, 1, 3)  # asked again twice, with other seeds
+    assert "warning: " in capsys.readouterr().err
+    transcript = next((tmp_path / "paid").glob("*.jsonl")).read_text().splitlines()
+    assert len({line.split('"seed": ')[1].split(",")[0].strip("}") for line in transcript}) == 3
