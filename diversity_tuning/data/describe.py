@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from diversity_tuning.data import histograms, schema
 from diversity_tuning.data.filter import worth_telling
+from diversity_tuning.data.popularity import Popularity, popularity
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
@@ -37,6 +38,7 @@ class Description:
     prompts: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a row
     responses: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a response
     distributions: dict[str, np.ndarray] = field(default_factory=dict)
+    popularity: Popularity | None = None  # of pairs with deviations
 
 
 def figures(rows, where: str) -> Description:
@@ -84,16 +86,14 @@ def _row_figures(rows, texts: str, votes: str) -> Description:
 
 
 def _pair_figures(rows) -> Description:
-    prompts, responses, words, standing = [], [], [], set()
+    prompts, sides, words = [], {schema.CHOSEN: [], schema.REJECTED: []}, []
 
     def read(batch: dict) -> None:
         prompt_keys = [text_key(prompt_of(messages)) for messages in batch[schema.CHOSEN]]
-        for side in (schema.CHOSEN, schema.REJECTED):
+        for side, keys in sides.items():
             texts = [messages[-1]["content"] for messages in batch[side]]
-            keys = [text_key(text) for text in texts]
-            responses.extend(keys)
+            keys.extend(text_key(text) for text in texts)
             words.extend(len(text.split()) for text in texts)
-            standing.update(zip(prompt_keys, keys, strict=True))
         prompts.extend(prompt_keys)
 
     _collect(rows, [schema.CHOSEN, schema.REJECTED], read)
@@ -105,10 +105,15 @@ def _pair_figures(rows) -> Description:
         "difference of votes": chosen - rejected,
         "words per response": words,
     }
-    for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
-        if column in rows.column_names:
-            spread[column] = rows[column]
-    return _figures(len(rows), prompts, responses, spread, len(responses) - len(standing))
+    deviations = [column for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED) if column in rows.column_names]
+    spread |= {column: rows[column] for column in deviations}
+    responses = [*sides[schema.CHOSEN], *sides[schema.REJECTED]]
+    repeated = len(responses) - len(set(zip(prompts * 2, responses, strict=True)))
+    description = _figures(len(rows), prompts, responses, spread, repeated)
+    if len(deviations) == 2:
+        values = np.concatenate([np.asarray(rows[column], dtype=float) for column in deviations])
+        description.popularity = popularity(prompts * 2, responses, values, np.concatenate([chosen, rejected]))
+    return description
 
 
 def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: int = 0) -> Description:
@@ -122,6 +127,7 @@ def page(source: str, splits: dict[str, Description]) -> str:
     lines = [f"# {source}", "", *_counts(splits), "", *_recorded(source)]
     for name, description in splits.items():
         lines += [f"## {name}", "", *_table(description.distributions), ""]
+        lines += [*description.popularity.sentences(), ""] if description.popularity else []
     return "\n".join(lines + _leakage(splits))
 
 

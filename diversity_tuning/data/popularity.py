@@ -1,0 +1,60 @@
+"""Whether votes favour what is common: the correlation of deviation and votes within prompts, told before any training."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEAST_RESPONSES = 3  # two responses have a correlation of 1 or −1, whatever their votes
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """Mean over ``prompts`` of Spearman's ρ between deviation and votes, with its 95% bootstrap interval over prompts."""
+
+    mean: float
+    low: float
+    high: float
+    prompts: int
+
+    def sentences(self) -> list[str]:
+        """The figure, and what it lets one expect of weighting by deviation."""
+        told = f"Deviation and votes within a prompt: Spearman {self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}], mean over"
+        return [f"{told} {self.prompts} prompts with {LEAST_RESPONSES} responses or more in pairs.", self._expectation()]
+
+    def _expectation(self) -> str:
+        if self.high < 0:
+            return (
+                "Votes favour the common responses, so unweighted training narrows what a model writes; weights by deviation"
+                " work against that, at a cost in votes. The stronger the correlation, the more there is to gain and to pay"
+                " (docs/RESULTS.md: the miniature)."
+            )
+        if self.low > 0:
+            return "Votes favour the unusual responses already: unweighted training moves the same way as the weights."
+        return (
+            "No sign that votes favour the common responses: there is little narrowing by votes for the weights to undo, and no"
+            " gain in diversity is to be counted on (docs/RESULTS.md: the control)."
+        )
+
+
+def popularity(prompts: list, responses: list, deviations: np.ndarray, votes: np.ndarray, seed: int = 0) -> Popularity | None:
+    """The correlation from n rows, ``(n,)`` each: keys of prompt and response, deviation, votes.
+
+    A response that occurs again under its prompt counts once. Prompts with fewer than three responses, or with all votes or
+    all deviations equal, are left out; None where none remains.
+    """
+    found: dict = defaultdict(dict)
+    for prompt, response, deviation, vote in zip(prompts, responses, deviations, votes, strict=True):
+        found[prompt].setdefault(response, (deviation, vote))
+    values = []
+    for rows in found.values():
+        one, other = np.array(list(rows.values()), dtype=float).T
+        if len(one) >= LEAST_RESPONSES and np.ptp(one) > 0 and np.ptp(other) > 0:
+            values.append(stats.spearmanr(one, other).statistic)
+    if not values:
+        return None
+    drawn = np.random.default_rng(seed).integers(0, len(values), (_DRAWS, len(values)))
+    low, high = np.quantile(np.array(values)[drawn].mean(axis=1), [0.025, 0.975])
+    return Popularity(float(np.mean(values)), float(low), float(high), len(values))

@@ -1,0 +1,39 @@
+"""The correlation of deviation and votes, and what is said of it."""
+
+import numpy as np
+import pytest
+
+from diversity_tuning.data.popularity import popularity
+
+PROMPTS, RESPONSES = ["a"] * 4 + ["b"] * 4, list("wxyzwxyz")
+
+
+def of(deviations, votes, prompts=PROMPTS, responses=RESPONSES):
+    return popularity(prompts, responses, np.array(deviations, dtype=float), np.array(votes))
+
+
+def test_by_hand():
+    """Prompt a: ranks 1 2 3 4 against 4 3 2 1, so -1. Prompt b: 1 2 3 4 against 1 2 4 3, so 1 - 6 * 2 / 60 = .8."""
+    found = of([0, 1, 1.5, 2, 0, 1, 1.5, 2], [40, 30, 20, 10, 1, 2, 4, 3])
+    assert (found.mean, found.prompts) == (pytest.approx(-0.1), 2)
+    assert (found.low, found.high) == (pytest.approx(-1), pytest.approx(0.8))
+
+
+def test_what_has_no_correlation_is_left_out():
+    assert of([0, 1, 1.5, 2] * 2, [5] * 8) is None
+    assert of([1] * 8, range(8)) is None
+    assert of([0, 2], [1, 2], ["a", "a"], ["x", "y"]) is None
+    found = of([0, 1, 1.5, 2, 0, 2, 0, 2], [4, 3, 2, 1, 1, 2, 1, 2], responses=list("wxyzwxwx"))
+    assert found.prompts == 1  # prompt b has two responses, each in two pairs
+    assert found.mean == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(("sign", "expected"), [(-1, "favour the common"), (1, "favour the unusual"), (0, "No sign")])
+def test_the_sentence_follows_the_interval(sign, expected):
+    rng = np.random.default_rng(0)
+    deviations, noise = rng.random((2, 400))
+    votes = 100 * (sign * deviations + 0.3 * noise)
+    prompts = np.repeat(np.arange(50), 8).tolist()
+    told = of(deviations, votes, prompts, list(range(400))).sentences()
+    assert expected in told[1]
+    assert "50 prompts" in told[0]
