@@ -284,7 +284,7 @@ def test_the_library_leaves_other_programs_alone():
 @pytest.mark.parametrize(
     ("name", "typed", "meant"),
     [
-        ("MODEL", "llama", "did you mean llama-3.1-8b?"),
+        ("MODEL", "llama", "did you mean llama-3.1-8b"),
         ("MODEL", "mistrl", "did you mean mistral-7b-v0.3?"),
         ("ACCELERATE", "multigpu", "did you mean multi_gpu?"),
         ("ACCELERATE", "zzz", "there are: cpu"),

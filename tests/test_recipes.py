@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name != "horror")
 GREETINGS = [name for name in FOLDERS if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
 STORIES = [name for name in FOLDERS if name not in GREETINGS]
-PAPER = [name for name in STORIES if not name.startswith("miniature")]
+PAPER = [name for name in STORIES if not name.startswith("miniature") and not name.endswith("-released")]
 STORY_TRAINING = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
 TRAINING = (*STORY_TRAINING, "reward_pairs")
 REINFORCEMENT = ("grpo",)
@@ -213,7 +213,8 @@ def test_a_weighted_recipe_differs_by_the_weights_only(name, plain_stem, weighte
     for settings in (without, weighted):
         settings.pop("save_steps")  # where the front has its points; trains nothing
     assert without.items() <= weighted.items()
-    assert weighted.keys() - without.keys() == {"weight_column", "weight_normalisation"}
+    released = {"loss_variant"} if name.endswith("-released") and weighted_stem == "dorpo" else set()
+    assert weighted.keys() - without.keys() == {"weight_column", "weight_normalisation", *released}
 
 
 def test_the_control_differs_by_its_world_only():
@@ -314,3 +315,15 @@ def test_accelerate_configs_are_known_to_accelerate(path):
     from accelerate.commands.config.config_args import load_config_from_file
 
     assert load_config_from_file(str(path)).main_training_function == "main"
+
+
+def test_the_released_variant_differs_where_the_released_code_does():
+    """LoRA on q_proj and v_proj; ORPO and DORPO at 512 tokens with the NLL of the batch, DORPO with its loss. Else equal."""
+    lora = {"lora_target_modules": ["q_proj", "v_proj"]}
+    odds_ratio = {**lora, "max_length": 512, "nll_reduction": "batch"}
+    dorpo = {**odds_ratio, "loss_variant": "released"}
+    changed = {"generation": lora, "reward": lora, "orpo": odds_ratio, "dorpo": dorpo}
+    stems = {path.stem for path in (ROOT / "recipes" / "llama-3.1-8b-released").glob("*.yaml")}
+    assert stems == {path.stem for path in (ROOT / "recipes" / "llama-3.1-8b").glob("*.yaml")} - {"grpo", "reward_pairs"}
+    for stem in stems:
+        assert recipe("llama-3.1-8b-released", stem) == recipe("llama-3.1-8b", stem) | changed.get(stem, {}), stem
