@@ -30,6 +30,16 @@ NEXT = {
     "sample": "python -m scripts_eval.score --output OUTPUT --reward_model REWARD",
     "score": "python -m scripts_eval.report --runs OUTPUT OTHER_RUN --output REPORT",
     "report": "open OUTPUT/report.html",
+    "0_retrieval_agent": "python -m scripts_multi_agent.1_positive_agent --source OUTPUT --output BESIDE/1_positive"
+    " --engine openai --model MODEL",
+    "1_positive_agent": "python -m scripts_multi_agent.2_negative_agent --source OUTPUT --output BESIDE/2_negative"
+    " --engine openai --model MODEL",
+    "2_negative_agent": "python -m scripts_multi_agent.3_judge_agent --source OUTPUT --output BESIDE/3_judge"
+    " --engine openai --model MODEL",
+    "3_judge_agent": "python -m scripts_multi_agent.4_reflect_agent --source OUTPUT --output BESIDE/4_reflect"
+    " --engine openai --model MODEL",
+    "4_reflect_agent": "python -m scripts_multi_agent.5_verdicts_to_preference --source OUTPUT --output BESIDE/pairs",
+    "5_verdicts_to_preference": "bash cm_reward_pairs.sh --source OUTPUT --output_dir BESIDE/reward",
     "human_items": "bash human-eval/run.sh --items OUTPUT/items.jsonl --study STUDY",
     "human_analysis": "python -m scripts_eval.report --human OUTPUT --runs RUN OTHER_RUN --output REPORT",
     **dict.fromkeys(

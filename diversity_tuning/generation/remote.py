@@ -127,7 +127,7 @@ class HttpEngine:
             stop = self._stop or ("the run was stopped" if self._closing.is_set() else self.budget.take(dearest))
             if stop:
                 self._stop = self._stop or stop
-                return Failure(f"{error}; not asked again: {stop}" if error else f"not asked: {stop}")
+                return Failure(f"{error}; not asked again: {stop}" if error else f"not asked: {stop}", stopped=True)
             cost = dearest  # unless we know better: an answer lost on the way is paid for, too
             try:
                 status, headers, content = self._post(client, body)

@@ -69,9 +69,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Failure:
-    """No response, and why, in one line without secrets. Asking again may help."""
+    """No response, and why, in one line without secrets. Asking again may help.
+
+    ``stopped``: the run was stopped, or a cap reached, before the server had its chance.
+    """
 
     error: str
+    stopped: bool = field(default=False, compare=False)
 
 
 class Engine(Protocol):

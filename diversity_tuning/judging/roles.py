@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
@@ -90,13 +90,15 @@ class Answer:
 class Failed:
     """No usable reply, why in one line, and the last reply as it came.
 
-    ``tried``: how many sample numbers have had a bad reply; asked again, the next one is used.
+    ``tried``: how many sample numbers have had a bad reply; asked again, the next one is used. ``stopped``: the run ended, or a
+    cap was reached, before the engine had its chance.
     """
 
     reason: str
     raw: str = ""
     usage: Usage = field(default_factory=Usage)
     tried: int = 0
+    stopped: bool = False
 
 
 def load_role(name: str, language: str = "en", task: str = "stories", folder: str | Path | None = None) -> Role:
@@ -211,7 +213,7 @@ def _read_answer(
     role: Role, answer: Sample | Failure, usage: Usage, settings: SamplingSettings, number: int
 ) -> Answer | Failed:
     if isinstance(answer, Failure):
-        return Failed(answer.error, "", usage, number)
+        return Failed(answer.error, "", usage, number, answer.stopped)
     usage.add(answer)
     try:
         return Answer(role.parse(answer.text), usage)
@@ -221,7 +223,7 @@ def _read_answer(
 
 
 def _without_usage(read: Answer | Failed) -> Answer | Failed:
-    return Answer(read.value) if isinstance(read, Answer) else Failed(read.reason, read.raw, tried=read.tried)
+    return Answer(read.value) if isinstance(read, Answer) else replace(read, usage=Usage())
 
 
 def _file(folder: str | Path | None, language: str, name: str) -> Path:

@@ -1,0 +1,248 @@
+"""The four stages of Path A that ask an LLM: positive, negative, judge, reflect. One row per response, a field more per stage.
+
+Source: Wei et al. 2025, arXiv 2508.21476. What differs from their code: docs/FIDELITY.md.
+"""
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.generation import engine as engines
+from diversity_tuning.generation.engine import EngineConfig
+from diversity_tuning.generation.requests import Engine, SamplingSettings
+from diversity_tuning.judging.candidates import RESPONSES, read_jsonl
+from diversity_tuning.judging.journal import ANSWERS, Journal, prompt_key
+from diversity_tuning.judging.roles import Answer, Failed, Role, ask_each, filled, load_role, prompt_hash
+from diversity_tuning.outputs import check_place, forget_retired, read_provenance, recover, retire, retired
+from diversity_tuning.runs import provenance, write_provenance, write_text
+
+EXAMPLES, FAILED, USAGE = "examples", "failed", "usage"
+SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
+FILES = [ANSWERS, RESPONSES, "summary.json", "summary.md", "verdicts.png"]  # the last three of the last stage
+_LONGEST_REPLY = 2000  # characters of a bad reply that a failed row keeps
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A role that answers for every response: the name of its command, the fields it reads and the one it adds."""
+
+    name: str
+    role: str
+    reads: tuple[str, ...]
+    adds: str
+
+    @property
+    def number(self) -> int:
+        """Its place among the stages."""
+        return int(self.name[0])
+
+
+RETRIEVAL = "0_retrieval_agent"
+POSITIVE = Stage("1_positive_agent", "positive", (EXAMPLES,), "strengths")
+NEGATIVE = Stage("2_negative_agent", "negative", (EXAMPLES,), "weaknesses")
+JUDGE = Stage("3_judge_agent", "judge", (EXAMPLES, "strengths", "weaknesses"), "judge")
+REFLECT = Stage("4_reflect_agent", "reflect", (*JUDGE.reads, "judge"), "reflect")
+STAGES = (POSITIVE, NEGATIVE, JUDGE, REFLECT)
+_DEBATE = (POSITIVE.adds, NEGATIVE.adds)
+FIELDS = (EXAMPLES, *(stage.adds for stage in STAGES), FAILED, USAGE)  # what a source may not have already
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What a stage reads, who answers and how. ``debate`` False: the judge sees neither strengths nor weaknesses."""
+
+    source: str
+    output: str
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    settings: SamplingSettings = SETTINGS
+    language: str = "en"
+    task: str = "stories"
+    prompts: str | None = None
+    seed: int = 0
+    debate: bool = True
+    retry_failed: bool = False
+    overwrite: bool = False
+
+
+def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | None = None) -> list[dict]:
+    """Ask the stage's role of every row of ``config.source`` that has not failed before, and return all rows.
+
+    Writes ``responses.jsonl``, the rows in their order with the stage's field, and ``answers.jsonl``, from which a killed run
+    goes on. Rows whose reply is of no use get ``failed`` and are left out from then on. ``engine``: makes the engine, when
+    first needed. A :class:`UserError` where answers are missing, every one failed, or the folder holds those of other settings.
+    """
+    role = load_role(stage.role, config.language, config.task, config.prompts)
+    record = stage_record(stage, config, role)
+    output = Path(config.output)
+    rows = read_rows(config.source, stage.reads if config.debate else tuple(set(stage.reads) - set(_DEBATE)))
+    made = _opened(output, record, config.overwrite)
+    failed_before = made.get("rows", {}).get("failed_here", 0)
+    if made.get("finished") and made["inputs"] == record["inputs"] and not (config.retry_failed and failed_before):
+        print(f"{output}: already made with these settings, skipped", flush=True)
+        return read_jsonl(output / RESPONSES)
+    inputs = {row: inputs_of(stage, one, config.debate) for row, one in enumerate(rows) if FAILED not in one}
+    keys = {row: prompt_key(filled(role, one)) for row, one in inputs.items()}
+    with Journal(output) as journal:
+        _ask_missing(stage, config, role, inputs, keys, journal, engine)
+        answers = {row: journal.get(key) for row, key in keys.items()}
+    missing = sum(answer is None for answer in answers.values())
+    if missing:
+        raise UserError(f"{output}: {missing} of {len(rows)} responses were not asked about; the same command goes on")
+    rows = [with_answer(stage, one, answers.get(row)) for row, one in enumerate(rows)]
+    _finish(stage, output, record, config, rows)
+    return rows
+
+
+def stage_record(stage: Stage, config: StageConfig, role: Role) -> dict:
+    """Settings and fingerprints that decide the answers. Where a server is does not: it may have moved."""
+    settings = {"seed": config.seed, "prompt_hash": prompt_hash([role]), **({} if config.debate else {"debate": False})}
+    settings |= engines.engine_settings(config.engine)
+    settings.pop("base_url", None)
+    inputs = {"source": source_file(config.source)}
+    if config.engine.engine in engines.OWN_MODELS:
+        settings |= asdict(config.settings) | {"dtype": config.engine.dtype}
+        return provenance(
+            stage.name, settings, {**inputs, "base_model": config.engine.base_model, "adapter": config.engine.adapter}
+        )
+    sent = engines.sent_settings(config.engine, config.settings, config.seed)
+    words = {name: getattr(config.settings, name) for name in ("max_new_tokens", "system_prompt")}
+    return provenance(stage.name, settings | words | sent, inputs)
+
+
+def read_rows(source: str, fields: tuple[str, ...]) -> list[dict]:
+    """The rows of a stage, a folder or its ``responses.jsonl``; each has these ``fields`` or has failed."""
+    path = source_file(source)
+    if not path.is_file():
+        raise UserError(f"{source}: no {RESPONSES} here; give the output of the stage before (--source)")
+    rows = read_jsonl(path)
+    if not rows:
+        raise UserError(f"{path}: no rows")
+    for number, row in enumerate(rows, start=1):
+        missing = [name for name in ("prompt", "response", *fields) if name not in row]
+        if missing and FAILED not in row:
+            before = next((one.name for one in STAGES if one.adds == missing[0]), RETRIEVAL)
+            raise UserError(f"{path}: row {number}: no field '{missing[0]}'; run {before} first")
+    return rows
+
+
+def source_file(source: str) -> Path:
+    """The rows in a stage's folder, or the file that was given."""
+    return Path(source) / RESPONSES if Path(source).is_dir() else Path(source)
+
+
+def inputs_of(stage: Stage, row: dict, debate: bool = True) -> dict:
+    """What the role reads of a row, by the names of its slots."""
+    examples = [{"query": one["prompt"], "response": one["response"]} for one in row[EXAMPLES]]
+    inputs = {"query": row["prompt"], "response": row["response"], EXAMPLES: examples}
+    for name in _DEBATE:
+        if name in stage.reads:
+            inputs[name] = row[name] if debate else {}
+    return {**inputs, "judge_verdict": row["judge"]} if "judge" in stage.reads else inputs
+
+
+def with_answer(stage: Stage, row: dict, answer: Answer | Failed | None) -> dict:
+    """The row with the stage's field, or with why there is none. ``answer`` None: the row had failed before."""
+    if answer is None:
+        return row
+    row = {**row, USAGE: {**row.get(USAGE, {}), stage.role: asdict(answer.usage)}}
+    if isinstance(answer, Failed):
+        return {**row, FAILED: {"stage": stage.role, "reason": answer.reason, "reply": answer.raw[:_LONGEST_REPLY]}}
+    value = answer.value
+    if stage is REFLECT:
+        value = {**value, "overturned": value["verdict"] != row["judge"]["verdict"]}
+    return {**row, stage.adds: value.get(stage.adds, value)}
+
+
+def _opened(output: Path, record: dict, overwrite: bool) -> dict:
+    """The record of what is in the folder, which may then be added to; :class:`UserError` where it was made otherwise."""
+    check_place(output)
+    recover(output)
+    made = read_provenance(output)
+    if not made and output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: not empty and not a stage's output; choose another folder")
+    same = (
+        bool(made) and all(made.get(key) == record[key] for key in ("stage", "arguments")) and _models(made) == _models(record)
+    )
+    if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
+        retire(output)
+        made = {}
+    elif made and not same:
+        raise UserError(f"{output}: has answers made otherwise ({_difference(made, record)}); --overwrite or another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    if not made:
+        write_provenance(output, record, finished=False, files=FILES)
+    return made
+
+
+def _models(record: dict) -> dict:
+    return {name: value for name, value in record.get("inputs", {}).items() if name != "source"}
+
+
+def _difference(made: dict, record: dict) -> str:
+    if made.get("stage") != record["stage"]:
+        return f"by {made.get('stage')}"
+    parts = [(made["arguments"], record["arguments"]), (_models(made), _models(record))]
+    names = {"prompt_hash": "the prompts or the rubric"}
+    return ", ".join(
+        names.get(name, f"{name} {old.get(name)!r} there, {new.get(name)!r} now")
+        for old, new in parts
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    )
+
+
+def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dict, journal: Journal, engine) -> None:
+    """Ask for what the journal lacks, and again for what it has as failed if ``config.retry_failed``."""
+    known = {row: journal.get(key) for row, key in keys.items()}
+    rows = [row for row, was in known.items() if was is None or (config.retry_failed and isinstance(was, Failed))]
+    if len(rows) < len(known):
+        print(f"{config.output}: {len(known) - len(rows)} of {len(known)} answers are there", flush=True)
+    if not rows:
+        return
+    first = [known[row].tried if known[row] else 0 for row in rows]
+    engine = engine() if engine else engines.make_engine(config.engine, log=f"{config.output.rstrip('/')}.vllm.log")
+    bar = tqdm(total=len(rows), desc=stage.role, unit="response")
+    with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext(), bar:
+        seen, stopped = set(), Counter()
+        for place, answer in ask_each(engine, role, [inputs[row] for row in rows], config.settings, config.seed, first=first):
+            bar.update()
+            key = keys[rows[place]]
+            if isinstance(answer, Failed) and answer.stopped:
+                stopped[answer.reason] += 1
+            elif key not in seen:  # equal prompts have one answer
+                journal.add(key, answer)
+                seen.add(key)
+    for reason, count in stopped.most_common():
+        print(f"{config.output}: {count} responses: {reason}", flush=True)
+
+
+def _finish(stage: Stage, output: Path, record: dict, config: StageConfig, rows: list[dict]) -> None:
+    """Write the rows and the record, say what failed."""
+    write_rows(output / RESPONSES, rows)
+    failed = [row[FAILED] for row in rows if FAILED in row]
+    here = [one for one in failed if one["stage"] == stage.role]
+    counts = {"all": len(rows), "failed_here": len(here), "failed_before": len(failed) - len(here)}
+    write_provenance(output, record, finished=True, rows=counts, base_url=config.engine.base_url, files=FILES)
+    forget_retired(output)
+    print(f"{output}: {len(rows)} responses, {len(rows) - len(failed)} of them with '{stage.adds}'", flush=True)
+    if len(failed) > len(here):
+        print(f"  left out, failed in an earlier stage: {len(failed) - len(here)}", flush=True)
+    reasons = Counter(one["reason"] for one in here)
+    for reason, count in reasons.most_common(5):
+        print(f"  failed: {count} × {reason}", flush=True)
+    if here:
+        print(f"  in the field '{FAILED}' of {RESPONSES}; --retry_failed asks for these again", flush=True)
+    if len(failed) == len(rows):
+        why = f"; most often: {reasons.most_common(1)[0][0]}" if reasons else ""
+        raise UserError(f"{output}: none of {len(rows)} responses has a usable answer{why}")
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """JSON Lines, whole or not at all."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

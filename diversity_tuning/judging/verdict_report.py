@@ -1,0 +1,176 @@
+"""What the stages of Path A did: what reflect overturned, how far judge and reflect agree with labels, calls, tokens, cost."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.statistics import cluster_weights
+from diversity_tuning.judging import agreement
+from diversity_tuning.judging.replies import BadReply, verdict
+from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, STAGES, USAGE
+from diversity_tuning.runs import write_text
+
+LABEL = "label"
+DRAWS = 1000
+_FIGURES = {"accuracy": agreement.accuracy, "f1": agreement.f1, "kappa": agreement.kappa}
+_VERDICTS = (JUDGE.role, REFLECT.role)
+
+
+def write_report(
+    rows: list[dict],
+    folder: str | Path,
+    label: str | None = None,
+    prices: tuple[float, float] | None = None,
+    draws: int = DRAWS,
+) -> dict:
+    """Write ``summary.json``, ``summary.md`` and ``verdicts.png`` into ``folder`` and return what the JSON holds.
+
+    ``rows``: those of the last stage. ``label``: the column with what people (or rules) say, 0 or 1; None: ``label``, if it is
+    there. ``prices``: per million tokens in and out.
+    """
+    from diversity_tuning.judging.verdict_plot import plot_verdicts
+
+    folder = Path(folder)
+    summary = summarise(rows, label, prices, draws)
+    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "summary.md", table(summary) + "\n")
+    plot_verdicts(summary, folder / "verdicts.png")
+    return summary
+
+
+def summarise(
+    rows: list[dict], label: str | None = None, prices: tuple[float, float] | None = None, draws: int = DRAWS, seed: int = 0
+) -> dict:
+    """All figures. A response that came twice to the same prompt counts once."""
+    unique = {(row["prompt"], row["response"]): row for row in rows}
+    rows = [unique[key] for key in sorted(unique)]
+    judged = [row for row in rows if FAILED not in row]
+    failed = [row[FAILED] for row in rows if FAILED in row]
+    return {
+        "responses": len(rows),
+        "prompts": len({row["prompt"] for row in rows}),
+        "judged": len(judged),
+        "failed": {stage.role: Counter(one["reason"] for one in failed if one["stage"] == stage.role) for stage in STAGES},
+        "verdicts": {name: {"good": sum(_verdicts(judged, name).tolist()), "of": len(judged)} for name in _VERDICTS},
+        "overturned": _overturned(judged),
+        "usage": {stage.role: _usage(rows, stage.role, prices) for stage in STAGES},
+        "agreement": _agreement(judged, label, draws, seed),
+    }
+
+
+def table(summary: dict) -> str:
+    """The figures in Markdown, short."""
+    turned = summary["overturned"]
+    lines = [
+        f"{summary['responses']} responses to {summary['prompts']} prompts, {summary['judged']} with a final verdict."
+        f" Reflect overturned {turned['0_to_1'] + turned['1_to_0']}: {turned['0_to_1']} to good, {turned['1_to_0']} to bad.",
+        "", "| stage | calls | tokens in | tokens out | cost | failed |", "| --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for name, used in summary["usage"].items():
+        cells = [_number(used[key], digits) for key, digits in (("calls", 2), ("tokens_in", 0), ("tokens_out", 0), ("cost", 6))]
+        lines.append(f"| {name} | {' | '.join(cells)} | {sum(summary['failed'][name].values())} |")
+    lines += ["", "Calls, tokens and cost are means over the responses that the stage was asked about."]
+    if summary["agreement"]:
+        lines += ["", *_agreement_lines(summary["agreement"])]
+    return "\n".join(lines)
+
+
+def _agreement_lines(found: dict) -> list[str]:
+    header = f"| on {found['n']} labelled | accuracy | F1 | κ | good | longer is good (AUC) |"
+    lines = [header, "| --- | --- | --- | --- | --- | --- |"]
+    for name in ("judge", "reflect", "reflect_minus_judge"):
+        one = found[name]
+        cells = [_interval(one[key]) for key in _FIGURES]
+        rest = [_number(one["good"], 3), _interval(one["length_auc"])] if "good" in one else ["", ""]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*cells, *rest])} |")
+    lines.append(f"| labels | | | | {found['labels']['good']:.3f} | {_interval(found['labels']['length_auc'])} |")
+    turned = found["overturned"]
+    lines += ["", f"Of the overturned verdicts {turned['right']} became right and {turned['wrong']} wrong. 95% over prompts."]
+    return lines
+
+
+def _overturned(rows: list[dict]) -> dict:
+    judge, reflect = (_verdicts(rows, name) for name in _VERDICTS)
+    return {
+        "0_to_1": int((~judge & reflect).sum()),
+        "1_to_0": int((judge & ~reflect).sum()),
+        "kept_0": int((~judge & ~reflect).sum()),
+        "kept_1": int((judge & reflect).sum()),
+    }
+
+
+def _usage(rows: list[dict], stage: str, prices: tuple[float, float] | None) -> dict:
+    """Means over the responses that the stage was asked about; None where the engine does not say."""
+    used = [row[USAGE][stage] for row in rows if stage in row.get(USAGE, {})]
+    total = {name: sum(one[name] for one in used) for name in ("calls", "tokens_in", "tokens_out")}
+    known = total["tokens_out"] > 0
+    cost = (total["tokens_in"] * prices[0] + total["tokens_out"] * prices[1]) / 1e6 if prices and known else None
+    n = max(len(used), 1)
+    means = {name: total[name] / n if known or name == "calls" else None for name in total}
+    return {"responses": len(used), **means, "cost": None if cost is None else cost / n}
+
+
+def _agreement(rows: list[dict], label: str | None, draws: int, seed: int) -> dict | None:
+    """Accuracy, F1 and κ of both verdicts, their difference, how verdicts and labels go with length; None without labels."""
+    column = label or LABEL
+    if label and not any(label in row for row in rows):
+        raise UserError(f"no column '{label}' (--label_column); the responses have {', '.join(rows[0]) if rows else 'none'}")
+    rows = [row for row in rows if row.get(column) is not None]
+    if not rows:
+        return None
+    labels = np.array([_label(row[column], column) for row in rows], dtype=bool)
+    lengths = np.array([len(row["response"]) for row in rows], dtype=float)
+    weights = cluster_weights([row["prompt"] for row in rows], draws, seed)
+    judge, reflect = (_verdicts(rows, name) for name in _VERDICTS)
+    found = {"n": len(rows), "prompts": len({row["prompt"] for row in rows}), "column": column}
+    for name, one in (("judge", judge), ("reflect", reflect)):
+        found[name] = {key: bounded(figure(one, labels), figure(one, labels, weights)) for key, figure in _FIGURES.items()}
+        found[name] |= _with_length(one, lengths, weights)
+    found["reflect_minus_judge"] = {
+        key: bounded(
+            figure(reflect, labels) - figure(judge, labels), figure(reflect, labels, weights) - figure(judge, labels, weights)
+        )
+        for key, figure in _FIGURES.items()
+    }
+    turned = judge != reflect
+    found["overturned"] = {"right": int((turned & (reflect == labels)).sum()), "wrong": int((turned & (judge == labels)).sum())}
+    found["labels"] = _with_length(labels, lengths, weights)
+    return found
+
+
+def _with_length(verdicts: np.ndarray, lengths: np.ndarray, weights: np.ndarray) -> dict:
+    """Share of good, and P(a good response is longer than a bad one), .5 where length plays no part."""
+    drawn = agreement.auc(lengths, verdicts, weights)
+    return {"good": float(verdicts.mean()), "length_auc": bounded(agreement.auc(lengths, verdicts), drawn)}
+
+
+def bounded(value: np.ndarray, drawn: np.ndarray) -> dict[str, float | None]:
+    """A figure ``(1,)`` with the 95% interval of its draws ``(draws,)``; None where it is not defined."""
+    known = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+    figures = {"value": value[0], "low": low, "high": high}
+    return {name: float(one) if np.isfinite(one) else None for name, one in figures.items()}
+
+
+def _verdicts(rows: list[dict], name: str) -> np.ndarray:
+    return np.array([row[name]["verdict"] for row in rows], dtype=bool)
+
+
+def _label(value: object, column: str) -> int:
+    try:
+        return verdict(int(value) if isinstance(value, float) and value in (0, 1) else value)
+    except BadReply:
+        raise UserError(f"column '{column}': expected 0 (bad) or 1 (good), found {value!r}") from None
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(figure: dict) -> str:
+    if figure["value"] is None:
+        return "–"
+    return f"{figure['value']:.3f} [{_number(figure['low'], 3)}, {_number(figure['high'], 3)}]"

@@ -1,0 +1,32 @@
+r"""Stage 3: a verdict on each response, 1 good or 0 bad, in sight of its strengths and weaknesses.
+
+python -m scripts_multi_agent.3_judge_agent --source out/2_negative --output out/3_judge --engine openai \
+    --base_url http://localhost:8000/v1 --model MODEL
+
+A killed run goes on by the same command. Responses without a usable reply are listed in the field `failed`; later stages leave
+them out, --retry_failed asks again. --no_debate is for comparison: the judge sees neither strengths nor weaknesses.
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_multi_agent.3_judge_agent")
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.next_steps import print_next
+from scripts_multi_agent.common import stage_config, stage_parser
+
+STAGE = "3_judge_agent"
+
+
+@command
+def main(argv=None) -> None:
+    parser = stage_parser(STAGE, __doc__)
+    parser.add_argument("--no_debate", action="store_true", help="hide strengths and weaknesses from the judge")
+    args = parse_with_recipe(parser, argv)
+    from diversity_tuning.judging.stages import JUDGE, run_stage
+
+    run_stage(JUDGE, stage_config(args, debate=not args.no_debate))
+    print_next(STAGE, args.output)
+
+
+if __name__ == "__main__":
+    main()

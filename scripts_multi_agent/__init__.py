@@ -1,0 +1,1 @@
+"""Path A of RLAIF, stage by stage: candidates are examined by five roles of an LLM, and the verdicts become pairs."""

@@ -1,0 +1,83 @@
+r"""All stages of Path A: candidates to examples, strengths, weaknesses, verdicts, final verdicts, pairs.
+
+bash cm_multi_agent.sh --source runs/eval/sft --corpus corpus.jsonl --popularity_column clicks --output out --engine openai \
+    --base_url http://localhost:8000/v1 --model MODEL
+OPENAI_API_KEY=… python -m scripts_multi_agent.main --source candidates.jsonl --output out --engine openai --model gpt-4o \
+    --max_cost 20 --price_input 2.5 --price_output 10
+
+Each stage has its folder in --output (0_retrieval, 1_positive, 2_negative, 3_judge, 4_reflect, pairs) and can be run on its
+own (python -m scripts_multi_agent.0_retrieval_agent --help, …). A killed run goes on by the same command.
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m scripts_multi_agent.main")
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+from diversity_tuning.cli import Parser, command, from_flags, parse_with_recipe
+from diversity_tuning.next_steps import print_next
+from scripts_multi_agent.common import (
+    add_pair_arguments,
+    add_report_arguments,
+    add_retrieval_arguments,
+    add_role_arguments,
+    stage_config,
+)
+
+
+@command
+def main(argv=None) -> None:
+    parser = Parser("scripts_multi_agent.main", __doc__)
+    add_retrieval_arguments(parser)
+    add_role_arguments(parser)
+    add_report_arguments(parser)
+    add_pair_arguments(parser)
+    args = parse_with_recipe(parser, argv)
+    run(args)
+    print_next("5_verdicts_to_preference", Path(args.output) / "pairs")
+
+
+class Caps:
+    """Makes an engine for each stage, such that ``--max_requests`` and ``--max_cost`` hold for all stages together."""
+
+    def __init__(self, config):
+        self.config, self.made = config, []
+
+    def engine(self):
+        """An engine with what is left."""
+        from diversity_tuning.generation.engine import make_engine
+
+        budgets = [engine.budget for engine in self.made if hasattr(engine, "budget")]
+        left = {}
+        if self.config.max_requests is not None:
+            left["max_requests"] = max(0, self.config.max_requests - sum(one.sent for one in budgets))
+        if self.config.max_cost is not None:
+            left["max_cost"] = max(0.0, self.config.max_cost - sum(one.spent for one in budgets))
+        self.made.append(make_engine(replace(self.config, **left)))
+        return self.made[-1]
+
+
+def run(args) -> None:
+    """The stages in their order, each from the folder of the one before."""
+    from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
+    from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, run_stage
+
+    output = Path(args.output)
+    places = {name: str(output / name) for name in ("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect", "pairs")}
+    cache = args.embedding_cache or str(output / "embeddings")
+    options = {"output": places["0_retrieval"], "embedding_cache": cache, "device": args.device or "auto"}
+    run_retrieval(from_flags(RetrievalConfig, args, **options))
+    source, caps = places["0_retrieval"], Caps(stage_config(args, source="", output="").engine)
+    for stage, name in ((POSITIVE, "1_positive"), (NEGATIVE, "2_negative"), (JUDGE, "3_judge")):
+        run_stage(stage, stage_config(args, source=source, output=places[name]), caps.engine)
+        source = places[name]
+    reflect = importlib.import_module("scripts_multi_agent.4_reflect_agent")
+    reflect.run(args, stage_config(args, source=source, output=places["4_reflect"]), caps.engine)
+    pairs = importlib.import_module("scripts_multi_agent.5_verdicts_to_preference")
+    pairs.run(args, places["4_reflect"], places["pairs"])
+
+
+if __name__ == "__main__":
+    main()
