@@ -22,6 +22,7 @@ from diversity_tuning.data.schema import (
     RESPONSE,
     SCORE,
     prompt_text,
+    text_of,
 )
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
@@ -33,11 +34,6 @@ _PAIR_COLUMNS = (PROMPT, CONVERSATIONS, CHOSEN, REJECTED)
 def reward_text(prompt: str, response: str) -> str:
     """What the reward model reads."""
     return f"<prompt>{prompt}</prompt><response>{response}</response>"
-
-
-def text_of(messages: list[dict[str, str]]) -> str:
-    """A prompt's or response's messages as the text in :func:`reward_text`: their contents, a line break between them."""
-    return "\n".join(message["content"] for message in messages)
 
 
 class RewardModel:

@@ -76,6 +76,7 @@ def run(args) -> None:
     reflect = importlib.import_module("scripts_multi_agent.4_reflect_agent")
     reflect.run(args, stage_config(args, source=source, output=places["4_reflect"]), caps.engine)
     pairs = importlib.import_module("scripts_multi_agent.5_verdicts_to_preference")
+    args.overwrite |= args.retry_failed  # verdicts that were missing change the pairs
     pairs.run(args, places["4_reflect"], places["pairs"])
 
 

@@ -53,3 +53,8 @@ def prompt_text(title: str, text: str | None) -> str:
 def to_messages(prompt: str, response: str) -> list[dict[str, str]]:
     """One side of a preference pair as a conversation."""
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+
+
+def text_of(messages: list[dict[str, str]]) -> str:
+    """A prompt's or response's messages as one text: their contents, a line break between them."""
+    return "\n".join(message["content"] for message in messages)

@@ -7,7 +7,6 @@ from pathlib import Path
 from diversity_tuning.data import schema
 from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.errors import UserError
-from diversity_tuning.reward import text_of
 
 RESPONSES = "responses.jsonl"  # in a stage's folder
 SAMPLES = "samples.jsonl"  # in a run folder of scripts_eval.sample
@@ -91,7 +90,7 @@ def _candidate(row: dict, where: str) -> dict:
             raise UserError(f"{where}: no column '{name}'; it has {', '.join(row)}")
         value = row[column]
         if isinstance(value, list) and value and all(isinstance(one, dict) and "content" in one for one in value):
-            value = text_of(value)
+            value = schema.text_of(value)
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{where}, column '{column}': expected a text, found {value!r:.60}")
         texts[name] = value

@@ -85,7 +85,7 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
     failed_before = made.get("rows", {}).get("failed_here", 0)
     if made.get("finished") and made["inputs"] == record["inputs"] and not (config.retry_failed and failed_before):
         print(f"{output}: already made with these settings, skipped", flush=True)
-        return read_jsonl(output / RESPONSES)
+        return _usable(read_jsonl(output / RESPONSES), output)
     inputs = {row: inputs_of(stage, one, config.debate) for row, one in enumerate(rows) if FAILED not in one}
     keys = {row: prompt_key(filled(role, one)) for row, one in inputs.items()}
     with Journal(output) as journal:
@@ -96,7 +96,7 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
         raise UserError(f"{output}: {missing} of {len(rows)} responses were not asked about; the same command goes on")
     rows = [with_answer(stage, one, answers.get(row)) for row, one in enumerate(rows)]
     _finish(stage, output, record, config, rows)
-    return rows
+    return _usable(rows, output)
 
 
 def stage_record(stage: Stage, config: StageConfig, role: Role) -> dict:
@@ -238,9 +238,14 @@ def _finish(stage: Stage, output: Path, record: dict, config: StageConfig, rows:
         print(f"  failed: {count} × {reason}", flush=True)
     if here:
         print(f"  in the field '{FAILED}' of {RESPONSES}; --retry_failed asks for these again", flush=True)
-    if len(failed) == len(rows):
-        why = f"; most often: {reasons.most_common(1)[0][0]}" if reasons else ""
-        raise UserError(f"{output}: none of {len(rows)} responses has a usable answer{why}")
+
+
+def _usable(rows: list[dict], output: Path) -> list[dict]:
+    """The rows; a :class:`UserError` where every one has failed: the model, or its server, is of no use for this."""
+    if all(FAILED in row for row in rows):
+        reason, _ = Counter(row[FAILED]["reason"] for row in rows).most_common(1)[0]
+        raise UserError(f"{output}: none of {len(rows)} responses has a usable answer; most often: {reason}")
+    return rows
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

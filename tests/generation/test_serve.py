@@ -127,3 +127,20 @@ def test_a_model_that_can_judge_nothing_gives_no_verdict(served, tmp_path, monke
     assert "warning: " in capsys.readouterr().err
     transcript = next((tmp_path / "paid").glob("*.jsonl")).read_text().splitlines()
     assert len({line.split('"seed": ')[1].split(",")[0].strip("}") for line in transcript}) == 3
+
+
+def test_garbage_of_a_tiny_model_is_no_verdict(served, tmp_path, capsys):
+    """A stage of Path A: every reply is asked for three times, listed with what came, and no verdict is made up."""
+    from tests.scripts_multi_agent.helpers import candidates, read_jsonl, stage, write_jsonl
+
+    source = write_jsonl(tmp_path / "candidates.jsonl", candidates(1, 2))
+    flags = ["--engine", "openai", "--model", served[2], "--base_url", served[3], "--cache", tmp_path / "bought"]
+    stage(0, "--source", source, "--output", tmp_path / "0")
+    with pytest.raises(SystemExit):
+        stage(1, "--source", tmp_path / "0", "--output", tmp_path / "1", *flags, "--max_new_tokens", 8, "--max_retries", 0)
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "none of 2 responses has a usable answer; most often: no JSON object with 'strengths'" in line
+    rows = read_jsonl(tmp_path / "1" / "responses.jsonl")
+    assert all(row["failed"]["stage"] == "positive" and row["failed"]["reply"] for row in rows)
+    assert [row["usage"]["positive"]["calls"] for row in rows] == [3, 3]
+    assert all(row["usage"]["positive"]["tokens_in"] > 3 * 50 for row in rows)
