@@ -112,11 +112,13 @@ def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict
     return {who: np.array([row[field]["verdict"] for row in them], dtype=bool) for who, (them, field) in found.items()}
 
 
-def interval(rows: list[dict], verdicts: list[np.ndarray], key: str, weights: np.ndarray) -> dict[str, float]:
-    """Mean over the seeds, and 95% by bootstrap over prompts and seeds."""
+def interval(rows: list[dict], verdicts: list[np.ndarray], key: str, weights: np.ndarray) -> dict[str, float | None]:
+    """Mean over the seeds, and 95% by bootstrap over prompts and seeds; None where a seed has no such figure."""
     labels = np.array([row["label"] for row in rows], dtype=bool)
     lengths = np.array([len(row["response"]) for row in rows], dtype=float)
     value = np.mean([figure(key, one, labels, lengths)[0] for one in verdicts])
+    if not np.isfinite(value):  # a seed in which no bad story was passed
+        return {"value": None, "low": None, "high": None}
     drawn = np.stack([figure(key, one, labels, lengths, weights) for one in verdicts])
     seeds = np.random.default_rng(0).integers(len(verdicts), size=(len(verdicts), DRAWS))
     low, high = np.nanquantile(np.take_along_axis(drawn, seeds, axis=0).mean(axis=0), [0.025, 0.975])
@@ -161,13 +163,15 @@ def table(found: dict) -> str:
     ]  # fmt: skip
     for name, one in found["conditions"].items():
         for who, words in SHOWN.items():
-            cells = [f"{x['value']:.3f} [{x['low']:.3f}, {x['high']:.3f}]" for x in (one[who][key] for key in FIGURES)]
-            turned = one["overturned"]
-            last = (
-                f"{turned['to_good']:.1f} / {turned['to_bad']:.1f} ({turned['became_right']:.1f})" if who == "reflect" else ""
-            )
+            cells = [_shown(one[who][key]) for key in FIGURES]
+            good, bad, right = (f"{one['overturned'][key]:.1f}" for key in ("to_good", "to_bad", "became_right"))
+            last = f"{good} / {bad} ({right})" if who == "reflect" else ""
             lines.append(f"| {name} | {words} | {' | '.join(cells)} | {last} |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(found: dict) -> str:
+    return "–" if found["value"] is None else f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def _weights(rows: list[dict]) -> np.ndarray:
