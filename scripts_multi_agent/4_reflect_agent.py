@@ -30,9 +30,10 @@ def main(argv=None) -> None:
 
 def run(args, config, engine=None) -> None:
     """The stage and the report; ``engine`` makes one."""
-    from diversity_tuning.judging.stages import REFLECT, run_stage
-    from diversity_tuning.judging.verdict_report import table, write_report
+    from diversity_tuning.judging.stages import REFLECT, read_rows, run_stage
+    from diversity_tuning.judging.verdict_report import check_labels, table, write_report
 
+    check_labels(read_rows(config.source, ()), args.label_column)
     rows = run_stage(REFLECT, config, engine)
     print(table(write_report(rows, config.output, args.label_column, prices(args))), flush=True)
 

@@ -63,12 +63,13 @@ def run(args) -> None:
     """The stages in their order, each from the folder of the one before."""
     from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
     from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, run_stage
+    from diversity_tuning.judging.verdict_report import check_labels
 
     output = Path(args.output)
     places = {name: str(output / name) for name in ("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect", "pairs")}
     cache = args.embedding_cache or str(output / "embeddings")
     options = {"output": places["0_retrieval"], "embedding_cache": cache, "device": args.device or "auto"}
-    run_retrieval(from_flags(RetrievalConfig, args, **options))
+    check_labels(run_retrieval(from_flags(RetrievalConfig, args, **options)), args.label_column)
     source, caps = places["0_retrieval"], Caps(stage_config(args, source="", output="").engine)
     for stage, name in ((POSITIVE, "1_positive"), (NEGATIVE, "2_negative"), (JUDGE, "3_judge")):
         run_stage(stage, stage_config(args, source=source, output=places[name]), caps.engine)

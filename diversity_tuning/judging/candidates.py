@@ -93,5 +93,9 @@ def _candidate(row: dict, where: str) -> dict:
             value = schema.text_of(value)
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{where}, column '{column}': expected a text, found {value!r:.60}")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{where}, column '{column}': no valid text ({error.reason} at character {error.start})") from None
         texts[name] = value
     return {**texts, **{name: value for name, value in row.items() if name not in texts}}

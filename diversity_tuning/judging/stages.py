@@ -89,11 +89,12 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
     inputs = {row: inputs_of(stage, one, config.debate) for row, one in enumerate(rows) if FAILED not in one}
     keys = {row: prompt_key(filled(role, one)) for row, one in inputs.items()}
     with Journal(output) as journal:
-        _ask_missing(stage, config, role, inputs, keys, journal, engine)
+        stopped = _ask_missing(stage, config, role, inputs, keys, journal, engine)
         answers = {row: journal.get(key) for row, key in keys.items()}
     missing = sum(answer is None for answer in answers.values())
     if missing:
-        raise UserError(f"{output}: {missing} of {len(rows)} responses were not asked about; the same command goes on")
+        why = f" ({stopped.most_common(1)[0][0]})" if stopped else ""
+        raise UserError(f"{output}: {missing} of {len(rows)} responses have no answer yet{why}; the same command goes on")
     rows = [with_answer(stage, one, answers.get(row)) for row, one in enumerate(rows)]
     _finish(stage, output, record, config, rows)
     return _usable(rows, output)
@@ -197,19 +198,23 @@ def _difference(made: dict, record: dict) -> str:
     )
 
 
-def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dict, journal: Journal, engine) -> None:
-    """Ask for what the journal lacks, and again for what it has as failed if ``config.retry_failed``."""
+def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dict, journal: Journal, engine) -> Counter:
+    """Ask for what the journal lacks, and again for what it has as failed if ``config.retry_failed``.
+
+    Returns how many were not answered because the run was stopped, by the reason.
+    """
     known = {row: journal.get(key) for row, key in keys.items()}
     rows = [row for row, was in known.items() if was is None or (config.retry_failed and isinstance(was, Failed))]
     if len(rows) < len(known):
         print(f"{config.output}: {len(known) - len(rows)} of {len(known)} answers are there", flush=True)
+    stopped: Counter[str] = Counter()
     if not rows:
-        return
+        return stopped
     first = [known[row].tried if known[row] else 0 for row in rows]
     engine = engine() if engine else engines.make_engine(config.engine, log=f"{config.output.rstrip('/')}.vllm.log")
     bar = tqdm(total=len(rows), desc=stage.role, unit="response")
     with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext(), bar:
-        seen, stopped = set(), Counter()
+        seen = set()
         for place, answer in ask_each(engine, role, [inputs[row] for row in rows], config.settings, config.seed, first=first):
             bar.update()
             key = keys[rows[place]]
@@ -218,8 +223,7 @@ def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dic
             elif key not in seen:  # equal prompts have one answer
                 journal.add(key, answer)
                 seen.add(key)
-    for reason, count in stopped.most_common():
-        print(f"{config.output}: {count} responses: {reason}", flush=True)
+    return stopped
 
 
 def _finish(stage: Stage, output: Path, record: dict, config: StageConfig, rows: list[dict]) -> None:
@@ -250,4 +254,13 @@ def _usable(rows: list[dict], output: Path) -> list[dict]:
 
 def write_rows(path: Path, rows: list[dict]) -> None:
     """JSON Lines, whole or not at all."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(_line(row) + "\n" for row in rows))
+
+
+def _line(row: dict) -> str:
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # half a surrogate pair in some column: JSON has it as an escape only
+        return json.dumps(row)
+    return line

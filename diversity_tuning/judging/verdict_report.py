@@ -61,6 +61,21 @@ def summarise(
     }
 
 
+def check_labels(rows: list[dict], label: str | None) -> None:
+    """:class:`UserError` where the named column is not there or holds anything but 0 and 1; before anything is paid for."""
+    if label is None:
+        return
+    if not any(label in row for row in rows):
+        names = sorted({name for row in rows for name in row})
+        raise UserError(f"no column '{label}' (--label_column); the responses have {', '.join(names)}")
+    labels_of(rows, label)
+
+
+def labels_of(rows: list[dict], column: str) -> list[int | None]:
+    """The labels in a column, None where there is none; :class:`UserError` for anything else."""
+    return [None if row.get(column) is None else _label(row[column], column) for row in rows]
+
+
 def table(summary: dict) -> str:
     """The figures in Markdown, short."""
     turned = summary["overturned"]
@@ -116,12 +131,16 @@ def _usage(rows: list[dict], stage: str, prices: tuple[float, float] | None) -> 
 def _agreement(rows: list[dict], label: str | None, draws: int, seed: int) -> dict | None:
     """Accuracy, F1 and κ of both verdicts, their difference, how verdicts and labels go with length; None without labels."""
     column = label or LABEL
-    if label and not any(label in row for row in rows):
-        raise UserError(f"no column '{label}' (--label_column); the responses have {', '.join(rows[0]) if rows else 'none'}")
-    rows = [row for row in rows if row.get(column) is not None]
+    try:
+        found = labels_of(rows, column)
+    except UserError:
+        if label:
+            raise
+        found = []  # a column of that name that means something else
+    rows = [row for row, value in zip(rows, found, strict=False) if value is not None]
     if not rows:
         return None
-    labels = np.array([_label(row[column], column) for row in rows], dtype=bool)
+    labels = np.array([value for value in found if value is not None], dtype=bool)
     lengths = np.array([len(row["response"]) for row in rows], dtype=float)
     weights = cluster_weights([row["prompt"] for row in rows], draws, seed)
     judge, reflect = (_verdicts(rows, name) for name in _VERDICTS)

@@ -7,7 +7,7 @@ import pytest
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.verdict_report import summarise, write_report
+from diversity_tuning.judging.verdict_report import check_labels, summarise, write_report
 
 CASES = [(1, 1, 1), (1, 0, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (0, 0, 0), (1, 1, 0), (1, 1, 1)]  # judge, reflect, label
 
@@ -70,10 +70,14 @@ def test_without_labels_or_prices():
     summary = summarise(data)
     assert summary["agreement"] is None
     assert summary["usage"]["judge"]["cost"] is None
+    assert summarise(data, "gold")["agreement"] is None
     with pytest.raises(UserError, match="no column 'gold' "):
-        summarise(data, "gold")
+        check_labels(data, "gold")
     with pytest.raises(UserError, match="expected 0 "):
-        summarise([{**data[0], "gold": 0.5}], "gold")
+        check_labels([{**data[0], "gold": 0.5}], "gold")
+    named = [{**one, "label": "horror"} for one in data]
+    check_labels(named, None)
+    assert summarise(named)["agreement"] is None
     part = [{**one, "gold": None if i else 1.0} for i, one in enumerate(data)]
     assert summarise(part, "gold")["agreement"]["n"] == 1
 

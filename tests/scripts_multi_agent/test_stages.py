@@ -284,7 +284,9 @@ def test_a_judge_without_debate_sees_no_arguments(source, tmp_path):
 def test_caps_hold_for_all_stages_together(source, tmp_path, capsys):
     with chat_server(answer) as server:
         line = fails(lambda: run(server, source, tmp_path / "out", "--max_requests", 20), capsys)
-        assert "2_negative: 4 of 12 responses were not asked about; the same command goes on" in line
+        assert (
+            "2_negative: 4 of 12 responses have no answer yet (not asked: --max_requests 8 reached); the same command" in line
+        )
         assert len(server.bodies) == 20
         run(server, source, tmp_path / "out", "--max_requests", 28)
         assert len(server.bodies) == 48
@@ -348,6 +350,7 @@ def test_every_verdict_equal_or_one_response_a_prompt(tmp_path, capsys):
         (["--source", "BARE"], "row 1: no column 'response'; it has prompt"),
         (["--source", "TAKEN"], "the column 'judge' is one that these stages add"),
         (["--source", "NULL"], "row 1, column 'response': expected a text, found None"),
+        (["--source", "HALF"], "row 1, column 'response': no valid text (surrogates not allowed at character 5)"),
         (["--source", "BROKEN"], "broken.jsonl: row 2: not valid JSON"),
         (["--source", "nowhere.jsonl"], "not there"),
     ],
@@ -359,6 +362,8 @@ def test_candidates_and_corpora_that_cannot_be_used(source, tmp_path, capsys, fl
     }  # fmt: skip
     places = {name: write_jsonl(tmp_path / f"{name.lower()}.jsonl", rows) for name, rows in files.items()}
     places["BROKEN"].write_text(places["BROKEN"].read_text() + "{")
+    places["HALF"] = tmp_path / "half.jsonl"
+    places["HALF"].write_text('{"prompt": "a", "response": "half \\ud83d"}\n')
     flags = [places.get(flag, flag) for flag in flags]
     line = fails(lambda: stage(0, "--source", source, "--output", tmp_path / "out", *flags), capsys)
     assert told in line
@@ -430,3 +435,12 @@ def test_a_model_of_this_machine(tmp_path, capsys):
         kept = read_jsonl(tmp_path / "1" / "answers.jsonl")
         assert len(kept) == 2, asked
     assert all(row["failed"]["reply"] for row in rows)
+
+
+def test_a_column_of_labels_is_checked_before_anything_is_asked(source, tmp_path, capsys):
+    with chat_server(answer) as server:
+        line = fails(lambda: run(server, source, tmp_path / "out", "--label_column", "gold"), capsys)
+        assert "no column 'gold' (--label_column); the responses have examples, id, label, more" in line
+        line = fails(lambda: run(server, source, tmp_path / "out", "--label_column", "id"), capsys)
+        assert "column 'id': expected 0 (bad) or 1 (good), found '0-0'" in line
+        assert server.bodies == []
