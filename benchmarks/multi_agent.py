@@ -4,8 +4,9 @@ python -m benchmarks.multi_agent --source runs/miniature/seed0/data/filtered --w
 
 Stories of the miniature, as many good as bad ones; good is what has none of the flaws that the rubric names, by the rules of
 the miniature. For every bias and every seed of the simulated LLM's errors the stages of Path A run against its server; beside
-them a judge without debate. Writes multi_agent.json and multi_agent.md. A killed run goes on. The LLM is simulated: it is
-built to look again where a critic names a weakness, so this measures the pipeline and not a language model.
+them a judge without debate, and the majority of five such judges, who cost one call more than the path. Writes
+multi_agent.json and multi_agent.md. A killed run goes on. The LLM is simulated: it is built to look again where a critic names
+a weakness, so this measures the pipeline and not a language model.
 """
 
 if not __package__:
@@ -23,7 +24,8 @@ BIASES = {
     "none": {}, "length bias .6": {"length_bias": 0.6}, "length bias 1": {"length_bias": 1.0}, "leniency .3": {"leniency": 0.3},
     "noise × 2": {"noise": 2.0},
 }  # fmt: skip
-SHOWN = {"alone": "judge alone", "judge": "judge after debate", "reflect": "reflect"}
+VOTES = 5
+SHOWN = {"alone": "judge alone", "majority": f"majority of {VOTES} alone", "judge": "judge after debate", "reflect": "reflect"}
 FIGURES = {
     "accuracy": "accuracy", "kappa": "κ", "passed": "bad ones passed", "refused": "good ones refused",
     "passed_by_length": "length of passed bad ones (AUC)",
@@ -88,7 +90,7 @@ def balanced(rows: list[dict], num_prompts: int) -> list[dict]:
 
 
 def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict[str, np.ndarray]:
-    """Verdicts of the judge alone, of the judge after debate and of reflect, bool ``(n,)`` each."""
+    """Verdicts of each of :data:`SHOWN`, bool ``(n,)``."""
     from diversity_tuning.generation.engine import EngineConfig
     from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
     from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, REFLECT, StageConfig, run_stage
@@ -100,16 +102,17 @@ def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict
     with simulated_server(Settings(**settings)) as url:
         engine = EngineConfig(engine="openai", model="simulated", base_url=url, cache=str(place / "bought"))
 
-        def stage(which, source: str, output: str, debate: bool = True) -> list[dict]:
-            return run_stage(which, StageConfig(str(place / source), str(place / output), engine, debate=debate))
+        def stage(which, source: str, output: str, debate: bool = True, seed: int = 0) -> list[dict]:
+            return run_stage(which, StageConfig(str(place / source), str(place / output), engine, debate=debate, seed=seed))
 
-        alone = stage(JUDGE, "0", "alone", debate=False)
+        votes = [stage(JUDGE, "0", f"alone{number or ''}", debate=False, seed=number) for number in range(VOTES)]
         stage(POSITIVE, "0", "1")
         stage(NEGATIVE, "1", "2")
         stage(JUDGE, "2", "3")
         final = stage(REFLECT, "3", "4")
-    found = {"alone": (alone, "judge"), "judge": (final, "judge"), "reflect": (final, "reflect")}
-    return {who: np.array([row[field]["verdict"] for row in them], dtype=bool) for who, (them, field) in found.items()}
+    said = np.array([[row["judge"]["verdict"] for row in one] for one in votes], dtype=bool)
+    after = {who: np.array([row[who]["verdict"] for row in final], dtype=bool) for who in ("judge", "reflect")}
+    return {"alone": said[0], "majority": said.sum(axis=0) > VOTES / 2, **after}
 
 
 def interval(rows: list[dict], verdicts: list[np.ndarray], key: str, weights: np.ndarray) -> dict[str, float | None]:

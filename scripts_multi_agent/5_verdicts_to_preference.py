@@ -32,13 +32,12 @@ def main(argv=None) -> None:
     print_next(STAGE, args.output)
 
 
-def run(args, source: str, output: str) -> None:
-    """Read, pair, save, report; nothing where the same pairs are there already."""
+def run(args, source: str, output: str, update: bool = False) -> None:
+    """Read, pair, save, report; nothing where the same pairs are there already. ``update``: replace those of other rows."""
     from diversity_tuning.judging.pairs_stage import make_pairs
 
-    make_pairs(
-        source, output, args.verdict, args.length_match, args.max_pairs, args.validation_share, args.seed, args.overwrite
-    )
+    options = {"length_match": args.length_match, "max_pairs": args.max_pairs, "validation_share": args.validation_share}
+    make_pairs(source, output, args.verdict, **options, seed=args.seed, overwrite=args.overwrite, update=update)
 
 
 if __name__ == "__main__":

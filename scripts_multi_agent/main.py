@@ -6,7 +6,8 @@ OPENAI_API_KEY=… python -m scripts_multi_agent.main --source candidates.jsonl 
     --max_cost 20 --price_input 2.5 --price_output 10
 
 Each stage has its folder in --output (0_retrieval, 1_positive, 2_negative, 3_judge, 4_reflect, pairs) and can be run on its
-own (python -m scripts_multi_agent.0_retrieval_agent --help, …). A killed run goes on by the same command.
+own (python -m scripts_multi_agent.0_retrieval_agent --help, …). A killed run goes on by the same command;
+so does one with other candidates in --source, where only new responses are asked about.
 """
 
 if not __package__:
@@ -68,7 +69,7 @@ def run(args) -> None:
     output = Path(args.output)
     places = {name: str(output / name) for name in ("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect", "pairs")}
     cache = args.embedding_cache or str(output / "embeddings")
-    options = {"output": places["0_retrieval"], "embedding_cache": cache, "device": args.device or "auto"}
+    options = {"output": places["0_retrieval"], "embedding_cache": cache, "device": args.device or "auto", "update": True}
     check_labels(run_retrieval(from_flags(RetrievalConfig, args, **options)), args.label_column)
     source, caps = places["0_retrieval"], Caps(stage_config(args, source="", output="").engine)
     for stage, name in ((POSITIVE, "1_positive"), (NEGATIVE, "2_negative"), (JUDGE, "3_judge")):
@@ -77,8 +78,7 @@ def run(args) -> None:
     reflect = importlib.import_module("scripts_multi_agent.4_reflect_agent")
     reflect.run(args, stage_config(args, source=source, output=places["4_reflect"]), caps.engine)
     pairs = importlib.import_module("scripts_multi_agent.5_verdicts_to_preference")
-    args.overwrite |= args.retry_failed  # verdicts that were missing change the pairs
-    pairs.run(args, places["4_reflect"], places["pairs"])
+    pairs.run(args, places["4_reflect"], places["pairs"], update=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from diversity_tuning.data.storage import finish, stage_output
-from diversity_tuning.judging.stages import REFLECT, read_rows, source_file
+from diversity_tuning.judging.stages import REFLECT, from_other_rows, read_rows, source_file
 from diversity_tuning.judging.verdict_pairs import report, verdict_pairs
 from diversity_tuning.runs import is_finished, provenance
 
@@ -19,10 +19,12 @@ def make_pairs(
     validation_share: float = 0.0,
     seed: int = 0,
     overwrite: bool = False,
+    update: bool = False,
 ) -> None:
     """Save the pairs of :func:`~diversity_tuning.judging.verdict_pairs.verdict_pairs` as a data set, with its counts.
 
-    ``source``: the output of stage 4, or of stage 3 with ``verdict`` "judge".
+    ``source``: the output of stage 4, or of stage 3 with ``verdict`` "judge". ``update``: replace pairs of other rows with the
+    same settings.
     """
     from datasets import Dataset
 
@@ -30,7 +32,8 @@ def make_pairs(
     settings = names | {"validation_share": validation_share, "seed": seed}
     rows = read_rows(source, (verdict,))
     record = provenance(STAGE, settings, {"source": source_file(source)})
-    if is_finished(output, record, overwrite):
+    update = update and from_other_rows(output, record)
+    if is_finished(output, record, overwrite or update):
         return
     splits, counts = verdict_pairs(rows, verdict, length_match, max_pairs, validation_share, seed)
     with stage_output(output) as (folder, _):

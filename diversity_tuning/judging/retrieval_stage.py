@@ -8,7 +8,7 @@ from diversity_tuning.embeddings import MINILM, encoder_input, load_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.candidates import RESPONSES, SAMPLES, popularity, read_candidates, read_jsonl
 from diversity_tuning.judging.retrieval import make_corpus, retrieve
-from diversity_tuning.judging.stages import EXAMPLES, FIELDS, RETRIEVAL, write_rows
+from diversity_tuning.judging.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 
@@ -30,6 +30,7 @@ class RetrievalConfig:
     batch_size: int = 32
     trust_remote_code: bool = False
     overwrite: bool = False
+    update: bool = False  # replace an output of other candidates with the same settings
 
     def __post_init__(self):
         if self.k_final > self.k_search:
@@ -41,7 +42,8 @@ class RetrievalConfig:
 def run_retrieval(config: RetrievalConfig) -> list[dict]:
     """Write ``responses.jsonl`` into ``config.output``: the candidates with ``examples``; returns its rows."""
     record = provenance(RETRIEVAL, *_settings(config))
-    if is_finished(config.output, record, config.overwrite):
+    update = config.update and from_other_rows(config.output, record)
+    if is_finished(config.output, record, config.overwrite or update):
         return read_jsonl(Path(config.output) / RESPONSES)
     rows = read_candidates(config.source, config.split)
     taken = next((name for name in FIELDS if any(name in row for row in rows)), None)

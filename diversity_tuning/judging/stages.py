@@ -167,9 +167,7 @@ def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     made = read_provenance(output)
     if not made and output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and not a stage's output; choose another folder")
-    same = (
-        bool(made) and all(made.get(key) == record[key] for key in ("stage", "arguments")) and _models(made) == _models(record)
-    )
+    same = same_but_source(made, record)
     if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
         retire(output)
         made = {}
@@ -179,6 +177,17 @@ def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     if not made:
         write_provenance(output, record, finished=False, files=FILES)
     return made
+
+
+def same_but_source(made: dict, record: dict) -> bool:
+    """Whether two records have the same stage, settings and inputs, the rows that were read aside."""
+    return all(made.get(key) == record[key] for key in ("stage", "arguments")) and _models(made) == _models(record)
+
+
+def from_other_rows(output: str | Path, record: dict) -> bool:
+    """Whether what is there was made with the same settings of another source."""
+    made = read_provenance(output)
+    return same_but_source(made, record) and made["inputs"] != record["inputs"]
 
 
 def _models(record: dict) -> dict:

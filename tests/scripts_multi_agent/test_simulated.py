@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
+from benchmarks.multi_agent import FIGURES, balanced, figure
 from diversity_tuning.data.schema import prompt_text
 from diversity_tuning.miniature.flawed_stories import labelled_stories
 from diversity_tuning.miniature.simulated_llm.answers import Settings
@@ -52,3 +53,21 @@ def test_debate_and_reflection_undo_a_leniency(source, tmp_path):
     found = run(source, tmp_path, leniency=0.6)
     assert found["alone"] < 0.8 < found["reflect"]
     assert found["alone"] < found["judge"]
+
+
+def test_the_figures_of_the_benchmark():
+    """By hand: two good stories, one refused; three bad ones, the longest passed."""
+    labels, verdicts = np.array([1, 1, 0, 0, 0], dtype=bool), np.array([1, 0, 1, 0, 0], dtype=bool)
+    lengths = np.array([5.0, 5, 9, 3, 4])
+    found = {key: figure(key, verdicts, labels, lengths)[0] for key in FIGURES}
+    assert found == pytest.approx({"accuracy": 3 / 5, "kappa": 1 / 6, "passed": 1 / 3, "refused": 1 / 2, "passed_by_length": 1})
+    weights = np.array([[0, 2, 1, 1, 0.0]])
+    assert figure("passed", verdicts, labels, lengths, weights) == [1 / 2]
+    assert figure("refused", verdicts, labels, lengths, weights) == [1]
+
+
+def test_the_stories_of_the_benchmark(source):
+    rows = balanced([{**row, "label": None} for row in read_jsonl(source)], num_prompts=5)
+    truth = {(row["prompt"], row["response"]): row["label"] for row in read_jsonl(source)}
+    assert [row["label"] for row in rows] == [1, 1, 0, 0] * 5
+    assert all(truth[row["prompt"], row["response"]] == row["label"] for row in rows)

@@ -444,3 +444,18 @@ def test_a_column_of_labels_is_checked_before_anything_is_asked(source, tmp_path
         line = fails(lambda: run(server, source, tmp_path / "out", "--label_column", "id"), capsys)
         assert "column 'id': expected 0 (bad) or 1 (good), found '0-0'" in line
         assert server.bodies == []
+
+
+def test_the_whole_path_again_with_more_candidates(source, tmp_path, capsys):
+    corpus, output = write_jsonl(tmp_path / "corpus.jsonl", CORPUS), tmp_path / "out"
+    with chat_server(answer) as server:
+        run(server, source, output, "--corpus", corpus)
+        write_jsonl(source, candidates(4))
+        shutil.rmtree(tmp_path / "bought")
+        run(server, source, output, "--corpus", corpus)
+        assert len(server.bodies) == 48 + 4 * 4
+        assert len(rows_of(output)) == 16
+        assert len(load_from_disk(str(output / "pairs"))["train"]) == 16
+        line = fails(lambda: run(server, source, output, "--corpus", corpus, "--k_final", 1), capsys)
+        assert "0_retrieval: exists already and was made otherwise (different arguments: k_final)" in line
+        assert len(server.bodies) == 48 + 4 * 4
