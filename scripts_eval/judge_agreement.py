@@ -97,7 +97,8 @@ def run(args: argparse.Namespace, record: dict) -> dict:
     threshold = 0.5 if args.threshold is None and is_judge(args.reward) else args.threshold
     with atomic_folder(args.output) as folder:
         result = check(score, data, folder, args.reward, threshold, args.draws, args.seed)
-        write_provenance(folder, record, counts={"responses_left_out_as_trained_on": rows - len(data.responses)})
+        about = {"judge": score.about} if is_judge(args.reward) else {}
+        write_provenance(folder, record, counts={"responses_left_out_as_trained_on": rows - len(data.responses)}, **about)
     return result
 
 

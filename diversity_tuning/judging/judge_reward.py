@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import EngineConfig, make_engine
+from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine
-from diversity_tuning.judging.principles import read_judge
-from diversity_tuning.judging.roles import Failed, Usage, ask
+from diversity_tuning.judging.principles import principles_hash, read_judge
+from diversity_tuning.judging.roles import Failed, Usage, ask, prompt_hash
 
 _VARIABLES = {  # environment variable -> field of EngineConfig, and its kind
     "JUDGE_BASE_URL": ("base_url", str), "JUDGE_CACHE": ("cache", str), "JUDGE_MAX_COST": ("max_cost", float),
@@ -43,6 +43,7 @@ class JudgeReward:
             self.role = judge.role()
             config = engine_of(judge.engine, {"base_url": base_url, **overrides})
             self.engine = engine or make_engine(config, log=f"{path}.vllm.log")
+            self._settings = engine_settings(config)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         self.principles, self.sampling, self.seed = judge.principles, judge.sampling, judge.seed
@@ -69,6 +70,15 @@ class JudgeReward:
             raise UserError(f"{self.path}: the judge gives no more verdicts ({stopped}); the same command goes on from there")
         self._warn(len(asked))
         return [self._known.get(row) if done else 0.0 for row, done in zip(rows, finished, strict=True)]
+
+    @property
+    def about(self) -> dict:
+        """Which judge it is and what it was asked, for a run's record."""
+        return {
+            "principles_hash": principles_hash(self.principles), "prompt_hash": prompt_hash([self.role]),
+            **self._settings, "asked": self.asked, "failed": self.failed,
+            **dataclasses.asdict(self.usage),
+        }  # fmt: skip
 
     def _count(self, usage: Usage) -> None:
         self.asked += 1

@@ -33,6 +33,21 @@ def is_judge(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
+class JudgeScorer:
+    """An LLM judge as a :data:`Scorer`: 1 good, 0 bad, NaN without a verdict."""
+
+    def __init__(self, reward):
+        self.reward = reward
+
+    def __call__(self, prompts: list[str], responses: list[str]) -> np.ndarray:
+        return np.array(self.reward(prompts, responses, [True] * len(prompts)), dtype=float)
+
+    @property
+    def about(self) -> dict:
+        """Which judge, and what it was asked."""
+        return self.reward.about
+
+
 def load_scorer(name: str, device: str | None = None, batch_size: int = 32, **engine) -> Scorer:
     """The judge of that name: ``builtin:length``, a reward model's folder or hub id, or an LLM judge's ``judge.yaml``.
 
@@ -44,8 +59,7 @@ def load_scorer(name: str, device: str | None = None, batch_size: int = 32, **en
     if is_judge(name):
         from diversity_tuning.judging.judge_reward import JudgeReward
 
-        reward = JudgeReward(name, **engine)
-        return lambda prompts, responses: np.array(reward(prompts, responses, [True] * len(prompts)), dtype=float)
+        return JudgeScorer(JudgeReward(name, **engine))
     from diversity_tuning.reward import load_reward_model
 
     model = load_reward_model(name, device)

@@ -259,7 +259,12 @@ def test_agreement_of_a_judge_with_labels(url, tmp_path, capsys):
     found = json.loads((tmp_path / "out" / "agreement.json").read_text())
     assert (found["accuracy"]["value"], found["f1"]["value"], found["thresholds"]) == (1.0, 1.0, [0.5])
     assert found["without_verdict"] == 0
-    assert json.loads((tmp_path / "out" / "provenance.json").read_text())["inputs"]["reward"]
+    made = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert made["inputs"]["reward"]
+    assert made["judge"]["principles_hash"] == read_judge(path).principles_hash
+    assert made["judge"]["prompt_hash"] == read_judge(path).prompt_hash
+    assert (made["judge"]["model"], made["judge"]["failed"]) == ("simulated", 0)
+    assert made["judge"]["asked"] == made["judge"]["calls"] == 12 + 6  # each good response beside another prompt, too
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         judge_agreement.main(["--reward", "builtin:length", *command[2:5], str(tmp_path / "no"), "--judge_base_url", url])
