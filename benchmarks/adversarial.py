@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.adversarial_report import judge_table, plot, search_table
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.rendering import Table, interval, markdown
+from diversity_tuning.evaluation.rendering import markdown
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.judging.adversarial import STEPS
@@ -35,9 +36,9 @@ from diversity_tuning.miniature.specification import from_prompt
 from diversity_tuning.runs import write_text
 
 LENGTH_BIAS = 0.6
-SEARCHES = {  # name -> steps of a round, length bias of the LLM
-    "both": (STEPS, 0.0), "adversarial": (STEPS[:1], 0.0), "reflection": (STEPS[1:], 0.0),
-    "both, length bias": (STEPS, LENGTH_BIAS),
+SEARCHES = {  # name -> steps of a round, length bias of the LLM, whether new principles are checked
+    "both": (STEPS, 0.0, "always"), "adversarial": (STEPS[:1], 0.0, "always"), "reflection": (STEPS[1:], 0.0, "always"),
+    "both, checked": (STEPS, 0.0, "not_worse"), "both, length bias": (STEPS, LENGTH_BIAS, "always"),
 }  # fmt: skip
 QUARTERS = 4
 
@@ -56,7 +57,7 @@ def main(argv=None) -> None:
     output.mkdir(parents=True, exist_ok=True)
     prompts = _prompts(args.source, args.num_prompts)
     searches = {name: [_search(args, name, seed, prompts["train"]) for seed in args.seeds] for name in SEARCHES}
-    judged = [_judge(args, seed, prompts["test"], searches["both"][place]) for place, seed in enumerate(args.seeds)]
+    judged = [_judge(args, seed, prompts["test"], _principles(searches, place)) for place, seed in enumerate(args.seeds)]
     result = {
         "command": vars(args) | {"source": Path(args.source).name, "output": output.name},
         "flaws": FLAWS,
@@ -66,9 +67,9 @@ def main(argv=None) -> None:
         "judges": _judges(judged),
     }
     write_text(output / "results.json", json.dumps(result, indent=1) + "\n")
-    text = "\n".join(markdown(table) for table in (_search_table(result), _judge_table(result)))
+    text = "\n".join(markdown(table) for table in (search_table(result), judge_table(result)))
     write_text(output / "table.md", text)
-    _plot(result, output / "adversarial.png")
+    plot(result, output / "adversarial.png")
     print(text, flush=True)
 
 
@@ -94,14 +95,14 @@ def _stories(prompts: list[str], seed: int, each: int) -> list[dict]:
 def _search(args, name: str, seed: int, prompts: list[str]) -> list[dict]:
     """The rounds of one search; on disk, so that it is not done twice."""
     folder = Path(args.output) / "searches" / f"{name.replace(', ', '-').replace(' ', '_')}-seed{seed}"
-    steps, bias = SEARCHES[name]
+    steps, bias, accept = SEARCHES[name]
     folder.parent.mkdir(parents=True, exist_ok=True)
     labels = folder.with_suffix(".labels.jsonl")
     write_text(labels, "".join(json.dumps(row) + "\n" for row in _stories(prompts, seed, each=1)))
     with simulated_server(Settings(length_bias=bias, seed=seed)) as url:
         config = AdversarialConfig(
             str(labels), str(folder), engine=EngineConfig("openai", model=MODEL, base_url=url, cache=""),
-            steps=steps, rounds=args.rounds, batch=args.batch, early_stop=0, seed=seed,
+            steps=steps, accept=accept, rounds=args.rounds, batch=args.batch, early_stop=0, seed=seed,
         )  # fmt: skip
         return find_principles(config, say=lambda line: print(f"{name}, seed {seed}: {line}", flush=True))
 
@@ -123,7 +124,14 @@ def _found(rounds: list[dict]) -> dict:
 # Judges of test stories that no search has seen.
 
 
-def _judge(args, seed: int, prompts: list[str], rounds: list[dict]) -> dict[str, dict]:
+def _principles(searches: dict[str, list[list[dict]]], place: int) -> dict[str, list[str]]:
+    """The principles that are compared as judges, of one seed."""
+    both, checked = searches["both"][place], searches["both, checked"][place]
+    chosen = {"first": both[0], "best": both[best_round(both)], "last": both[-1], "checked, best": checked[best_round(checked)]}
+    return {name: one["principles"] for name, one in chosen.items()}
+
+
+def _judge(args, seed: int, prompts: list[str], judges: dict[str, list[str]]) -> dict[str, dict]:
     """What each judge says of test stories, and of the bad ones among them when they are padded."""
     rows = _stories(prompts, 1000 + seed, each=2)
     rng = np.random.default_rng([4, seed])
@@ -131,8 +139,8 @@ def _judge(args, seed: int, prompts: list[str], rounds: list[dict]) -> dict[str,
     found = {}
     for bias in (0.0, LENGTH_BIAS):
         with simulated_server(Settings(length_bias=bias, seed=seed)) as url:
-            for name, number in (("first", 0), ("best", best_round(rounds)), ("last", len(rounds) - 1)):
-                said = _verdicts(args, url, rounds[number]["principles"], rows + longer)
+            for name, principles in judges.items():
+                said = _verdicts(args, url, principles, rows + longer)
                 found[f"{name}, length bias {bias:g}"] = {
                     "rows": rows, "said": said[: len(rows)], "longer": longer, "padded": said[len(rows) :],
                 }  # fmt: skip
@@ -216,89 +224,6 @@ def _by_length(of: list[dict]) -> list[dict]:
         {"from": int(sizes[rows].min()), "to": int(sizes[rows].max()), "n": int(rows.sum()), "passed": float(said[rows].mean())}
         for rows in (number == part for part in np.unique(number))
     ]
-
-
-# What is shown.
-
-
-def _search_table(result: dict) -> Table:
-    rows = []
-    for name, runs in result["searches"].items():
-        for when, place in (("first", lambda run: 0), ("best", lambda run: run["best"]), ("last", lambda run: -1)):
-            cells = [
-                _range([run[part][place(run)] for run in runs]) for part in ("recall", "precision", "nuisances", "accuracy")
-            ]
-            rows.append([name, when, *cells])
-    note = (
-        f"Simulated LLM. Mean [least, most] of {len(result['command']['seeds'])} seeds. Recall: of the {len(FLAWS)} flaws that "
-        "make a story bad, how many the principles name; precision: of the flaws that they name, how many do; nuisances: how "
-        f"many they name of {len(NUISANCES)} that occur and do not count; accuracy: on the held-out labels, by which the best "
-        "round is chosen.\n"
-    )
-    return Table(
-        "search", "The search", note, ["round of", "round", "recall", "precision", "nuisances", "held-out accuracy"], rows
-    )
-
-
-def _range(values: list[float | None]) -> str:
-    known = [one for one in values if one is not None]
-    return f"{np.mean(known):.2f} [{min(known):.2f}, {max(known):.2f}]" if known else "–"
-
-
-def _judge_table(result: dict) -> Table:
-    parts = ("accuracy", "good_passed", "bad_passed", "bad_padded_passed", "gain_of_padding")
-    rows = [
-        [
-            name,
-            *(interval(one[part]) for part in parts),
-            " / ".join(f"{part['passed']:.2f}" for part in one["bad_passed_by_length"]),
-        ]
-        for name, one in result["judges"].items()
-    ]
-    sizes = next(iter(result["judges"].values()))["bad_passed_by_length"]
-    quarters = ", ".join(f"{part['from']}–{part['to']}" for part in sizes)
-    note = (
-        "Simulated LLM. Principles of the first, best and last round of the search `both`, judging test stories; 95% intervals "
-        "over seeds and prompts. Padded: the bad stories made longer than 125 words by scenes of other plots, their flaws "
-        f"still there; gain: against the same stories unpadded. Quarters: {quarters} words.\n"
-    )
-    header = [
-        "principles",
-        "accuracy",
-        "good passed",
-        "bad passed",
-        "bad passed, padded",
-        "gain of padding",
-        "bad passed, by quarter",
-    ]
-    return Table("judges", "The judge", note, header, rows)
-
-
-def _plot(result: dict, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    colors = dict(zip(SEARCHES, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained", sharex=True)
-    titles = {
-        "recall": "flaws found, share of those that exist",
-        "precision": "share of named flaws that exist",
-        "accuracy": "accuracy on held-out labels",
-    }
-    for axis, (part, label) in zip(axes, titles.items(), strict=True):
-        for name, runs in result["searches"].items():
-            values = np.array([[np.nan if one is None else one for one in run[part]] for run in runs], dtype=float)
-            axis.plot(values.T, color=colors[name], lw=0.5, alpha=0.4)
-            known = ~np.isnan(values).all(axis=0)
-            axis.plot(np.flatnonzero(known), np.nanmean(values[:, known], axis=0), color=colors[name], label=name)
-        axis.set(title=label, xlabel="round", ylim=(0, 1.02))
-        axis.title.set_size(9)
-    axes[1].legend(frameon=False, fontsize=8)
-    figure.suptitle("simulated LLM; thin: single seeds", fontsize=9)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

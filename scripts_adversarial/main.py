@@ -64,6 +64,10 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--steps", nargs="+", choices=["adversarial", "reflection"], default=["adversarial", "reflection"], help="of a round"
     )
+    parser.add_argument(
+        "--accept", choices=["always", "not_worse"], default="always",
+        help="new principles: always, as in the paper, or unless they judge six batches of labelled rows worse than the old",
+    )  # fmt: skip
     add_engine_arguments(parser)
     group = parser.add_argument_group("sampling")
     group.add_argument("--temperature", type=float, default=0.2, help="of all roles but the generator, above 0")

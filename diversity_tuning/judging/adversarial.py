@@ -16,6 +16,7 @@ from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask, loa
 
 ROLES = ("generator", "detector", "reflector", "optimizer")
 STEPS = ("adversarial", "reflection")
+ACCEPT = ("always", "not_worse")
 _STOPPED = "not asked"  # how an engine begins to say that it asks for nothing more
 _HOPELESS = 4  # so many replies, all of no use, of a role without which nothing can be learned
 _STARTS = Path(__file__).parent / "prompts"
@@ -57,6 +58,7 @@ class Asker:
     failed: Counter = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     progress: Callable[[int], object] | None = None
+    check: "Check | None" = None  # of new principles; None: they are always accepted
 
     def ask(self, name: str, inputs: list[dict], seed: int | None = None) -> list[dict | None]:
         """What the role replied to each, None where that was of no use. :class:`Stopped` when there is no more to be had."""
@@ -78,6 +80,22 @@ class Asker:
     def verdicts(self, principles: list[str], rows: list[tuple[str, str]]) -> list[dict | None]:
         """The detector's reply to each (query, response) under these principles."""
         return self.ask("detector", [{"query": q, "response": r, "principles": principles} for q, r in rows])
+
+
+class Check:
+    """How many labelled rows the detector judges rightly by some principles; each set of principles is tried once."""
+
+    def __init__(self, rows: list[Labelled]):
+        self.rows = rows
+        self.known: dict[tuple[str, ...], float] = {}
+
+    def __call__(self, asker: Asker, principles: list[str]) -> float:
+        """The share of the rows, those without a verdict counting as wrong."""
+        if tuple(principles) not in self.known:
+            found = asker.verdicts(principles, [(row.query, row.response) for row in self.rows])
+            right = [one is not None and one["verdict"] == row.label for row, one in zip(self.rows, found, strict=True)]
+            self.known[tuple(principles)] = sum(right) / len(right)
+        return self.known[tuple(principles)]
 
 
 def load_roles(language: str, task: str, prompts: str | None = None) -> dict[str, Role]:
@@ -106,7 +124,7 @@ def play_round(
     ``update="batch"``: all feedback of a step goes into one call of the optimizer. ``"item"``: the rules are rewritten after
     each query and each row, as the released code does.
     """
-    told: dict = {"attempts": [], "errors": [], "judged": 0}
+    told: dict = {"attempts": [], "errors": [], "judged": 0, "rejected": 0}
     size = 1 if update == "item" else None
     for part in _parts(queries, size):
         rules = _adversarial_step(asker, rules, part, number, told)
@@ -138,7 +156,7 @@ def _adversarial_step(asker: Asker, rules: Rules, queries: list[str], number: in
         else:
             for_writer.append(judged["suggestion"])
     strategies = _improved(asker, "strategies", rules.strategies, for_writer)
-    return Rules(_improved(asker, "principles", rules.principles, for_judge), strategies)
+    return Rules(_principles(asker, rules.principles, for_judge, told), strategies)
 
 
 def _reflection_step(asker: Asker, rules: Rules, rows: list[Labelled], told: dict) -> Rules:
@@ -161,7 +179,16 @@ def _reflection_step(asker: Asker, rules: Rules, rows: list[Labelled], told: dic
         told["errors"].append(error | why)
         if thought:
             feedback.append(f"{thought['missing']} (Why: {thought['why']})")
-    return Rules(_improved(asker, "principles", rules.principles, feedback), rules.strategies)
+    return Rules(_principles(asker, rules.principles, feedback, told), rules.strategies)
+
+
+def _principles(asker: Asker, principles: list[str], feedback: list[str], told: dict) -> list[str]:
+    """The improved principles, or the old ones where the check finds the new ones worse."""
+    new = _improved(asker, "principles", principles, feedback)
+    if asker.check and new != principles and asker.check(asker, new) < asker.check(asker, principles):
+        told["rejected"] += 1
+        return principles
+    return new
 
 
 def _improved(asker: Asker, kind: str, rules: list[str], feedback: list[str]) -> list[str]:

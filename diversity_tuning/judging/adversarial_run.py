@@ -12,6 +12,7 @@ from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.adversarial import (
     STEPS,
     Asker,
+    Check,
     Rules,
     Stopped,
     load_roles,
@@ -29,6 +30,7 @@ from diversity_tuning.runs import provenance, write_provenance, write_text
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
 DRAWS = 1000
+CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are checked on
 _WRITING = dataclasses.replace(SAMPLING, temperature=1.0)
 
 
@@ -54,6 +56,7 @@ class AdversarialConfig:
     early_stop: int = 3
     update: str = "batch"
     steps: tuple[str, ...] = STEPS
+    accept: str = "always"  # of new principles; not_worse: unless they judge labelled rows worse than the old ones
     seed: int = 0
     overwrite: bool = False
 
@@ -86,7 +89,7 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
             engine = make_engine(config.engine, log=f"{config.output.rstrip('/')}.vllm.log")
             if hasattr(engine, "close"):
                 stack.enter_context(contextlib.closing(engine))
-        asker = Asker(engine, roles, config.sampling, config.writing, config.seed)
+        asker = Asker(engine, roles, config.sampling, config.writing, config.seed, check=_check(config, data, rounds))
         try:
             while not _is_over(rounds, config):
                 rounds.append(_next_round(config, asker, data, rounds, first))
@@ -104,12 +107,21 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     return rounds
 
 
+def _check(config: AdversarialConfig, data: Data, rounds: list[dict]) -> Check | None:
+    """The check of new principles, on labelled rows to learn from: the same ones in every round."""
+    if config.accept == "always":
+        return None
+    check = Check(drawn(data.train, min(len(data.train), CHECKED_BATCHES * config.batch), 1, config.seed + 1))
+    check.known |= {tuple(one["principles"]): one["checked"] for one in rounds}
+    return check
+
+
 def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: list[dict], first: Rules) -> dict:
     """Play the next round, judge the held-out rows by its principles, and return its line."""
     number = len(rounds)
     asker.failed.clear()
     calls, tokens = asker.usage.calls, (asker.usage.tokens_in, asker.usage.tokens_out)
-    rules, told = first, {"attempts": [], "errors": [], "judged": 0}
+    rules, told = first, {"attempts": [], "errors": [], "judged": 0, "rejected": 0}
     if rounds:
         before = Rules(rounds[-1]["principles"], rounds[-1]["strategies"])
         queries, rows = (
@@ -127,6 +139,8 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
         "written": len(told["attempts"]),
         "erred": len(told["errors"]),
         "judged": told["judged"],
+        "rejected": told["rejected"],
+        "checked": asker.check(asker, rules.principles) if asker.check else None,
         "failed": dict(asker.failed),
         "calls": asker.usage.calls - calls,
         "tokens_in": asker.usage.tokens_in - tokens[0],
@@ -159,6 +173,7 @@ def summary(one: dict) -> str:
     """A round in one line."""
     found = [f"{name.replace('_', ' ')} {_shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
     told = f"fooled {one['fooled']}/{one['written']}, erred {one['erred']}/{one['judged']}, " if one["round"] else ""
+    told += f"{one['rejected']} changes rejected, " if one["rejected"] else ""
     return f"round {one['round']}: {', '.join(found)}, {told}{len(one['principles'])} principles, {one['calls']} calls"
 
 
@@ -170,7 +185,7 @@ def _shown(figure: dict) -> str:
 
 def _record(config: AdversarialConfig, prompts: str) -> dict:
     """What decides the result. Where the server is does not, nor how many rounds are asked for."""
-    names = ("held_out_share", "language", "task", "batch", "update", "steps", "seed")
+    names = ("held_out_share", "language", "task", "batch", "update", "steps", "accept", "seed")
     settings = {name: getattr(config, name) for name in names} | {"prompt_hash": prompts}
     for part in ("sampling", "writing"):
         settings |= {f"{part}_{name}": value for name, value in dataclasses.asdict(getattr(config, part)).items()}

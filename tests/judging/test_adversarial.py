@@ -15,7 +15,7 @@ from diversity_tuning.evaluation.statistics import cluster_weights
 from diversity_tuning.generation.apis import OpenAI
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.adversarial import Asker, Labelled, Rules, load_roles, play_round
+from diversity_tuning.judging.adversarial import Asker, Check, Labelled, Rules, load_roles, play_round
 from diversity_tuning.judging.adversarial_data import drawn
 from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.adversarial_run import best_round, read_rounds
@@ -105,7 +105,7 @@ def as_round(number, value, by_length=None):
     found = {"n": 4, "without_verdict": 0, "judged_good": 0.5, "accuracy": figure, "f1": figure}
     return {
         "round": number, "principles": [f"rule {number}"], "strategies": [], "fooled": 0, "written": 0, "erred": 0, "judged": 0,
-        "failed": {}, "calls": 1, "scores": found | {"accuracy_by_length": balanced, "f1_by_length": balanced},
+        "failed": {}, "calls": 1, "rejected": 0, "scores": found | {"accuracy_by_length": balanced, "f1_by_length": balanced},
     }  # fmt: skip
 
 
@@ -144,6 +144,35 @@ def test_errors_on_labelled_rows_become_principles_and_take_them_back(url):
     rules, told = play_round(asker_of(url), Rules([POOL["moral"].principle, POOL["hero"].principle], []), [], fine, 1)
     assert rules.principles == [POOL["hero"].principle]
     assert told["errors"][0]["missing"].startswith(DROP)
+
+
+def test_principles_that_judge_labelled_rows_worse_are_rejected(url):
+    """The generator's flaw is none by the labels: without a check it becomes a principle."""
+    rows = stories(12, flaws=("hero",), nuisances=("moral",))
+    labelled = [Labelled(row["prompt"], row["response"], row["label"]) for row in rows]
+    start = Rules([POOL["hero"].principle], [POOL["moral"].strategy])
+    asker = asker_of(url)
+    rules, told = play_round(asker, start, [row["prompt"] for row in rows[:2]], [], 1)
+    assert named_in(rules.principles[-1]) == {"moral"}
+    assert told["rejected"] == 0
+    asker.check = Check(labelled)
+    rules, told = play_round(asker, start, [row["prompt"] for row in rows[:2]], [], 1)
+    assert (rules.principles, told["rejected"]) == (start.principles, 1)
+    assert sorted(asker.check.known.values())[1] == 1
+    blind = Rules(["Be kind."], [POOL["hero"].strategy])
+    rules, told = play_round(asker, blind, [row["prompt"] for row in rows[:2]], [], 1)
+    assert (named_in(rules.principles[-1]), told["rejected"]) == ({"hero"}, 0)
+
+
+def test_a_checked_run_goes_on_as_if_it_had_not_stopped(url, labels, tmp_path):
+    flags = ("--early_stop", "0", "--accept", "not_worse")
+    adversarial.main(command(labels, tmp_path / "a", url, *flags, rounds=1))
+    adversarial.main(command(labels, tmp_path / "a", url, *flags, rounds=3))
+    adversarial.main(command(labels, tmp_path / "b", url, *flags, rounds=3))
+    assert (tmp_path / "a" / "rounds.jsonl").read_bytes() == (tmp_path / "b" / "rounds.jsonl").read_bytes()
+    checked = [one["checked"] for one in read_rounds(tmp_path / "a")]
+    assert checked == sorted(checked)
+    assert checked[-1] > checked[0]
 
 
 def test_updates_after_each_item_see_the_rules_of_the_item_before(url):
