@@ -20,8 +20,8 @@ def search_table(result: dict) -> Table:
     note = (
         f"Simulated LLM. Mean [least, most] of {seeds} seeds. Recall: of the {flaws} flaws that make a story bad, how many the "
         "principles name; precision: of the flaws that they name, how many do; nuisances: how many they name of "
-        f"{nuisances} that occur and do not count; accuracy: on the held-out labels, by which the best round is chosen. Checked: "
-        "`--accept not_worse`.\n"
+        f"{nuisances} that occur and do not count; accuracy: on the held-out labels, by which the best round is chosen. "
+        "Checked: `--accept not_worse`.\n"
     )
     return Table(
         "search", "The search", note, ["round of", "round", "recall", "precision", "nuisances", "held-out accuracy"], rows
@@ -48,8 +48,9 @@ def judge_table(result: dict) -> Table:
     quarters = ", ".join(f"{part['from']}–{part['to']}" for part in sizes)
     note = (
         "Simulated LLM. Principles of the first, best and last round of the search `both`, and of the best of `both, checked`, "
-        "judging test stories; 95% intervals over seeds and prompts. Padded: the bad stories made longer than 125 words by scenes "
-        f"of other plots, their flaws still there; gain: against the same stories unpadded. Quarters: {quarters} words.\n"
+        "judging test stories; 95% intervals over seeds and prompts. Padded: the bad stories made longer than 125 words by "
+        "scenes of other plots, their flaws still there; gain: against the same stories unpadded. By quarter: bad stories that "
+        f"passed, of {quarters} words.\n"
     )
     header = ["principles", "accuracy", "good passed", "bad passed", "bad passed, padded", "gain of padding", "by quarter"]
     return Table("judges", "The judge", note, header, rows)
