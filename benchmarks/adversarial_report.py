@@ -63,7 +63,7 @@ def plot(result: dict, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    colors = dict(zip(result["searches"], ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"), strict=True))
+    colors = dict(zip(result["searches"], ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"), strict=False))
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained", sharex=True)
     titles = {
         "recall": "flaws found, share of those that exist",
