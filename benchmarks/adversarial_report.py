@@ -78,6 +78,7 @@ def plot(result: dict, path: Path) -> None:
             axis.plot(np.flatnonzero(known), np.nanmean(values[:, known], axis=0), color=colors[name], label=name)
         axis.set(title=label, xlabel="round", ylim=(0, 1.02))
         axis.title.set_size(9)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     axes[1].legend(frameon=False, fontsize=8)
     figure.suptitle("simulated LLM; thin: single seeds", fontsize=9)
     figure.savefig(path, dpi=150)
