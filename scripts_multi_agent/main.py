@@ -43,8 +43,8 @@ def main(argv=None) -> None:
 class Caps:
     """Makes an engine for each stage, such that ``--max_requests`` and ``--max_cost`` hold for all stages together."""
 
-    def __init__(self, config):
-        self.config, self.made = config, []
+    def __init__(self, config, log: str):
+        self.config, self.log, self.made = config, log, []
 
     def engine(self):
         """An engine with what is left."""
@@ -56,22 +56,28 @@ class Caps:
             left["max_requests"] = max(0, self.config.max_requests - sum(one.sent for one in budgets))
         if self.config.max_cost is not None:
             left["max_cost"] = max(0.0, self.config.max_cost - sum(one.spent for one in budgets))
-        self.made.append(make_engine(replace(self.config, **left)))
+        self.made.append(make_engine(replace(self.config, **left), log=self.log))
         return self.made[-1]
 
 
 def run(args) -> None:
     """The stages in their order, each from the folder of the one before."""
     from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
-    from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, run_stage
+    from diversity_tuning.judging.roles import load_role
+    from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, STAGES, run_stage
     from diversity_tuning.judging.verdict_report import check_labels
 
     output = Path(args.output)
     places = {name: str(output / name) for name in ("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect", "pairs")}
+    config = stage_config(args, source="", output="")
+    caps = Caps(config.engine, str(output / "vllm.log"))
+    caps.engine()  # what is missing or wrong is told before anything is embedded
+    for stage in STAGES:
+        load_role(stage.role, config.language, config.task, config.prompts)
     cache = args.embedding_cache or str(output / "embeddings")
     options = {"output": places["0_retrieval"], "embedding_cache": cache, "device": args.device or "auto", "update": True}
     check_labels(run_retrieval(from_flags(RetrievalConfig, args, **options)), args.label_column)
-    source, caps = places["0_retrieval"], Caps(stage_config(args, source="", output="").engine)
+    source = places["0_retrieval"]
     for stage, name in ((POSITIVE, "1_positive"), (NEGATIVE, "2_negative"), (JUDGE, "3_judge")):
         run_stage(stage, stage_config(args, source=source, output=places[name]), caps.engine)
         source = places[name]

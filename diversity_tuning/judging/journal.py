@@ -65,6 +65,12 @@ class Journal:
         self._stream.close()
 
 
+def has_answers(folder: str | Path) -> bool:
+    """Whether a stage's folder holds any answer."""
+    path = Path(folder) / ANSWERS
+    return path.is_file() and path.stat().st_size > 0
+
+
 def prompt_key(prompt: str) -> str:
     """A digest of a filled prompt."""
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -17,7 +17,7 @@ from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.candidates import RESPONSES, read_jsonl
-from diversity_tuning.judging.journal import ANSWERS, Journal, prompt_key
+from diversity_tuning.judging.journal import ANSWERS, Journal, has_answers, prompt_key
 from diversity_tuning.judging.roles import Answer, Failed, Role, ask_each, filled, load_role, prompt_hash
 from diversity_tuning.outputs import check_place, forget_retired, read_provenance, recover, retire, retired
 from diversity_tuning.runs import provenance, write_provenance, write_text
@@ -168,6 +168,8 @@ def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     if not made and output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and not a stage's output; choose another folder")
     same = same_but_source(made, record)
+    if made and not same and made.get("stage") == record["stage"] and not has_answers(output):
+        made = {}  # it ended before the first answer, as with a wrong --model
     if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
         retire(output)
         made = {}

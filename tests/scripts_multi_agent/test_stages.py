@@ -459,3 +459,33 @@ def test_the_whole_path_again_with_more_candidates(source, tmp_path, capsys):
         line = fails(lambda: run(server, source, output, "--corpus", corpus, "--k_final", 1), capsys)
         assert "0_retrieval: exists already and was made otherwise (different arguments: k_final)" in line
         assert len(server.bodies) == 48 + 4 * 4
+
+
+def test_what_is_wrong_is_told_before_anything_is_made(source, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for flags, told in [
+        ([], "--base_model is missing"),
+        (["--engine", "openai"], "--model is missing"),
+        (["--engine", "openai", "--model", "m"], "OPENAI_API_KEY is not set"),
+        (
+            ["--engine", "openai", "--model", "m", "--base_url", "http://127.0.0.1:9", "--task", "poems"],
+            "no rubric of that name",
+        ),
+        (["--base_model", "nowhere", "--prompts", "nowhere"], "--prompts nowhere: no such folder"),
+    ]:
+        line = fails(lambda f=flags: whole.main(["--source", str(source), "--output", "out", *f]), capsys)
+        assert told in line
+        assert not (tmp_path / "out").exists()
+
+
+def test_another_model_after_one_that_never_answered(source, tmp_path, capsys):
+    stage(0, "--source", source, "--output", tmp_path / "0")
+    wrong = [True]
+    with chat_server(lambda body, times: (404, {}, b"no such model") if wrong[0] else answer(body)) as server:
+        flags = ["--source", tmp_path / "0", "--output", tmp_path / "1", *server_flags(server, tmp_path / "bought")]
+        assert "is --model wrong served there?" in fails(lambda: stage(1, *flags, "--model", "wrong"), capsys)
+        wrong[0] = False
+        stage(1, *flags)
+    assert len(read_jsonl(tmp_path / "1" / "responses.jsonl")) == 12
+    assert json.loads((tmp_path / "1" / "provenance.json").read_text())["arguments"]["model"] == "m"
