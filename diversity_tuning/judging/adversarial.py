@@ -17,7 +17,6 @@ from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask, loa
 ROLES = ("generator", "detector", "reflector", "optimizer")
 STEPS = ("adversarial", "reflection")
 ACCEPT = ("always", "not_worse")
-_STOPPED = "not asked"  # how an engine begins to say that it asks for nothing more
 _HOPELESS = 4  # so many replies, all of no use, of a role without which nothing can be learned
 _STARTS = Path(__file__).parent / "prompts"
 
@@ -69,7 +68,7 @@ class Asker:
             for part in ("calls", "tokens_in", "tokens_out"):
                 setattr(self.usage, part, getattr(self.usage, part) + getattr(answer.usage, part))
         failed = [answer for answer in answers if isinstance(answer, Failed)]
-        stopped = next((one.reason for one in failed if _STOPPED in one.reason), None)
+        stopped = next((one.reason for one in failed if one.stopped), None)
         if stopped:
             raise Stopped(stopped)
         if name in ("generator", "detector") and len(failed) == len(answers) >= _HOPELESS:

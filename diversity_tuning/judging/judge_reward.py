@@ -24,7 +24,6 @@ _VARIABLES = {  # environment variable -> field of EngineConfig, and its kind
     "JUDGE_BASE_URL": ("base_url", str), "JUDGE_CACHE": ("cache", str), "JUDGE_MAX_COST": ("max_cost", float),
     "JUDGE_MAX_REQUESTS": ("max_requests", int),
 }  # fmt: skip
-_STOPPED = "not asked"  # how an engine begins to say that it asks for nothing more
 
 
 class JudgeReward:
@@ -63,7 +62,7 @@ class JudgeReward:
             self._count(answer.usage)
             if isinstance(answer, Failed):
                 self.failed, self.reason = self.failed + 1, answer.reason
-                stopped = stopped or (answer.reason if _STOPPED in answer.reason else "")
+                stopped = stopped or (answer.reason if answer.stopped else "")
             else:
                 self._known[row] = float(answer.value["verdict"])
         if stopped:

@@ -93,6 +93,7 @@ GARBAGE = {
     "empty text": openai_reply(""),
     "refusal": {"choices": [{"message": {"content": None, "refusal": "I can't."}, "finish_reason": "stop"}]},
     "wrong keys": openai_reply('{"score": 1}'),
+    "a verdict that talks of a stop": openai_reply('{"verdict": "not asked: cap", "reason": "a", "suggestion": ""}'),
     "another role's answer": openai_reply('{"weaknesses": {}}'),
 }
 
