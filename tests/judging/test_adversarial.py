@@ -227,6 +227,19 @@ def test_a_finished_run_is_skipped_goes_on_with_more_rounds_and_is_not_mixed(url
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
+def test_killed_between_two_files_it_writes_what_is_missing(url, labels, tmp_path, capsys):
+    argv = command(labels, tmp_path / "out", url, rounds=1)
+    adversarial.main(argv)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "provenance.json"}
+    (tmp_path / "out" / "report.html").unlink()
+    adversarial.main(argv)
+    assert (tmp_path / "out" / "report.html").read_bytes() == files["report.html"]
+    for name in files:  # nothing but the record of the settings was written
+        (tmp_path / "out" / name).unlink()
+    adversarial.main(argv)
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
+
+
 def test_it_stops_when_rounds_get_no_better(url, labels, tmp_path):
     """Reflection alone, without an error: the rules stay as they are."""
     principles = tmp_path / "principles.txt"

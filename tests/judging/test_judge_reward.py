@@ -274,6 +274,23 @@ def test_agreement_of_a_judge_with_labels(url, tmp_path, capsys):
     assert not (tmp_path / "no").exists()
 
 
+def test_agreement_that_reached_a_cap_goes_on_and_buys_nothing_twice(tmp_path, capsys, monkeypatch):
+    labels = write_rows(tmp_path / "labels.jsonl", stories(4))
+    with chat_server(lambda body, times: simulated(body)) as server:
+        path = save_judge(tmp_path / "judge.yaml", server.url)
+        command = ["--reward", path, "--labels", labels, "--output", str(tmp_path / "out"), "--draws", "20"]
+        command += ["--judge_cache", str(tmp_path / "paid")]
+        monkeypatch.setenv("JUDGE_MAX_REQUESTS", "5")
+        with pytest.raises(SystemExit) as stopped:
+            judge_agreement.main(command)
+        assert stopped.value.code == 2
+        assert "--max_requests 5 reached" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+        monkeypatch.delenv("JUDGE_MAX_REQUESTS")
+        judge_agreement.main(command)
+        assert len(server.bodies) == 8 + 4
+
+
 def test_a_response_without_verdict_is_left_out_and_counted(tmp_path):
     spoilt = stories(4)[0]["response"]
 
