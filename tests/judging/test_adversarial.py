@@ -16,7 +16,7 @@ from diversity_tuning.generation.apis import OpenAI
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.adversarial import Asker, Check, Labelled, Rules, load_roles, play_round
-from diversity_tuning.judging.adversarial_data import drawn
+from diversity_tuning.judging.adversarial_data import drawn, read_data
 from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.adversarial_run import best_round, read_rounds
 from diversity_tuning.judging.held_out import balanced, length_strata, scores, selected
@@ -65,6 +65,20 @@ def test_every_item_comes_once_before_any_comes_again():
     assert sorted(together[:5]) == sorted(together[5:]) == list("abcde")
     assert together[:5] != together[5:]
     assert rounds[2] == drawn(list("abcde"), 2, 3, seed=1)
+
+
+def test_no_prompt_of_a_held_out_row_is_learned_from(tmp_path):
+    rows = stories(10)
+    prompts = list(dict.fromkeys(row["prompt"] for row in rows))
+    labels = write_rows(tmp_path / "labels.jsonl", rows)
+    held_out = write_rows(tmp_path / "held_out.jsonl", [row for row in rows if row["prompt"] in prompts[:4]])
+    data = read_data(labels, labels, held_out, 0.5, 10, 0)
+    assert set(data.held_out.prompts) == set(prompts[:4])
+    assert {row.query for row in data.train} == set(data.queries) == set(prompts[4:])
+    shares = read_data(labels, None, None, 0.3, 10, 0)
+    assert len(set(shares.held_out.prompts)) == 3
+    assert {row.query for row in shares.train} == set(prompts) - set(shares.held_out.prompts)
+    assert data.weights.shape == (10, 8)
 
 
 def test_figures_balanced_by_length_by_hand():
@@ -135,6 +149,12 @@ def test_what_fooled_the_judge_becomes_a_principle_and_what_was_caught_a_suggest
     assert rules == Rules([POOL[name].principle for name in ("twist", "ending")], fooling.strategies)
 
 
+def test_a_query_that_comes_again_gets_another_response(url):
+    queries, start = [stories(1)[0]["prompt"]], Rules(["Be kind."], [POOL["hero"].strategy])
+    texts = [play_round(asker_of(url), start, queries, [], number)[1]["attempts"][0]["response"] for number in (1, 2, 1)]
+    assert texts[0] == texts[2] != texts[1]
+
+
 def test_errors_on_labelled_rows_become_principles_and_take_them_back(url):
     missed = [Labelled(row["prompt"], row["response"], row["label"]) for row in stories(3, flaws=("hero",))]
     rules, told = play_round(asker_of(url), Rules(["Be kind."], []), [], missed, 1)
@@ -159,6 +179,9 @@ def test_principles_that_judge_labelled_rows_worse_are_rejected(url):
     rules, told = play_round(asker, start, [row["prompt"] for row in rows[:2]], [], 1)
     assert (rules.principles, told["rejected"]) == (start.principles, 1)
     assert sorted(asker.check.known.values())[1] == 1
+    asker.check.known[tuple(start.principles)] = min(asker.check.known.values())
+    rules, told = play_round(asker, start, [row["prompt"] for row in rows[:2]], [], 1)
+    assert (len(rules.principles), told["rejected"]) == (2, 0)  # as good is good enough
     blind = Rules(["Be kind."], [POOL["hero"].strategy])
     rules, told = play_round(asker, blind, [row["prompt"] for row in rows[:2]], [], 1)
     assert (named_in(rules.principles[-1]), told["rejected"]) == ({"hero"}, 0)
@@ -225,6 +248,14 @@ def test_a_finished_run_is_skipped_goes_on_with_more_rounds_and_is_not_mixed(url
     adversarial.main(command(labels, tmp_path / "a", url, *flags, "--seed", "1", "--overwrite", rounds=1))
     assert len(read_rounds(tmp_path / "a")) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_it_goes_on_at_a_server_that_moved(url, labels, tmp_path):
+    adversarial.main(command(labels, tmp_path / "out", url, rounds=1))
+    with simulated_server(Settings(noise=0)) as moved:
+        adversarial.main(command(labels, tmp_path / "out", moved, rounds=2))
+    assert len(read_rounds(tmp_path / "out")) == 3
+    assert read_judge(tmp_path / "out" / "judge.yaml").engine.base_url == moved
 
 
 def test_killed_between_two_files_it_writes_what_is_missing(url, labels, tmp_path, capsys):
