@@ -331,3 +331,13 @@ def test_what_is_printed_at_the_end(tmp_path, capsys):
         assert word in said
     ending.print_ending(parts_of("--recipe", "llama-3.1-8b"), tmp_path, make_parser().parse_args(["--recipe", "llama-3.1-8b"]))
     assert "docs/RUN_8B.md" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", ["miniature", "horror", "llama-3.1-8b"])
+def test_only_what_the_recipe_has_is_offered_at_the_end(recipe):
+    lines = ending.following(make_parser().parse_args(["--recipe", recipe, "--seed", "1"]))
+    offered = [line[9:].rsplit("  ", 1)[0].strip() for line in lines]
+    for command in offered:
+        if "reproduce.sh" in command:
+            assert parts_of(*command.split()[2:]), "the flags are taken"
+    assert any("play_model --adapter runs/horror/seed1/dpo-hard" in command for command in offered) is (recipe == "horror")

@@ -117,7 +117,7 @@ def draw_constraints(results: Results, folder: Path) -> Path:
     axis.invert_yaxis()
     axis.set(xlabel="share of stories", xlim=(-0.02, 1.02))
     axis.grid(color="#e5e5e5", lw=0.6)
-    axis.legend(loc="lower left", fontsize=8)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=len(MODELS), fontsize=8, frameon=False)
     return _save(figure, folder / "constraints.png")
 
 

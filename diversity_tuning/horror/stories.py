@@ -4,7 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from diversity_tuning.horror.grammar import HORROR, OFF_STYLE, WHOLESOME, sentence
+from diversity_tuning.horror.grammar import sentence
+from diversity_tuning.horror.pools.horror import HORROR
+from diversity_tuning.horror.pools.off_style import OFF_STYLE
+from diversity_tuning.horror.pools.wholesome import WHOLESOME
 from diversity_tuning.horror.specification import (
     TABOOS,
     TWIST_SUBJECTS,

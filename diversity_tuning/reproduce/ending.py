@@ -5,7 +5,7 @@ import csv
 import shlex
 from pathlib import Path
 
-from diversity_tuning.reproduce.plans import Part
+from diversity_tuning.reproduce.plans import Part, table_of
 
 # Label of a run in the report's models.csv: what the table calls it.
 ROWS = {"gold": "authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO"}
@@ -81,18 +81,20 @@ def paths(root: Path, report: str) -> list[str]:
 
 
 def following(args: argparse.Namespace) -> list[str]:
-    """The commands that make sense after these flags."""
+    """The commands that make sense after these flags, for a recipe that has them."""
     base = f"bash reproduce.sh --recipe {shlex.quote(args.recipe)}" if args.recipe != "miniature" else "bash reproduce.sh"
     more = f" --out {shlex.quote(args.out)}" if args.out else ""
+    own = table_of(args.recipe)
     lines = []
     if not args.full:
-        lines.append((f"{base} --full{more}", "three seeds, DivPO, more"))
-    if not args.ablation:
+        lines.append((f"{base} --full{more}", "three seeds, DivPO, more" if own.extras else "seeds 0 to 2"))
+    if not args.ablation and own.ablation:
         lines.append((f"{base} --ablation{more}", "fewer responses (figure 3)"))
     if args.recipe == "miniature":
         lines.append(("bash reproduce.sh --recipe llama-3.1-8b --dry_run", "the 8B model: docs/RUN_8B.md"))
         lines.append(("source .venv/bin/activate", "then the README's commands"))
     else:
-        lines.append(("less docs/RUN_8B.md", "how to compare with the paper's tables"))
+        folder = f"{args.out or f'runs/{args.recipe}'}/seed{args.seed}"
+        lines += [(text.format(run=shlex.quote(folder)), what) for text, what in own.after]
     width = max(len(command) for command, _ in lines)
     return [f"{'next' if i == 0 else '':9}{command.ljust(width)}  {what}" for i, (command, what) in enumerate(lines)]

@@ -101,4 +101,8 @@ HORROR = Table(
         ),
     ),
     report=(Stage("report", "sample", "python -m diversity_tuning.horror.report --seeds {seeds} {split} --output {report}"),),
+    after=(
+        (".venv/bin/python -m scripts_eval.play_model --adapter {run}/dpo-hard", "write with it"),
+        ("less docs/HORROR.md", "what the figures say"),
+    ),
 )

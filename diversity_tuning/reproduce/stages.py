@@ -266,12 +266,16 @@ REPORT = (
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a recipe: of one seed, of its reports, and what --full and --ablation add."""
+    """The rows of a recipe: of one seed, of its reports, and what --full and --ablation add.
+
+    ``after``: commands to go on with when all has run, each with what it is for; ``{run}`` is the folder of the seed.
+    """
 
     seed: tuple[Stage | Lanes, ...]
     report: tuple[Stage, ...] = REPORT
     extras: Callable[[dict[str, int]], tuple[Stage | Lanes, ...]] | None = None
     ablation: tuple[Stage | Lanes, ...] | None = None
+    after: tuple[tuple[str, str], ...] = (("less docs/RUN_8B.md", "how to compare with the paper's tables"),)
 
 
 PAPER = Table(SEED, REPORT, extras, ABLATION)

@@ -1,0 +1,1 @@
+"""Sentence patterns and word lists of the synthetic stories: data, no logic."""
