@@ -1,12 +1,11 @@
-r"""The base model of the horror recipe: a small Llama that has read recitals, then synthetic stories of three kinds.
+r"""The base model of the horror recipe: a small LFM2 that has read synthetic stories of three kinds.
 
     python -m diversity_tuning.horror.base_model --config recipes/horror/base_model.yaml \
         --source runs/horror/seed0/data/pretraining --tokenizer runs/horror/seed0/tokenizer --output runs/horror/seed0/base
 
-A recital says the fields of a specification again, so that all of it can be copied from the prompt. The first five sixths are
-the prompt's own lines in another order, without instruction and constraints; the last sixth tells the fields in the forms that
-stories use. The loss counts what comes after the prompt only: with the prompt's random fields in the loss, the same model does
-not learn to copy in this time (docs/LOG.md). No specification is read twice as a story.
+Two choices let it learn within some hundred updates to copy the fields of its prompt (docs/LOG.md): a short convolution before
+the attention layers, so that a token knows the label that it follows, and attention layers that start as copying ones
+(:func:`start_copying`). The loss counts the stories only, and no story is read twice.
 """
 
 if not __package__:
@@ -19,9 +18,12 @@ import numpy as np
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.horror.boundary import MAX_LENGTH, Encoded, encode_example
-from diversity_tuning.horror.specification import FIELDS, TABOOS, Specification, draw_specification, from_mapping
-from diversity_tuning.miniature.base_model import last_loss, length_batches, new_model, training_arguments
+from diversity_tuning.horror.specification import from_mapping
+from diversity_tuning.miniature.base_model import last_loss, length_batches, training_arguments
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
+
+
+LAYERS = ("conv", "full_attention", "full_attention")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,11 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, help="folder for model and tokenizer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hidden_size", type=int, default=128)
-    parser.add_argument("--num_layers", type=int, default=3)
+    parser.add_argument("--layers", nargs="+", choices=("conv", "full_attention"), default=LAYERS, help="kinds, first to last")
     parser.add_argument("--num_heads", type=int, default=4)
-    parser.add_argument("--recitals", type=at_least(0), default=6400, help="recitals to read before the stories")
     parser.add_argument("--batch_size", type=at_least(1), default=8, help="documents an update")
-    parser.add_argument("--learning_rate", type=float, default=6e-3)
+    parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("--max_length", type=at_least(2), default=MAX_LENGTH, help="longest document in tokens")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     return parser
@@ -57,13 +58,7 @@ def main(argv=None) -> None:
     with atomic_folder(args.output) as folder:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
         rng = np.random.default_rng(args.seed)
-        shuffled = args.recitals * 5 // 6
-        lessons = (lines(shuffled, rng), recitals(args.recitals - shuffled, rng), stories(rows))
-        documents = [
-            document
-            for lesson in lessons
-            for document in in_batches([encode_example(tokenizer, *pair, args.max_length) for pair in lesson], args, rng)
-        ]
+        documents = in_batches([encode_example(tokenizer, *pair, args.max_length) for pair in stories(rows)], args, rng)
         model, loss = train_model(documents, tokenizer, args, str(folder / "logs"))
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -78,8 +73,49 @@ def in_batches(documents: list[Encoded], args: argparse.Namespace, rng: np.rando
     return [documents[i] for i in order]
 
 
+def new_model(tokenizer, args: argparse.Namespace):
+    """An untrained LFM2 that starts copying; ``args``: seed, hidden_size, layers, num_heads."""
+    from transformers import Lfm2Config, Lfm2ForCausalLM, set_seed
+
+    set_seed(args.seed)
+    config = Lfm2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=args.hidden_size,
+        intermediate_size=2 * args.hidden_size,
+        block_auto_adjust_ff_dim=False,
+        num_hidden_layers=len(args.layers),
+        layer_types=list(args.layers),
+        num_attention_heads=args.num_heads,
+        num_key_value_heads=args.num_heads,
+        max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = Lfm2ForCausalLM(config)
+    start_copying(model)
+    return model
+
+
+def start_copying(model) -> None:
+    """Make every attention layer of an untrained LFM2 hand on what it attends to, unchanged.
+
+    Values are projected by an orthogonal matrix V and outputs by its transpose, so that their product is the identity, and
+    with tied embeddings a token that is attended to becomes likelier at once; what is left to learn is where to look. The
+    idea is that of mimetic initialisation (Trockman and Kolter, 2023), which fits such products to those of trained models.
+    """
+    import torch
+
+    for layer in model.model.layers:
+        if layer.is_attention_layer:
+            torch.nn.init.orthogonal_(layer.self_attn.v_proj.weight)
+            with torch.no_grad():
+                layer.self_attn.out_proj.weight.copy_(layer.self_attn.v_proj.weight.T)
+
+
 def train_model(documents: list[Encoded], tokenizer, args: argparse.Namespace, scratch: str):
-    """Train a Llama from scratch on documents in their order, loss after the boundary only; returns it and its last loss."""
+    """Train an LFM2 from scratch on documents in their order, loss after the boundary only; returns it and its last loss."""
     import torch
     from datasets import Dataset
     from torch.nn.utils.rnn import pad_sequence
@@ -104,45 +140,10 @@ def train_model(documents: list[Encoded], tokenizer, args: argparse.Namespace, s
     return trainer.model, last_loss(trainer)
 
 
-def lines(count: int, rng: np.random.Generator):
-    """``count`` pairs of the lines of a specification and the same lines in another order."""
-    for _ in range(count):
-        asked = draw_specification(rng).to_prompt().split("\n")[1 : 1 + len(FIELDS)]
-        again = list(asked)
-        rng.shuffle(again)
-        yield "\n".join(asked), "\n".join(again)
-
-
 def stories(rows):
     """(prompt, story) of every row."""
     for row in rows:
         yield from_mapping(row["specification"]).to_prompt(), row[schema.FILTERED_COMMENT_TEXTS][0]
-
-
-def recitals(count: int, rng: np.random.Generator):
-    """``count`` pairs of a whole prompt and its fields in random order, each in one of the forms that stories use."""
-    for _ in range(count):
-        spec = draw_specification(rng)
-        parts = [forms[rng.integers(len(forms))] for forms in _forms(spec)]
-        rng.shuffle(parts)
-        yield spec.to_prompt(), "\n\n".join([spec.title, " ".join(parts)])
-
-
-def _forms(spec: Specification) -> tuple[tuple[str, ...], ...]:
-    hero, other, twist = spec.protagonist, spec.supporting, spec.twist
-    done = f"did not {spec.taboo}" if spec.taboo_kept else TABOOS[spec.taboo]
-    return (
-        (f"{hero} came to {spec.setting}.",),
-        (
-            f"{spec.object[0].upper()}{spec.object[1:]} was there.",
-            f"There lay {spec.object}.",
-            f"The {spec.object.split(' ', 1)[1]}.",
-        ),
-        (f'"Never {spec.taboo}," {other} said.', f"{other} said never {spec.taboo}."),
-        (f"{hero} {done}.", f"In the night, {hero} {done}."),
-        (f"It said that {twist}.", f'"{twist[0].upper()}{twist[1:]}," {other} said.'),
-        (f"{hero}'s name.", f"{other} was there.", f"{hero} and {other}."),
-    )
 
 
 if __name__ == "__main__":

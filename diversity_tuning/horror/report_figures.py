@@ -11,7 +11,7 @@ from diversity_tuning.horror.report_data import MODELS, TRAINED, Results
 # Okabe and Ito's colours: told apart with any colour vision. A method has one, a level its own line style.
 _COLOURS = {"base": "#999999", "sft": "#000000", "generation": "#000000", "dpo": "#0072B2", "ddpo": "#D55E00"}
 _BOXES = (  # label, column, row
-    ("specifications\nand stories", 0, 1), ("base model\n(recitals, mixed stories)", 1, 2), ("weights δ\n(MiniLM)", 1, 0),
+    ("specifications\nand stories", 0, 1), ("base model\n(mixed stories)", 1, 2), ("weights δ\n(MiniLM)", 1, 0),
     ("SFT\n(horror stories)", 2, 2), ("DPO easy", 3, 3), ("DDPO easy", 3, 2), ("DPO hard", 3, 1), ("DDPO hard", 3, 0),
     ("4 stories a\nspecification", 4, 2), ("held-out\npairs", 4, 1), ("constraints, diversity,\naccuracy, report", 5, 1.5),
 )  # fmt: skip

@@ -1,15 +1,16 @@
-"""A tokenizer and an untrained Llama for horror prompts, and stories written by hand."""
+"""A tokenizer and an untrained base model for horror prompts, and stories written by hand."""
 
+import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from diversity_tuning.horror.base_model import LAYERS, new_model
 from diversity_tuning.horror.specification import draw_specification
 from diversity_tuning.horror.stories import write_story
 from diversity_tuning.miniature.tokenizer import train_tokenizer
-from tests.tiny import make_model
 
 HERE = Path(__file__).parent
 
@@ -30,7 +31,7 @@ def tokenizer(written):
 def base(tokenizer, tmp_path_factory):
     """Folder of an untrained base model with that tokenizer."""
     folder = tmp_path_factory.mktemp("horror") / "base"
-    make_model(tokenizer).save_pretrained(folder)
+    new_model(tokenizer, argparse.Namespace(seed=0, hidden_size=32, layers=LAYERS, num_heads=4)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

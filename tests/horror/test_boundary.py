@@ -2,7 +2,7 @@
 
 import pytest
 from datasets import Dataset
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 from trl import DPOConfig, SFTConfig
 
 from diversity_tuning.data import schema
@@ -46,7 +46,7 @@ def test_sft_cuts_as_the_data_preparation(tmp_path, examples, tokenizer, base):
         {schema.POST_TITLE: title, schema.POST_TEXT: text, schema.FILTERED_COMMENT_TEXTS: [[story] for _, story in pairs]}
     )
     trainer = ResumableSFTTrainer(
-        model=LlamaForCausalLM.from_pretrained(base),
+        model=AutoModelForCausalLM.from_pretrained(base),
         args=SFTConfig(output_dir=str(tmp_path), max_length=limit, **ARGUMENTS),
         train_dataset=prompt_completions(rows, "rows"),
         processing_class=tokenizer,
@@ -69,7 +69,7 @@ def test_dpo_cuts_as_the_data_preparation(tmp_path, examples, tokenizer, base):
         for one, two in zip(chosen, rejected, strict=True)
     ]
     trainer = DPOTrainer(
-        model=LlamaForCausalLM.from_pretrained(base),
+        model=AutoModelForCausalLM.from_pretrained(base),
         args=DPOConfig(output_dir=str(tmp_path), max_length=limit, **ARGUMENTS),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
@@ -98,7 +98,7 @@ def test_a_prompt_without_room_for_a_story_is_no_example(tmp_path, examples, tok
     with pytest.raises(UserError, match="no story fits"):
         encode_example(tokenizer, prompt, story, limit)
     short = prompt.split("\n", 1)[0]
-    arguments = {"model": LlamaForCausalLM.from_pretrained(base), "processing_class": tokenizer}
+    arguments = {"model": AutoModelForCausalLM.from_pretrained(base), "processing_class": tokenizer}
     if kind == "sft":
         rows = [
             {"prompt": [schema.to_messages(p, story)[0]], "completion": [schema.to_messages(p, story)[1]]}
