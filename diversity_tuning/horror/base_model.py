@@ -22,7 +22,6 @@ from diversity_tuning.horror.specification import from_mapping
 from diversity_tuning.miniature.base_model import last_loss, length_batches, training_arguments
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
-
 LAYERS = ("conv", "full_attention", "full_attention")
 
 
