@@ -1,5 +1,7 @@
 """The horror recipe: keys are known to their commands, a dry run is real, weighted runs differ by the weights only."""
 
+import itertools
+
 import pytest
 
 from tests import test_recipes as shared
@@ -79,3 +81,11 @@ def test_six_policies_are_sampled_and_checked_for_every_seed(more, seeds):
         assert sum(name.startswith(kind) for name in names) == count * seeds
     assert names[-1] == "report"
     assert names.count("report") == 1
+
+
+def test_dpo_and_ddpo_of_a_level_have_the_same_flags():
+    lines = shared.bash("reproduce.sh", "--dry_run", "--recipe", "horror").stdout.splitlines()
+    commands = {line.removeprefix("# ── "): following for line, following in itertools.pairwise(lines)}
+    for level in ("easy", "hard"):
+        dpo, ddpo = (commands[f"train_{method}-{level}"] for method in ("dpo", "ddpo"))
+        assert ddpo.replace("ddpo", "dpo") == dpo

@@ -111,3 +111,16 @@ def test_values_are_per_seed_and_specification(seeds):
     results = read_results(seeds)
     assert results.values["sft"]["title"].shape == (2, 4)
     assert results.values["sft"]["kept"].mean() == pytest.approx((14 + 0.5) / 15)
+
+
+def test_the_legend_lies_beside_the_rates(seeds, tmp_path, monkeypatch):
+    from diversity_tuning.horror import report_figures
+
+    kept = {}
+    monkeypatch.setattr(report_figures, "_save", lambda figure, path: kept.setdefault("figure", figure))
+    report_figures.draw_constraints(read_results(seeds), tmp_path)
+    figure = kept["figure"]
+    figure.canvas.draw()
+    axis, legend = figure.axes[0], (figure.legends or [figure.axes[0].get_legend()])[0]
+    assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+    report_figures._pyplot().close(figure)
