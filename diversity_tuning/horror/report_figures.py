@@ -113,7 +113,8 @@ def draw_constraints(results: Results, folder: Path) -> Path:
         places = np.arange(len(names)) + (i - (len(MODELS) - 1) / 2) * 0.13
         filled = "white" if model.endswith("easy") else _colour(model)
         axis.errorbar(means, places, xerr=bars, fmt=marker, color=_colour(model), mfc=filled, ms=5, lw=1, label=model)
-    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    labels = {"kept": "share kept", "all": "all fifteen"}
+    axis.set_yticks(range(len(names)), [labels.get(name, name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
     axis.set(xlabel="share of stories", xlim=(-0.02, 1.02))
     axis.grid(color="#e5e5e5", lw=0.6)
