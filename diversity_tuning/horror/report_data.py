@@ -53,6 +53,13 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
     return results
 
 
+def spread(values: np.ndarray) -> dict[str, float]:
+    """``{"mean", "low", "high"}`` of ``(seeds, specifications)``: 95% bootstrap over seeds, then over each one's own."""
+    from diversity_tuning.evaluation.statistics import mean_interval
+
+    return mean_interval(values, nested=True)
+
+
 def _values(stories: dict[str, list[dict]], diversity: Path) -> dict[str, dict[str, np.ndarray]]:
     """Model -> measure -> value per specification, the specifications of all models in the same order."""
     spread: dict = {}

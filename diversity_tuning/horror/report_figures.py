@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.horror.constraints import CONSTRAINTS
-from diversity_tuning.horror.report_data import MODELS, TRAINED, Results
+from diversity_tuning.horror.report_data import MODELS, TRAINED, Results, spread
 
 # Okabe and Ito's colours: told apart with any colour vision. A method has one, a level its own line style.
 _COLOURS = {"base": "#999999", "sft": "#000000", "generation": "#000000", "dpo": "#0072B2", "ddpo": "#D55E00"}
@@ -106,7 +105,7 @@ def draw_constraints(results: Results, folder: Path) -> Path:
     names = [*CONSTRAINTS, "kept", "all"]
     figure, axis = plt.subplots(figsize=(8.5, 7.5), layout="constrained")
     for i, model in enumerate(MODELS):
-        found = [mean_interval(results.values[model][name]) for name in names]
+        found = [spread(results.values[model][name]) for name in names]
         means = np.array([one["mean"] for one in found])
         bars = np.abs(np.array([[one["low"], one["high"]] for one in found]).T - means)
         marker = "s" if model.endswith("easy") else "^" if model.endswith("hard") else "o"

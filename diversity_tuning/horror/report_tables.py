@@ -3,9 +3,9 @@
 import numpy as np
 
 from diversity_tuning.evaluation.rendering import Table, interval
-from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+from diversity_tuning.evaluation.statistics import paired_difference, seed_means
 from diversity_tuning.horror.constraints import CONSTRAINTS
-from diversity_tuning.horror.report_data import LEVELS, MODELS, TRAINED, Results
+from diversity_tuning.horror.report_data import LEVELS, MODELS, TRAINED, Results, spread
 
 COMPARED = (
     ("dpo-easy", "sft"), ("ddpo-easy", "sft"), ("dpo-hard", "sft"), ("ddpo-hard", "sft"), ("dpo-hard", "dpo-easy"),
@@ -25,6 +25,7 @@ def tables(results: Results) -> list[Table]:
     return [
         constraints(results),
         differences(results),
+        by_seed(results),
         accuracies(results),
         faults(results),
         separability(results),
@@ -35,10 +36,10 @@ def tables(results: Results) -> list[Table]:
 def constraints(results: Results) -> Table:
     """Rate of every constraint, and diversity, per model."""
     seeds, prompts = results.values["sft"]["all"].shape
-    rows = [[_label(name), *(interval(mean_interval(results.values[m][name])) for m in MODELS)] for name in ROWS]
+    rows = [[_label(name), *(interval(spread(results.values[m][name])) for m in MODELS)] for name in ROWS]
     note = (
         f"Share of sampled stories that keep a constraint; mean over {seeds} seed(s) and {prompts} test specifications each, 4 "
-        "stories a specification, 95% bootstrap over specifications and seeds. Diversity: among the 4 stories of a "
+        "stories a specification, 95% bootstrap over seeds, then specifications. Diversity: among the 4 stories of a "
         "specification, mean cosine distance of MiniLM embeddings (meaning) and 1 − ROUGE-L (words)."
     )
     return Table("constraints", "Constraints", note, ["constraint", *MODELS], rows)
@@ -47,11 +48,23 @@ def constraints(results: Results) -> Table:
 def differences(results: Results) -> Table:
     """Paired differences of models."""
     rows = []
+    values = results.values
     for name in ROWS:
-        cells = [interval(paired_difference(results.values[a][name], results.values[b][name]), sign="+") for a, b in COMPARED]
+        found = [paired_difference(values[a][name], values[b][name], nested=True) for a, b in COMPARED]
+        cells = [interval(one, sign="+") for one in found]
         rows.append([_label(name), *cells])
     note = "Paired over specifications; 95% bootstrap as above. An interval that holds 0 shows no difference."
     return Table("differences", "Paired differences", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
+
+
+def by_seed(results: Results) -> Table:
+    """What each seed's models keep."""
+    rows = []
+    for name in ("kept", "all"):
+        means = {model: seed_means(results.values[model][name]) for model in MODELS}
+        rows += [[_label(name), seed.name, *(f"{means[m][i]:.3f}" for m in MODELS)] for i, seed in enumerate(results.seeds)]
+    note = "Means over the specifications of each seed, which has its own data and models."
+    return Table("seeds", "Seed by seed", note, ["constraint", "seed", *MODELS], rows)
 
 
 def accuracies(results: Results) -> Table:
@@ -59,8 +72,8 @@ def accuracies(results: Results) -> Table:
     rows = []
     for model in MODELS:
         cells = [_accuracy(results, model, level, kind) for level in LEVELS for kind in ("likelihood", "reward")]
-        kept = interval(mean_interval(results.values[model]["kept"]))
-        rows.append([model, *cells, kept, interval(mean_interval(results.values[model]["all"]))])
+        kept = interval(spread(results.values[model]["kept"]))
+        rows.append([model, *cells, kept, interval(spread(results.values[model]["all"]))])
     pairs = results.accuracy[0]["sft"]["easy"]["pairs"]
     note = (
         f"{pairs} test pairs a level and seed. By likelihood: the preferred story is the likelier one. By reward: it gained "

@@ -3,11 +3,13 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
+from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.horror import report
 from diversity_tuning.horror.constraints import CONSTRAINTS
-from diversity_tuning.horror.report_data import LEVELS, MODELS, TRAINED, read_results
+from diversity_tuning.horror.report_data import LEVELS, MODELS, TRAINED, read_results, spread
 
 RATES = {"base": 0.0, "sft": 0.5, "dpo-easy": 0.5, "ddpo-easy": 0.5, "dpo-hard": 1.0, "ddpo-hard": 1.0}
 
@@ -81,6 +83,10 @@ def test_the_report_holds_means_differences_and_figures(seeds, tmp_path):
     accuracies = rows_of(output / "accuracy.csv")
     assert accuracies["sft"][:2] == ["0.750 [0.750, 0.750]", "–"]
     assert accuracies["dpo-hard"][1].startswith("1.000")
+    with (output / "seeds.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[3] == ["all fifteen kept", "seed0", "0.000", "0.500", "0.500", "0.500", "1.000", "1.000"]
+    assert len(rows) == 5
     assert rows_of(output / "faults.csv")["end flat"][:2] == ["8", "1.000"]
     with (output / "prompts.csv").open(encoding="utf-8") as stream:
         values = list(csv.DictReader(stream))
@@ -124,3 +130,13 @@ def test_the_legend_lies_beside_the_rates(seeds, tmp_path, monkeypatch):
     axis, legend = figure.axes[0], (figure.legends or [figure.axes[0].get_legend()])[0]
     assert not legend.get_window_extent().overlaps(axis.get_window_extent())
     report_figures._pyplot().close(figure)
+
+
+def test_intervals_draw_seeds_then_the_specifications_of_each():
+    """Every specification of the first seed is kept, none of the second: the seeds decide the interval, and all of it."""
+    values = np.array([[1.0] * 20, [0.0] * 20])
+    assert spread(values) == {"mean": 0.5, "low": 0.0, "high": 1.0}
+    uneven = np.random.default_rng(0).random((3, 20)) * [[1], [2], [3]]
+    found = spread(uneven)
+    assert found == mean_interval(uneven, nested=True)
+    assert found != mean_interval(uneven)
