@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 from diversity_tuning.horror import base_model
 from diversity_tuning.horror.boundary import encode_example
 from diversity_tuning.horror.specifications import story_row
+from tests.test_recipes import recipe
 
 WIDTH = 32
 
@@ -76,3 +77,10 @@ def test_the_loss_counts_stories_only(tokenizer, written, tmp_path):
         losses += (-scores[torch.arange(len(one.ids) - 1), ids[0, 1:]])[one.boundary - 1 :].tolist()
     _, loss = base_model.train_model(documents, tokenizer, args, str(tmp_path))
     assert loss == pytest.approx(sum(losses) / len(losses), abs=1e-3)
+
+
+def test_every_layer_that_the_recipe_adapts_is_there(tokenizer):
+    """peft is content with one match of many names."""
+    names = {name.rpartition(".")[2] for name, _ in base_model.new_model(tokenizer, arguments()).named_modules()}
+    assert set(recipe("horror", "generation")["lora_target_modules"]) <= names
+    assert set(recipe("horror", "base_model")["layers"]) == {"conv", "full_attention"}
