@@ -4,8 +4,8 @@ Both send the messages, the temperature and the limit of new tokens. OpenAI's al
 knows no seed, and its newer models refuse ``top_p`` next to a temperature. Neither sends ``top_k`` and ``repetition_penalty``,
 since OpenAI refuses unknown fields. A ``min_p`` above 0 is sent to servers that speak OpenAI's dialect, as vLLM and SGLang, and
 refused for OpenAI and Anthropic, which have none. ``extra`` adds fields, replaces them, or takes them out (None):
-``{"top_k": 50, "repetition_penalty": 1.1}`` for vLLM or SGLang, ``{"max_tokens": None, "max_completion_tokens": 4096}`` for OpenAI's
-reasoning models.
+``{"top_k": 50, "repetition_penalty": 1.1}`` for vLLM or SGLang, ``{"max_tokens": None, "max_completion_tokens": 4096}`` for
+OpenAI's reasoning models.
 """
 
 from diversity_tuning.errors import UserError
@@ -31,7 +31,7 @@ class OpenAI:
         """:class:`UserError` for a setting that the API at ``url`` (None: the provider's) does not have."""
         if settings.min_p and (url or self.default_url).startswith(self.default_url):
             raise UserError(
-                f"--min_p {settings.min_p}: OpenAI's API has no min-p; leave it out, or give the --base_url of a server that has it"
+                f"--min_p {settings.min_p}: OpenAI's API has no min-p; leave it out, or give another server's --base_url"
             )
 
     def headers(self, key: str | None) -> dict[str, str]:
