@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from diversity_tuning.reproduce.plans import Part
+from diversity_tuning.reproduce.stages import TABLES
 
 # Label of a run in the report's models.csv: what the table calls it.
 ROWS = {"gold": "authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO"}
@@ -87,6 +88,8 @@ def following(args: argparse.Namespace) -> list[str]:
     lines = []
     if not args.full:
         lines.append((f"{base} --full{more}", "three seeds, DivPO, more"))
+    if not args.controls and args.recipe not in TABLES:
+        lines.append((f"{base} --controls{more}", "other weights and ways to sample"))
     if not args.ablation:
         lines.append((f"{base} --ablation{more}", "fewer responses (figure 3)"))
     if args.recipe == "miniature":
