@@ -63,6 +63,10 @@ class RunGroup:
                 row[: len(own)] = run.prompts[column].loc[own]
         return matrix
 
+    def has(self, column: str) -> bool:
+        """Whether there is any value: diversity has none where every prompt has one response, reward none without a model."""
+        return bool(np.isfinite(self.matrix(column)).any())
+
     def mean(self, column: str) -> dict[str, float]:
         """Mean and 95% interval of a column (:func:`~.statistics.mean_interval`)."""
         return mean_interval(self.matrix(column), nested=self.nested)
