@@ -56,7 +56,7 @@ def curve_band(points: Points, grid: np.ndarray, draws: int = DRAWS, seed: int =
     :func:`difference_at_equal_quality`, at least 2.
     """
     drawn = _resampled(_whole(points, nested), draws, seed, nested)  # (draws, points, 2)
-    curves = np.stack([interpolate_curve(np.full(draws, at), drawn[..., 0], drawn[..., 1]) for at in grid])
+    curves = interpolate_curve(np.repeat(grid[:, None], draws, axis=1), drawn[..., 0], drawn[..., 1])
     known = (~np.isnan(curves)).mean(axis=1) >= LEAST_COVERED
     band = np.full((2, len(grid)), np.nan)
     if known.any():

@@ -131,9 +131,11 @@ def write_figures(
 ) -> list[tuple[Path, str]]:
     """The figures, and what each shows."""
     arrows = [] if ablation else pairs
+    known = [column for column in registry.QUALITIES if any(model.has(column) for model in models)]
+    qualities = " and ".join(map(registry.label, known)).capitalize()
     asked = [
-        (figures.plot_reward_diversity(models, output, arrows, controls, note), "Quality against diversity"),
-        (figures.plot_plots_voices(models, output, arrows, controls, note), "Quality against plots and voices"),
+        (figures.plot_reward_diversity(models, output, arrows, controls, note), f"{qualities} against diversity"),
+        (figures.plot_plots_voices(models, output, arrows, controls, note), f"{qualities} against plots and voices"),
         (figures.plot_ablation(models, output) if ablation else [], "Most responses a prompt, kinds of weights"),
         (figures.plot_means(models, _drawn("main", "further"), output, "further"), "Distinct, equal length, good samples"),
         (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary"), "Auxiliary metrics"),

@@ -9,7 +9,7 @@ from diversity_tuning.evaluation.report.controls import main_models
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.styles import GREY, control_markers, draw_grid, method_styles, pyplot, whiskers
-from diversity_tuning.evaluation.statistics import seed_means
+from diversity_tuning.evaluation.statistics import overall_mean, seed_means
 from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
 
 _DARK = "#444444"
@@ -64,7 +64,8 @@ def _with(models: list[RunGroup], *columns: str) -> list[RunGroup]:
 
 
 def _point(model: RunGroup, *columns: str) -> tuple[float, ...]:
-    return tuple(model.mean(column)["mean"] for column in columns)
+    """Where a model lies; its interval, which takes longer, is asked for where it is drawn."""
+    return tuple(overall_mean(model.matrix(column), model.nested) for column in columns)
 
 
 def _draw_panel(axis, content: Content, x: str, y: str) -> None:
@@ -78,14 +79,13 @@ def _draw_panel(axis, content: Content, x: str, y: str) -> None:
         _draw_arrows(axis, one, other, x, y, content.styles[one.method][0])
     for model in _with(content.own, x, y):
         colour, marker = content.styles[model.method]
-        means = [model.mean(x), model.mean(y)]
         if model in content.main:
-            bars = {"xerr": whiskers(means[0]), "yerr": whiskers(means[1]), "lw": 1}
-            axis.errorbar(means[0]["mean"], means[1]["mean"], fmt=marker, color=colour, ms=7, zorder=3, **bars)
+            bars = {"xerr": whiskers(model.mean(x)), "yerr": whiskers(model.mean(y)), "lw": 1}
+            axis.errorbar(*_point(model, x, y), fmt=marker, color=colour, ms=7, zorder=3, **bars)
             _draw_seeds(axis, model, x, y, colour)
         else:
             open_marker = {"marker": marker, "mfc": "white", "mec": colour, "ms": 4.5, "mew": 1, "zorder": 2}
-            axis.plot(means[0]["mean"], means[1]["mean"], ls="none", label="other strength of a method", **open_marker)
+            axis.plot(*_point(model, x, y), ls="none", label="other strength of a method", **open_marker)
     axis.set(xlabel=f"{registry.label(x)} →", ylabel=f"{registry.label(y)} →")
     axis.margins(x=0.15, y=0.12)
     axis.annotate(
@@ -139,8 +139,9 @@ def _draw_arrows(axis, one: RunGroup, other: RunGroup, x: str, y: str, colour: s
     if not (_with([one], x, y) and _with([other], x, y)):
         return
     ends, starts = _seed_points(one, x, y), _seed_points(other, x, y)
+    gap = 1 if len(ends) > 1 else 8  # in points: clear of a seed's dot, or of the mean's marker
     for seed in (seed for seed in ends if seed in starts):
-        style = {"arrowstyle": "->", "color": colour, "lw": 0.9, "alpha": 0.6, "shrinkA": 1, "shrinkB": 1, "zorder": 1}
+        style = {"arrowstyle": "->", "color": colour, "lw": 0.9, "alpha": 0.6, "shrinkA": gap, "shrinkB": gap, "zorder": 1}
         axis.annotate("", ends[seed], starts[seed], arrowprops=style)
 
 
