@@ -211,6 +211,8 @@ def test_controls_against_both_baselines(controlled):
     assert float(rows[-1][4].split()[0]) == pytest.approx(found.loc["all", "mean"], abs=5e-4)
     assert list(found.index) == ["0", "1", "all"]
     assert {"t_low", "t_high"} <= set(table.columns)
+    compared = set(pd.read_csv(controlled / "out" / "differences.csv")["difference"])
+    assert compared == {"ddpo-both − dpo (1)"}, "a single model goes with that of its strength"
 
 
 def test_equal_craft_beside_equal_reward(controlled):
