@@ -285,7 +285,7 @@ def test_caps_hold_for_all_stages_together(source, tmp_path, capsys):
     with chat_server(answer) as server:
         line = fails(lambda: run(server, source, tmp_path / "out", "--max_requests", 20), capsys)
         assert (
-            "2_negative: 4 of 12 responses have no answer yet (not asked: --max_requests 8 reached); the same command" in line
+            "2_negative: 4 of 12 responses have no answer yet (not asked: --max_requests 20 reached); the same command" in line
         )
         assert len(server.bodies) == 20
         run(server, source, tmp_path / "out", "--max_requests", 28)
