@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,8 +23,9 @@ class SamplingSettings:
     system_prompt: str | None = None  # stands before the messages of every request
 
     def __post_init__(self):
-        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
-            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0")
+        positive = all(0 < value < math.inf for value in (self.temperature, self.repetition_penalty))
+        if not positive or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0, all finite")
         if not 0 <= self.min_p <= 1:
             raise UserError(f"--min_p {self.min_p}: must be between 0, which is off, and 1")
         if self.max_new_tokens < 1:

@@ -1,5 +1,7 @@
 """Sampling: the same sample in any batch, from the right distribution, with generate's own rules."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -120,8 +122,9 @@ def test_repetition_penalty_is_generates_own_and_blind_to_padding():
 
 
 def test_bad_settings_and_too_long_a_prompt_are_told(policy):
-    with pytest.raises(UserError, match="temperature"):
-        SamplingSettings(temperature=0)
+    for wrong in ({"temperature": 0}, {"temperature": math.nan}, {"temperature": math.inf}, {"repetition_penalty": math.nan}):
+        with pytest.raises(UserError, match="temperature"):
+            SamplingSettings(**wrong)
     with pytest.raises(UserError, match=r"--min_p 1.5: must be between 0"):
         SamplingSettings(min_p=1.5)
     with pytest.raises(UserError, match="give at most --max_new_tokens"):
