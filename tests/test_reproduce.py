@@ -21,6 +21,7 @@ from diversity_tuning.reproduce.runner import Runner, StageFailed, print_parts
 from diversity_tuning.reproduce.stages import Lanes, Stage, lanes
 
 ROOT = Path(__file__).parents[1]
+RLAIF = [("miniature", ["--rlaif"]), ("miniature", ["--rlaif", "--seeds", "0", "2"]), ("miniature-control", ["--rlaif"])]
 KINDS = [[], ["--full"], ["--ablation"], ["--split", "validation"], ["--controls", "--seeds", "3", "5"]]
 
 
@@ -65,8 +66,9 @@ def test_a_recipe_without_a_model_of_its_own_downloads_it():
     assert [name for name in names(parts_of()) if name not in own] == names(parts_of("--recipe", "llama-3.1-8b"))
 
 
-@pytest.mark.parametrize("recipe", ["miniature", "llama-3.1-8b"])
-@pytest.mark.parametrize("flags", KINDS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("recipe", "flags"), [*((recipe, flags) for recipe in ("miniature", "llama-3.1-8b") for flags in KINDS), *RLAIF]
+)
 def test_what_is_printed_is_what_runs(recipe, flags, tmp_path, capsys, monkeypatch):
     """The runner's commands and environments, seen where it would start them, against the lines of --dry_run."""
     parts = parts_of("--recipe", recipe, "--out", str(tmp_path / "an out"), *flags)

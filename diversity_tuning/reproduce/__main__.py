@@ -5,6 +5,7 @@ bash reproduce.sh --full                     three seeds, intermediate checkpoin
 bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full and --controls take them too
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
+bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
 
@@ -54,6 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
     kind.add_argument("--controls", action="store_true", help="what else could give the diversity: docs/RESULTS.md")
     kind.add_argument("--ablation", action="store_true", help="the paper's figure 3")
+    kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
         help="what samples: a vLLM server with all adapters, or transformers on every GPU (default: vllm where it is installed"

@@ -1,4 +1,4 @@
-"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls."""
+"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls, --rlaif."""
 
 import dataclasses
 import re
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.reproduce import controls, stages
+from diversity_tuning.reproduce import controls, rlaif, stages
 from diversity_tuning.reproduce.commands import Report, Run
 from diversity_tuning.reproduce.horror import HORROR
 from diversity_tuning.reproduce.stages import Lanes, Stage, Table
 
 stages.TABLES.setdefault("horror", HORROR)
 
-KINDS = ("", "full", "ablation", "controls")
+KINDS = ("", "full", "ablation", "controls", "rlaif")
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
@@ -38,6 +38,9 @@ def parts(run: Run, root: str, kind: str = "", seeds: Sequence[int] = ()) -> Ite
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
     if kind in ("controls", "ablation") and not _has(table, kind):
         raise UserError(f"--{kind}: the recipe {run.recipe} has none")
+    if kind == "rlaif":
+        yield from _rlaif(runs, root)
+        return
     for one in runs:
         yield _part(one, table.seed)
         yield from _more(table, one, kind)
@@ -55,6 +58,21 @@ def parts(run: Run, root: str, kind: str = "", seeds: Sequence[int] = ()) -> Ite
     if kind == "full" and (run.root / "recipes" / control.recipe).is_dir():
         yield _part(control, _without(table.seed, "orpo"))
         yield _report(table, f"{root}-control/report", [control], ("ddpo-both:dpo",))
+
+
+def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
+    """GRPO after the stages of each seed; one report of all."""
+    first = runs[0]
+    if not (first.makes_model and first.has("grpo")):
+        raise UserError(f"--rlaif: of the miniature, not of the recipe {first.recipe}; GRPO on it: docs/RLAIF.md")
+    for one in runs:
+        yield _part(one, _without(table_of(one.recipe).seed, *rlaif.UNUSED))
+        saved = {model: _checkpoints(one, model) for model in ("dpo", "grpo")}
+        yield _part(_suite(one, "rlaif"), rlaif.rows(saved))
+    results = [f"{one.evaluations()}/{name}/" for one in runs for name in rlaif.COMPARED]
+    results += [f"{_suite(one, 'rlaif').evaluations()}/*/" for one in runs]
+    folders = tuple(one.folder for one in runs)
+    yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif", tuple(results), folders, rlaif.PAIRS))
 
 
 def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
@@ -97,13 +115,17 @@ def _kept(rows, kept) -> Iterator[Stage | Lanes]:
             yield row
 
 
-def _without(rows: tuple[Stage | Lanes, ...], word: str) -> tuple[Stage | Lanes, ...]:
-    """The rows whose name does not hold the word."""
+def _without(rows: tuple[Stage | Lanes, ...], *words: str) -> tuple[Stage | Lanes, ...]:
+    """The rows whose name holds none of the words."""
+
+    def stays(stage: Stage) -> bool:
+        return not any(word in stage.name for word in words)
+
     kept = []
     for row in rows:
         if isinstance(row, Lanes):
-            kept.append(Lanes(tuple(tuple(stage for stage in lane if word not in stage.name) for lane in row.lanes)))
-        elif word not in row.name:
+            kept.append(Lanes(tuple(tuple(filter(stays, lane)) for lane in row.lanes)))
+        elif stays(row):
             kept.append(row)
     return tuple(kept)
 
