@@ -8,7 +8,7 @@ from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching
 from diversity_tuning.evaluation.statistics import overall_mean
-from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward, pareto_front
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, pareto_front
 from diversity_tuning.miniature.rlaif.measures import MEASURES
 
 QUALITIES = {REDDIT_REWARD: "reward", "craft": "craft"}
@@ -23,7 +23,7 @@ def equal_quality(models: list[RunGroup], pairs: list[str]) -> pd.DataFrame:
     """Diversity of the first method's models minus that of the second's curve, at equal reward and at equal craft.
 
     A row per model, quality, diversity and seed, in the columns of
-    :func:`~diversity_tuning.evaluation.tradeoff.difference_at_equal_reward`; no ``mean`` outside the curve's range. The curve:
+    :func:`~diversity_tuning.evaluation.tradeoff.difference_at_equal_quality`; no ``mean`` outside the curve's range. The curve:
     the second method's checkpoints with SFT as their start, without those that another one of them beats in both: where
     training has begun to lose quality as well as diversity, one would stop earlier. Checkpoints that were not sampled in all
     seeds of a target are no point either.
@@ -51,7 +51,7 @@ def _differences(target: RunGroup, points: list[RunGroup], label: dict) -> list[
             means = np.array([[overall_mean(side, nested) for side in pair] for pair in others])
             curve = [pair for pair, best in zip(others, pareto_front(means), strict=True) if best]
             none = {"mean": None, "low": None, "high": None, "covered": 0.0}
-            found = difference_at_equal_reward(own, curve, nested=nested) or none
+            found = difference_at_equal_quality(own, curve, nested=nested) or none
             names = {"quality": QUALITIES[quality], "at": overall_mean(own[0], nested), "diversity": DIVERSITIES[diversity]}
             rows.append({**label, **names, "points": len(curve), **found})
     return rows
