@@ -1,6 +1,7 @@
 """The report of --rlaif: its measures by hand, its curves at equal quality against a planted difference, its files."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -159,3 +160,14 @@ def test_report(study, tmp_path, capsys):
     assert values.select_dtypes("object").columns.tolist() == ["policy"], "no texts"
     assert {path.name for path in output.glob("*.png")} == {"reward_diversity.png", "training.png"}
     assert (output / "report.html").read_text().count("data:image/png;base64,") == 2
+
+
+def test_the_published_means_come_again_from_the_published_values():
+    """results/miniature-rlaif: every policy and seed, hacking and relevance too."""
+    study = Path(__file__).parents[2] / "results" / "miniature-rlaif"
+    means = pd.read_csv(study / "models.csv", dtype={"seed": str}).set_index(["model", "seed"])
+    groups = pd.read_csv(study / "prompts.csv", dtype={"seed": str}).groupby(["policy", "seed"])
+    assert len(groups) == 36
+    for column in tables.SHOWN:
+        for place, value in groups[column].mean().items():
+            assert value == pytest.approx(means.loc[place, f"{column}_mean"], rel=1e-5, abs=2e-6), (place, column)
