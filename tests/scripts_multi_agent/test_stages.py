@@ -308,7 +308,9 @@ def test_a_model_or_server_that_is_of_no_use(source, tmp_path, capsys, told, rea
     """One line; and after it works, the same command with --retry_failed goes on."""
     output, useless = tmp_path / "out", True
     with chat_server(lambda body, times: told(body, times) if useless else answer(body)) as server:
-        assert reason in fails(lambda: run(server, source, output), capsys)
+        line = fails(lambda: run(server, source, output), capsys)
+        assert reason in line
+        assert ("--retry_failed asks again" in line) == ("none of 12 responses" in line)
         useless = False
         run(server, source, output, "--retry_failed")
     assert not any("failed" in row for row in rows_of(output))
