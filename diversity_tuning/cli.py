@@ -115,9 +115,13 @@ class OneLineErrors:
 
     def _as_known(self, words: Iterable[str]) -> Iterator[str]:
         known = {flag.replace("_", "-"): flag for flag in reversed(self._option_string_actions)}
+        words = iter(words)
         for word in words:
+            if word == "--":  # what follows is no flag of this command
+                yield from ("--", *map(str, words))
+                return
             name, equals, value = str(word).partition("=")
-            if not name.startswith("--") or name == "--" or " " in name or name in self._option_string_actions:
+            if not name.startswith("--") or " " in name or name in self._option_string_actions:
                 yield str(word)
                 continue
             flag = known.get(name.replace("_", "-"))

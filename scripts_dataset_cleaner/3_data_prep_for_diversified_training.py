@@ -5,6 +5,9 @@ python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_
 python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_pair out/pairs \\
     --data_path_pair_div out/pairs_div --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
 
+Controls, to tell what the deviations themselves do: --permute prompt or --permute all shuffles them among pairs,
+--constant gives their mean to all.
+
 With --embedding_cache a killed run resumes, and later runs and the evaluation reuse its vectors.
 """
 
@@ -41,6 +44,12 @@ def build_parser():
         help="let --max_cutoff keep the pairs with the most-voted chosen, not the first",
     )
     add_encoder_arguments(parser)
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--permute", choices=["prompt", "all"], help="control: shuffle the deviations among the pairs of a prompt, or among all"
+    )
+    ways.add_argument("--constant", action="store_true", help="control: the mean deviation to every pair")
+    parser.add_argument("--permute_seed", type=at_least(0), default=0, help="draws the shuffle of --permute")
     return parser
 
 
@@ -56,9 +65,15 @@ def main(argv=None) -> None:
         source_pair=args.source_pair, data_path_pair_div=args.data_path_pair_div, embedding_cache=args.embedding_cache
     )
     inputs = {"source_pair": args.source_pair, **encoder_inputs(args)}
-    record = provenance(STAGE, settings(args, "data_path_pair_div"), inputs)
+    record = provenance(STAGE, settings(args, "data_path_pair_div", *_unused(args)), inputs)
     if not is_finished(args.data_path_pair_div, record, args.overwrite):
         run(args, record)
+
+
+def _unused(args) -> list[str]:
+    """The flags of controls that are off: outputs from before they could be given have no word of them."""
+    used = ["permute", "permute_seed"] if args.permute else ["constant"] if args.constant else []
+    return [name for name in ("permute", "permute_seed", "constant") if name not in used]
 
 
 def run(args, record: dict) -> None:
@@ -73,10 +88,12 @@ def run(args, record: dict) -> None:
         for name, rows in splits.items():
             keys[name], kept[name] = weigh.cut(rows, name, work, args.num_proc, args.max_cutoff, args.sort_with_score)
         texts = weigh.embed_texts((batch for rows in kept.values() for batch in weigh.pair_texts(rows)), stores)
-        floor = args.min_deviation if args.min_score_non_zero else 0.0
+        made_of = weigh.Settings(
+            args.min_deviation if args.min_score_non_zero else 0.0, args.permute, args.permute_seed, args.constant
+        )
         made, reports = {}, {}
         for name, rows in kept.items():
-            made[name], reports[name] = weigh.weigh(rows, keys[name], stores, floor, name, work, args.num_proc)
+            made[name], reports[name] = weigh.weigh(rows, keys[name], stores, made_of, name, work, args.num_proc)
             reports[name]["pairs_in"] = len(splits[name])
         truncated = {store.encoder.name: store.count_truncated(texts) for store in stores}
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)

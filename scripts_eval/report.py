@@ -43,15 +43,29 @@ def main(argv=None) -> None:
         metavar="FOLDER",
         help="outputs of scripts_eval.human_eval_analysis: adds their tables",
     )
+    parser.add_argument(
+        "--controls",
+        nargs="+",
+        default=None,
+        metavar="METHOD",
+        help="methods for tables of differences to --baselines; grey points",
+    )
+    parser.add_argument("--baselines", nargs="+", default=None, metavar="MODEL", help="what the controls are compared with")
+    parser.add_argument("--note", default=None, help='what the figure says of the data, such as "synthetic data"')
     args = parse_with_recipe(parser, argv)
     if (args.runs is None) == (args.results is None):
         raise UserError("give either --runs or --results")
+    if (args.controls is None) != (args.baselines is None):
+        raise UserError("--controls and --baselines: give both or none")
     from diversity_tuning.evaluation.report.build import make_report
     from diversity_tuning.evaluation.report.runs import find_runs
     from diversity_tuning.human_eval.report import human_tables
 
     folders = [Path(run) for run in args.runs] if args.runs else find_runs(args.results)
-    options = {name: getattr(args, name) for name in ("compare", "anchor", "figure", "ablation", "samples", "show")}
+    options = {
+        name: getattr(args, name)
+        for name in ("compare", "anchor", "figure", "ablation", "samples", "show", "controls", "baselines", "note")
+    }
     further = human_tables([Path(folder) for folder in args.human or []])
     summary = make_report(folders, Path(args.output), **options, further=further)
     print(f"{summary}\n{args.output}: report of {len(folders)} runs, with figures and samples", flush=True)

@@ -35,7 +35,8 @@ def run(args, config, engine=None) -> None:
 
     check_labels(read_rows(config.source, ()), args.label_column)
     rows = run_stage(REFLECT, config, engine)
-    print(table(write_report(rows, config.output, args.label_column, prices(args))), flush=True)
+    model = config.engine.model or config.engine.base_model
+    print(table(write_report(rows, config.output, args.label_column, prices(args), model=model)), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ if not __package__:
     raise SystemExit("error: run it as python -m scripts_multi_agent.main")
 
 import importlib
-from dataclasses import replace
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, command, from_flags, parse_with_recipe
@@ -44,20 +43,16 @@ class Caps:
     """Makes an engine for each stage, such that ``--max_requests`` and ``--max_cost`` hold for all stages together."""
 
     def __init__(self, config, log: str):
-        self.config, self.log, self.made = config, log, []
+        self.config, self.log, self.budget = config, log, None
 
     def engine(self):
-        """An engine with what is left."""
+        """An engine that spends from what all of them may spend."""
         from diversity_tuning.generation.engine import make_engine
 
-        budgets = [engine.budget for engine in self.made if hasattr(engine, "budget")]
-        left = {}
-        if self.config.max_requests is not None:
-            left["max_requests"] = max(0, self.config.max_requests - sum(one.sent for one in budgets))
-        if self.config.max_cost is not None:
-            left["max_cost"] = max(0.0, self.config.max_cost - sum(one.spent for one in budgets))
-        self.made.append(make_engine(replace(self.config, **left), log=self.log))
-        return self.made[-1]
+        engine = make_engine(self.config, log=self.log)
+        if hasattr(engine, "budget"):
+            self.budget = engine.budget = self.budget or engine.budget
+        return engine
 
 
 def run(args) -> None:

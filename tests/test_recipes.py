@@ -39,6 +39,7 @@ SCRIPTS = {
     "orpo": "scripts_orpo.generation_orpo_model_train",
     "dorpo": "scripts_orpo.generation_dorpo_model_train",
     "grpo": "scripts_grpo.generation_grpo_model_train",
+    "adversarial": "scripts_adversarial.main",
 }
 STAGES = (
     "0_data_prep_scoring",
@@ -112,6 +113,7 @@ REQUIRED = {  # what must be on the command line where the recipe leaves it out
     "eval1_1": ("source", "output", "base_model", "reward_model"),
     "eval2": ("source", "output", "reward_model"),
     "distinct_threshold": ("source", "output"),
+    "adversarial": ("labels", "output"),
 }
 ALL = [(name, path.stem) for name in FOLDERS for path in sorted((ROOT / "recipes" / name).glob("*.yaml"))]
 

@@ -21,7 +21,8 @@ from diversity_tuning.reproduce.runner import Runner, StageFailed, print_parts
 from diversity_tuning.reproduce.stages import Lanes, Stage, lanes
 
 ROOT = Path(__file__).parents[1]
-KINDS = [[], ["--full"], ["--ablation"], ["--split", "validation"]]
+RLAIF = [("miniature", ["--rlaif"]), ("miniature", ["--rlaif", "--seeds", "0", "2"]), ("miniature-control", ["--rlaif"])]
+KINDS = [[], ["--full"], ["--ablation"], ["--split", "validation"], ["--controls", "--seeds", "3", "5"]]
 
 
 def parts_of(*flags, **environment):
@@ -65,8 +66,9 @@ def test_a_recipe_without_a_model_of_its_own_downloads_it():
     assert [name for name in names(parts_of()) if name not in own] == names(parts_of("--recipe", "llama-3.1-8b"))
 
 
-@pytest.mark.parametrize("recipe", ["miniature", "llama-3.1-8b"])
-@pytest.mark.parametrize("flags", KINDS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("recipe", "flags"), [*((recipe, flags) for recipe in ("miniature", "llama-3.1-8b") for flags in KINDS), *RLAIF]
+)
 def test_what_is_printed_is_what_runs(recipe, flags, tmp_path, capsys, monkeypatch):
     """The runner's commands and environments, seen where it would start them, against the lines of --dry_run."""
     parts = parts_of("--recipe", recipe, "--out", str(tmp_path / "an out"), *flags)
@@ -107,8 +109,106 @@ def test_a_recipe_with_stages_of_its_own(monkeypatch, capsys):
         "--results runs/miniature-control/seed0 runs/miniature-control/seed1 runs/miniature-control/seed2"
         " --output runs/miniature-control/report --split validation"
     )
-    with pytest.raises(UserError, match="the recipe miniature-control has none"):
-        parts_of("--recipe", "miniature-control", "--ablation")
+    for kind in ("--ablation", "--controls"):
+        with pytest.raises(UserError, match=f"{kind}: the recipe miniature-control has none"):
+            parts_of("--recipe", "miniature-control", kind)
+
+
+# Several seeds, and the controls.
+
+
+def outputs_of(capsys, *flags):
+    """What every training, every weighing and every evaluation writes: folders with the line that makes each."""
+    _, lines = printed(capsys, parts_of(*flags))
+    found = [(re.search(r"--(?:output_dir|output|data_path_pair_div) (\S+)", line), without_threads(line)) for line in lines]
+    return [(match[1], line) for match, line in found if match and "scripts_eval.report" not in line]
+
+
+def test_seeds_by_flag(capsys):
+    """Eight seeds and more, of any kind of reproduction; one report over all."""
+    for kind in ([], ["--full"], ["--controls"], ["--ablation"]):
+        _, lines = printed(capsys, parts_of(*kind, "--seeds", *"01234567"))
+        main = [line for line in lines if "miniature-control" not in line]
+        trained = re.findall(r"--seed (\d) --output_dir runs/miniature/seed(\d)/ddpo-both$", "\n".join(main), re.MULTILINE)
+        assert trained == [(seed, seed) for seed in "01234567"]
+        report = next(line for line in main if "scripts_eval.report" in line)
+        assert set(re.findall(r"runs/miniature/(seed\d)/eval[\w-]*/\*/", report)) == {f"seed{n}" for n in range(8)}
+    assert outputs_of(capsys, "--full") == outputs_of(capsys, "--full", "--seeds", *"012")
+    assert outputs_of(capsys, "--seeds", "4") == outputs_of(capsys, "--seed", "4")
+    with pytest.raises(UserError, match="each once"):
+        parts_of("--seeds", "1", "1")
+    with pytest.raises(SystemExit):
+        parts_of("--seeds", "1", "--seed", "2")
+
+
+def test_controls_train_and_sample_nothing_twice(capsys):
+    """What --controls shares with the main run of a seed, with --full and with the other split is the same line: skipped."""
+    found = outputs_of(capsys, "--controls")
+    assert len(dict(found)) == len(found)
+    upstream = outputs_of(capsys)
+    assert found[: len(upstream)] == upstream
+    full = dict(outputs_of(capsys, "--full", "--seeds", "0"))
+    shared = {place for place, _ in found if place in full}
+    assert shared >= {f"runs/miniature/seed0/{name}" for name in ("eval/dpo-33", "dpo", "data/pairs-both")}
+    assert all(full[place] == line for place, line in found if place in full)
+    on_validation = outputs_of(capsys, "--controls", "--split", "validation")
+    trained = [line for place, line in found if "/eval" not in place]
+    assert [line for place, line in on_validation if "/eval" not in place] == trained
+    assert all(
+        place.split("/")[3].removesuffix("-reward").endswith("-validation") for place, _ in on_validation if "/eval" in place
+    )
+
+
+def test_the_controls(capsys):
+    """Every control that docs/RESULTS.md lists, by what makes it one; DPO's curve has eight points and more."""
+    lines = lines_of(capsys, "--controls")
+    for draw in "12":
+        assert lines[f"3_weights_permuted-prompt-{draw}"].endswith(f"--permute prompt --permute_seed {draw}")
+        assert lines[f"3_weights_permuted-all-{draw}"].endswith(f"--permute all --permute_seed {draw}")
+    assert lines["3_weights_constant-1"].endswith(" --constant")
+    assert lines["3_weights_floor-0.1"].endswith(" --min_score_non_zero --min_deviation 0.1")
+    assert (
+        "seed0/data/pairs-both --adapter runs/miniature/seed0/generation --weight_normalisation pairs"
+        in (lines["train_normalised-1"])
+    )
+    for name in ("permuted-prompt-1", "permuted-all-2", "constant-1", "floor-0.2"):
+        assert "bash cm_ddpo.sh" in lines[f"train_{name}"]
+        assert (
+            f"--source runs/miniature/seed0/data/pairs-{name} --adapter runs/miniature/seed0/generation"
+            in lines[f"train_{name}"]
+        )
+    betas = [re.search(r"--beta (\S+)", line)[1] for name, line in lines.items() if name.startswith("train_dpo-beta")]
+    assert betas == ["0.1", "0.15", "0.6", "1"]
+    dpo = [re.search(r"--strength (\S+)", line)[1] for line in lines.values() if "--method dpo " in line]
+    assert len(dpo) == len(set(dpo)) >= 8
+    for policy in ("dpo", "sft"):
+        line = lines[f"eval_{policy}-t1.6-min_p0.1"]
+        assert line.endswith("--temperature 1.6 --top_k 0 --top_p 1 --min_p 0.1")
+        assert f"--method {policy}-decoding --strength t=1.6,min_p=0.1" in line
+    assert "--controls permuted-prompt permuted-all" in lines["report"]
+    assert lines["report"].endswith("--baselines dpo ddpo-both --anchor sft --note 'synthetic data'")
+    report = lines_of(capsys, "--controls", "--split", "validation")["report"]
+    assert "--output runs/miniature/report-controls-validation " in report
+    assert "train_dpo-beta-0.0333" in lines_of(capsys, "--recipe", "llama-3.1-8b", "--controls"), "a third of the recipe's β"
+
+
+def test_controls_with_vllm_are_sampled_as_they_are_scored(capsys, tmp_path):
+    vllm = tmp_path / "vllm"
+    vllm.write_text("#!/bin/sh\n")
+    vllm.chmod(0o755)
+    lines = lines_of(capsys, "--recipe", "llama-3.1-8b", "--controls", PATH=str(tmp_path))
+    served = {}
+    for line in (line for name, line in lines.items() if name.startswith("samples")):
+        folder = re.search(r"--output (\S+)", line)[1]
+        served |= {f"{folder}/{name}": line for name in re.findall(r" ([\w.-]+)=\S*runs/", line.replace('"$(ls -d ', ""))}
+    scored = {
+        re.search(r"--output (\S+)", line)[1]: line for name, line in lines.items() if " --adapter " in line and "eval_" in name
+    }
+    assert scored.keys() == served.keys()
+    assert len(scored) > 30
+    for place, line in scored.items():
+        for flag in re.findall(r"--(?:temperature|top_p|top_k|min_p) \S+", line):
+            assert flag in served[place]
 
 
 # What is printed runs in a fresh shell.

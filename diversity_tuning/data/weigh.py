@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from diversity_tuning.data import schema
+from diversity_tuning.data import controls, schema
 from diversity_tuning.data.storage import add_columns, map_batches
 from diversity_tuning.deviation import CONSTANT, mean_cosine_distance, response_weights
 from diversity_tuning.embeddings import EmbeddingStore, text_key
@@ -166,13 +166,29 @@ def cut(rows, name: str, work, num_proc: int, max_cutoff: int, sort_with_score: 
     return PairKeys(keys.prompt[kept], keys.chosen[kept], keys.rejected[kept]), rows.select(kept)
 
 
-def weigh(rows, keys: PairKeys, stores: list[EmbeddingStore], floor: float, name: str, work, num_proc: int) -> tuple:
-    """(pairs with deviations, report) of one split."""
-    report = Report()
-    chosen, rejected = pair_deviations(keys, stores, floor, report)
+@dataclass(frozen=True)
+class Settings:
+    """What is made of the deviations: a floor, or a control of :mod:`~diversity_tuning.data.controls`."""
+
+    floor: float = 0.0
+    permute: str | None = None  # of controls.SCOPES
+    permute_seed: int = 0
+    constant: bool = False
+
+
+def weigh(rows, keys: PairKeys, stores: list[EmbeddingStore], settings: Settings, name: str, work, num_proc: int) -> tuple:
+    """(pairs with deviations, report) of one split. A control is made from the deviations after the floor."""
+    report, control = Report(), {}
+    chosen, rejected = pair_deviations(keys, stores, settings.floor, report)
+    if settings.permute:
+        chosen, rejected, control = controls.permute(
+            chosen, rejected, keys.prompt, settings.permute, settings.permute_seed, name
+        )
+    elif settings.constant:
+        chosen, rejected, control = controls.constant(chosen, rejected)
     features = deviation_features()
     made = add_columns(rows, weight_batch, features, work, f"weighing-{name}", num_proc, chosen=chosen, rejected=rejected)
-    return made, describe(report, chosen, rejected)
+    return made, describe(report, chosen, rejected) | ({"control": control} if control else {})
 
 
 def describe(report: Report, chosen: np.ndarray, rejected: np.ndarray) -> dict:
@@ -191,6 +207,8 @@ def print_report(output, reports: dict, texts: int, truncated: dict) -> None:
     for name, report in reports.items():
         neutral = f"delta = 1 for {report['all_zero']} (all products 0) and {report['constant']} (nothing differs)"
         print(f"  {name}: {report['pairs_out']} pairs of {report['prompts']} prompts; {neutral}")
+        if "control" in report:
+            print("    control: " + " ".join(f"{key} {value}" for key, value in report["control"].items()))
         for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
             print(f"    {column}: " + " ".join(f"{key} {value}" for key, value in report[column].items()))
 

@@ -19,13 +19,13 @@ OfResponses = Callable[[Sequence[str]], float]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. ``table``: main metrics open a report and make the index of results/; counts are sums, not means."""
+    """One metric. ``table``: main metrics open a report and make the index of results/; counts are sums."""
 
     column: str  # in prompts.csv, metrics.json and the tables' .csv; of counts: key in metrics.json
     label: str  # in tables and figures, a few words at most
     definition: str  # one sentence, for the glossary
     unit: str
-    table: Literal["main", "further", "auxiliary", "counts"]
+    table: Literal["main", "further", "auxiliary", "other", "counts"]  # other: of a diagnostics module
     better: Literal["higher", "lower"] | None = None  # None: neither, and not drawn
     gain: str = "more varied"  # what the better direction means
     function: OfResponses | None = None  # the responses to one prompt -> value
@@ -110,6 +110,21 @@ METRICS = [
         "Share of different n-grams among all n-grams of the responses to one prompt, summed over n = 1 to 4.",
         "sum of four shares, 0 to 4", "auxiliary", "higher", function=metrics.ngram_diversity_score,
     ),
+    Metric(
+        "distinct_direction", "plots",
+        "Different plots among the responses to one prompt, labelled by rules; unclear ones are none.",
+        "plots, 0 to the number of responses", "other", "higher",
+    ),
+    Metric(
+        "distinct_voice", "voices",
+        "Different narrative voices among the responses to one prompt, labelled by rules; unclear ones are none.",
+        "voices, 0 to the number of responses", "other", "higher",
+    ),
+    Metric(
+        "craft", "craft",
+        "Signs of craft in a response by rules: the taboo is tried, the twist told, a sense described, nothing said twice.",
+        "signs, 0 to 4", "other", "higher", gain="better",
+    ),
     Metric("responses", "responses", "Responses that were scored.", "responses", "counts"),
     Metric("failed", "failed", "Responses that were asked for and not got.", "responses", "counts"),
     Metric("duplicates", "duplicates", "Word for word an earlier response to the same prompt.", "responses", "counts"),
@@ -125,7 +140,13 @@ METRICS = [
     ),
 ]  # fmt: skip
 TRUNCATED = {column: f"truncated_for_{column}" for column in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)}  # 1: longer than read
-DIVERSITIES = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # against reward in the main figure and at equal reward
+DIVERSITIES = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # against quality in the main figure and at equal quality
+LABELLED = (
+    "distinct_direction",
+    "distinct_voice",
+)  # the same by labels of the responses, where a diagnostics module gives them
+# What diversity is bought with, in the order of the figure. Reward models see a part of quality, and popularity besides.
+QUALITIES = (REDDIT_REWARD, "craft")
 
 
 def register(metric: Metric) -> None:

@@ -2,11 +2,13 @@
 
 Both send the messages, the temperature and the limit of new tokens. OpenAI's also sends ``top_p`` and a seed; Anthropic's
 knows no seed, and its newer models refuse ``top_p`` next to a temperature. Neither sends ``top_k`` and ``repetition_penalty``,
-since OpenAI refuses unknown fields. ``extra`` adds fields, replaces them, or takes them out (None): ``{"top_k": 50,
-"repetition_penalty": 1.1}`` for vLLM or SGLang, ``{"max_tokens": None, "max_completion_tokens": 4096}`` for OpenAI's
-reasoning models.
+since OpenAI refuses unknown fields. A ``min_p`` above 0 is sent to servers that speak OpenAI's dialect, as vLLM and SGLang, and
+refused for OpenAI and Anthropic, which have none. ``extra`` adds fields, replaces them, or takes them out (None):
+``{"top_k": 50, "repetition_penalty": 1.1}`` for vLLM or SGLang, ``{"max_tokens": None, "max_completion_tokens": 4096}`` for
+OpenAI's reasoning models.
 """
 
+from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
 
 _FINISHED = {"stop", "eos", "eos_token", "end_turn", "stop_sequence"}
@@ -25,6 +27,13 @@ class OpenAI:
     default_url = "https://api.openai.com/v1"
     path = "/chat/completions"
 
+    def check(self, settings: SamplingSettings, url: str | None) -> None:
+        """:class:`UserError` for a setting that the API at ``url`` (None: the provider's) does not have."""
+        if settings.min_p and (url or self.default_url).startswith(self.default_url):
+            raise UserError(
+                f"--min_p {settings.min_p}: OpenAI's API has no min-p; leave it out, or give another server's --base_url"
+            )
+
     def headers(self, key: str | None) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -36,6 +45,7 @@ class OpenAI:
             "top_p": settings.top_p,
             "max_tokens": settings.max_new_tokens,
             "seed": seed,
+            "min_p": settings.min_p or None,
         }
         return _without_none({**fields, **extra})
 
@@ -60,6 +70,11 @@ class Anthropic:
     key_variable = "ANTHROPIC_API_KEY"
     default_url = "https://api.anthropic.com"
     path = "/v1/messages"
+
+    def check(self, settings: SamplingSettings, url: str | None) -> None:
+        """:class:`UserError` for a setting that the API does not have."""
+        if settings.min_p:
+            raise UserError(f"--min_p {settings.min_p}: Anthropic's API has no min-p; leave it out")
 
     def headers(self, key: str | None) -> dict[str, str]:
         return {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}

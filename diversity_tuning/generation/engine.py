@@ -182,9 +182,13 @@ def extra_body(config: EngineConfig) -> dict:
 
 
 def sent_settings(config: EngineConfig, settings: SamplingSettings, seed: int) -> dict:
-    """Which sampling settings a server is sent, and their values; ``extra_body`` may change both."""
+    """Which sampling settings a server is sent, and their values; ``extra_body`` may change both.
+
+    A setting that the server does not have is a :class:`UserError`.
+    """
+    _api(config.engine).check(settings, config.base_url)
     body = _api(config.engine).body(config.model, user_request(""), settings, seed, extra_body(config))
-    names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
+    names = ["temperature", "top_k", "top_p", "repetition_penalty", "seed", *(["min_p"] if settings.min_p else [])]
     return {name: seed if name == "seed" else body[name] for name in names if name in body}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jinja2 import TemplateError
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.generation import RepetitionPenaltyLogitsProcessor
+from transformers.generation import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
@@ -151,8 +151,8 @@ def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[i
 
 
 def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: list[int]) -> LogitsProcessorList:
-    """Penalty, then temperature, top-k, top-p and noise, the order in which `generate` has them. ``mask``: of the prompts."""
-    draw = SeededDraw(settings.temperature, settings.top_k, settings.top_p, keys, start=mask.shape[1])
+    """Penalty, then temperature, top-k, top-p, min-p and noise, the order of `generate`. ``mask``: of the prompts."""
+    draw = SeededDraw(settings.temperature, settings.top_k, settings.top_p, keys, mask.shape[1], settings.min_p)
     if settings.repetition_penalty == 1.0:
         return LogitsProcessorList([draw])
     return LogitsProcessorList([RepetitionPenalty(settings.repetition_penalty, mask), draw])
@@ -179,8 +179,9 @@ class SeededDraw(LogitsProcessor):
     transformers (but for scores equal to the k-th, which those keep all), without a sort of the vocabulary at every step.
     """
 
-    def __init__(self, temperature: float, top_k: int, top_p: float, keys: list[int], start: int):
+    def __init__(self, temperature: float, top_k: int, top_p: float, keys: list[int], start: int, min_p: float = 0.0):
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
+        self.min_p = MinPLogitsWarper(min_p) if min_p > 0 else None
         self.keys = np.array(keys, dtype=np.uint64)[:, None]
         self.start = start
 
@@ -194,11 +195,11 @@ class SeededDraw(LogitsProcessor):
         """Scores over temperature, largest first and −inf where cut, and their tokens: both ``(rows, top_k or vocabulary)``."""
         size = scores.shape[-1]
         values, tokens = (scores.float() / self.temperature).topk(min(self.top_k or size, size), dim=-1)
-        if self.top_p >= 1:
-            return values, tokens
-        probabilities = values.softmax(dim=-1)
-        better = probabilities.cumsum(dim=-1) - probabilities  # the first has none better, so it always stays
-        return values.masked_fill(better >= self.top_p, -torch.inf), tokens
+        if self.top_p < 1:
+            probabilities = values.softmax(dim=-1)
+            better = probabilities.cumsum(dim=-1) - probabilities  # the first has none better, so it always stays
+            values = values.masked_fill(better >= self.top_p, -torch.inf)
+        return values if self.min_p is None else self.min_p(None, values), tokens
 
 
 def gumbel(keys: np.ndarray, step: int, tokens: np.ndarray) -> np.ndarray:

@@ -78,6 +78,7 @@ class HttpEngine:
         self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
     ) -> Iterator[list[tuple[int, Sample | Failure]]]:
         """As :class:`Engine` says. Bought answers are not bought again; one that was of no use is asked for with a new seed."""
+        self.api.check(settings, self.url)
         self._closing.clear()
         limits = httpx2.Limits(max_connections=self.concurrency)
         timeout = httpx2.Timeout(self.timeout, connect=min(self.timeout, _CONNECT))

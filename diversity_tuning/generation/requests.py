@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,13 +17,17 @@ class SamplingSettings:
     temperature: float = 1.0
     top_k: int = 50  # 0: no limit
     top_p: float = 0.95
+    min_p: float = 0.0  # tokens less probable than so many times the most probable one are left out; 0: off
     repetition_penalty: float = 1.1  # as in transformers, tokens of the prompt are penalised too
     max_new_tokens: int = 2048
     system_prompt: str | None = None  # stands before the messages of every request
 
     def __post_init__(self):
-        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
-            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0")
+        positive = all(0 < value < math.inf for value in (self.temperature, self.repetition_penalty))
+        if not positive or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0, all finite")
+        if not 0 <= self.min_p <= 1:
+            raise UserError(f"--min_p {self.min_p}: must be between 0, which is off, and 1")
         if self.max_new_tokens < 1:
             raise UserError("--max_new_tokens must be at least 1")
 

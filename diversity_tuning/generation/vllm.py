@@ -36,6 +36,9 @@ class VllmCompletions:
     def headers(self, key: str | None) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
+    def check(self, settings: SamplingSettings, url: str | None) -> None:
+        """vLLM has all of the settings."""
+
     def _encode(self, messages: tuple, system_prompt: str | None) -> list[int]:
         """Token ids of a conversation up to where the response begins."""
         with self._lock:
@@ -53,6 +56,7 @@ class VllmCompletions:
             "seed": seed,
             "stop_token_ids": self.stops,
             "return_token_ids": True,
+            **({"min_p": settings.min_p} if settings.min_p else {}),
             **extra,
         }
         return {name: value for name, value in fields.items() if value is not None}

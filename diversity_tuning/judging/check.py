@@ -30,11 +30,11 @@ def check(
     of best balanced accuracy on the other half of the prompts (:func:`agreement.cross_fitted_verdicts`). Intervals: 95%,
     bootstrap over prompts, thresholds as they are.
     """
+    _check_labels(data, "")  # before anything is paid for
     scores = np.asarray(score(data.prompts, data.responses), dtype=float)
     judged = np.isfinite(scores)
     data, scores = data.select(judged), scores[judged]
-    if not len(data.responses) or data.labels.all() or not data.labels.any():
-        raise UserError(f"{len(data.responses)} judged responses, good and bad ones are needed: nothing to agree on")
+    _check_labels(data, "judged ")
     weights = cluster_weights(data.prompts, draws, seed)
     other = _others(data, seed)
     result = {
@@ -53,6 +53,12 @@ def check(
     write_text(folder / "agreement.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     plot_agreement(result, folder / "agreement.png")
     return result
+
+
+def _check_labels(data: Judged, which: str) -> None:
+    n, good = len(data.labels), int(data.labels.sum())
+    if good in (0, n):
+        raise UserError(f"{n} {which}responses, {good} of them good: good and bad ones are needed, else nothing to agree on")
 
 
 def _figures(scores, others, data: Judged, weights, threshold: float | None, seed: int) -> dict:

@@ -5,7 +5,7 @@
 
 The server of the judge may have moved since its file was written: ``base_url``, or JUDGE_BASE_URL in the environment, replaces
 the file's. JUDGE_CACHE names the folder of paid answers (default: transcripts; empty: none is kept), JUDGE_MAX_COST and
-JUDGE_MAX_REQUESTS cap one run.
+JUDGE_MAX_REQUESTS cap one run; of these, one that is empty counts as not set.
 """
 
 import dataclasses
@@ -99,7 +99,7 @@ def engine_of(config: EngineConfig, overrides: Mapping[str, object]) -> EngineCo
     changed = {name: value for name, value in overrides.items() if value is not None}
     for variable, (name, kind) in _VARIABLES.items():
         text = os.environ.get(variable)
-        if text is None or name in changed:
+        if text is None or name in changed or (not text and name != "cache"):  # an empty cache is one that is not kept
             continue
         try:
             changed[name] = kind(text)

@@ -107,11 +107,11 @@ def read_judge(path: str | Path) -> JudgeFile:
         if name in content and not isinstance(content[name], kind):
             raise UserError(f"{path}: '{name}' {content[name]!r}: not of the right kind")
     rest = {name: content[name] for name in ("language", *kinds) if name in content}
-    sampling = dataclasses.asdict(SAMPLING) | (content.get("sampling") or {})
+    sampling = content.get("sampling") or {}
     return JudgeFile(
         principles,
         engine=_config(EngineConfig, content["engine"], path, "engine"),
-        sampling=_config(SamplingSettings, sampling, path, "sampling"),
+        sampling=_config(SamplingSettings, sampling, path, "sampling", dataclasses.asdict(SAMPLING)),
         **rest,
     )
 
@@ -121,7 +121,9 @@ def _load(path: Path) -> dict:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not there") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not a YAML file ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of keys to values; a judge has {', '.join(_REQUIRED)}")
@@ -140,8 +142,8 @@ def _principles(value: object, where: str) -> list[str]:
     return [" ".join(one.split()) for one in value]
 
 
-def _config(kind: type, content: object, path: Path, where: str):
-    """A configuration dataclass from a mapping, each value of the kind that its default or annotation names."""
+def _config(kind: type, content: object, path: Path, where: str, default: dict | None = None):
+    """A configuration dataclass from a mapping, each value of the kind that its annotation names; the rest is ``default``."""
     if not isinstance(content, dict):
         raise UserError(f"{path}: '{where}' must be a mapping of keys to values")
     fields = {one.name: one for one in dataclasses.fields(kind)}
@@ -150,7 +152,7 @@ def _config(kind: type, content: object, path: Path, where: str):
         if not _fits(value, str(fields[name].type)):
             raise UserError(f"{path}: '{where}.{name}' {value!r}: must be {fields[name].type}")
     try:
-        return kind(**content)
+        return kind(**{**(default or {}), **content})
     except UserError as error:
         raise UserError(f"{path}: '{where}': {error}") from None
 

@@ -259,7 +259,9 @@ def _usable(rows: list[dict], output: Path) -> list[dict]:
     """The rows; a :class:`UserError` where every one has failed: the model, or its server, is of no use for this."""
     if all(FAILED in row for row in rows):
         reason, _ = Counter(row[FAILED]["reason"] for row in rows).most_common(1)[0]
-        raise UserError(f"{output}: none of {len(rows)} responses has a usable answer; most often: {reason}")
+        raise UserError(
+            f"{output}: none of {len(rows)} responses has a usable answer; most often: {reason}; --retry_failed asks again"
+        )
     return rows
 
 

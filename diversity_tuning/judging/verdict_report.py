@@ -25,16 +25,17 @@ def write_report(
     label: str | None = None,
     prices: tuple[float, float] | None = None,
     draws: int = DRAWS,
+    model: str | None = None,
 ) -> dict:
     """Write ``summary.json``, ``summary.md`` and ``verdicts.png`` into ``folder`` and return what the JSON holds.
 
     ``rows``: those of the last stage. ``label``: the column with what people (or rules) say, 0 or 1; None: ``label``, if it is
-    there. ``prices``: per million tokens in and out.
+    there. ``prices``: per million tokens in and out. ``model``: who judged.
     """
     from diversity_tuning.judging.verdict_plot import plot_verdicts
 
     folder = Path(folder)
-    summary = summarise(rows, label, prices, draws)
+    summary = {"model": model, **summarise(rows, label, prices, draws)}
     write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     write_text(folder / "summary.md", table(summary) + "\n")
     plot_verdicts(summary, folder / "verdicts.png")
@@ -79,7 +80,10 @@ def labels_of(rows: list[dict], column: str) -> list[int | None]:
 def table(summary: dict) -> str:
     """The figures in Markdown, short."""
     turned = summary["overturned"]
+    model = summary.get("model")
+    kind = " (a simulated LLM)" if model == "simulated" else ""
     lines = [
+        *([f"Judge: {model}{kind}.", ""] if model else []),
         f"{summary['responses']} responses to {summary['prompts']} prompts, {summary['judged']} with a final verdict."
         f" Reflect overturned {turned['0_to_1'] + turned['1_to_0']}: {turned['0_to_1']} to good, {turned['1_to_0']} to bad.",
         "", "| stage | calls | tokens in | tokens out | cost | failed |", "| --- | --- | --- | --- | --- | --- |",

@@ -2,7 +2,10 @@
 
 bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
 bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
+bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full and --controls take them too
+bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
+bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
 
@@ -22,7 +25,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.reproduce.commands import Run
 from diversity_tuning.reproduce.ending import print_ending
-from diversity_tuning.reproduce.plans import Part, parts
+from diversity_tuning.reproduce.plans import KINDS, Part, parts
 from diversity_tuning.reproduce.runner import Runner, StageFailed, print_parts
 
 ROOT = Path(__file__).parents[2]
@@ -41,14 +44,18 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recipe", default="miniature", help="a folder of recipes/ (default: miniature)")
-    parser.add_argument("--seed", type=int, default=0, help="of data, training and samples (default: 0)")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, default=0, help="of data, training and samples (default: 0)")
+    seeds.add_argument("--seeds", type=int, nargs="+", metavar="N", help="several, one report (default with --full: 0 1 2)")
     parser.add_argument(
         "--split", default="", help="split to evaluate on: validation to choose settings (default: the recipe's)"
     )
     parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--full", action="store_true", help="seeds 0 to 2, and everything that results/ shows")
+    kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
+    kind.add_argument("--controls", action="store_true", help="what else could give the diversity: docs/RESULTS.md")
     kind.add_argument("--ablation", action="store_true", help="the paper's figure 3")
+    kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
         help="what samples: a vLLM server with all adapters, or transformers on every GPU (default: vllm where it is installed"
@@ -67,14 +74,18 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         hint = nearest(args.recipe, recipes) or "; there are: " + " ".join(recipes)
         raise UserError(f"no recipe '{args.recipe}'{hint}")
     root = args.out or f"runs/{args.recipe}"
+    kind = next((name for name in KINDS if name and getattr(args, name)), "")
+    seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, each once")
     run = Run(
-        recipe=args.recipe, seed=args.seed, folder=f"{root}/seed{args.seed}", split=args.split,
+        recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split,
         train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),
         accelerate=environment.get("ACCELERATE") or "multi_gpu",
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
-    return list(parts(run, root, args.full, args.ablation))
+    return list(parts(run, root, kind, seeds))
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:

@@ -6,15 +6,21 @@ import shlex
 from pathlib import Path
 
 from diversity_tuning.reproduce.plans import Part, table_of
+from diversity_tuning.reproduce.stages import TABLES
 
 # Label of a run in the report's models.csv: what the table calls it.
 ROWS = {"gold": "authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO"}
+ROWS |= {
+    "grpo": "GRPO", "grpo-advantage": "GRPO, δ", "grpo-darling": "GRPO, DARLING", "grpo-judge": "GRPO, judge",
+}  # fmt: skip
 COLUMNS = {
     "reddit_reward": "reward",
     "semantic_diversity": "semantic diversity",
     "style_diversity": "style diversity",
     "distinct_k": "distinct samples",
 }
+RLAIF_COLUMNS = {"reddit_reward": "reward", "craft": "craft", "semantic_diversity": "semantic", "style_diversity": "style"}
+_TWO_DIGITS = ("distinct_k", "craft")
 WIDTH = 100
 
 
@@ -23,23 +29,23 @@ def print_ending(parts: list[Part], root: Path, args: argparse.Namespace) -> Non
     reports = [part.report.output for part in parts if part.report]
     if not reports:
         return
-    models = root / reports[0] / "models.csv"
-    print("\n".join(["", *(table(models) if models.is_file() else []), ""]))
+    models, columns = root / reports[0] / "models.csv", RLAIF_COLUMNS if args.rlaif else COLUMNS
+    print("\n".join(["", *(table(models, columns) if models.is_file() else []), ""]))
     print("\n".join([*paths(root, reports[0]), *(f"control  {other}/report.html" for other in reports[1:]), ""]))
     print("\n".join(following(args)))
 
 
-def table(models: Path) -> list[str]:
-    """Six rows, mean and 95% interval, of a report's models.csv; over all seeds where there are several."""
+def table(models: Path, shown: dict[str, str] = COLUMNS) -> list[str]:
+    """The rows there are, mean and 95% interval, of a report's models.csv; over all seeds where there are several."""
     with models.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     seeds = {row["seed"] for row in rows if row["seed"] not in ("", "all")}
     found = [(label, row) for name, label in ROWS.items() if (row := _row(rows, name, len(seeds) > 1))]
     if not found:  # an ablation's models have other names
         found = [(row["model"], row) for row in rows if row["seed"] == "all" or len(seeds) < 2]
-    columns = [name for name in COLUMNS if any(row.get(f"{name}_mean") for _, row in found)]
+    columns = [name for name in shown if any(row.get(f"{name}_mean") for _, row in found)]
     lines = [
-        ["", *(COLUMNS[name] for name in columns)],
+        ["", *(shown[name] for name in columns)],
         *([label, *(_interval(row, name) for name in columns)] for label, row in found),
     ]
     lines = [line[: _fitting(lines)] for line in lines]
@@ -69,14 +75,14 @@ def _interval(row: dict, name: str) -> str:
     values = [row.get(f"{name}_{part}") for part in ("mean", "low", "high")]
     if not all(values):
         return "–"
-    digits = 2 if name == "distinct_k" else 3
+    digits = 2 if name in _TWO_DIGITS else 3
     mean, low, high = (f"{float(value):.{digits}f}" for value in values)
     return f"{mean} [{low}, {high}]"
 
 
 def paths(root: Path, report: str) -> list[str]:
     """Where figure and report lie."""
-    figures = [name for name in ("ablation.png", "reward_diversity.png") if (root / report / name).is_file()]
+    figures = [name for name in ("ablation.png", "reward_diversity.png", "training.png") if (root / report / name).is_file()]
     return [*(f"figure   {report}/{name}" for name in figures), f"report   {report}/report.html (all tables: report.md)"]
 
 
@@ -86,8 +92,14 @@ def following(args: argparse.Namespace) -> list[str]:
     more = f" --out {shlex.quote(args.out)}" if args.out else ""
     own = table_of(args.recipe)
     lines = []
+    if args.rlaif:
+        return _aligned(
+            [(f"{base} --rlaif --seeds 0 1 2{more}", "three seeds"), ("less docs/RLAIF.md", "what the numbers mean")]
+        )
     if not args.full:
         lines.append((f"{base} --full{more}", "three seeds, DivPO, more" if own.extras else "seeds 0 to 2"))
+    if not args.controls and args.recipe not in TABLES:
+        lines.append((f"{base} --controls{more}", "other weights and ways to sample"))
     if not args.ablation and own.ablation:
         lines.append((f"{base} --ablation{more}", "fewer responses (figure 3)"))
     if args.recipe == "miniature":
@@ -96,5 +108,9 @@ def following(args: argparse.Namespace) -> list[str]:
     else:
         folder = f"{args.out or f'runs/{args.recipe}'}/seed{args.seed}"
         lines += [(text.format(run=shlex.quote(folder)), what) for text, what in own.after]
+    return _aligned(lines)
+
+
+def _aligned(lines: list[tuple[str, str]]) -> list[str]:
     width = max(len(command) for command, _ in lines)
     return [f"{'next' if i == 0 else '':9}{command.ljust(width)}  {what}" for i, (command, what) in enumerate(lines)]

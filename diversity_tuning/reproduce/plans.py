@@ -1,20 +1,22 @@
-"""Which parts of the table run for which flags: one seed, --full, --ablation."""
+"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls, --rlaif."""
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.reproduce import stages
+from diversity_tuning.reproduce import controls, rlaif, stages
 from diversity_tuning.reproduce.commands import Report, Run
 from diversity_tuning.reproduce.horror import HORROR
 from diversity_tuning.reproduce.stages import Lanes, Stage, Table
 
 stages.TABLES.setdefault("horror", HORROR)
 
+KINDS = ("", "full", "ablation", "controls", "rlaif")
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
+_BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
 
 
@@ -27,31 +29,70 @@ class Part:
     report: Report | None = None
 
 
-def parts(run: Run, root: str, full: bool = False, ablation: bool = False) -> Iterator[Part]:
-    """What `reproduce.sh` runs, in order. ``run``: the first seed; ``root``: the folder of all seeds and of the report."""
+def parts(run: Run, root: str, kind: str = "", seeds: Sequence[int] = ()) -> Iterator[Part]:
+    """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
+
+    ``seeds``: default ``run``'s own.
+    """
     table = table_of(run.recipe)
-    if ablation:
-        if table.ablation is None:
-            raise UserError(f"--ablation: the recipe {run.recipe} has none")
-        fewer = dataclasses.replace(run, suite="-ablation")
-        yield _part(run, table.seed)
-        yield _part(fewer, table.ablation)
-        yield _report(table, f"{root}/report-ablation", [fewer], _ABLATION, ("--ablation",))
+    runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
+    if kind in ("controls", "ablation") and not _has(table, kind):
+        raise UserError(f"--{kind}: the recipe {run.recipe} has none")
+    if kind == "rlaif":
+        yield from _rlaif(runs, root)
         return
-    if not full:
-        yield _part(run, table.seed)
-        yield _report(table, f"{root}/report", [run])
-        return
-    runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in range(3)]
     for one in runs:
         yield _part(one, table.seed)
-        if table.extras:
-            yield _part(one, table.extras({model: _checkpoints(one, model) for model in METHODS}))
-    yield _report(table, f"{root}/report", runs)
-    control = dataclasses.replace(run, recipe=f"{run.recipe}-control", seed=0, folder=f"{root}-control/seed0")
-    if (run.root / "recipes" / control.recipe).is_dir():
+        yield from _more(table, one, kind)
+    if kind == "ablation":
+        suites = [_suite(one, kind) for one in runs]
+        yield _report(table, f"{root}/report-ablation", suites, _ABLATION, ("--ablation",))
+    elif kind == "controls":
+        suites = [suite for one in runs for suite in (one, _suite(one, kind))]
+        suffix = f"-{run.split}" if run.split else ""
+        flags = ("--controls", *controls.METHODS, "--baselines", *_BASELINES, "--anchor", "sft")
+        yield _report(table, f"{root}/report-controls{suffix}", suites, flags=flags)
+    else:
+        yield _report(table, f"{root}/report", runs)
+    control = dataclasses.replace(runs[0], recipe=f"{run.recipe}-control", folder=f"{root}-control/seed{runs[0].seed}")
+    if kind == "full" and (run.root / "recipes" / control.recipe).is_dir():
         yield _part(control, _without(table.seed, "orpo"))
         yield _report(table, f"{root}-control/report", [control], ("ddpo-both:dpo",))
+
+
+def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
+    """GRPO after the stages of each seed; one report of all."""
+    first = runs[0]
+    if not (first.makes_model and first.has("grpo")):
+        raise UserError(f"--rlaif: of the miniature, not of the recipe {first.recipe}; GRPO on it: docs/RLAIF.md")
+    for one in runs:
+        yield _part(one, _without(table_of(one.recipe).seed, *rlaif.UNUSED))
+        saved = {model: _checkpoints(one, model) for model in ("dpo", "grpo")}
+        yield _part(_suite(one, "rlaif"), rlaif.rows(saved))
+    results = [f"{one.evaluations()}/{name}/" for one in runs for name in rlaif.COMPARED]
+    results += [f"{_suite(one, 'rlaif').evaluations()}/*/" for one in runs]
+    folders = tuple(one.folder for one in runs)
+    yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif", tuple(results), folders, rlaif.PAIRS))
+
+
+def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
+    """What a kind of reproduction adds to the rows of one seed."""
+    if kind == "full" and table.extras:
+        yield _part(run, table.extras({model: _checkpoints(run, model) for model in METHODS}))
+    if kind == "ablation":
+        yield _part(_suite(run, kind), table.ablation)
+    if kind == "controls":
+        yield _part(run, controls.curve(_checkpoints(run, "dpo")))
+        yield _part(_suite(run, kind), controls.controls(_checkpoints(run, "dpo"), _beta(run)))
+
+
+def _has(table: Table, kind: str) -> bool:
+    return table is stages.PAPER if kind == "controls" else table.ablation is not None
+
+
+def _suite(run: Run, kind: str) -> Run:
+    """The run with a folder of evaluations of its own."""
+    return dataclasses.replace(run, suite=f"-{kind}")
 
 
 def table_of(recipe: str) -> Table:
@@ -74,13 +115,17 @@ def _kept(rows, kept) -> Iterator[Stage | Lanes]:
             yield row
 
 
-def _without(rows: tuple[Stage | Lanes, ...], word: str) -> tuple[Stage | Lanes, ...]:
-    """The rows whose name does not hold the word."""
+def _without(rows: tuple[Stage | Lanes, ...], *words: str) -> tuple[Stage | Lanes, ...]:
+    """The rows whose name holds none of the words."""
+
+    def stays(stage: Stage) -> bool:
+        return not any(word in stage.name for word in words)
+
     kept = []
     for row in rows:
         if isinstance(row, Lanes):
-            kept.append(Lanes(tuple(tuple(stage for stage in lane if word not in stage.name) for lane in row.lanes)))
-        elif word not in row.name:
+            kept.append(Lanes(tuple(tuple(filter(stays, lane)) for lane in row.lanes)))
+        elif stays(row):
             kept.append(row)
     return tuple(kept)
 
@@ -88,15 +133,27 @@ def _without(rows: tuple[Stage | Lanes, ...], word: str) -> tuple[Stage | Lanes,
 def _report(
     table: Table, output: str, runs: list[Run], compare: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
 ) -> Part:
-    results, folders = tuple(f"{run.evaluations()}/*/" for run in runs), tuple(run.folder for run in runs)
-    report = Report(output, results, folders, flags=flags)
+    """The report of some runs, of which several may be of one seed."""
+    results, folders = tuple(f"{run.evaluations()}/*/" for run in runs), tuple(dict.fromkeys(run.folder for run in runs))
+    note = ("--note", "synthetic data") if runs[0].has("world") else ()
+    report = Report(output, results, folders, flags=(*flags, *note))
     report = dataclasses.replace(report, compare=compare) if compare else report
     return Part(runs[0], table.report, report)
 
 
 def _checkpoints(run: Run, model: str) -> int:
     """How many checkpoints a training leaves, by the share of it that its recipe saves after."""
-    recipe = model.partition("-")[0]
+    share = _setting(run, model.partition("-")[0], r"save_steps: *(0?\.\d+)")
+    return round(1 / float(share)) if share else 1
+
+
+def _beta(run: Run) -> float:
+    """DPO's β in the recipe; TRL's default where it names none."""
+    return float(_setting(run, "dpo", r"beta: *([\d.]+)") or 0.1)
+
+
+def _setting(run: Run, recipe: str, pattern: str) -> str | None:
+    """What the pattern's group finds at the beginning of a line of a recipe file; nothing but Python is there to read it."""
     text = (Path(run.root) / "recipes" / run.recipe / f"{recipe}.yaml").read_text(encoding="utf-8")
-    share = re.search(r"^save_steps: *(0?\.\d+)", text, re.MULTILINE)
-    return round(1 / float(share[1])) if share else 1
+    found = re.search(f"^{pattern}", text, re.MULTILINE)
+    return found[1] if found else None

@@ -53,25 +53,26 @@ def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
     )
 
 
-def sample(name: str, method: str | None = None, strength: str = "1", adapter: str | None = None) -> Stage:
-    """Sample and score one policy; a report groups runs by method and strength."""
+def sample(name: str, method: str | None = None, strength: str = "1", adapter: str | None = None, flags: str = "") -> Stage:
+    """Sample and score one policy, with more ``flags`` of sampling; a report groups runs by method and strength."""
     return Stage(
         f"eval_{name}",
         "eval1_1",
         "{sampler} {encoders} {split} --source {run}/data/filtered {sampling_base}"
         f" --adapter {adapter or '{run}/' + name} --reward_model {{run}}/reward --distinct_threshold {{run}}/distinct"
-        f" --seed {{seed}} --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}",
+        f" --seed {{seed}} --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}"
+        f" {flags}",
     )
 
 
-def serve(log: str, *policies: str, adapters: dict[str, str] | None = None) -> Stage:
+def serve(log: str, *policies: str, adapters: dict[str, str] | None = None, flags: str = "") -> Stage:
     """With vLLM: the samples of all these policies from one server, which the rows of ``sample`` then only score."""
     places = {name: f"{{run}}/{name}" for name in policies} | (adapters or {})
     return Stage(
         log,
         "eval1_1",
         "python -m scripts_eval.sample_adapters {config} {split} --source {run}/data/filtered {sampling_base} --seed {seed}"
-        " --adapters " + " ".join(f"{name}={place}" for name, place in places.items()) + " --output {eval}",
+        " --adapters " + " ".join(f"{name}={place}" for name, place in places.items()) + f" --output {{eval}} {flags}",
         only="vllm",
     )
 
@@ -171,16 +172,21 @@ DIVPO_PAIRS = Stage(
 DIVPO = train("divpo", "dpo", "data/pairs-divpo", SFT)
 
 
-def extras(checkpoints: dict[str, int]) -> tuple[Stage | Lanes, ...]:
-    """--full, after SEED: one type of deviation alone, DivPO, and the checkpoints on the way of the four methods.
+def earlier(checkpoints: dict[str, int]) -> list[tuple[str, str, str, str]]:
+    """What :func:`sample` is given for the checkpoints on the way of these models.
 
     ``checkpoints``: how many a training leaves, equally far apart; the last one is the model itself.
     """
-    earlier = [
+    return [
         (f"{model}-{100 * place // count:02d}", model, f"0.{100 * place // count:02d}", f"{{run}}/{model}/checkpoint@{place}")
         for model, count in checkpoints.items()
         for place in range(1, count)
     ]
+
+
+def extras(checkpoints: dict[str, int]) -> tuple[Stage | Lanes, ...]:
+    """--full, after SEED: one type of deviation alone, DivPO, and the checkpoints on the way of the four methods."""
+    stops = earlier(checkpoints)
     return (
         weigh("semantic", "semantic"),
         weigh("style", "style"),
@@ -189,10 +195,10 @@ def extras(checkpoints: dict[str, int]) -> tuple[Stage | Lanes, ...]:
             [train("ddpo-sem", "ddpo", "data/pairs-semantic", SFT), train("ddpo-sty", "ddpo", "data/pairs-style", SFT)],
             [DIVPO],
         ),
-        serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", adapters={name: place for name, _, _, place in earlier}),
+        serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", adapters={name: place for name, _, _, place in stops}),
         lanes(
             [sample("ddpo-sem"), sample("ddpo-sty")],
-            [sample("divpo"), *(sample(*words) for words in earlier)],
+            [sample("divpo"), *(sample(*words) for words in stops)],
         ),
     )
 
@@ -269,6 +275,7 @@ class Table:
     """The rows of a recipe: of one seed, of its reports, and what --full and --ablation add.
 
     ``after``: commands to go on with when all has run, each with what it is for; ``{run}`` is the folder of the seed.
+    The paper's --controls are in :mod:`~diversity_tuning.reproduce.controls`.
     """
 
     seed: tuple[Stage | Lanes, ...]

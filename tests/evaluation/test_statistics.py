@@ -15,7 +15,7 @@ from diversity_tuning.evaluation.statistics import (
     sign_flip_p,
     t_interval,
 )
-from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward, interpolate_curve
+from diversity_tuning.evaluation.tradeoff import curve_band, difference_at_equal_quality, interpolate_curve
 
 
 def test_interval_is_near_the_normal_one_and_seeded():
@@ -168,21 +168,46 @@ def test_front_is_linear_between_neighbours_and_nan_outside():
     rewards, diversities = np.array([1.0, 0.0, 0.5]), np.array([0.1, 0.5, 0.4])
     assert interpolate_curve(0.25, rewards, diversities) == pytest.approx(0.45)
     assert interpolate_curve(0.75, rewards, diversities) == pytest.approx(0.25)
+    assert interpolate_curve(1.0, rewards, diversities) == pytest.approx(0.1)
+    assert interpolate_curve(0.0, rewards, diversities) == pytest.approx(0.5)
     assert math.isnan(interpolate_curve(1.01, rewards, diversities))
+    assert math.isnan(interpolate_curve(math.nan, rewards, diversities))
+
+
+def test_many_curves_at_once_are_those_one_by_one():
+    rng = np.random.default_rng(0)
+    at, x, y = rng.random(300), rng.random((300, 5)).round(1), rng.random((300, 5))
+    x[:, 1] = x[:, 0]  # two points of one quality
+    found = interpolate_curve(at, x, y)
+    for i, order in enumerate(np.argsort(x, axis=1, kind="stable")):
+        expected = np.interp(at[i], x[i, order], y[i, order], left=np.nan, right=np.nan)
+        assert found[i] == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_band_of_a_curve():
+    """Around the curve, as wide as the interval of a point, and nowhere beyond the points."""
+    rng = np.random.default_rng(0)
+    x, noise = np.zeros((1, 100)), rng.normal(0, 0.1, (1, 100))
+    points = [(x, 0.5 + noise), (x + 1, 0.3 + noise)]
+    low, high = curve_band(points, np.array([-0.1, 0.0, 0.5, 1.0, 1.1]))
+    assert np.isnan(low).tolist() == np.isnan(high).tolist() == [True, False, False, False, True]
+    half = (high - low)[1:4] / 2
+    assert half == pytest.approx([1.96 * noise.std() / 10] * 3, rel=0.1)
+    assert ((high + low) / 2)[1:4] == pytest.approx([0.5 + noise.mean(), 0.4 + noise.mean(), 0.3 + noise.mean()], abs=0.004)
 
 
 def test_front_difference_at_equal_reward():
     rng = np.random.default_rng(0)
     noise = [rng.normal(0, 0.05, (2, 100)) for _ in range(6)]
     front = [(0.2 + noise[0], 0.4 + noise[1] / 10), (0.8 + noise[2], 0.2 + noise[3] / 10)]
-    found = difference_at_equal_reward((0.5 + noise[4], 0.35 + noise[5] / 10), front)
+    found = difference_at_equal_quality((0.5 + noise[4], 0.35 + noise[5] / 10), front)
     assert found["mean"] == pytest.approx(0.05, abs=0.01)
     assert found["low"] < 0.05 < found["high"]
     assert found["low"] > 0
     assert found["covered"] == 1.0
-    assert difference_at_equal_reward((1.5 + noise[4], noise[5]), front) is None
-    assert difference_at_equal_reward((0.5 + noise[4], noise[5]), front[:1]) is None
-    assert difference_at_equal_reward(front[0], front[:1]) is None, "one point is no front, even where the target lies on it"
+    assert difference_at_equal_quality((1.5 + noise[4], noise[5]), front) is None
+    assert difference_at_equal_quality((0.5 + noise[4], noise[5]), front[:1]) is None
+    assert difference_at_equal_quality(front[0], front[:1]) is None, "one point is no front, even where the target lies on it"
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["seeds", "prompts"])
@@ -190,7 +215,7 @@ def test_the_interval_of_a_front_difference_resamples_seeds_and_prompts(axis):
     """Two seeds (or prompts) at .3 and .5 above a flat front: a draw gives .3, .4 or .5, an outer one every fourth time."""
     apart = np.array([[0.3], [0.5]]) if axis == 0 else np.array([[0.3, 0.5]])
     flat = np.zeros_like(apart)
-    found = difference_at_equal_reward((flat + 0.5, apart), [(flat, flat), (flat + 1, flat)], draws=400)
+    found = difference_at_equal_quality((flat + 0.5, apart), [(flat, flat), (flat + 1, flat)], draws=400)
     assert (found["mean"], found["low"], found["high"]) == pytest.approx((0.4, 0.3, 0.5))
 
 
@@ -198,7 +223,7 @@ def test_draws_outside_the_front_are_counted_and_left_out():
     """Of two seeds one lies at the front's edge and one outside: the mean of both is inside, half of the draws are."""
     reward = np.array([[0.0], [1.0]])
     flat = np.zeros_like(reward)
-    found = difference_at_equal_reward((reward, flat + 0.2), [(flat + 0.4, flat), (flat + 0.6, flat)], draws=4000)
+    found = difference_at_equal_quality((reward, flat + 0.2), [(flat + 0.4, flat), (flat + 0.6, flat)], draws=4000)
     assert found["covered"] == pytest.approx(0.5, abs=0.03)
     assert (found["low"], found["high"]) == pytest.approx((0.2, 0.2))
 
@@ -207,10 +232,10 @@ def test_draws_outside_the_front_are_counted_and_left_out():
 def test_a_prompt_without_a_value_is_left_out_of_target_and_front():
     flat = np.zeros((1, 3))
     target = np.array([[0.2, 0.2, np.nan]])
-    found = difference_at_equal_reward((flat + 0.5, target), [(flat, flat), (flat + 1, flat)], draws=50)
+    found = difference_at_equal_quality((flat + 0.5, target), [(flat, flat), (flat + 1, flat)], draws=50)
     assert found["mean"] == pytest.approx(0.2)
     none = np.full((1, 3), np.nan)
-    assert difference_at_equal_reward((flat + 0.5, none), [(flat, flat), (flat + 1, flat)]) is None
+    assert difference_at_equal_quality((flat + 0.5, none), [(flat, flat), (flat + 1, flat)]) is None
 
 
 def test_the_slope_on_length_is_of_whole_pairs_only():

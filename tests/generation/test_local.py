@@ -1,10 +1,17 @@
 """Sampling: the same sample in any batch, from the right distribution, with generate's own rules."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare, kstest
-from transformers.generation import RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
+from transformers.generation import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.local import RepetitionPenalty, SeededDraw, gumbel, row_key, sample_responses
@@ -83,14 +90,26 @@ def test_draws_follow_the_warped_distribution():
     assert chisquare(counts[warped > 0], expected).pvalue > 0.01
 
 
-@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (50, 0.95), (3, 1.0), (0, 0.3), (1000, 0.9)])
-def test_keeps_the_tokens_that_generate_keeps(top_k, top_p):
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "min_p"),
+    [(0, 1.0, 0), (50, 0.95, 0), (3, 1.0, 0), (0, 0.3, 0), (1000, 0.9, 0), (0, 1.0, 0.1), (50, 0.95, 0.3), (0, 1.0, 1.0)],
+)
+def test_keeps_the_tokens_that_generate_keeps(top_k, top_p, min_p):
     scores = torch.randn((20, 200), generator=torch.Generator().manual_seed(0)) * 3
     theirs = TopKLogitsWarper(top_k)(None, scores) if top_k else scores
     theirs = TopPLogitsWarper(top_p)(None, theirs) if top_p < 1 else theirs
-    values, tokens = SeededDraw(1.0, top_k, top_p, [0] * 20, 0).kept(scores)
+    theirs = MinPLogitsWarper(min_p)(None, theirs) if min_p else theirs
+    values, tokens = SeededDraw(1.0, top_k, top_p, [0] * 20, 0, min_p).kept(scores)
     ours = torch.full_like(scores, -torch.inf).scatter(1, tokens, values)
     assert torch.equal(ours, theirs)
+
+
+def test_min_p_changes_the_samples_when_it_is_on(policy):
+    hot = {"temperature": 3.0, "top_k": 0, "top_p": 1.0}
+    assert sample(policy, **hot, min_p=0.0) == sample(policy, **hot)
+    assert sample(policy, **hot, min_p=0.5) != sample(policy, **hot)
+    greedy = sample(policy, **hot, min_p=1.0)  # the most probable token alone is left
+    assert greedy == sample(policy, **hot, min_p=1.0, seed=1)
 
 
 def test_repetition_penalty_is_generates_own_and_blind_to_padding():
@@ -103,8 +122,11 @@ def test_repetition_penalty_is_generates_own_and_blind_to_padding():
 
 
 def test_bad_settings_and_too_long_a_prompt_are_told(policy):
-    with pytest.raises(UserError, match="temperature"):
-        SamplingSettings(temperature=0)
+    for wrong in ({"temperature": 0}, {"temperature": math.nan}, {"temperature": math.inf}, {"repetition_penalty": math.nan}):
+        with pytest.raises(UserError, match="temperature"):
+            SamplingSettings(**wrong)
+    with pytest.raises(UserError, match=r"--min_p 1.5: must be between 0"):
+        SamplingSettings(min_p=1.5)
     with pytest.raises(UserError, match="give at most --max_new_tokens"):
         sample(policy, max_new_tokens=2048)
 

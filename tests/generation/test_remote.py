@@ -12,7 +12,9 @@ from diversity_tuning.generation.apis import Anthropic, OpenAI, cut_thinking
 from diversity_tuning.generation.budget import Limits
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import ChatRequest, Sample, SamplingSettings, user_request
+from diversity_tuning.generation.vllm import VllmCompletions
 from tests.generation.server import anthropic_reply, chat_server, openai_reply
+from tests.tiny import make_tokenizer
 
 KEY = "sk-very-secret-0123456789"
 SETTINGS = SamplingSettings(max_new_tokens=50, system_prompt="You write.")
@@ -70,6 +72,25 @@ def test_anthropic(tmp_path):
         with chat_server(lambda body, times, reply=reply: reply) as server:
             claude = HttpEngine(Anthropic(), "claude", server.url.removesuffix("/v1"), max_retries=0, cache=str(tmp_path))
             assert error in ask(claude)[0].error
+
+
+def test_min_p_is_sent_to_servers_that_may_have_it_and_refused_elsewhere(tmp_path):
+    hot = SamplingSettings(max_new_tokens=5, min_p=0.1)
+    with chat_server(lambda body, times: openai_reply("a story")) as server:
+        ask(engine(server, tmp_path), settings=hot)
+        assert server.bodies[0]["min_p"] == 0.1
+        for api, url in ((OpenAI(), None), (OpenAI(), "https://api.openai.com/v1/"), (Anthropic(), server.url)):
+            refusing = HttpEngine(api, "m", url, cache=str(tmp_path))
+            with pytest.raises(UserError, match=r"--min_p 0.1: \w+'s API has no min-p"):
+                ask(refusing, settings=hot)
+        assert len(server.bodies) == 1
+
+
+def test_min_p_of_vllm():
+    api = VllmCompletions(make_tokenizer(), [1])
+    request = user_request("a door")
+    assert "min_p" not in api.body("m", request, SamplingSettings(), 0, {})
+    assert api.body("m", request, SamplingSettings(min_p=0.1), 0, {})["min_p"] == 0.1
 
 
 def test_nothing_is_bought_twice(tmp_path):

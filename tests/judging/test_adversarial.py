@@ -379,6 +379,22 @@ def test_a_model_that_cannot_play_a_role_stops_it_with_one_line(labels, tmp_path
         assert message in error_of(capsys, command(labels, tmp_path / "out", server.url))
 
 
+def test_words_of_a_stopped_engine_in_a_reply_stop_nothing(labels, tmp_path):
+    said = openai_reply('{"verdict": "not asked", "reason": "a", "suggestion": ""}')
+    spoilt = []
+
+    def answer(body, times):
+        text = body["messages"][0]["content"]
+        if '"suggestion":' in text and (not spoilt or spoilt[0] == text):
+            spoilt[:] = [text]
+            return said
+        return simulated(body)
+
+    with chat_server(answer) as server:
+        adversarial.main(command(labels, tmp_path / "out", server.url, rounds=0))
+    assert read_rounds(tmp_path / "out")[0]["scores"]["without_verdict"] == 1
+
+
 def test_faults_of_the_server_on_the_way_are_survived(labels, url, tmp_path):
     """Every third question fails at first: 500, a dropped connection, garbage."""
     faults = [(500, {}, b"oops"), lambda handler: handler.connection.close(), openai_reply('{"verdict": 1, "rea', "length")]

@@ -90,6 +90,7 @@ GARBAGE = {
     "truncated JSON": openai_reply('{"verdict": 1, "reason": "it', "length"),
     "verdict in another language": openai_reply('{"verdict": "gut", "reason": "", "suggestion": ""}'),
     "verdict in between": openai_reply('{"verdict": 0.5, "reason": "a", "suggestion": ""}'),
+    "words of an engine that has stopped": openai_reply('{"verdict": "not asked", "reason": "a", "suggestion": ""}'),
     "empty text": openai_reply(""),
     "refusal": {"choices": [{"message": {"content": None, "refusal": "I can't."}, "finish_reason": "stop"}]},
     "wrong keys": openai_reply('{"score": 1}'),
@@ -171,6 +172,11 @@ def test_a_server_that_moved(url, tmp_path, monkeypatch):
     assert JudgeReward(path, base_url=url)(*columns(rows)) == [float(row["label"]) for row in rows]
     monkeypatch.setenv("JUDGE_BASE_URL", url)
     assert load_reward(path)(*columns(rows)) == [float(row["label"]) for row in rows]
+    for name in ("JUDGE_MAX_COST", "JUDGE_MAX_REQUESTS"):  # empty: not set
+        monkeypatch.setenv(name, "")
+    assert load_reward(path)(*columns(rows)) == [float(row["label"]) for row in rows]
+    monkeypatch.setenv("JUDGE_BASE_URL", "")  # not the provider's, which would be sent the texts and the key
+    assert load_reward(path).engine.url.startswith("http://127.0.0.1:9/v1")
     monkeypatch.setenv("JUDGE_MAX_COST", "a lot")
     with pytest.raises(UserError, match="JUDGE_MAX_COST=a lot: not a number"):
         load_reward(path)
@@ -230,6 +236,8 @@ def inner(part, **values):
         (inner("engine", model=None), "--model is missing"),
         (inner("engine", max_cost=1.0), "--max_cost needs --price_input"),
         (inner("sampling", temperature=0), "temperature > 0"),
+        (put(sampling=["hot"]), "'sampling' must be a mapping"),
+        (put(sampling="hot"), "'sampling' must be a mapping"),
         (put(prompts="nowhere"), "nowhere: no such folder"),
     ],
 )
@@ -245,10 +253,16 @@ def test_a_file_that_is_not_as_it_must_be(url, tmp_path, change, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"a: [", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"a: [", b"\xff\xfe", b"a: " + b"[" * 5000])
 def test_no_yaml(tmp_path, content):
     (tmp_path / "judge.yaml").write_bytes(content)
     with pytest.raises(UserError, match=r"judge\.yaml: not a "):
+        load_reward(str(tmp_path / "judge.yaml"))
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "judge.yaml").mkdir()
+    with pytest.raises(UserError, match=r"judge\.yaml: cannot be read"):
         load_reward(str(tmp_path / "judge.yaml"))
 
 
@@ -289,6 +303,16 @@ def test_agreement_that_reached_a_cap_goes_on_and_buys_nothing_twice(tmp_path, c
         monkeypatch.delenv("JUDGE_MAX_REQUESTS")
         judge_agreement.main(command)
         assert len(server.bodies) == 8 + 4
+
+
+def test_labels_that_are_all_equal_are_told_before_anything_is_asked(tmp_path, capsys):
+    with chat_server(lambda body, times: simulated(body)) as server:
+        path = save_judge(tmp_path / "judge.yaml", server.url)
+        labels = write_rows(tmp_path / "labels.jsonl", [row | {"label": 1} for row in stories(2)])
+        with pytest.raises(SystemExit):
+            judge_agreement.main(["--reward", path, "--labels", labels, "--output", str(tmp_path / "out")])
+        assert "4 responses, 4 of them good: good and bad ones are needed" in capsys.readouterr().err
+        assert server.bodies == []
 
 
 def test_a_response_without_verdict_is_left_out_and_counted(tmp_path):

@@ -84,6 +84,7 @@ def test_without_labels_or_prices():
 
 def test_one_class_and_no_response(tmp_path):
     """Nothing is undefined loudly: the figures that do not exist are null."""
-    summary = write_report(rows([(1, 1, 1), (1, 1, 1)]), tmp_path)
+    summary = write_report(rows([(1, 1, 1), (1, 1, 1)]), tmp_path, model="simulated")
+    assert (tmp_path / "summary.md").read_text().startswith("Judge: simulated (a simulated LLM).\n")
     assert summary["agreement"]["judge"]["kappa"]["value"] is None
     assert summary["overturned"]["kept_1"] == 2

@@ -245,3 +245,6 @@ def test_the_record_says_what_was_sent(world, tmp_path, engine, extra, unsent, s
     assert set(arguments["not_sent"]) == unsent | {"dtype"}
     assert arguments | sent == arguments
     assert not (set(arguments) & unsent - {"seed"})
+    assert "min_p" not in [*arguments, *arguments["not_sent"]], "off: the record of a run from before it was known"
+    settings = ["--min_p=0.1", *sampling_flags(world, tmp_path)]
+    assert sampling_record(sampling_config(parser.parse_args(settings)))["arguments"]["min_p"] == 0.1

@@ -15,14 +15,15 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.evaluation.rendering import Table, latex
-from diversity_tuning.evaluation.report import figures
+from diversity_tuning.evaluation.report import figures, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import find_runs, group_runs, read_run
+from diversity_tuning.evaluation.report.tables import pair_models
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
-from tests.evaluation.synthetic import write_run, write_study
+from tests.evaluation.synthetic import hash_of, write_run, write_study
 
 COMPARE = ["--compare", "ddpo-both:dpo", "dorpo-both:orpo", "ddpo-both (1.0):gold"]
 
@@ -145,6 +146,145 @@ def test_leaders_are_no_error_bars():
         assert matplotlib.colors.to_hex(leader.arrow_patch.get_edgecolor()) == "#777777"
         assert min(map(abs, leader.xyann)) > 1
     plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def controlled(tmp_path_factory):
+    """Two seeds with craft and plots: DPO at four strengths, DDPO, and controls; the folder of the runs and of the report."""
+    root = tmp_path_factory.mktemp("controlled")
+
+    def write(name, method, strength, seed, reward, diversity, craft):
+        run = write_run(root / "runs" / f"{name}-{seed}", method, strength, seed, reward, diversity)
+        prompts = pd.read_csv(run / "prompts.csv")
+        noise = np.random.default_rng([hash_of(name), seed]).normal(0, 0.1, 60)
+        prompts = prompts.assign(craft=craft + noise, distinct_direction=10 * diversity + noise)
+        prompts.to_csv(run / "prompts.csv", index=False)
+
+    for seed in (0, 1):
+        write("sft", "sft", "1", seed, 0.2, 0.40, 1.5)
+        for strength, reward, diversity, craft in (
+            ("0.33", 0.4, 0.38, 2.0), ("1", 0.8, 0.30, 3.0), ("beta=0.6", 0.6, 0.34, 2.5), ("beta=1", 0.5, 0.36, 2.2),
+        ):  # fmt: skip
+            write(f"dpo-{strength}", "dpo", strength, seed, reward, diversity, craft)
+        write("ddpo", "ddpo-both", "1", seed, 0.7, 0.38, 2.6)
+        write("permuted-1", "permuted-prompt", "1", seed, 0.65, 0.33, 2.4)
+        write("permuted-2", "permuted-prompt", "2", seed, 0.66, 0.33, 2.4)
+        write("hot", "dpo-decoding", "t=1.6", seed, 0.75, 0.38, 1.8)
+    flags = [
+        "--compare",
+        "ddpo-both:dpo",
+        "--controls",
+        "permuted-prompt",
+        "dpo",
+        "dpo-decoding",
+        "--baselines",
+        "dpo",
+        "ddpo-both",
+    ]
+    report.main([f"--results={root / 'runs'}", f"--output={root / 'out'}", *flags, "--anchor=sft", "--note=synthetic data"])
+    return root
+
+
+def rows_of(text, title):
+    """The cells of a table of report.md, header first."""
+    lines = text.split(f"## {title}\n")[1].split("\n## ")[0].splitlines()
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|") and "---" not in line
+    ]
+
+
+def test_controls_against_both_baselines(controlled):
+    text = (controlled / "out" / "report.md").read_text()
+    header, *rows = rows_of(text, "Controls: differences to dpo (1)")
+    assert header == ["model", "seeds", "plots ↑", "voices ↑", "craft ↑", "reward ↑", "semantic ↑", "style ↑"]
+    assert [row[0] for row in rows] == [
+        "ddpo-both", "permuted-prompt (1)", "permuted-prompt (2)", "dpo (0.33)", "dpo (beta=0.6)", "dpo (beta=1)",
+        "dpo-decoding",
+    ]  # fmt: skip
+    assert {row[1] for row in rows} == {"2"}
+    craft = float(rows[-1][4].split()[0])
+    assert craft == pytest.approx(-1.2, abs=0.05)
+    _, first, *_ = rows_of(text, "Controls: differences to ddpo-both")
+    assert first[0] == "dpo (1)"
+    table = pd.read_csv(controlled / "out" / "controls.csv")
+    found = table[(table["difference"] == "dpo-decoding − dpo (1)") & (table["metric"] == "craft")].set_index("seed")
+    assert float(rows[-1][4].split()[0]) == pytest.approx(found.loc["all", "mean"], abs=5e-4)
+    assert list(found.index) == ["0", "1", "all"]
+    assert {"t_low", "t_high"} <= set(table.columns)
+    compared = set(pd.read_csv(controlled / "out" / "differences.csv")["difference"])
+    assert compared == {"ddpo-both − dpo (1)"}, "a single model goes with that of its strength"
+
+
+def test_equal_craft_beside_equal_reward(controlled):
+    """DPO's curve at craft 2.6 is .332, at reward .7 it is .32; every strength of it and SFT are points."""
+    table = pd.read_csv(controlled / "out" / "controls-fronts.csv", dtype={"seed": str})
+    assert set(table["seed"]) == {"all"}
+    assert set(table["points"]) == {5}
+    assert set(table["model"]) == {"ddpo-both", "permuted-prompt (1)", "permuted-prompt (2)", "dpo-decoding"}
+    found = table[(table["model"] == "ddpo-both") & (table["metric"] == "semantic_diversity")].set_index("quality")
+    assert found.loc["craft", "mean"] == pytest.approx(0.38 - 0.332, abs=0.015)
+    assert found.loc["reddit_reward", "mean"] == pytest.approx(0.38 - 0.32, abs=0.015)
+    assert found.loc["craft", "at"] == pytest.approx(2.6, abs=0.05)
+    assert set(table["metric"]) == {"distinct_direction", "distinct_voice", "semantic_diversity", "style_diversity"}
+    text = (controlled / "out" / "report.md").read_text()
+    for title in ("Diversity at equal reward", "Diversity at equal craft", "Controls: diversity at equal craft"):
+        assert rows_of(text, title)[1][0] == "ddpo-both"
+    # The controls' own axis: garbled samples lie on DPO's curve of reward, and not on that of craft
+    hot = table[(table["model"] == "dpo-decoding") & (table["metric"] == "semantic_diversity")].set_index("quality")["mean"]
+    assert hot["reddit_reward"] > 0.05 > hot["craft"]
+
+
+def test_the_figure_of_controls(controlled):
+    """A row per quality; arrows from DPO to DDPO of each seed; grey controls; seeds, kind of data, what is better."""
+    from matplotlib.colors import to_hex
+
+    models = group_runs([read_run(folder) for folder in find_runs(controlled / "runs")])
+    content = tradeoff_figure.Content(
+        models, pair_models(models, "ddpo-both:dpo"), ["permuted-prompt", "dpo-decoding"], "synthetic"
+    )
+    figure = tradeoff_figure.draw_tradeoff(content, ("semantic_diversity", "style_diversity"))
+    assert [axis.get_xlabel() for axis in figure.axes] == ["reward →"] * 2 + ["craft →"] * 2
+    assert figure.get_suptitle() == "synthetic, 2 seeds"
+    for axis in figure.axes:
+        texts = [text.get_text() for text in axis.texts if text.get_text()]
+        assert sorted(texts) == ["better", "ddpo-both", "dpo (1)", "sft"], "controls and other strengths have no label"
+        arrows = [
+            text
+            for text in axis.texts
+            if getattr(text, "arrow_patch", None) and text.xycoords == "data" and not text.get_text()
+        ]
+        arrows = [arrow for arrow in arrows if arrow.arrow_patch.get_arrowstyle().__class__.__name__ == "CurveB"]
+        assert len(arrows) == 2
+        means = {model.label: [np.nanmean(model.matrix("semantic_diversity"), axis=1)] for model in content.main}
+        if axis is figure.axes[0]:
+            assert sorted(arrow.xy[1] for arrow in arrows) == pytest.approx(sorted(means["ddpo-both"][0]))
+            assert sorted(arrow.xyann[1] for arrow in arrows) == pytest.approx(sorted(means["dpo (1)"][0]))
+        grey = [line for line in axis.lines if str(line.get_label()).startswith("control:")]
+        assert len(grey) == 3
+        assert {to_hex(line.get_color()) for line in grey} == {"#8a8a8a"}
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {
+        "mean, 95% interval", "one seed", "unweighted → weighted, one seed", "control: permuted-prompt",
+        "other strength of a method", "95% band of a method's curve",
+    } <= set(legend)  # fmt: skip
+    assert len(legend) == len(set(legend))
+    assert {"reward_diversity.png", "plots_voices.png"} <= {path.name for path in (controlled / "out").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--controls", "dpo"], "give both or none"),
+        (["--controls", "nobody", "--baselines", "dpo"], "no run of a method called 'nobody'"),
+        (["--controls", "dpo", "--baselines", "nobody"], "no run called 'nobody'"),
+    ],
+)
+def test_what_is_wrong_with_controls(controlled, capsys, flags, message):
+    with pytest.raises(SystemExit) as ended:
+        report.main([f"--results={controlled / 'runs'}", f"--output={controlled / 'no'}", "--no-figure", *flags])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (controlled / "no").exists()
 
 
 def test_tables_of_latex(output):

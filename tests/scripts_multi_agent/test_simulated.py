@@ -35,6 +35,7 @@ def run(source, output, **settings):
         stage(3, "--source", output / "2_negative", "--output", output / "alone", "--no_debate", *flags)
     summary = json.loads((output / "4_reflect" / "summary.json").read_text())
     rows = read_jsonl(output / "alone" / "responses.jsonl")
+    assert summary["model"] == "simulated"
     assert summary["judged"] == len(rows) == 48
     alone = np.mean([row["judge"]["verdict"] == row["label"] for row in rows])
     return {"alone": alone, **{name: summary["agreement"][name]["accuracy"]["value"] for name in ("judge", "reflect")}}

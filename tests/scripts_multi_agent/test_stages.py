@@ -285,7 +285,7 @@ def test_caps_hold_for_all_stages_together(source, tmp_path, capsys):
     with chat_server(answer) as server:
         line = fails(lambda: run(server, source, tmp_path / "out", "--max_requests", 20), capsys)
         assert (
-            "2_negative: 4 of 12 responses have no answer yet (not asked: --max_requests 8 reached); the same command" in line
+            "2_negative: 4 of 12 responses have no answer yet (not asked: --max_requests 20 reached); the same command" in line
         )
         assert len(server.bodies) == 20
         run(server, source, tmp_path / "out", "--max_requests", 28)
@@ -308,7 +308,9 @@ def test_a_model_or_server_that_is_of_no_use(source, tmp_path, capsys, told, rea
     """One line; and after it works, the same command with --retry_failed goes on."""
     output, useless = tmp_path / "out", True
     with chat_server(lambda body, times: told(body, times) if useless else answer(body)) as server:
-        assert reason in fails(lambda: run(server, source, output), capsys)
+        line = fails(lambda: run(server, source, output), capsys)
+        assert reason in line
+        assert ("--retry_failed asks again" in line) == ("none of 12 responses" in line)
         useless = False
         run(server, source, output, "--retry_failed")
     assert not any("failed" in row for row in rows_of(output))

@@ -10,7 +10,9 @@ from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, latex, markdown, p_value
+from diversity_tuning.evaluation.report import controls as control_report
 from diversity_tuning.evaluation.report import figures, overview, tables
+from diversity_tuning.evaluation.report.curves import curve_tables, front_table
 from diversity_tuning.evaluation.report.html_page import Page, write_page
 from diversity_tuning.evaluation.report.runs import (
     RunGroup,
@@ -25,8 +27,9 @@ from diversity_tuning.runs import write_text, written_in_place
 # What a report consists of; nothing else in its folder is touched.
 FILES = (
     *("report.md", "report.html", "summary.txt", "models.csv", "differences.csv", "fronts.csv", "overview.tex", "counts.tex"),
-    *("models.tex", "models-*.tex", "differences.tex", "differences-*.tex", "fronts.tex", "human.tex", "human_people.tex"),
-    *("reward_diversity.p*", "ablation.p*", "auxiliary.p*", "further.p*"),
+    *("controls.csv", "controls-fronts.csv", "controls*.tex", "fronts.tex", "fronts-*.tex", "human.tex", "human_people.tex"),
+    *("models.tex", "models-*.tex", "differences.tex", "differences-*.tex"),
+    *("reward_diversity.p*", "plots_voices.p*", "ablation.p*", "auxiliary.p*", "further.p*"),
 )
 _HEADINGS = ("# Evaluation", "# Quality and diversity of ")
 METHOD = """\
@@ -41,11 +44,6 @@ _EQUAL_LENGTH = """\
 `…_equal_length`: diversity moved to the runs' common mean length along the slope of diversity on the log of words per response
 within runs (regression keeps every prompt; matching would drop most). Slopes: {slopes}.
 """
-_CURVE = """\
-Diversity of a model minus that of the other method's reward-diversity curve at the same reward; the curve is linear between
-neighbouring strengths{anchor}. 2,000 draws of prompts (and seeds); covered: share of draws in which the reward was within the
-curve's range.
-"""
 
 
 def make_report(
@@ -58,6 +56,9 @@ def make_report(
     samples: int = 12,
     show: list[str] | None = None,
     further: Sequence[Table] = (),
+    controls: list[str] | None = None,
+    baselines: list[str] | None = None,
+    note: str | None = None,
 ) -> str:
     """Write report.md, report.html, the tables as .csv and .tex, and the figures as .png and .pdf into ``output``.
 
@@ -65,7 +66,8 @@ def make_report(
 
     ``ablation``: strengths are the most responses a prompt, drawn as the paper's figure 3. ``samples``: prompts whose samples
     the page shows, of the models in ``show`` (default: one per name). ``further``: tables of
-    another source, such as a human study.
+    another source, such as a human study. ``controls``: methods that get tables of their differences to ``baselines``, and
+    are grey in the figure; ``note``: what the figure says of the data.
     """
     runs = [read_run(folder) for folder in folders]
     if warning := prompt_warning(runs):
@@ -74,16 +76,23 @@ def make_report(
     slopes = add_equal_length(runs)
     models, columns = group_runs(runs), tables.metric_columns(runs)
     pairs = tables.paired_models(models, compare)
+    control_pairs = control_report.control_pairs(models, controls or [], baselines or []) if controls else {}
+    to_control = [pair for own in control_pairs.values() for pair in own]
+    grey = [method for method in controls or [] if method not in {base.method for _, base in to_control}]
     frames = {
         "models": tables.model_table(models, columns),
         "differences": tables.difference_table(pairs, columns),
-        "fronts": tables.front_table(models, [] if "all" in compare else pairs, anchor),
+        "fronts": front_table(models, [] if "all" in compare else pairs, anchor),
+        "controls": tables.difference_table(to_control, [name for name in control_report.COLUMNS if name in columns]),
+        "controls-fronts": front_table(models, next(iter(control_pairs.values()), []), anchor, together=True),
     }
     sections = [
         *_model_tables(frames["models"], columns, slopes),
         _count_table(frames["models"]),
         *_difference_tables(frames["differences"]),
-        *_curve_tables(frames["fronts"], anchor),
+        *curve_tables(frames["fronts"], anchor),
+        *control_report.control_tables(frames["controls"], control_pairs),
+        *curve_tables(frames["controls-fronts"], anchor, "controls-fronts"),
         *further,
     ]
     with written_in_place(output, "report", FILES, _HEADINGS) as before:
@@ -93,7 +102,7 @@ def make_report(
             title=overview.page_title(models),
             summary=overview.sentences(models, frames["differences"], warning),
             overview=overview.overview_table(models),
-            figures=write_figures(models, output, ablation) if figure else [],
+            figures=write_figures(models, output, ablation, [] if "all" in compare else pairs, grey, note) if figure else [],
             method=METHOD,
             tables=sections,
             metrics=[metric for metric in registry.METRICS if metric.column in columns or metric.table == "counts"],
@@ -117,10 +126,16 @@ def _write_texts(page: Page, output: Path) -> None:
     write_text(output / "report.md", "\n".join([*parts, *map(markdown, page.tables), f"## Glossary\n\n{glossary}"]))
 
 
-def write_figures(models: list[RunGroup], output: Path, ablation: bool) -> list[tuple[Path, str]]:
+def write_figures(
+    models: list[RunGroup], output: Path, ablation: bool, pairs: list, controls: list[str], note: str | None
+) -> list[tuple[Path, str]]:
     """The figures, and what each shows."""
+    arrows = [] if ablation else pairs
+    known = [column for column in registry.QUALITIES if any(model.has(column) for model in models)]
+    qualities = " and ".join(map(registry.label, known)).capitalize()
     asked = [
-        (figures.plot_reward_diversity(models, output), "Reward against diversity"),
+        (figures.plot_reward_diversity(models, output, arrows, controls, note), f"{qualities} against diversity"),
+        (figures.plot_plots_voices(models, output, arrows, controls, note), f"{qualities} against plots and voices"),
         (figures.plot_ablation(models, output) if ablation else [], "Most responses a prompt, kinds of weights"),
         (figures.plot_means(models, _drawn("main", "further"), output, "further"), "Distinct, equal length, good samples"),
         (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary"), "Auxiliary metrics"),
@@ -169,7 +184,7 @@ def _difference_tables(rows: pd.DataFrame) -> list[Table]:
         cells = []
         for (label, seed), group in rows.groupby(["difference", "seed"], sort=False, dropna=False):
             by_metric = {row["metric"]: _difference(row) for _, row in group.iterrows()}
-            cells.append([label, _seed(seed), *(by_metric.get(metric, NONE) for metric in part)])
+            cells.append([label, tables.seed_word(seed), *(by_metric.get(metric, NONE) for metric in part)])
         header = ["difference", "seed", *map(registry.heading, part)]
         made.append(
             Table(name, title, "Mean [95%], p; over all seeds t [95%] after it.\n", header, cells, overview.hints(part))
@@ -180,19 +195,6 @@ def _difference_tables(rows: pd.DataFrame) -> list[Table]:
 def _difference(row: pd.Series) -> str:
     told = f"{interval(row, '', '+')}, {p_value(row['p'])}"
     return told if pd.isna(row["t_low"]) else f"{told}; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
-
-
-def _curve_tables(rows: pd.DataFrame, anchor: str | None) -> list[Table]:
-    cells = []
-    for _, row in rows.iterrows():
-        outside = pd.isna(row["mean"])
-        difference = "outside the range" if outside else interval(row, "", "+")
-        covered = NONE if outside else f"{row['covered']:.0%}"
-        label = [row["model"], f"{row['front']} ({row['points']} points)", _seed(row["seed"]), registry.short(row["metric"])]
-        cells.append([*label, f"{row['reward']:.3f}", difference, covered])
-    header = ["model", "curve of", "seed", "diversity", "reward", "difference [95%]", "covered"]
-    note = _CURVE.format(anchor=f", with {anchor} as a point of every curve" if anchor else "")
-    return [Table("fronts", "Diversity at equal reward", note, header, cells)] if cells else []
 
 
 def _parts(columns: list[str], name: str, title: str) -> list[tuple[str, str, list[str]]]:
@@ -212,7 +214,3 @@ def _who(row: pd.Series) -> list:
 
 def _whole(seed: object) -> object:
     return int(seed) if isinstance(seed, float) else seed  # a column with a missing seed holds the others as floats
-
-
-def _seed(seed: object) -> str:
-    return "all seeds" if seed == tables.ALL_SEEDS else NONE if pd.isna(seed) else str(seed)

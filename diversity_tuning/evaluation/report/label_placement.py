@@ -10,17 +10,20 @@ _STRAIGHT = [(0, 1), (0, -1), (1, 0), (-1, 0)]  # near the point only: a line al
 _LINE = {"arrowstyle": "-", "color": "#777777", "lw": 0.7, "ls": (0, (3, 2)), "shrinkA": 1, "shrinkB": 4}
 
 
-def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]]) -> list:
+def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]], clear: np.ndarray | None = None) -> list:
     """Write each ``(text, point, colour)`` beside its point, at the nearest place that is free of labels and markers.
 
-    A label that had to go far gets a thin line to its point: grey, dashed and slanted, unlike an error bar. Returns the
-    annotations.
+    ``clear``: boxes (n, 4) in pixels that are not free either. A label that had to go far gets a thin line to its point: grey,
+    dashed and slanted, unlike an error bar. Returns the annotations.
     """
+    from matplotlib.patheffects import withStroke
+
     pixels = axis.transData.transform([point for _, point, _ in labels])
-    taken = _obstacles(axis, pixels)
+    taken = np.vstack([_obstacles(axis, pixels), np.empty((0, 4)) if clear is None else clear])
     placed = []
     for (text, point, colour), pixel in zip(labels, pixels, strict=True):
         note = axis.annotate(text, point, xytext=(0, 0), textcoords="offset points", color=colour, ha="center", va="center")
+        note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])  # readable where it lies on a line after all
         size = note.get_window_extent()
         box = _free_place(pixel, size.width + 4, size.height + 2, taken, axis.get_window_extent().extents)
         taken = np.vstack([taken, box])

@@ -63,6 +63,10 @@ class RunGroup:
                 row[: len(own)] = run.prompts[column].loc[own]
         return matrix
 
+    def has(self, column: str) -> bool:
+        """Whether there is any value: diversity has none where every prompt has one response, reward none without a model."""
+        return any(column in run.prompts and run.prompts[column].notna().any() for run in self.runs)
+
     def mean(self, column: str) -> dict[str, float]:
         """Mean and 95% interval of a column (:func:`~.statistics.mean_interval`)."""
         return mean_interval(self.matrix(column), nested=self.nested)
@@ -91,7 +95,10 @@ def common_prompts(runs: list[Run]) -> pd.Index:
     """Prompts that all runs have, in the order of the first."""
     shared = runs[0].prompts.index
     for run in runs[1:]:
-        shared = shared[shared.isin(run.prompts.index)]
+        if not len(shared):
+            break
+        if not shared.equals(run.prompts.index):
+            shared = shared[shared.isin(run.prompts.index)]
     return shared
 
 

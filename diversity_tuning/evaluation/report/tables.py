@@ -1,16 +1,16 @@
-"""The tables of a report: every model, paired differences, and differences at equal reward."""
+"""The tables of a report: every model, and paired differences."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
 
-from diversity_tuning.data.schema import PROMPT_ID, REDDIT_REWARD
+from diversity_tuning.data.schema import PROMPT_ID
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.rendering import NONE
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, number_of, shared_prompts
-from diversity_tuning.evaluation.statistics import overall_mean, paired_difference
-from diversity_tuning.evaluation.tradeoff import difference_at_equal_reward
+from diversity_tuning.evaluation.statistics import paired_difference
 
 _NOT_METRICS = {PROMPT_ID, "finished"}
 ALL_SEEDS = "all"
@@ -56,7 +56,8 @@ def paired_models(models: list[RunGroup], pairs: list[str]) -> list[tuple[RunGro
 def pair_models(models: list[RunGroup], pair: str) -> list[tuple[RunGroup, RunGroup]]:
     """``"one:other"`` as models of the same strengths. A side is a label, a name or a method, and may hold colons itself.
 
-    Models of one name or method at several strengths are paired by strength, unless the other side has a single model.
+    Models of one name or method at several strengths are paired by strength; with a single model on the other
+    side that has none of these strengths, each is paired with it.
     """
     called = {name for model in models for name in (model.label, model.runs[0].name, model.method)}
     parts = pair.split(":")
@@ -65,9 +66,9 @@ def pair_models(models: list[RunGroup], pair: str) -> list[tuple[RunGroup, RunGr
     if not all(names):
         raise UserError(f"--compare {pair}: give two models as one:other")
     ones, others = (matching(models, name, f"compare {pair}") for name in names)
-    if len(ones) == 1 or len(others) == 1:
-        return [(one, other) for one in ones for other in others]
-    return [(one, other) for one in ones for other in others if one.strength == other.strength]
+    every = [(one, other) for one in ones for other in others]
+    same = [(one, other) for one, other in every if one.strength == other.strength]
+    return same or every if len(ones) == 1 or len(others) == 1 else same
 
 
 def matching(models: list[RunGroup], wanted: str, flag: str) -> list[RunGroup]:
@@ -120,34 +121,6 @@ def difference_table(pairs: list[tuple[RunGroup, RunGroup]], columns: list[str])
     return pd.DataFrame(rows)
 
 
-def front_table(models: list[RunGroup], pairs: list[tuple[RunGroup, RunGroup]], anchor: str | None = None) -> pd.DataFrame:
-    """Each weighted model against the unweighted method's reward-diversity curve, at equal reward.
-
-    See :func:`diversity_tuning.evaluation.tradeoff.difference_at_equal_reward`.
-
-    The pairs give the methods; a method whose models have no strength (gold data) has no front. ``anchor`` names a model, such
-    as sft, that counts as a point of every front.
-    """
-    anchors = matching(models, anchor, f"anchor {anchor}") if anchor else []
-    methods = {(one.method, other.method) for one, other in pairs}
-    rows = []
-    for weighted, unweighted in sorted(methods):
-        own = [model for model in models if model.method == unweighted and model.strength is not None]
-        points = [*own, *(model for model in anchors if model not in own)]
-        targets = [model for model in models if model.method == weighted and model not in points]
-        for target in targets if own and len(points) > 1 else []:
-            rows += _front_rows(target, points, unweighted)
-    return pd.DataFrame(rows)
-
-
-def _front_rows(target: RunGroup, points: list[RunGroup], unweighted: str) -> list[dict]:
-    rows = []
-    for seed, (one, *front) in align([target, *points]):
-        prompts = shared_prompts([one, *front])
-        for column in registry.DIVERSITIES:
-            pairs = [(model.matrix(REDDIT_REWARD, prompts), model.matrix(column, prompts)) for model in (one, *front)]
-            none = {"mean": None, "low": None, "high": None, "covered": 0.0}
-            difference = difference_at_equal_reward(pairs[0], pairs[1:], nested=isinstance(prompts, list)) or none
-            label = {"model": target.label, "front": unweighted, "points": len(front), "seed": seed, "metric": column}
-            rows.append({**label, "reward": overall_mean(pairs[0][0], isinstance(prompts, list)), **difference})
-    return rows
+def seed_word(seed: object) -> str:
+    """A seed as tables name it."""
+    return "all seeds" if seed == ALL_SEEDS else NONE if pd.isna(seed) else str(seed)

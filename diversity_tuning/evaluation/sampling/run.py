@@ -86,6 +86,12 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--top_k", type=int, default=settings.top_k, help="local, vllm: most likely tokens; 0 keeps all")
     group.add_argument("--top_p", type=float, default=settings.top_p, help="probability that is kept; not sent to Anthropic")
     group.add_argument(
+        "--min_p",
+        type=float,
+        default=settings.min_p,
+        help="leave out tokens less probable than MIN_P times the most probable one; 0: off; OpenAI and Anthropic have none",
+    )
+    group.add_argument(
         "--repetition_penalty",
         type=float,
         default=settings.repetition_penalty,
@@ -119,12 +125,14 @@ def sampling_record(config: SamplingConfig) -> dict:
     names = ("split", "start", "num_prompts", "num_samples", "seed")
     settings = {name: getattr(config, name) for name in names} | asdict(config.settings) | {"dtype": engine.dtype}
     settings |= {name: getattr(config, name) for name in ("iterative", "verbalized") if getattr(config, name)}
+    if not config.settings.min_p:  # as records were before it could be given
+        del settings["min_p"]
     settings |= engines.engine_settings(engine)
     if engine.engine in engines.OWN_MODELS:
         inputs = {"source": config.source, "base_model": engine.base_model, "adapter": engine.adapter}
         return provenance("sample", settings, inputs)
     sent = engines.sent_settings(engine, config.settings, config.seed)
-    possible = (*(field.name for field in fields(SamplingSettings)), "seed")
+    possible = [name for name in (*(field.name for field in fields(SamplingSettings)), "seed") if name in settings]
     unsent = [name for name in possible if name not in sent and name not in _IN_WORDS]
     # The seed stays: which verbalized responses are drawn depends on it.
     settings = {name: value for name, value in settings.items() if name == "seed" or name not in (*unsent, "dtype")}

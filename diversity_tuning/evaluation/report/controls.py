@@ -1,0 +1,61 @@
+"""Controls against the models whose effect they might explain: paired differences, diversity at equal quality."""
+
+import pandas as pd
+
+from diversity_tuning.data.schema import REDDIT_REWARD
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.rendering import NONE, Table, interval
+from diversity_tuning.evaluation.report.runs import RunGroup
+from diversity_tuning.evaluation.report.tables import ALL_SEEDS, matching
+
+# Labels of what is told lead: embeddings also move apart where a text is garbled.
+COLUMNS = (*registry.LABELLED, "craft", REDDIT_REWARD, *registry.DIVERSITIES)
+Pairs = list[tuple[RunGroup, RunGroup]]
+
+
+def control_pairs(models: list[RunGroup], methods: list[str], baselines: list[str]) -> dict[str, Pairs]:
+    """For every baseline, the other baselines and every control with it: label of the baseline -> pairs.
+
+    ``methods``: of the controls. That of a baseline stands for its other strengths (other β, earlier checkpoints).
+    ``baselines``: labels, names or methods; of several strengths the model that :func:`main_models` names. A method or
+    baseline that no model has is a :class:`UserError`.
+    """
+    against = [one for name in baselines for one in main_models(matching(models, name, f"baselines {name}"))]
+    there = dict.fromkeys(model.method for model in models)
+    if missing := [method for method in methods if method not in there]:
+        raise UserError(f"--controls: no run of a method called '{missing[0]}'; there is {', '.join(there)}")
+    controls = [model for method in methods for model in models if model.method == method and model not in against]
+    return {base.label: [(one, base) for one in (*(one for one in against if one is not base), *controls)] for base in against}
+
+
+def main_models(group: list[RunGroup]) -> list[RunGroup]:
+    """Of the models of one method those of strength 1, which are trained to their end; all where none has it."""
+    return [model for model in group if _number(model.strength) == 1] or group
+
+
+def _number(strength: str | None) -> float | None:
+    try:
+        return float(strength)
+    except (TypeError, ValueError):
+        return None
+
+
+def control_tables(rows: pd.DataFrame, pairs: dict[str, Pairs]) -> list[Table]:
+    """One table per baseline: control × differences, over all seeds that both have. ``rows``: of ``difference_table``."""
+    made = []
+    for place, (base, own) in enumerate(pairs.items()):
+        cells, columns = [], [column for column in COLUMNS if len(rows) and column in set(rows["metric"])]
+        for one, other in own:
+            found = rows[rows["difference"] == f"{one.label} − {other.label}"] if len(rows) else rows
+            if not len(found):
+                continue
+            seeds = [seed for seed in dict.fromkeys(found["seed"]) if seed != ALL_SEEDS]
+            last = found[found["seed"] == (ALL_SEEDS if len(seeds) > 1 else seeds[0])]
+            by_metric = {row["metric"]: interval(row, "", "+") for _, row in last.iterrows()}
+            cells.append([one.label, len(seeds), *(by_metric.get(column, NONE) for column in columns)])
+        note = f"Model minus {base}, mean over prompts and seeds [95%]; t-intervals and p are in controls.csv.\n"
+        header = ["model", "seeds", *map(registry.heading, columns)]
+        name = "controls" if place == 0 else f"controls-{place + 1}"
+        made.append(Table(name, f"Controls: differences to {base}", note, header, cells))
+    return [table for table in made if table.rows]

@@ -1,0 +1,55 @@
+"""Colours, markers and axes that the figures of a report share: Okabe and Ito's colours, a marker of its own per method."""
+
+import itertools
+from collections.abc import Iterable
+
+from diversity_tuning.evaluation.report.runs import RunGroup
+
+# Okabe and Ito's colours and a dark red, told apart with any colour vision; markers differ as well, for print without colour.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A1F3D"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+_GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
+_PAPER = ("dpo", "ddpo-both", "orpo", "dorpo-both", "ddpo-sem", "ddpo-sty", "divpo")  # look the same in every figure
+GREY = "#8a8a8a"
+_CONTROLS = ["x", "+", "1", "2", "d", "<", ">", "p"]  # not those of methods; told apart by shape alone
+
+
+def method_styles(models: list[RunGroup]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every method, in the order of their first model.
+
+    The paper's methods have their own, others what those that are there leave free; from the eighth on they repeat.
+    """
+    every = list(zip(_COLOURS, _MARKERS, strict=True))
+    known = _GREYS | dict(zip(_PAPER, every, strict=True))
+    methods = list(dict.fromkeys(model.method for model in models))
+    taken = [known[method] for method in methods if method in known]
+    free = itertools.cycle([style for style in every if style not in taken] or every)
+    return {method: known[method] if method in known else next(free) for method in methods}
+
+
+def control_markers(methods: Iterable[str]) -> dict[str, str]:
+    """A marker for every control, from the ninth on repeated."""
+    return dict(zip(methods, itertools.cycle(_CONTROLS), strict=False))
+
+
+def pyplot():
+    """matplotlib.pyplot without a display, with the settings of all figures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42})
+    return plt
+
+
+def draw_grid(axis) -> None:
+    """Thin grey lines behind everything."""
+    axis.grid(color="#e5e5e5", lw=0.6)
+    axis.set_axisbelow(True)
+
+
+def whiskers(interval: dict[str, float]) -> list[list[float]]:
+    """Lengths below and above the mean. Equal values leave rounding of the bootstrap, which may lie on the wrong side."""
+    below, above = interval["mean"] - interval["low"], interval["high"] - interval["mean"]
+    return [[max(below, 0.0)], [max(above, 0.0)]]

@@ -1,0 +1,182 @@
+"""The figure of quality against diversity (paper, figure 2): a row per quality, a column per measure of diversity."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.report.controls import main_models
+from diversity_tuning.evaluation.report.label_placement import place_labels
+from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup, shared_prompts
+from diversity_tuning.evaluation.report.styles import GREY, control_markers, draw_grid, method_styles, pyplot, whiskers
+from diversity_tuning.evaluation.statistics import overall_mean, seed_means
+from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
+
+_DARK = "#444444"
+_BETTER = ((0.905, 0.925), (0.985, 0.99))  # of the axes: tail and head of the arrow
+_LEAST_POINTS = 3  # of a curve that has a band
+
+
+@dataclass
+class Content:
+    """What is drawn. ``pairs``: an arrow from the other to the one, per seed. ``controls``: methods drawn in grey."""
+
+    models: list[RunGroup]
+    pairs: list[tuple[RunGroup, RunGroup]] = field(default_factory=list)
+    controls: list[str] = field(default_factory=list)
+    note: str | None = None
+
+    def __post_init__(self):
+        coloured = {one.method for pair in self.pairs for one in pair}
+        self.controls = [method for method in self.controls if method not in coloured]
+        self.own = [model for model in self.models if model.method not in self.controls]
+        self.grey = [model for model in self.models if model.method in self.controls]
+        self.styles, self.markers = method_styles(self.own), control_markers(self.controls)
+        main = [main_models([model for model in self.own if model.method == method]) for method in self.styles]
+        self.main = [model for models in main for model in models]
+        self.arrows = [pair for pair in self.pairs if all(model in self.main for model in pair)]
+
+
+def draw_tradeoff(content: Content, diversities: tuple[str, ...]):
+    """The figure, or None where no model has a quality and a diversity."""
+    qualities = [column for column in registry.QUALITIES if any(model.has(column) for model in content.models)]
+    columns = [column for column in diversities if any(model.has(column) for model in content.models)]
+    if not qualities or not columns:
+        return None
+    size = (5 * len(columns), 3.9 * len(qualities) + 0.9)
+    options = {"sharex": "row", "sharey": "col", "layout": "constrained", "squeeze": False}
+    figure, axes = pyplot().subplots(len(qualities), len(columns), figsize=size, **options)
+    panels = [(axes[i][j], x, y) for i, x in enumerate(qualities) for j, y in enumerate(columns)]
+    for axis, x, y in panels:
+        _draw_panel(axis, content, x, y)
+    _add_title(figure, content)
+    _add_legend(figure, axes[0][0])
+    figure.canvas.draw()  # fixes the layout, which places the labels
+    figure.set_layout_engine("none")
+    for axis, x, y in panels:
+        labels = [(model.label, _point(model, x, y), content.styles[model.method][0]) for model in _with(content.main, x, y)]
+        place_labels(axis, labels, _kept_clear(axis, content, x, y))
+    return figure
+
+
+def _with(models: list[RunGroup], *columns: str) -> list[RunGroup]:
+    return [model for model in models if all(map(model.has, columns))]
+
+
+def _point(model: RunGroup, *columns: str) -> tuple[float, ...]:
+    """Where a model lies; its interval, which takes longer, is asked for where it is drawn."""
+    return tuple(overall_mean(model.matrix(column), model.nested) for column in columns)
+
+
+def _draw_panel(axis, content: Content, x: str, y: str) -> None:
+    _draw_pareto(axis, _with(content.models, x, y), x, y)
+    for method, (colour, _) in content.styles.items():
+        _draw_curve(axis, [model for model in _with(content.own, x, y) if model.method == method], x, y, colour)
+    for model in _with(content.grey, x, y):
+        style = {"marker": content.markers[model.method], "color": GREY, "ms": 6.5, "mew": 1.2, "zorder": 2}
+        axis.plot(*_point(model, x, y), ls="none", label=f"control: {model.method}", **style)
+    for one, other in content.arrows:
+        _draw_arrows(axis, one, other, x, y, content.styles[one.method][0])
+    for model in _with(content.own, x, y):
+        colour, marker = content.styles[model.method]
+        if model in content.main:
+            bars = {"xerr": whiskers(model.mean(x)), "yerr": whiskers(model.mean(y)), "lw": 1}
+            axis.errorbar(*_point(model, x, y), fmt=marker, color=colour, ms=7, zorder=3, **bars)
+            _draw_seeds(axis, model, x, y, colour)
+        else:
+            open_marker = {"marker": marker, "mfc": "white", "mec": colour, "ms": 4.5, "mew": 1, "zorder": 2}
+            axis.plot(*_point(model, x, y), ls="none", label="other strength of a method", **open_marker)
+    axis.set(xlabel=f"{registry.label(x)} →", ylabel=f"{registry.label(y)} →")
+    axis.margins(x=0.15, y=0.12)
+    axis.annotate(
+        "better", _BETTER[1], _BETTER[0], xycoords="axes fraction", textcoords="axes fraction", color=_DARK, fontsize=8,
+        ha="right", va="top", arrowprops={"arrowstyle": "-|>", "color": _DARK, "lw": 1.1, "shrinkA": 0, "shrinkB": 0},
+    )  # fmt: skip
+    draw_grid(axis)
+
+
+def _draw_pareto(axis, models: list[RunGroup], x: str, y: str) -> None:
+    """Dotted, through the models that no other model beats in both."""
+    means = np.array([_point(model, x, y) for model in models if model.method != REFERENCE]).reshape(-1, 2)
+    best = means[pareto_front(means)]
+    best = best[np.argsort(best[:, 0])]
+    axis.plot(best[:, 0], best[:, 1], color="#888888", ls=":", lw=1.6, zorder=0, label="Pareto front of the means")
+
+
+def _draw_curve(axis, group: list[RunGroup], x: str, y: str, colour: str) -> None:
+    """A method's strengths joined in the order of quality, with the 95% band of the line between them."""
+    line = sorted(_point(model, x, y) for model in group)
+    if len(line) > 1:
+        axis.plot(*zip(*line, strict=True), color=colour, lw=1.2, alpha=0.6, zorder=1)
+    seeds = {tuple(run.seed for run in model.runs) for model in group}
+    if len(line) < _LEAST_POINTS or len(seeds) > 1:
+        return
+    prompts = shared_prompts(group)
+    nested = isinstance(prompts, list)
+    if not any(map(len, prompts)) if nested else not len(prompts):
+        return
+    grid = np.linspace(line[0][0], line[-1][0], 60)
+    points = [(model.matrix(x, prompts), model.matrix(y, prompts)) for model in group]
+    band = curve_band(points, grid, nested=nested)
+    axis.fill_between(grid, *band, color=colour, alpha=0.12, lw=0, zorder=0, label="95% band of a method's curve")
+
+
+def _seed_points(model: RunGroup, x: str, y: str) -> dict[object, tuple[float, float]]:
+    """The mean of every seed."""
+    values = zip(*(seed_means(model.matrix(column)) for column in (x, y)), strict=True)
+    return dict(zip([run.seed for run in model.runs], values, strict=True))
+
+
+def _draw_seeds(axis, model: RunGroup, x: str, y: str, colour: str) -> None:
+    """Each seed as a small dot."""
+    if len(model.runs) > 1:
+        points = zip(*_seed_points(model, x, y).values(), strict=True)
+        axis.plot(*points, ".", color=colour, alpha=0.55, ms=5, mew=0, zorder=1, label="one seed")
+
+
+def _draw_arrows(axis, one: RunGroup, other: RunGroup, x: str, y: str, colour: str) -> None:
+    """From the unweighted to the weighted model, seed by seed."""
+    if not (_with([one], x, y) and _with([other], x, y)):
+        return
+    ends, starts = _seed_points(one, x, y), _seed_points(other, x, y)
+    gap = 1 if len(ends) > 1 else 8  # in points: clear of a seed's dot, or of the mean's marker
+    for seed in (seed for seed in ends if seed in starts):
+        style = {"arrowstyle": "->", "color": colour, "lw": 0.9, "alpha": 0.6, "shrinkA": gap, "shrinkB": gap, "zorder": 1}
+        axis.annotate("", ends[seed], starts[seed], arrowprops=style)
+
+
+def _kept_clear(axis, content: Content, x: str, y: str) -> np.ndarray:
+    """Boxes in pixels that labels must not cover: the arrow "better", controls and other strengths."""
+    small = [model for model in _with(content.models, x, y) if model not in content.main]
+    pixels = axis.transData.transform(np.array([_point(model, x, y) for model in small]).reshape(-1, 2))
+    corner = axis.transAxes.transform([(_BETTER[0][0] - 0.11, _BETTER[0][1] - 0.06), (1.0, 1.0)]).reshape(1, 4)
+    return np.vstack([np.concatenate([pixels - 5, pixels + 5], axis=1), corner])
+
+
+def _add_title(figure, content: Content) -> None:
+    """How many seeds, and what kind of data."""
+    seeds = len({run.seed for model in content.models for run in model.runs if run.seed is not None}) or 1
+    of_method = sorted({len(model.runs) for model in content.models if model.method != REFERENCE} or {1})
+    fewer = f" (some models {of_method[0]})" if of_method[0] < seeds else ""
+    words = f"{seeds} seed{'' if seeds == 1 else 's'}{fewer}"
+    title = ", ".join([content.note, words] if content.note else [words])
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=_DARK)
+
+
+def _add_legend(figure, axis) -> None:
+    """Name what is no model: lines, bands, dots, arrows, controls."""
+    found = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    lines = pyplot().Line2D
+    if "other strength of a method" in found:
+        found["other strength of a method"] = lines([], [], ls="none", marker="o", mfc="white", mec=_DARK, ms=4.5, mew=1)
+    if "one seed" in found:
+        found["one seed"] = lines([], [], ls="none", marker=".", color=_DARK, ms=6, mew=0)
+    if any(getattr(text, "arrow_patch", None) and not text.get_text() for text in axis.texts):
+        found["unweighted → weighted, one seed"] = lines(
+            [], [], ls="none", marker=r"$\rightarrow$", color=_DARK, mew=0.2, ms=10
+        )
+    cross = axis.errorbar([np.nan], [np.nan], xerr=[0.1], yerr=[0.1], fmt="o", color="#555555", ms=5, lw=1)
+    found = {"mean, 95% interval": cross} | found
+    columns = 4 if figure.get_figwidth() > 8 else 2
+    figure.legend(found.values(), found.keys(), loc="outside lower left", ncols=columns, frameon=False, fontsize=8)
+    cross.remove()  # from the panel, where its missing values would be in the way of labels
