@@ -37,8 +37,8 @@ def balanced(figure, verdicts: np.ndarray, labels: np.ndarray, strata: np.ndarra
 def scores(verdicts: list[int | None], labels: np.ndarray, strata: np.ndarray, weights: np.ndarray) -> dict:
     """Accuracy and F1 of "good", each also balanced by length: ``{"value", "low", "high"}``.
 
-    Rows without a verdict (None) count as wrong, so that principles that a judge cannot apply are not flattered, and are counted;
-    ``judged_good`` is a share of the others. ``weights``: ``(draws, n)``, for the 95% intervals, of
+    Rows without a verdict (None) count as wrong, so that principles that a judge cannot apply are not flattered; they are
+    counted, and ``judged_good`` is a share of the others. ``weights``: ``(draws, n)``, for the 95% intervals, of
     :func:`~diversity_tuning.evaluation.statistics.cluster_weights`.
     """
     judged = np.array([one is not None for one in verdicts])
