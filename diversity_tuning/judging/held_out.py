@@ -37,13 +37,14 @@ def balanced(figure, verdicts: np.ndarray, labels: np.ndarray, strata: np.ndarra
 def scores(verdicts: list[int | None], labels: np.ndarray, strata: np.ndarray, weights: np.ndarray) -> dict:
     """Accuracy and F1 of "good", each also balanced by length: ``{"value", "low", "high"}``.
 
-    Rows without a verdict (None) are left out and counted. ``weights``: ``(draws, n)``, for the 95% intervals, of
+    Rows without a verdict (None) count as wrong, so that principles that a judge cannot apply are not flattered; they are
+    counted, and ``judged_good`` is a share of the others. ``weights``: ``(draws, n)``, for the 95% intervals, of
     :func:`~diversity_tuning.evaluation.statistics.cluster_weights`.
     """
     judged = np.array([one is not None for one in verdicts])
-    said = np.array([bool(one) for one in verdicts])[judged]
-    labels, strata, weights = labels[judged], strata[judged], weights[:, judged]
-    found = {"n": int(judged.sum()), "without_verdict": int((~judged).sum()), "judged_good": float(said.mean())}
+    said = np.where(judged, np.array([bool(one) for one in verdicts]), ~np.asarray(labels, dtype=bool))
+    good = float(said[judged].mean()) if judged.any() else float("nan")
+    found = {"n": len(judged), "without_verdict": int((~judged).sum()), "judged_good": good}
     once = np.ones((1, len(said)))
     for name, figure in FIGURES.items():
         found[name] = _interval(figure(said, labels, once), figure(said, labels, weights))

@@ -104,12 +104,13 @@ def test_length_alone_gains_nothing_by_length():
     assert found["f1_by_length"]["value"] < 0.5 < found["f1"]["value"]
 
 
-def test_rows_without_a_verdict_are_left_out_and_counted():
+def test_rows_without_a_verdict_count_as_wrong():
     labels, strata = np.array([True, False, True, False]), np.zeros(4, dtype=int)
     found = scores([1, 0, None, 1], labels, strata, cluster_weights(list("abcd"), 20, 0))
-    assert (found["n"], found["without_verdict"]) == (3, 1)
-    assert found["accuracy"]["value"] == pytest.approx(2 / 3)
-    assert found["accuracy"]["low"] <= 2 / 3 <= found["accuracy"]["high"]
+    assert (found["n"], found["without_verdict"], found["judged_good"]) == (4, 1, pytest.approx(2 / 3))
+    assert found["accuracy"]["value"] == 0.5
+    assert found["f1"]["value"] == 0.5  # one right of two judged good, one of two good ones found
+    assert scores([1, 0, 1, 1], labels, strata, cluster_weights(list("abcd"), 20, 0))["accuracy"]["value"] == 0.75
 
 
 def as_round(number, value, by_length=None):
