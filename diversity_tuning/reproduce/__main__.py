@@ -2,7 +2,7 @@
 
 bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
 bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
-bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full and --controls take them too
+bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full, --controls, --rlaif too
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md

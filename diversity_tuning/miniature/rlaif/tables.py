@@ -94,7 +94,7 @@ def difference_rows(rows: pd.DataFrame) -> Table | None:
     for label, group in _pooled(rows, "difference").groupby("difference", sort=False):
         by_metric = {row["metric"]: _difference(row) for _, row in group.iterrows()}
         cells.append([label, *(by_metric.get(name, NONE) for name in names)])
-    note = "Mean [95% interval], p of sign flips over prompts; over several seeds, t after it.\n"
+    note = "Mean [95% interval], p of sign flips over prompts, seeds as given; over several seeds, t after it.\n"
     return Table("differences", "Paired differences", note, ["difference", *(SHOWN[name] for name in names)], cells)
 
 
