@@ -78,7 +78,21 @@ def _reference(sizes: list[dict]) -> list[str]:
                 theirs, ours = (sum(costs["stages"][name][kind] for name in stages) for costs in (other, one))
                 cells += [f"{theirs:.1f}", f"{ours:.1f}", f"{theirs / ours:.2f}"]
             lines.append(_row(_NAMES.get(stage, "**0 to 2**"), *cells))
+        lines.append(_row("whole commands", *_whole(one)))
+        lines += [
+            "",
+            "Above the last row the reference counts without imports and reading, the stages as commands from start to end.",
+        ]
     return lines
+
+
+def _whole(one: dict) -> list[str]:
+    """Processes from start to end on both sides."""
+    cells = []
+    for kind in ("seconds", "cpu_seconds"):
+        theirs, ours = one["reference"][kind], sum(costs[kind] for costs in one["stages"].values())
+        cells += [f"{theirs:.1f}", f"{ours:.1f}", f"{theirs / ours:.2f}"]
+    return cells
 
 
 def _pairs(source: str, costs: dict) -> list[str]:
