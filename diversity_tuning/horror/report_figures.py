@@ -57,10 +57,12 @@ def draw_losses(results: Results, folder: Path) -> Path:
     for axis, run in zip(axes, TRAINED, strict=True):
         for i, histories in enumerate(results.histories):
             colour = _shade(_colour(run), i, len(results.histories))
-            axis.plot(*_points(histories[run], "loss"), color=colour, lw=1)
-            axis.plot(*_points(histories[run], "eval_loss"), "o", color=colour, ms=4)
+            axis.plot(*_points(histories[run], "loss"), color=colour, lw=1, label=_once("training", i))
+            axis.plot(*_points(histories[run], "eval_loss"), "o", color=colour, ms=4, label=_once("validation", i))
         axis.set(title="sft" if run == "generation" else run, xlabel="step", ylabel="loss" if run == "generation" else None)
         axis.grid(color="#e5e5e5", lw=0.6)
+    seeds = f" (a shade each: {len(results.histories)} seeds)" if len(results.histories) > 1 else ""
+    axes[0].legend(title=f"loss{seeds}", fontsize=8, title_fontsize=8)
     return _save(figure, folder / "losses.png")
 
 
