@@ -4,7 +4,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 LEAST_RESPONSES = 3  # two responses have a correlation of 1 or −1, whatever their votes
 _DRAWS = 2000
@@ -52,9 +51,15 @@ def popularity(prompts: list, responses: list, deviations: np.ndarray, votes: np
     for rows in found.values():
         one, other = np.array(list(rows.values()), dtype=float).T
         if len(one) >= LEAST_RESPONSES and np.ptp(one) > 0 and np.ptp(other) > 0:
-            values.append(stats.spearmanr(one, other).statistic)
+            values.append(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
     if not values:
         return None
     drawn = np.random.default_rng(seed).integers(0, len(values), (_DRAWS, len(values)))
     low, high = np.quantile(np.array(values)[drawn].mean(axis=1), [0.025, 0.975])
     return Popularity(float(np.mean(values)), float(low), float(high), len(values))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, equal values sharing their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]

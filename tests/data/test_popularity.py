@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from diversity_tuning.data.popularity import popularity
 
@@ -37,3 +38,9 @@ def test_the_sentence_follows_the_interval(sign, expected):
     told = of(deviations, votes, prompts, list(range(400))).sentences()
     assert expected in told[1]
     assert "50 prompts" in told[0]
+
+
+def test_ties_are_as_in_scipy():
+    deviations, votes = np.random.default_rng(1).integers(0, 5, (2, 30))
+    found = of(deviations, votes, ["a"] * 30, list(range(30)))
+    assert found.mean == pytest.approx(spearmanr(deviations, votes).statistic)
