@@ -15,9 +15,9 @@ import signal
 import subprocess
 import sys
 
-from diversity_tuning.cli import Parser, command
+from diversity_tuning.cli import Parser, command, from_flags
 from diversity_tuning.errors import UserError
-from diversity_tuning.miniature.simulated_llm.answers import Settings
+from diversity_tuning.miniature.simulated_llm.answers import Settings, add_settings_arguments
 from diversity_tuning.miniature.simulated_llm.server import simulated_server
 
 WORD = "BASE_URL"
@@ -25,10 +25,7 @@ WORD = "BASE_URL"
 
 def build_parser() -> Parser:
     parser = Parser("diversity_tuning.miniature.rlaif.with_simulated_llm", __doc__)
-    parser.add_argument("--length_bias", type=float, default=0.0, help="chance that a long text passes in spite of a flaw")
-    parser.add_argument("--leniency", type=float, default=0.0, help="chance that any text passes in spite of a flaw")
-    parser.add_argument("--noise", type=float, default=1.0, help="multiplies all error rates; 0: no errors")
-    parser.add_argument("--seed", type=int, default=0, help="of its errors")
+    add_settings_arguments(parser)
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="after --: what to run")
     return parser
 
@@ -36,7 +33,7 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> int:
     args = build_parser().parse_args(argv)
-    with simulated_server(Settings(args.length_bias, args.leniency, args.noise, args.seed)) as base_url:
+    with simulated_server(from_flags(Settings, args)) as base_url:
         words = [base_url if word == WORD else word for word in args.words]
         words[0] = sys.executable if words[0] == "python" else words[0]
         return _run(words, {"JUDGE_CACHE": "", **os.environ, "JUDGE_BASE_URL": base_url})

@@ -14,26 +14,23 @@ import signal
 import threading
 import time
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.cli import Parser, command, from_flags, parse_with_recipe
 from diversity_tuning.errors import UserError
-from diversity_tuning.miniature.simulated_llm.answers import Settings
+from diversity_tuning.miniature.simulated_llm.answers import Settings, add_settings_arguments
 from diversity_tuning.miniature.simulated_llm.server import SimulatedServer
 
 
 def build_parser() -> Parser:
     parser = Parser("diversity_tuning.miniature.simulated_llm", __doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    parser.add_argument("--length_bias", type=float, default=0.0, help="chance that a long text passes in spite of a flaw")
-    parser.add_argument("--leniency", type=float, default=0.0, help="chance that any text passes in spite of a flaw")
-    parser.add_argument("--noise", type=float, default=1.0, help="multiplies all error rates; 0: no errors")
-    parser.add_argument("--seed", type=int, default=0, help="of its errors")
+    add_settings_arguments(parser)
     return parser
 
 
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    settings = Settings(args.length_bias, args.leniency, args.noise, args.seed)
+    settings = from_flags(Settings, args)
     try:
         server = SimulatedServer(settings, args.port)
     except (OSError, OverflowError) as error:

@@ -4,6 +4,7 @@ A verdict counts those flaws only that the prompt's principles, rubric or lists 
 All its errors are its own draws: the flaw that is overlooked in one prompt may be seen in another about the same text.
 """
 
+import argparse
 import hashlib
 import json
 import random
@@ -49,6 +50,19 @@ class Settings:
                 raise UserError(f"--{name} {getattr(self, name)}: must be from 0 to 1")
         if not 0 <= self.noise <= 5:
             raise UserError(f"--noise {self.noise}: must be from 0 to 5")
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of :class:`Settings`."""
+    default = Settings()
+    parser.add_argument(
+        "--length_bias", type=float, default=default.length_bias, help="chance that a long text passes in spite of a flaw"
+    )
+    parser.add_argument(
+        "--leniency", type=float, default=default.leniency, help="chance that any text passes in spite of a flaw"
+    )
+    parser.add_argument("--noise", type=float, default=default.noise, help="multiplies all error rates; 0: no errors")
+    parser.add_argument("--seed", type=int, default=default.seed, help="of its errors")
 
 
 class Reader:
