@@ -19,23 +19,21 @@ class Popularity:
     prompts: int
 
     def sentences(self) -> list[str]:
-        """The figure, and what it lets one expect of weighting by deviation."""
+        """The figure, and what it says of weighting by deviation."""
         told = f"Deviation and votes within a prompt: Spearman {self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}], mean over"
         return [f"{told} {self.prompts} prompts with {LEAST_RESPONSES} responses or more in pairs.", self._expectation()]
 
     def _expectation(self) -> str:
         if self.high < 0:
-            return (
-                "Votes favour the common responses, so unweighted training narrows what a model writes; weights by deviation"
-                " work against that, at a cost in votes. The stronger the correlation, the more there is to gain and to pay"
-                " (docs/RESULTS.md: the miniature)."
+            told = (
+                "Votes favour the common responses, so unweighted training can narrow what a model writes; weights by deviation"
+                " work against that, at a cost in votes."
             )
-        if self.low > 0:
-            return "Votes favour the unusual responses already: unweighted training moves the same way as the weights."
-        return (
-            "No sign that votes favour the common responses: there is little narrowing by votes for the weights to undo, and no"
-            " gain in diversity is to be counted on (docs/RESULTS.md: the control)."
-        )
+        elif self.low > 0:
+            told = "Votes favour the unusual responses already: unweighted training moves the same way as the weights."
+        else:
+            told = "No sign that votes favour the common responses: there is little narrowing by votes for the weights to undo."
+        return f"{told} A hint, no forecast (docs/OWN_DATA.md)."
 
 
 def popularity(prompts: list, responses: list, deviations: np.ndarray, votes: np.ndarray, seed: int = 0) -> Popularity | None:
