@@ -3,6 +3,7 @@
 python -m scripts_dataset_cleaner.describe --source posts.jsonl.gz
 python -m scripts_dataset_cleaner.describe --source out/pairs_div
 python -m scripts_dataset_cleaner.describe --source out/filtered --output out/filtered_page
+python -m scripts_dataset_cleaner.describe --source out/pairs_div --correlation out/correlation.json
 """
 
 if not __package__:
@@ -12,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, command
+from diversity_tuning.errors import UserError
 from scripts_dataset_cleaner.common import parse
 
 
@@ -19,6 +21,10 @@ def build_parser() -> Parser:
     parser = Parser("scripts_dataset_cleaner.describe", __doc__)
     parser.add_argument("--source", required=True, help="the output folder of any stage, or a source that stage 0 takes")
     parser.add_argument("--output", default=None, help="folder for the page (page.md) and histograms.png")
+    parser.add_argument(
+        "--correlation", default=None, metavar="FILE.json",
+        help="of stage 3's output: file for the correlation of deviation and votes, to mark on the figure of --popularity",
+    )  # fmt: skip
     return parser
 
 
@@ -32,12 +38,16 @@ def main(argv=None) -> None:
     require_apart(source=args.source, output=args.output)
     if args.output:
         check_ours(args.output, describe.FILES)
+    if args.correlation and Path(args.correlation).is_dir():
+        raise UserError(f"--correlation {args.correlation}: a folder; give the name of a file")
     with tempfile.TemporaryDirectory() as work:
         figures = {name: describe.figures(rows, f"{args.source}/{name}") for name, rows in read(args.source, work).items()}
     page = describe.page(args.source, figures)
     print(page)
     if args.output:
         describe.write(args.output, page, figures)
+    if args.correlation:
+        describe.write_correlation(args.correlation, args.source, figures)
 
 
 def read(source: str, work: str) -> dict:

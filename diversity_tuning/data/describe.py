@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from diversity_tuning.data import histograms, schema
 from diversity_tuning.data.filter import worth_telling
-from diversity_tuning.data.popularity import Popularity, popularity
+from diversity_tuning.data.popularity import Popularity, pooled, popularity
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import atomic_folder, read_provenance
+from diversity_tuning.runs import atomic_folder, read_provenance, write_text
 
 FILES = ("page.md", "histograms.png")
 _ROWS = 500
@@ -179,3 +179,25 @@ def write(output: str | Path, text: str, splits: dict[str, Description]) -> None
     with atomic_folder(output, FILES) as folder:
         (folder / "page.md").write_text(text + "\n", encoding="utf-8")
         histograms.draw(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})
+
+
+def write_correlation(path: str | Path, source: str, splits: dict[str, Description]) -> None:
+    """Write the correlation of deviation and votes as JSON: of each split and of all prompts, and rho of every prompt.
+
+    A source without deviations, or with no prompt that has a correlation, is a :class:`UserError`.
+    """
+    found = {name: one.popularity for name, one in splits.items() if one.popularity}
+    if not found:
+        raise UserError(f"--correlation: no correlation in {source}; give the output of stage 3, with several pairs a prompt")
+    record = read_provenance(source)
+    content = {
+        "what": "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts",
+        "source": source,
+        "arguments": record.get("arguments", {}),
+        "inputs": record.get("inputs", {}),
+        "splits": {name: one.figures() for name, one in found.items()},
+        "all": pooled(found.values()).figures(),
+        "values": {name: [round(value, 6) for value in one.values] for name, one in found.items()},
+    }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,6 +1,7 @@
 """Whether votes favour what is common: the correlation of deviation and votes within prompts, told before any training."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,23 @@ _DRAWS = 2000
 
 @dataclass(frozen=True)
 class Popularity:
-    """Mean over ``prompts`` of Spearman's ρ between deviation and votes, with its 95% bootstrap interval over prompts."""
+    """Mean over prompts of Spearman's ρ between deviation and votes, with its 95% bootstrap interval over prompts."""
 
     mean: float
     low: float
     high: float
-    prompts: int
+    values: tuple[float, ...]  # ρ of each prompt
+    responses: int  # of these prompts
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts have a correlation."""
+        return len(self.values)
+
+    def figures(self) -> dict[str, float]:
+        """The figures without those of single prompts."""
+        rounded = {name: round(getattr(self, name), 4) for name in ("mean", "low", "high")}
+        return {**rounded, "prompts": self.prompts, "responses": self.responses}
 
     def sentences(self) -> list[str]:
         """The figure, and what it says of weighting by deviation."""
@@ -45,16 +57,25 @@ def popularity(prompts: list, responses: list, deviations: np.ndarray, votes: np
     found: dict = defaultdict(dict)
     for prompt, response, deviation, vote in zip(prompts, responses, deviations, votes, strict=True):
         found[prompt].setdefault(response, (deviation, vote))
-    values = []
+    values, count = [], 0
     for rows in found.values():
         one, other = np.array(list(rows.values()), dtype=float).T
         if len(one) >= LEAST_RESPONSES and np.ptp(one) > 0 and np.ptp(other) > 0:
-            values.append(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
-    if not values:
-        return None
+            values.append(float(np.corrcoef(_ranks(one), _ranks(other))[0, 1]))
+            count += len(one)
+    return _with_interval(values, count, seed) if values else None
+
+
+def pooled(parts: Iterable[Popularity], seed: int = 0) -> Popularity:
+    """The correlation over the prompts of several sets, at least one, such as the splits of a data set."""
+    parts = list(parts)
+    return _with_interval([value for part in parts for value in part.values], sum(part.responses for part in parts), seed)
+
+
+def _with_interval(values: list[float], responses: int, seed: int) -> Popularity:
     drawn = np.random.default_rng(seed).integers(0, len(values), (_DRAWS, len(values)))
     low, high = np.quantile(np.array(values)[drawn].mean(axis=1), [0.025, 0.975])
-    return Popularity(float(np.mean(values)), float(low), float(high), len(values))
+    return Popularity(float(np.mean(values)), float(low), float(high), tuple(values), responses)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

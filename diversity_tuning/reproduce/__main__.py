@@ -4,6 +4,7 @@ bash reproduce.sh                            the miniature: a laptop, two cores,
 bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
 bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full, --controls, --rlaif too
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
+bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
@@ -26,6 +27,7 @@ from diversity_tuning.names import nearest
 from diversity_tuning.reproduce.commands import Run
 from diversity_tuning.reproduce.ending import print_ending
 from diversity_tuning.reproduce.plans import KINDS, Part, parts
+from diversity_tuning.reproduce.popularity import VALUES
 from diversity_tuning.reproduce.runner import Runner, StageFailed, print_parts
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,10 @@ def make_parser() -> argparse.ArgumentParser:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
     kind.add_argument("--controls", action="store_true", help="what else could give the diversity: docs/RESULTS.md")
+    kind.add_argument(
+        "--popularity", type=float, nargs="*", metavar="P",
+        help="the miniature with votes that favour the common more and more (default: 0 0.5 1 1.5): docs/RESULTS.md",
+    )  # fmt: skip
     kind.add_argument("--ablation", action="store_true", help="the paper's figure 3")
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(
@@ -74,7 +80,7 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         hint = nearest(args.recipe, recipes) or "; there are: " + " ".join(recipes)
         raise UserError(f"no recipe '{args.recipe}'{hint}")
     root = args.out or f"runs/{args.recipe}"
-    kind = next((name for name in KINDS if name and getattr(args, name)), "")
+    kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, each once")
@@ -85,7 +91,7 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
-    return list(parts(run, root, kind, seeds))
+    return list(parts(run, root, kind, seeds, args.popularity or VALUES))
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:

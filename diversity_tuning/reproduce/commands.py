@@ -25,6 +25,7 @@ class Run:
     split: str = ""  # of the evaluation; empty: the recipe's, which is test
     engine: str = "local"  # local or vllm
     suite: str = ""  # a suffix of the folder of evaluations
+    main: str = ""  # the folder whose texts, base model and SFT adapter it shares; empty: its own
     train_flags: tuple[str, ...] = ()  # of the policies
     reward_flags: tuple[str, ...] = ()
     accelerate: str = "multi_gpu"  # a file of accelerate_configs/
@@ -46,9 +47,24 @@ class Run:
         """The launch configuration of the trainings."""
         return "cpu" if self.makes_model else self.accelerate
 
-    def evaluations(self, suite: str | None = None) -> str:
-        """The folder of scored runs; ``suite`` another one than this run's."""
-        return f"{self.folder}/eval{self.suite if suite is None else suite}{f'-{self.split}' if self.split else ''}"
+    @property
+    def shared(self) -> str:
+        """The folder of what several runs share: its own, or that of the main run."""
+        return self.main or self.folder
+
+    def evaluations(self) -> str:
+        """The folder of scored runs."""
+        return f"{self.folder}/eval{self.suite}{self.of_split}"
+
+    @property
+    def main_evaluations(self) -> str:
+        """The folder of the main run's scored runs."""
+        return f"{self.shared}/eval{self.of_split}"
+
+    @property
+    def of_split(self) -> str:
+        """A suffix of folders that depend on the split."""
+        return f"-{self.split}" if self.split else ""
 
 
 @dataclass(frozen=True)
@@ -74,22 +90,22 @@ def command(stage: Stage, run: Run, report: Report | None = None) -> list[str]:
 
 
 def _places(run: Run, report: Report | None) -> dict[str, str]:
-    places = {"run": run.folder, "seed": str(run.seed), "eval": run.evaluations(), "main_eval": run.evaluations("")}
-    places |= {"suffix": f"-{run.split}" if run.split else ""}
+    places = {"run": run.folder, "main": run.shared, "seed": str(run.seed)}
+    places |= {"eval": run.evaluations(), "main_eval": run.main_evaluations, "suffix": run.of_split}
     return places | {"test": run.split or "test", "report": report.output if report else ""}
 
 
 def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]]:
     """Words of the table that expand to several flags, or to none."""
-    folder = run.folder
-    style = ["--style_model", f"builtin:stylometry:{folder}/stylometry"] if run.has("stylometry") else []
+    folder, shared = run.folder, run.shared
+    style = ["--style_model", f"builtin:stylometry:{shared}/stylometry"] if run.has("stylometry") else []
     flags = {
         "config": ["--config", f"recipes/{run.recipe}/{stage.needs}.yaml"],
         "source": ["--source", f"{folder}/world/source.jsonl.gz"] if run.has("world") else [],
-        "tokenizer": ["--model_to_use", f"{folder}/tokenizer"] if run.has("tokenizer") else [],
-        "encoders": [*style, "--embedding_cache", f"{folder}/embeddings"],
-        "base": ["--model_name_or_path", f"{folder}/base"] if run.makes_model else [],
-        "sampling_base": ["--base_model", f"{folder}/base"] if run.makes_model else [],
+        "tokenizer": ["--model_to_use", f"{shared}/tokenizer"] if run.has("tokenizer") else [],
+        "encoders": [*style, "--embedding_cache", f"{shared}/embeddings"],
+        "base": ["--model_name_or_path", f"{shared}/base"] if run.makes_model else [],
+        "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],
         "train_flags": list(run.train_flags),
         "reward_flags": list(run.reward_flags),

@@ -82,7 +82,11 @@ def _interval(row: dict, name: str) -> str:
 
 def paths(root: Path, report: str) -> list[str]:
     """Where figure and report lie."""
-    figures = [name for name in ("ablation.png", "reward_diversity.png", "training.png") if (root / report / name).is_file()]
+    figures = [
+        name
+        for name in ("ablation.png", "popularity.png", "reward_diversity.png", "training.png")
+        if (root / report / name).is_file()
+    ]
     return [*(f"figure   {report}/{name}" for name in figures), f"report   {report}/report.html (all tables: report.md)"]
 
 
@@ -103,6 +107,8 @@ def following(args: argparse.Namespace) -> list[str]:
     if not args.ablation and own.ablation:
         lines.append((f"{base} --ablation{more}", "fewer responses (figure 3)"))
     if args.recipe == "miniature":
+        if args.popularity is None:
+            lines.append((f"{base} --popularity{more}", "other votes on the same texts"))
         lines.append(("bash reproduce.sh --recipe llama-3.1-8b --dry_run", "the 8B model: docs/RUN_8B.md"))
         lines.append(("source .venv/bin/activate", "then the README's commands"))
     else:

@@ -1,20 +1,21 @@
-"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls, --rlaif."""
+"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls, --popularity, --rlaif."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.reproduce import controls, rlaif, stages
+from diversity_tuning.reproduce import controls, popularity, rlaif, stages
 from diversity_tuning.reproduce.commands import Report, Run
 from diversity_tuning.reproduce.horror import HORROR
 from diversity_tuning.reproduce.stages import Lanes, Stage, Table
 
 stages.TABLES.setdefault("horror", HORROR)
 
-KINDS = ("", "full", "ablation", "controls", "rlaif")
+KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
@@ -29,10 +30,12 @@ class Part:
     report: Report | None = None
 
 
-def parts(run: Run, root: str, kind: str = "", seeds: Sequence[int] = ()) -> Iterator[Part]:
+def parts(
+    run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = popularity.VALUES
+) -> Iterator[Part]:
     """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
 
-    ``seeds``: default ``run``'s own.
+    ``seeds``: default ``run``'s own. ``values``: of the kind popularity.
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
@@ -40,6 +43,9 @@ def parts(run: Run, root: str, kind: str = "", seeds: Sequence[int] = ()) -> Ite
         raise UserError(f"--{kind}: the recipe {run.recipe} has none")
     if kind == "rlaif":
         yield from _rlaif(runs, root)
+        return
+    if kind == "popularity":
+        yield from _popularity(runs, root, values)
         return
     for one in runs:
         yield _part(one, table.seed)
@@ -73,6 +79,27 @@ def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
     results += [f"{_suite(one, 'rlaif').evaluations()}/*/" for one in runs]
     folders = tuple(one.folder for one in runs)
     yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif", tuple(results), folders, rlaif.PAIRS))
+
+
+def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator[Part]:
+    """The main run of each seed, then the same texts with other votes; one report of all."""
+    first = runs[0]
+    if not (first.makes_model and first.has("world")):
+        raise UserError(f"--popularity: of the miniature, whose votes are made here, not of the recipe {first.recipe}")
+    if len(set(values)) < len(values) or not all(map(math.isfinite, values)):
+        raise UserError(f"--popularity {' '.join(map('{:g}'.format, values))}: give finite numbers, each once")
+    own = float(_setting(first, "world", r"popularity: *(-?[\d.]+)") or 1.0)
+    points = []
+    for one in runs:
+        yield _part(one, _without(table_of(one.recipe).seed, *popularity.UNUSED))
+        for value in values:
+            other = dataclasses.replace(one, folder=popularity.folder_of(one.folder, value), main=one.folder)
+            points.append(f"{value:g}={(one if value == own else other).folder}")
+            if value != own:
+                yield _part(other, popularity.rows(value))
+    flags = ("--split", first.split) if first.split else ()
+    report = Report(f"{root}/report-popularity{first.of_split}", tuple(points), (), flags=flags)
+    yield Part(first, popularity.REPORT, report)
 
 
 def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:

@@ -2,8 +2,9 @@
 
 A row is ``Stage(name, recipe file, command)``. A recipe has a stage when it has the stage's file, so that what one recipe makes
 itself (the miniature's data, base model and style features) another one downloads. Words in braces are filled in by
-:mod:`commands`: ``{run}`` is ``runs/<recipe>/seed<N>``, ``{config}`` is ``--config recipes/<recipe>/<recipe file>.yaml``, the
-others are flags that depend on the recipe. ``Lanes`` are rows that run side by side on a CPU, and one after the other on GPUs.
+:mod:`commands`: ``{run}`` is ``runs/<recipe>/seed<N>``, ``{main}`` the same, and that folder also for a run below
+it (--popularity), ``{config}`` is ``--config recipes/<recipe>/<recipe file>.yaml``, the others are flags that depend on the
+recipe. ``Lanes`` are rows that run side by side on a CPU, and one after the other on GPUs.
 
 A recipe with stages of its own (not the paper's) gets a :class:`Table` and an entry in :data:`TABLES`.
 """
@@ -58,8 +59,8 @@ def sample(name: str, method: str | None = None, strength: str = "1", adapter: s
     return Stage(
         f"eval_{name}",
         "eval1_1",
-        "{sampler} {encoders} {split} --source {run}/data/filtered {sampling_base}"
-        f" --adapter {adapter or '{run}/' + name} --reward_model {{run}}/reward --distinct_threshold {{run}}/distinct"
+        "{sampler} {encoders} {split} --source {main}/data/filtered {sampling_base}"
+        f" --adapter {adapter or '{run}/' + name} --reward_model {{run}}/reward --distinct_threshold {{main}}/distinct"
         f" --seed {{seed}} --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}"
         f" {flags}",
     )
@@ -71,13 +72,13 @@ def serve(log: str, *policies: str, adapters: dict[str, str] | None = None, flag
     return Stage(
         log,
         "eval1_1",
-        "python -m scripts_eval.sample_adapters {config} {split} --source {run}/data/filtered {sampling_base} --seed {seed}"
+        "python -m scripts_eval.sample_adapters {config} {split} --source {main}/data/filtered {sampling_base} --seed {seed}"
         " --adapters " + " ".join(f"{name}={place}" for name, place in places.items()) + f" --output {{eval}} {flags}",
         only="vllm",
     )
 
 
-SFT = "--adapter {run}/generation"
+SFT = "--adapter {main}/generation"
 
 # One seed: everything that the paper's main figure needs.
 SEED = (
@@ -154,7 +155,7 @@ SEED = (
                 "eval_gold",
                 "eval2",
                 "python -m scripts_eval.generation_eval2 {config} {encoders} {split} --source {run}/data/filtered"
-                " --reward_model {run}/reward --seed {seed} --training_seed {seed} --distinct_threshold {run}/distinct"
+                " --reward_model {run}/reward --seed {seed} --training_seed {seed} --distinct_threshold {main}/distinct"
                 " --output {eval}/gold",
             ),
             sample("orpo"),
