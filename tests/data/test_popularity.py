@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from diversity_tuning.data.popularity import popularity
+from diversity_tuning.data.popularity import pooled, popularity
 
 PROMPTS, RESPONSES = ["a"] * 4 + ["b"] * 4, list("wxyzwxyz")
 
@@ -44,3 +44,13 @@ def test_ties_are_as_in_scipy():
     deviations, votes = np.random.default_rng(1).integers(0, 5, (2, 30))
     found = of(deviations, votes, ["a"] * 30, list(range(30)))
     assert found.mean == pytest.approx(spearmanr(deviations, votes).statistic)
+
+
+def test_splits_are_pooled_by_prompt():
+    """Prompts count equally, whichever split they are in."""
+    one, other = (
+        of([0, 1, 1.5, 2] * 2, [4, 3, 2, 1] * 2),
+        of([0, 1, 2] * 2, [1, 2, 3] * 2, ["c"] * 3 + ["c"] * 3, list("xyzxyz")),
+    )
+    both = pooled([one, other])
+    assert (both.mean, both.prompts, both.responses) == (pytest.approx(-1 / 3), 3, 11)

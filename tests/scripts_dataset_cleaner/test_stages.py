@@ -241,6 +241,23 @@ def test_describe(pipeline, tmp_path, capsys, name):
         assert "deviation_chosen" in (tmp_path / "page" / "page.md").read_text()
 
 
+def test_describe_writes_the_correlation(pipeline, tmp_path, capsys):
+    """Of every split what the page says, and of all prompts together; nothing without deviations."""
+    file = tmp_path / "new" / "correlation.json"
+    describe.main(["--source", str(pipeline.div), "--correlation", str(file)])
+    page, found = capsys.readouterr().out, json.loads(file.read_text())
+    for split, figures in found["splits"].items():
+        assert f"Spearman {figures['mean']:+.2f} [{figures['low']:+.2f}, " in page.partition(f"## {split}")[2]
+        assert np.mean(found["values"][split]) == pytest.approx(figures["mean"], abs=1e-4)
+    values = [value for values in found["values"].values() for value in values]
+    assert (found["all"]["prompts"], found["all"]["mean"]) == (len(values), pytest.approx(np.mean(values), abs=1e-4))
+    with pytest.raises(SystemExit) as ended:
+        describe.main(["--source", str(pipeline.pairs), "--correlation", str(tmp_path / "none.json")])
+    assert ended.value.code == 2
+    assert "give the output of stage 3" in capsys.readouterr().err
+    assert not (tmp_path / "none.json").exists()
+
+
 def test_describe_counts_stages_and_duplicates(pipeline, capsys):
     describe.main(["--source", str(pipeline.unpaired)])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| split", "| train", "| test"))]
