@@ -46,6 +46,8 @@ def test_only_what_depends_on_votes_is_made_anew(capsys):
     encoders = f"--style_model builtin:stylometry:{MAIN}/stylometry --embedding_cache {MAIN}/embeddings"
     for name in ("3_weights_both", "eval_sft", "eval_dpo", "eval_ddpo-both", "eval_gold"):
         assert encoders in lines[name]
+    for name in ("eval_sft", "eval_dpo", "eval_ddpo-both", "eval_gold"):
+        assert f"--distinct_threshold {MAIN}/distinct" in lines[name]
     for name in ("dpo", "ddpo-both"):
         assert f"--model_name_or_path {MAIN}/base --source {here}/data/pairs-both" in lines[f"train_{name}"]
         assert f"--adapter {MAIN}/generation --seed 0 --output_dir {here}/{name}" in lines[f"train_{name}"]
@@ -93,7 +95,7 @@ def test_the_report_takes_every_point(capsys):
     assert "--output runs/miniature/report-popularity-validation --split validation --mark " in line
     root = Path(__file__).parents[1]
     marks = re.findall(r"\w+=(results/popularity/\w+\.json)", line)
-    assert len(marks) == 2
+    assert marks
     assert all((root / mark).is_file() for mark in marks)
 
 

@@ -12,7 +12,7 @@ VALUES = (0.0, 0.5, 1.0, 1.5)
 UNUSED = ("orpo",)  # words in the names of SEED's stages that the sweep does not need
 METHODS = ("sft", "dpo", "ddpo-both", "gold")
 # Correlations of real data, measured with describe: marks on the axis.
-MARKS = {name: f"results/popularity/{name}.json" for name in ("caption_contest_full", "caption_contest")}
+MARKS = {name: f"results/popularity/{name}.json" for name in ("caption_contest",)}
 _SEED = {
     stage.name: stage
     for row in SEED
