@@ -97,7 +97,8 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
             points.append(f"{value:g}={(one if value == own else other).folder}")
             if value != own:
                 yield _part(other, popularity.rows(value))
-    flags = ("--split", first.split) if first.split else ()
+    marks = [f"{file.stem}={popularity.MARKS}/{file.name}" for file in sorted((first.root / popularity.MARKS).glob("*.json"))]
+    flags = (*(("--split", first.split) if first.split else ()), *(("--mark", *marks) if marks else ()))
     report = Report(f"{root}/report-popularity{first.of_split}", tuple(points), (), flags=flags)
     yield Part(first, popularity.REPORT, report)
 

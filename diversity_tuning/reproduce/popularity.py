@@ -11,8 +11,7 @@ from diversity_tuning.reproduce.stages import SEED, SFT, Lanes, Stage, lanes, sa
 VALUES = (0.0, 0.5, 1.0, 1.5)
 UNUSED = ("orpo",)  # words in the names of SEED's stages that the sweep does not need
 METHODS = ("sft", "dpo", "ddpo-both", "gold")
-# Correlations of real data, measured with describe: marks on the axis.
-MARKS = {name: f"results/popularity/{name}.json" for name in ("caption_contest",)}
+MARKS = "results/popularity"  # correlations of real data, from describe --correlation: marks on the axis
 _SEED = {
     stage.name: stage
     for row in SEED
@@ -53,8 +52,6 @@ REPORT = (
     Stage(
         "report_popularity",
         "world",
-        "python -m diversity_tuning.miniature.popularity.report --points {results} --output {report} {report_flags}"
-        + " --mark "
-        + " ".join(f"{name}={file}" for name, file in MARKS.items()),
+        "python -m diversity_tuning.miniature.popularity.report --points {results} --output {report} {report_flags}",
     ),
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from diversity_tuning.data.popularity import pooled, popularity
+from diversity_tuning.data.popularity import Popularity, pooled, popularity
 
 PROMPTS, RESPONSES = ["a"] * 4 + ["b"] * 4, list("wxyzwxyz")
 
@@ -38,6 +38,16 @@ def test_the_sentence_follows_the_interval(sign, expected):
     told = of(deviations, votes, prompts, list(range(400))).sentences()
     assert expected in told[1]
     assert "50 prompts" in told[0]
+
+
+def test_a_lean_no_greater_than_that_of_votes_for_craft_alone_is_no_preference():
+    """An interval below 0 is not enough: with votes for craft alone the miniature has one as well."""
+    for low, high, expected in (
+        (-0.03, -0.01, "not surely more"),
+        (-0.2, -0.05, "not surely more"),
+        (-0.2, -0.1, "favour the common"),
+    ):
+        assert expected in Popularity((low + high) / 2, low, high, (0.0,), 9).sentences()[1]
 
 
 def test_ties_are_as_in_scipy():

@@ -27,6 +27,7 @@ def plot(rows: pd.DataFrame, marks: list[Mark], folder: Path) -> list[Path]:
         axis.axhline(0, color="#333333", lw=0.8, zorder=1)
         axis.set_title(f"{registry.label(column)} ↑", fontsize=10)
         axis.margins(x=0.1, y=0.14)
+        axis.locator_params(axis="x", nbins=5)
         draw_grid(axis)
     for axis in axes[:, 0]:
         axis.set_ylabel("difference")
