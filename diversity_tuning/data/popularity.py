@@ -48,8 +48,8 @@ class Popularity:
             )
         elif self.high < 0:
             told = (
-                f"Votes lean to the common responses, but not surely more than votes for craft alone do ({CRAFT_ALONE:+.2f} in the"
-                " miniature): there may be little narrowing by votes for the weights to undo."
+                "Votes lean to the common responses, but not surely more than votes for craft alone do"
+                f" ({CRAFT_ALONE:+.2f} in the miniature): there may be little narrowing by votes for the weights to undo."
             )
         else:
             told = "No sign that votes favour the common responses: there is little narrowing by votes for the weights to undo."
