@@ -7,6 +7,7 @@ bash reproduce.sh --controls                 permuted and constant weights, floo
 bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
+bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
 
@@ -26,9 +27,10 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.reproduce.commands import Run
 from diversity_tuning.reproduce.ending import print_ending
-from diversity_tuning.reproduce.plans import KINDS, Part, parts
+from diversity_tuning.reproduce.plans import KINDS, Part, parts, table_of
 from diversity_tuning.reproduce.popularity import VALUES
 from diversity_tuning.reproduce.runner import Runner, StageFailed, print_parts
+from diversity_tuning.reproduce.source import check_source
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split", default="", help="split to evaluate on: validation to choose settings (default: the recipe's)"
     )
+    parser.add_argument("--source", default="", help="your copy of the captions and their votes, for --recipe captions")
     parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
@@ -79,13 +82,14 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     if args.recipe not in recipes:
         hint = nearest(args.recipe, recipes) or "; there are: " + " ".join(recipes)
         raise UserError(f"no recipe '{args.recipe}'{hint}")
+    check_source(args.source, table_of(args.recipe).own_data, args.recipe)
     root = args.out or f"runs/{args.recipe}"
     kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, each once")
     run = Run(
-        recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split,
+        recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split, source=args.source,
         train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),
         accelerate=environment.get("ACCELERATE") or "multi_gpu",
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),

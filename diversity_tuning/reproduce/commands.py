@@ -26,6 +26,7 @@ class Run:
     engine: str = "local"  # local or vllm
     suite: str = ""  # a suffix of the folder of evaluations
     main: str = ""  # the folder whose texts, base model and SFT adapter it shares; empty: its own
+    source: str = ""  # the user's own data, of a recipe that has none
     train_flags: tuple[str, ...] = ()  # of the policies
     reward_flags: tuple[str, ...] = ()
     accelerate: str = "multi_gpu"  # a file of accelerate_configs/
@@ -97,11 +98,11 @@ def _places(run: Run, report: Report | None) -> dict[str, str]:
 
 def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]]:
     """Words of the table that expand to several flags, or to none."""
-    folder, shared = run.folder, run.shared
+    shared = run.shared
     style = ["--style_model", f"builtin:stylometry:{shared}/stylometry"] if run.has("stylometry") else []
     flags = {
         "config": ["--config", f"recipes/{run.recipe}/{stage.needs}.yaml"],
-        "source": ["--source", f"{folder}/world/source.jsonl.gz"] if run.has("world") else [],
+        "source": _source(run),
         "tokenizer": ["--model_to_use", f"{shared}/tokenizer"] if run.has("tokenizer") else [],
         "encoders": [*style, "--embedding_cache", f"{shared}/embeddings"],
         "base": ["--model_name_or_path", f"{shared}/base"] if run.makes_model else [],
@@ -119,6 +120,12 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
             "report_flags": list(report.flags),
         }
     return {f"{{{name}}}": words for name, words in flags.items()}
+
+
+def _source(run: Run) -> list[str]:
+    """The data that the first stage reads; none where its recipe file names them."""
+    made = f"{run.folder}/world/source.jsonl.gz" if run.has("world") else ""
+    return ["--source", run.source or made] if run.source or made else []
 
 
 def _sampler(stage: Stage, run: Run) -> list[str]:

@@ -22,6 +22,7 @@ COLUMNS = {
 RLAIF_COLUMNS = {"reddit_reward": "reward", "craft": "craft", "semantic_diversity": "semantic", "style_diversity": "style"}
 _TWO_DIGITS = ("distinct_k", "craft")
 WIDTH = 100
+_FIGURES = ("ablation.png", "popularity.png", "reward_diversity.png", "training.png", "captions.png")
 
 
 def print_ending(parts: list[Part], root: Path, args: argparse.Namespace) -> None:
@@ -82,17 +83,16 @@ def _interval(row: dict, name: str) -> str:
 
 def paths(root: Path, report: str) -> list[str]:
     """Where figure and report lie."""
-    figures = [
-        name
-        for name in ("ablation.png", "popularity.png", "reward_diversity.png", "training.png")
-        if (root / report / name).is_file()
-    ]
-    return [*(f"figure   {report}/{name}" for name in figures), f"report   {report}/report.html (all tables: report.md)"]
+    figures = [name for name in _FIGURES if (root / report / name).is_file()]
+    has_page = (root / report / "report.html").is_file() or not (root / report / "report.md").is_file()
+    page = "report.html (all tables: report.md)" if has_page else "report.md"
+    return [*(f"figure   {report}/{name}" for name in figures), f"report   {report}/{page}"]
 
 
 def following(args: argparse.Namespace) -> list[str]:
     """The commands that make sense after these flags, for a recipe that has them."""
     base = f"bash reproduce.sh --recipe {shlex.quote(args.recipe)}" if args.recipe != "miniature" else "bash reproduce.sh"
+    base += f" --source {shlex.quote(args.source)}" if args.source else ""
     more = f" --out {shlex.quote(args.out)}" if args.out else ""
     own = table_of(args.recipe)
     lines = []

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.reproduce import controls, popularity, rlaif, stages
+from diversity_tuning.reproduce.captions import CAPTIONS
 from diversity_tuning.reproduce.commands import Report, Run
 from diversity_tuning.reproduce.horror import HORROR
 from diversity_tuning.reproduce.stages import Lanes, Stage, Table
 
 stages.TABLES.setdefault("horror", HORROR)
+stages.TABLES.setdefault("captions", CAPTIONS)
 
 KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")

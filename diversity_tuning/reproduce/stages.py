@@ -284,6 +284,7 @@ class Table:
     extras: Callable[[dict[str, int]], tuple[Stage | Lanes, ...]] | None = None
     ablation: tuple[Stage | Lanes, ...] | None = None
     after: tuple[tuple[str, str], ...] = (("less docs/RUN_8B.md", "how to compare with the paper's tables"),)
+    own_data: bool = False  # works on the user's own copy of published data: --source
 
 
 PAPER = Table(SEED, REPORT, extras, ABLATION)

@@ -1,0 +1,92 @@
+"""What the captions report reads: measures of every seed, model and contest, and how well the rewards order real captions."""
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from diversity_tuning.captions.fit import ACCURACY
+from diversity_tuning.captions.measure import MEASURES, TABLE
+from diversity_tuning.errors import UserError
+
+REWARDS = ("a", "b")
+
+
+@dataclass
+class Results:
+    """``values[model][measure]`` is ``(seeds, contests)``, the contests of all seeds in one order."""
+
+    seeds: list[str]
+    contests: list[str] = field(default_factory=list)
+    captions: int = 0  # of a model for a contest
+    values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    accuracy: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # "a" | "b" -> features -> (seeds, contests)
+    votes: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # Spearman of δ and votes, (seeds, contests)
+
+    def long(self) -> list[list]:
+        """Header and rows: seed, model, contest, measures."""
+        rows = [["seed", "model", "contest", *MEASURES]]
+        for model, values in self.values.items():
+            for i, seed in enumerate(self.seeds):
+                for j, contest in enumerate(self.contests):
+                    rows.append([seed, model, contest.strip(), *(format(values[name][i, j], ".6g") for name in MEASURES)])
+        return rows
+
+
+def read_results(seeds: list[str], split: str | None = None) -> Results:
+    """Read the seed folders; what is missing, or does not fit together, is a :class:`UserError`."""
+    suffix = f"-{split}" if split else ""
+    results = Results([Path(seed).name for seed in seeds])
+    tables = [_table(Path(seed) / f"measures{suffix}" / TABLE) for seed in seeds]
+    first = tables[0]
+    models = list(dict.fromkeys(row["model"] for row in first))
+    results.contests = list(dict.fromkeys(row["contest"] for row in first))
+    results.captions = max(int(row["captions"]) for row in first)
+    cells = [{(row["model"], row["contest"]): row for row in table} for table in tables]
+    if any(found.keys() != cells[0].keys() for found in cells):
+        raise UserError("the seeds have different models or contests; measure them alike")
+    for model in models:
+        results.values[model] = {
+            name: np.array([[float(found[model, contest][name]) for contest in results.contests] for found in cells])
+            for name in MEASURES
+        }
+    files = {which: [_json(Path(seed) / f"reward-{which}" / ACCURACY) for seed in seeds] for which in REWARDS}
+    for which, found in files.items():
+        kinds = found[0]["by_contest"]
+        results.accuracy[which] = {
+            kind: np.array([[one["by_contest"][kind][contest] for contest in results.contests] for one in found])
+            for kind in kinds
+        }
+    results.votes = np.array([_deviation_and_votes(Path(seed) / "data" / "pairs-real", results.contests) for seed in seeds])
+    return results
+
+
+def _deviation_and_votes(folder: Path, contests: list[str]) -> list[float]:
+    """Spearman's correlation of δ and votes over the captions in each contest's training pairs."""
+    from diversity_tuning.captions.fit import spearman
+    from diversity_tuning.data import schema
+    from diversity_tuning.data.read import read_split
+
+    found: dict[str, list[tuple[float, float]]] = {contest: [] for contest in contests}
+    for row in read_split(str(folder), schema.TRAIN):
+        own = found[row[schema.CHOSEN][0]["content"]]
+        own.append((row[schema.DEVIATION_CHOSEN], row[schema.SCORE_CHOSEN]))
+        own.append((row[schema.DEVIATION_REJECTED], row[schema.SCORE_REJECTED]))
+    return [spearman(*np.array(rows).T) if rows else float("nan") for rows in found.values()]
+
+
+def _table(path: Path) -> list[dict]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there; run the stages of `bash reproduce.sh --recipe captions` first") from None
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there; run the stages of `bash reproduce.sh --recipe captions` first") from None

@@ -1,0 +1,113 @@
+r"""Split the captions of every contest: half A, half B, validation and test. All parts have the same contests.
+
+    python -m diversity_tuning.captions.split --source caption_contest_full.jsonl.gz --seed 0 --output runs/captions/seed0/data
+
+``--output`` holds two data sets, in the form of data stage 0. ``scored``: ``train`` (half A), ``validation`` and ``test``;
+from here on the path is that of any data. ``other``: ``train`` (half B), which only the second reward model reads.
+Captions that differ in case and punctuation alone stay together, so that no test caption stands in a half.
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m diversity_tuning.captions.split")
+
+from pathlib import Path
+
+import numpy as np
+
+from diversity_tuning.captions.copies import normalised
+from diversity_tuning.captions.votes import PARTS, deal
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
+from diversity_tuning.data import schema
+from diversity_tuning.errors import UserError
+from diversity_tuning.runs import is_finished, provenance
+
+LEAST = 20  # distinct captions of a contest
+
+
+def build_parser() -> Parser:
+    parser = Parser("diversity_tuning.captions.split", __doc__)
+    parser.add_argument("--source", required=True, help="contests with captions and votes: .jsonl, .jsonl.gz or .parquet")
+    parser.add_argument("--output", required=True, help="folder for the data sets")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="which captions go where")
+    parser.add_argument("--half", type=float, default=0.45, help="share of half B; half A gets what is left")
+    parser.add_argument("--validation", type=float, default=0.03, help="share of the validation part")
+    parser.add_argument("--test", type=float, default=0.07, help="share of the test part")
+    parser.add_argument("--most", type=at_least(LEAST), default=None, help="captions of a contest, at most, drawn at random")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
+    return parser
+
+
+@command
+def main(argv=None) -> None:
+    args = parse_with_recipe(build_parser(), argv)
+    shares = {"train": None, "other": args.half, "validation": args.validation, "test": args.test}
+    if min(args.half, args.validation, args.test) <= 0 or args.half + args.validation + args.test >= 1:
+        raise UserError("--half, --validation and --test must each be above 0, and together below 1")
+    from diversity_tuning.data import sources, storage
+
+    sources.check_source(args.source)
+    storage.require_apart(source=args.source, output=args.output)
+    settings = {key: value for key, value in vars(args).items() if key not in ("output", "source")}
+    record = provenance("captions_split", settings, {"source": args.source})
+    places = {name: Path(args.output) / name for name in ("scored", "other")}
+    missing = [name for name, path in places.items() if not is_finished(path, {**record, "kind": name}, args.overwrite)]
+    if missing:
+        with storage.stage_output(places[missing[0]]) as (_, work):
+            parts, counts = split_contests(sources.load_source(args.source, work), shares, args.seed, args.most)
+        for name in missing:
+            with storage.stage_output(places[name]) as (folder, _):
+                made = {"train": parts["other"]} if name == "other" else {k: v for k, v in parts.items() if k != "other"}
+                storage.finish(made, folder, {**record, "kind": name}, captions=counts)
+        print(f"{args.output}: {counts['contests']} contests; captions: " + ", ".join(f"{counts[p]} {p}" for p in PARTS))
+
+
+def split_contests(source, shares: dict, seed: int, most: int | None = None) -> tuple[dict, dict]:
+    """(data set of every part, counts). ``source``: a row per contest, as the data stages read it.
+
+    A row of every part keeps the contest's prompt, and the captions, votes and transformed votes of that part. Of captions
+    that :func:`~.copies.normalised` makes equal the one with the most votes counts.
+    """
+    from datasets import Dataset
+
+    from diversity_tuning.data.score import clean_title, transform_votes, vote_range
+
+    low, high = vote_range(source)
+    columns: dict[str, dict[str, list]] = {part: {} for part in PARTS}
+    counts = {"contests": len(source), **dict.fromkeys(PARTS, 0), "the same but for case and punctuation": 0}
+    for number, row in enumerate(source):
+        kept = distinct(row[schema.COMMENT_TEXTS], row[schema.COMMENT_SCORES])
+        counts["the same but for case and punctuation"] += len(row[schema.COMMENT_TEXTS]) - len(kept)
+        if len(kept) < LEAST:
+            name = row[schema.POST_TITLE][:60]
+            raise UserError(f"contest {number + 1} ('{name}') has {len(kept)} captions, fewer than {LEAST}")
+        rng = np.random.default_rng([seed, number])
+        kept = np.sort(rng.permutation(kept)[:most])
+        transformed = transform_votes(row[schema.COMMENT_SCORES], low, high)
+        for part, places in deal(len(kept), shares, rng).items():
+            own = kept[places]
+            made = {
+                schema.POST_TITLE: clean_title(row[schema.POST_TITLE]).strip('"'),
+                schema.POST_TEXT: row[schema.POST_TEXT] or "",
+                schema.POST_SCORES: row[schema.POST_SCORES],
+                schema.COMMENT_TEXTS: [row[schema.COMMENT_TEXTS][i].strip() for i in own],
+                schema.COMMENT_SCORES: [row[schema.COMMENT_SCORES][i] for i in own],
+                schema.TRANSFORMED_SCORE: transformed[own].tolist(),
+            }
+            counts[part] += len(own)
+            for name, value in made.items():
+                columns[part].setdefault(name, []).append(value)
+    return {part: Dataset.from_dict(found) for part, found in columns.items()}, counts
+
+
+def distinct(texts: list[str], votes: list[int]) -> np.ndarray:
+    """Places of the captions to keep, ascending: of those equal once normalised the one with the most votes, none empty."""
+    best: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        key = normalised(text)
+        if key and (key not in best or votes[place] > votes[best[key]]):
+            best[key] = place
+    return np.array(sorted(best.values()), dtype=int)
+
+
+if __name__ == "__main__":
+    main()

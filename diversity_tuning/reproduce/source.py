@@ -1,0 +1,47 @@
+"""The file of --source, looked at before anything is installed or run, with nothing but Python."""
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+
+from diversity_tuning.data import schema
+from diversity_tuning.errors import UserError
+
+_COLUMNS = (schema.POST_TITLE, schema.POST_TEXT, schema.POST_SCORES, schema.COMMENT_TEXTS, schema.COMMENT_SCORES)
+
+_KINDS = (".jsonl", ".jsonl.gz", ".parquet")
+
+
+def check_source(source: str, wanted: bool, recipe: str) -> None:
+    """:class:`UserError` for a --source that is missing, not ``wanted`` by the recipe, not there or without the columns.
+
+    Of a JSON Lines file the first row is read; a Parquet file is looked at by the stage that reads it.
+    """
+    if not wanted and source:
+        raise UserError(f"--source: the recipe {recipe} has its own data; leave the flag out")
+    if not wanted:
+        return
+    if not source:
+        raise UserError(f"--recipe {recipe}: --source is needed, the file of captions with votes; docs/CAPTIONS.md says which")
+    path = Path(source)
+    if not path.is_file():
+        raise UserError(f"--source {source}: no such file (paths count from the root of the repository)")
+    if not source.endswith(_KINDS):
+        raise UserError(f"--source {source}: unknown kind of file; expected {', '.join(_KINDS)}")
+    if not source.endswith(".parquet"):
+        missing = [name for name in _COLUMNS if name not in _first_row(path)]
+        if missing:
+            raise UserError(f"--source {source}: row 1 has no column '{missing[0]}'; it needs {', '.join(_COLUMNS)}")
+
+
+def _first_row(path: Path) -> dict:
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as stream:
+            row = json.loads(stream.readline() or "null")
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"--source {path}: row 1 is not readable as JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise UserError(f"--source {path}: row 1 is no JSON object, or the file is empty")
+    return row
