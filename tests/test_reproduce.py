@@ -205,7 +205,7 @@ def test_variants_share_with_the_main_run_and_the_controls(capsys):
         *(f"data/pairs-{name}" for name in new[:3]),
         *new,
         *(f"eval-variants-validation/{name}" for name in new),
-        "../report-variants-validation/gain_kept".replace("../", "runs/miniature/"),
+        "runs/miniature/report-variants-validation/gain_kept",
     ]
     assert all(controls[place] == line for place, line in found if place in controls)
     assert {"runs/miniature/seed0/floor-0.1", "runs/miniature/seed0/eval-controls-validation/floor-0.2"} <= dict(found).keys()
