@@ -81,7 +81,7 @@ def _share(one: RunGroup, start: RunGroup, goal: RunGroup, share: Share) -> dict
     whole = overall_mean(most, nested)
     mean = overall_mean(gain, nested) / whole if whole > 0 else np.nan
     figures = {"value": overall_mean(values, nested), "share": mean, "low": low, "high": high, "least": share.least}
-    return figures | {"enough": bool(mean >= share.least)}
+    return figures | {"enough": bool(mean >= share.least - 1e-9)}  # a share of .8 is enough, whatever the rounding
 
 
 def kept_table(rows: pd.DataFrame, shares: tuple[Share, ...]) -> Table:
