@@ -1,6 +1,7 @@
 """reproduce.sh: what it prints is what it runs, in the order of the table; how it stops; what it ends with."""
 
 import csv
+import importlib
 import os
 import re
 import shutil
@@ -191,6 +192,21 @@ def test_the_controls(capsys):
     report = lines_of(capsys, "--controls", "--split", "validation")["report"]
     assert "--output runs/miniature/report-controls-validation " in report
     assert "train_dpo-beta-0.0333" in lines_of(capsys, "--recipe", "llama-3.1-8b", "--controls"), "a third of the recipe's β"
+
+
+def test_divpo_at_both_settings(capsys):
+    """The miniature's are 4 pairs and 50%; the released code's 2 and 25%, which are those of the big models' recipes."""
+    defaults = importlib.import_module("scripts_dataset_cleaner.4_data_prep_divpo").build_parser()
+    assert {name: defaults.get_default(name) for name in stages.RELEASED_DIVPO} == stages.RELEASED_DIVPO
+    lines = lines_of(capsys, "--full", "--seeds", "0")
+    own, released = lines["4_divpo"], lines["4_divpo-released"]
+    assert "--rho" not in own
+    assert released == own.replace("pairs-divpo", "pairs-divpo-released") + " --max_pair_num 2 --rho 25"
+    for name in ("divpo", "divpo-released"):
+        assert f"data/pairs-{name} --adapter runs/miniature/seed0/generation" in lines[f"train_{name}"]
+        assert f"--adapter runs/miniature/seed0/{name} " in lines[f"eval_{name}"]
+        assert f"--method {name} " in lines[f"eval_{name}"]
+    assert not any("released" in name for name in lines_of(capsys, "--recipe", "llama-3.1-8b", "--full", "--seeds", "0"))
 
 
 def test_variants_share_with_the_main_run_and_the_controls(capsys):

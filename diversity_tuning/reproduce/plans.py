@@ -127,7 +127,7 @@ def _variants(runs: list[Run], root: str) -> Iterator[Part]:
 def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
     """What a kind of reproduction adds to the rows of one seed."""
     if kind == "full" and table.extras:
-        yield _part(run, table.extras({model: _checkpoints(run, model) for model in METHODS}))
+        yield _part(run, table.extras({model: _checkpoints(run, model) for model in METHODS}, _divpo_differs(run)))
     if kind == "ablation":
         yield _part(_suite(run, kind), table.ablation)
     if kind == "controls":
@@ -194,6 +194,12 @@ def _checkpoints(run: Run, model: str) -> int:
     """How many checkpoints a training leaves, by the share of it that its recipe saves after."""
     share = _setting(run, model.partition("-")[0], r"save_steps: *(0?\.\d+)")
     return round(1 / float(share)) if share else 1
+
+
+def _divpo_differs(run: Run) -> bool:
+    """Whether the recipe's stage 4 has other settings than the released code."""
+    given = {name: _setting(run, "4_data_prep_divpo", rf"{name}: *(\d+) *$") for name in stages.RELEASED_DIVPO}
+    return any(value and int(value) != stages.RELEASED_DIVPO[name] for name, value in given.items())
 
 
 def _beta(run: Run) -> float:

@@ -164,13 +164,20 @@ SEED = (
     ),
 )
 
-DIVPO_PAIRS = Stage(
-    "4_divpo",
-    "4_data_prep_divpo",
-    "python -m scripts_dataset_cleaner.4_data_prep_divpo {config} {encoders} --source {run}/data/unpaired"
-    " --data_path_pair {run}/data/pairs-divpo --score_process semantic style",
-)
+
+def divpo_pairs(name: str, flags: str = "") -> Stage:
+    """Stage 4 with the recipe's settings, or those in ``flags``: ``data/unpaired`` to ``data/pairs-NAME``."""
+    return Stage(
+        f"4_{name}",
+        "4_data_prep_divpo",
+        "python -m scripts_dataset_cleaner.4_data_prep_divpo {config} {encoders} --source {run}/data/unpaired"
+        f" --data_path_pair {{run}}/data/pairs-{name} --score_process semantic style {flags}",
+    )
+
+
+DIVPO_PAIRS = divpo_pairs("divpo")
 DIVPO = train("divpo", "dpo", "data/pairs-divpo", SFT)
+RELEASED_DIVPO = {"max_pair_num": 2, "rho": 25}  # the released code's defaults
 
 
 def earlier(checkpoints: dict[str, int]) -> list[tuple[str, str, str, str]]:
@@ -185,20 +192,22 @@ def earlier(checkpoints: dict[str, int]) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def extras(checkpoints: dict[str, int]) -> tuple[Stage | Lanes, ...]:
-    """--full, after SEED: one type of deviation alone, DivPO, and the checkpoints on the way of the four methods."""
-    stops = earlier(checkpoints)
+def extras(checkpoints: dict[str, int], released_divpo: bool = False) -> tuple[Stage | Lanes, ...]:
+    """--full, after SEED: one type of deviation alone, DivPO (``released_divpo``: with the released code's settings too, where
+    the recipe has others), and the checkpoints on the way of the four methods."""
+    stops, more = earlier(checkpoints), ["divpo-released"] if released_divpo else []
     return (
         weigh("semantic", "semantic"),
         weigh("style", "style"),
         DIVPO_PAIRS,
+        *(divpo_pairs(name, "--max_pair_num {max_pair_num} --rho {rho}".format(**RELEASED_DIVPO)) for name in more),
         lanes(
             [train("ddpo-sem", "ddpo", "data/pairs-semantic", SFT), train("ddpo-sty", "ddpo", "data/pairs-style", SFT)],
-            [DIVPO],
+            [DIVPO, *(train(name, "dpo", f"data/pairs-{name}", SFT) for name in more)],
         ),
-        serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", adapters={name: place for name, _, _, place in stops}),
+        serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", *more, adapters={name: place for name, _, _, place in stops}),
         lanes(
-            [sample("ddpo-sem"), sample("ddpo-sty")],
+            [sample("ddpo-sem"), sample("ddpo-sty"), *map(sample, more)],
             [sample("divpo"), *(sample(*words) for words in stops)],
         ),
     )
@@ -281,7 +290,7 @@ class Table:
 
     seed: tuple[Stage | Lanes, ...]
     report: tuple[Stage, ...] = REPORT
-    extras: Callable[[dict[str, int]], tuple[Stage | Lanes, ...]] | None = None
+    extras: Callable[[dict[str, int], bool], tuple[Stage | Lanes, ...]] | None = None
     ablation: tuple[Stage | Lanes, ...] | None = None
     after: tuple[tuple[str, str], ...] = (("less docs/RUN_8B.md", "how to compare with the paper's tables"),)
     own_data: bool = False  # works on the user's own copy of published data: --source
