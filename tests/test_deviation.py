@@ -51,6 +51,8 @@ def test_weights_by_hand():
 
 def test_a_constant_type_says_nothing():
     np.testing.assert_allclose(deviation_weights([[2, 3, 4], [7, 7, 7]]), deviation_weights([[2, 3, 4]]))
+    # the released code keeps the exponent 1/2 and gives roots of 0, .5 and 1 over their mean: 0, 1.24, 1.76
+    np.testing.assert_allclose(deviation_weights([[2, 3, 4], [7, 7, 7]]), [0, 1, 2])
     np.testing.assert_allclose(deviation_weights([[7, 7, 7], [1, 1, 1]]), [1, 1, 1])
 
 

@@ -26,6 +26,13 @@ class ORPOConfig(LMHeadArguments, PortablePrecision, DPOConfig):
     max_length: int | None = field(
         default=2048, metadata={"help": "Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."}
     )
+    max_prompt_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Cut pairs longer than max_length as TRL did up to 0.12: the prompt to its last so many tokens, then each "
+            "response to max_length less so many. None: the end of a side is cut."
+        },
+    )
     nll_target: str = field(
         default="full",
         metadata={
@@ -46,6 +53,10 @@ class ORPOConfig(LMHeadArguments, PortablePrecision, DPOConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "nll_target", "nll_reduction")
+        if self.max_prompt_length is not None and not 0 < self.max_prompt_length < (self.max_length or 0):
+            raise ValueError(
+                f"max_prompt_length must be above 0 and below max_length ({self.max_length}), not {self.max_prompt_length}"
+            )
         refuse(
             self,
             "ORPO has its own loss and no reference model",
@@ -72,6 +83,31 @@ class DORPOConfig(PairWeightArguments, ORPOConfig):
         check_choices(self, "weight_normalisation", "loss_variant")
 
 
+def cut_prompt_first(pair: dict, max_length: int, max_prompt_length: int) -> dict:
+    """A pair of token ids, cut as TRL 0.12.1's ORPOTrainer does where prompt and longer response exceed ``max_length``.
+
+    The prompt keeps its last ``max_prompt_length`` tokens. Where that is not enough, both responses keep their first
+    ``max_length - max_prompt_length``, even if the prompt is shorter than ``max_prompt_length``.
+    """
+    prompt, chosen, rejected = (pair[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+    longest = max(len(chosen), len(rejected))
+    if len(prompt) + longest > max_length:
+        prompt = prompt[-max_prompt_length:]
+    if len(prompt) + longest > max_length:
+        chosen, rejected = (side[: max_length - max_prompt_length] for side in (chosen, rejected))
+    return {**pair, "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
+
+
+class _WithPromptsCut:
+    """A collator that cuts its pairs by :func:`cut_prompt_first` before it hands them on; the dataset stays whole, to count."""
+
+    def __init__(self, collator, max_length: int, max_prompt_length: int):
+        self.collator, self.limits = collator, (max_length, max_prompt_length)
+
+    def __call__(self, examples: list[dict]) -> dict:
+        return self.collator([cut_prompt_first(example, *self.limits) for example in examples])
+
+
 class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, ChosenHeadMixin, DPOTrainer):
     """:class:`trl.DPOTrainer` whose only change is the loss: ORPO, which needs no reference model.
 
@@ -92,6 +128,8 @@ class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, 
             super().__init__(model, None, args, *others, **kwargs)
         if isinstance(self.model, PeftModel) and "ref" in self.model.peft_config:
             self.model.delete_adapter("ref")
+        if args.max_prompt_length is not None:
+            self.data_collator = _WithPromptsCut(self.data_collator, args.max_length, args.max_prompt_length)
         # DPOTrainer's head also computes entropy, mean logits and hits, which are not logged here: half of its forward pass.
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         add_fused_lm_head(base, outputs=("log_probs",))

@@ -176,6 +176,18 @@ def test_cutoff_and_floor(pipeline, tmp_path):
     }
 
 
+def test_deviations_are_over_what_the_cutoff_keeps(pipeline, tmp_path):
+    """δ of the distinct texts that are left to a prompt is 1 on average: the cut comes first, as in the released code."""
+    stage(3, "--source_pair", pipeline.pairs, "--data_path_pair_div", tmp_path / "div", "--max_cutoff", 4, *pipeline.encoders)
+    rows, texts = load_from_disk(str(tmp_path / "div"))["train"], {}
+    for one in rows:
+        own = texts.setdefault(prompt_of(one["chosen"]), {})
+        for side in ("chosen", "rejected"):
+            own[one[side][-1]["content"]] = one[f"deviation_{side}"]
+    assert len(rows) < len(load_from_disk(str(pipeline.pairs))["train"])
+    assert all(sum(own.values()) == pytest.approx(len(own)) for own in texts.values())
+
+
 def test_one_type_needs_one_model(pipeline, tmp_path):
     arguments = ("--source_pair", pipeline.pairs, "--data_path_pair_div", tmp_path / "div", "--score_process", "style")
     stage(3, *arguments, "--style_model", f"builtin:stylometry:{pipeline.style}")

@@ -14,6 +14,7 @@ from trl.experimental.orpo import ORPOTrainer as TRLORPOTrainer
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, ORPOConfig, ORPOTrainer
+from diversity_tuning.trainers.odds_ratio import cut_prompt_first
 from tests.tiny import make_model, make_pairs, make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -226,6 +227,44 @@ def test_truncated_responses_do_not_end_in_eos(tmp_path):
         assert cut.any()
         assert (last[cut] != TOKENIZER.eos_token_id).all()
         assert (last[~cut] == TOKENIZER.eos_token_id).all()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "rejected", "kept"),
+    [
+        (6, 4, 3, (6, 4, 3)),  # 10 fit
+        (9, 4, 3, (3, 4, 3)),  # the prompt's end is enough
+        (9, 8, 3, (3, 7, 3)),  # 3 + 8 are 11: responses to 10 - 3
+        (1, 12, 8, (1, 7, 7)),  # the same length, though the prompt leaves room for 9
+        (2, 8, 10, (2, 7, 7)),
+    ],
+)
+def test_prompts_cut_as_in_the_released_codes_trl(prompt, chosen, rejected, kept):
+    """At most 10 tokens, prompt 3."""
+    pair = {"prompt_ids": range(prompt), "chosen_ids": range(chosen), "rejected_ids": range(rejected), "pair_weight": 2.0}
+    found = cut_prompt_first({key: list(value) if key != "pair_weight" else value for key, value in pair.items()}, 10, 3)
+    sides = [found[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")]
+    assert [len(side) for side in sides] == list(kept)
+    assert sides[0] == list(range(prompt))[-kept[0] :], "its end"
+    assert sides[1:] == [list(range(kept[1])), list(range(kept[2]))], "their beginning"
+    assert found["pair_weight"] == 2
+
+
+@pytest.mark.parametrize(("trainer", "config"), [(ORPOTrainer, ORPOConfig), (DORPOTrainer, DORPOConfig)])
+def test_the_trainers_cut_prompts_where_asked(tmp_path, trainer, config):
+    options = {"max_length": 40, "max_prompt_length": 12}
+    made = build(trainer, config(**settings(tmp_path, **options)), make_pairs(8, seed=2))
+    wanted, whole = [], []
+    for row in made.train_dataset:  # whole there, where cut pairs are counted
+        for pairs, pair in ((whole, row), (wanted, cut_prompt_first(row, 40, 12))):
+            pairs += [(len(pair["prompt_ids"]), len(pair[side])) for side in ("chosen_ids", "rejected_ids")]
+    found = []
+    for batch in made.get_train_dataloader():
+        answers = batch["completion_mask"].sum(1)
+        found += zip((batch["attention_mask"].sum(1) - answers).tolist(), answers.tolist(), strict=True)
+    assert sorted(found) == sorted(wanted) != sorted(whole)
+    with pytest.raises(ValueError, match="max_prompt_length must be above 0 and below max_length"):
+        config(**settings(tmp_path, max_length=40, max_prompt_length=40))
 
 
 @pytest.mark.parametrize(
