@@ -62,6 +62,7 @@ def test_the_shares_by_hand(tmp_path, capsys):
         line = next(line for line in text.splitlines() if line.startswith(f"| {model} | 2 |"))
         assert line.endswith(f"| {meets} |")
     assert "| 0.80 / 1.00 |" in text
+    assert "nan" not in text
 
 
 def test_one_seed_alone(tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.rendering import NONE, Table, interval, markdown
+from diversity_tuning.evaluation.rendering import Table, interval, markdown
 from diversity_tuning.evaluation.report.controls import main_models
 from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup, check_seeds, group_runs, read_run, shared_prompts
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching
@@ -94,7 +94,7 @@ def kept_table(rows: pd.DataFrame, shares: tuple[Share, ...]) -> Table:
         for share in shares:
             figures = whole[whole["metric"] == share.metric].iloc[0]
             of_seeds = seeds[seeds["metric"] == share.metric]["share"]
-            line += [f"{figures['value']:.2f}", interval(figures.rename({"share": "mean"})) if len(whole) else NONE]
+            line += [f"{figures['value']:.2f}", _cell(figures)]
             line.append(" / ".join(f"{one:.2f}" for one in of_seeds))
         cells.append([*line, "yes" if whole["enough"].all() else "no"])
     header = ["model", "seeds"]
@@ -106,6 +106,14 @@ def kept_table(rows: pd.DataFrame, shares: tuple[Share, ...]) -> Table:
         " asks for all three, by these means.\n"
     )
     return Table("gain_kept", "Gain kept", note, [*header, "meets the rule"], cells)
+
+
+def _cell(figures: pd.Series) -> str:
+    """The share and its interval; alone where a draw of few prompts leaves the goal no gain, so that there is none."""
+    share = figures["share"]
+    if pd.isna(share) or not pd.isna(figures["low"]):
+        return interval(figures.rename({"share": "mean"}))
+    return f"{share:.3f}"
 
 
 def write_gain_kept(folders: list[Path], output: Path, names: tuple[str, str, str]) -> Table:
