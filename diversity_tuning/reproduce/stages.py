@@ -206,10 +206,7 @@ def extras(checkpoints: dict[str, int], released_divpo: bool = False) -> tuple[S
             [DIVPO, *(train(name, "dpo", f"data/pairs-{name}", SFT) for name in more)],
         ),
         serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", *more, adapters={name: place for name, _, _, place in stops}),
-        lanes(
-            [sample("ddpo-sem"), sample("ddpo-sty"), *map(sample, more)],
-            [sample("divpo"), *(sample(*words) for words in stops)],
-        ),
+        lanes([sample("ddpo-sem"), sample("ddpo-sty")], [*map(sample, ["divpo", *more]), *(sample(*words) for words in stops)]),
     )
 
 
