@@ -136,12 +136,14 @@ def atomic_folder(output: str | Path, names: Iterable[str] = ()) -> Iterator[Pat
 
 
 @contextlib.contextmanager
-def written_in_place(output: str | Path, stage: str, names: Iterable[str], headings: tuple[str, ...]) -> Iterator[list[str]]:
+def written_in_place(
+    output: str | Path, stage: str, names: Iterable[str], headings: tuple[str, ...], record: dict | None = None
+) -> Iterator[list[str]]:
     """Let the block write files of these ``names`` (patterns) into ``output``; yields those of an earlier result there.
 
     Other files beside them stay. A :class:`UserError` where a file of such a name is not ours, and where the folder is neither
     empty nor holds an earlier result, known by its provenance or, from before it had one, by a ``report.md`` that begins with
-    one of the ``headings``.
+    one of the ``headings``. ``record``: what the provenance says besides.
     """
     output, names = Path(output), tuple(names)
     check_place(output)
@@ -162,7 +164,7 @@ def written_in_place(output: str | Path, stage: str, names: Iterable[str], headi
     # Listed before it is written, so that a killed run knows its own files again.
     write_provenance(output, {"stage": stage, "files": sorted({*ours, *names})})
     yield ours
-    write_provenance(output, {"stage": stage, "files": _matching(output, names)})
+    write_provenance(output, {"stage": stage, "files": _matching(output, names), **(record or {})})
 
 
 def _matching(folder: Path, names: tuple[str, ...]) -> list[str]:

@@ -9,12 +9,19 @@ import pytest
 
 from diversity_tuning.evaluation.files import METRICS, PROMPTS
 from diversity_tuning.evaluation.report import tables
+from diversity_tuning.evaluation.report.leaderboard import publish
+from diversity_tuning.evaluation.report.published import frames_again, make_again, published_reports
 from diversity_tuning.evaluation.report.runs import group_runs, read_run
 from diversity_tuning.evaluation.statistics import mean_interval
+from scripts_eval import report
+from tests.evaluation.synthetic import write_run
 
 RESULTS = Path(__file__).parents[2] / "results"
 RUNS = sorted(path.parent for path in RESULTS.glob(f"*/runs/*/{PROMPTS}"))
-STUDIES = sorted({run.parents[1] for run in RUNS if (run.parents[1] / "models.csv").is_file()})
+REPORTS = published_reports(RESULTS)
+# Reports that do not say what they were asked for.
+STUDIES = sorted({run.parents[1] for run in RUNS if (run.parents[1] / "models.csv").is_file()} - set(REPORTS))
+_LOOSER = {"p": 2e-4, "covered": 2e-3}  # counts of draws, where ties may fall to either side
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parents[1].name}/{run.name}")
@@ -49,3 +56,86 @@ def test_tables_of_a_study(study):
     }
     for name in ("mean", "low", "high", "p", "t_low", "t_high"):
         assert both[f"{name}_ours"].to_numpy() == pytest.approx(both[name].to_numpy(), rel=1e-3, abs=1e-4, nan_ok=True), name
+
+
+def check_again(folder):
+    """Every number of a report's tables comes again from the published runs."""
+    for name, again in frames_again(folder).items():
+        path = folder / f"{name}.csv"
+        assert path.is_file() == bool(len(again)), path
+        if not path.is_file():
+            continue
+        published = pd.read_csv(path)
+        assert list(published) == list(again), path
+        assert len(published) == len(again), path
+        for column in again:
+            where = f"{path}: {column}"
+            numbers = pd.to_numeric(again[column], errors="coerce").astype(float)
+            if numbers.notna().any():
+                tolerance = {"rel": 1e-4, "abs": _LOOSER.get(column, 1e-5), "nan_ok": True}
+                found = pd.to_numeric(published[column], errors="coerce").astype(float)
+                assert found.to_numpy() == pytest.approx(numbers.to_numpy(), **tolerance), where
+            else:
+                assert published[column].fillna("").astype(str).tolist() == again[column].fillna("").astype(str).tolist(), where
+
+
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.relative_to(RESULTS).as_posix())
+def test_a_report_again_from_its_published_runs(folder):
+    check_again(folder)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Runs with controls and craft, published, and a report of the runs they were published from."""
+    root = tmp_path_factory.mktemp("published")
+    for seed in (0, 1, 2):
+        runs = [("gold", None, 0.1, 0.36), ("sft", None, 0.2, 0.37), ("dpo", "0.5", 0.5, 0.34), ("dpo", "1", 0.7, 0.30)]
+        for method, strength, reward, diversity in (*runs, ("ddpo-both", "1", 0.6, 0.35), ("constant", "1", 0.65, 0.31)):
+            folder = write_run(root / f"seed{seed}" / f"{method}-{strength}", method, strength, seed, reward, diversity)
+            prompts = pd.read_csv(folder / PROMPTS)
+            prompts["craft"] = 2 + reward + np.random.default_rng(seed).normal(0, 0.3, len(prompts))
+            prompts.assign(prompt=prompts["prompt"] + f" of seed {seed}").to_csv(folder / PROMPTS, index=False)
+            publish(folder, root / "results" / "study")
+    flags = ["--compare", "ddpo-both:dpo", "--anchor", "sft", "--controls", "constant", "dpo", "--baselines", "dpo"]
+    folders = [str(path) for path in sorted(root.glob("seed*/*"))]
+    output = root / "results" / "study" / "controls"
+    report.main(["--runs", *folders, f"--output={output}", *flags, "--no-figure"])
+    return output
+
+
+def test_all_intervals_come_again_from_the_published_runs(study):
+    check_again(study)
+    controls = pd.read_csv(study / "controls-fronts.csv")
+    assert set(controls["quality"]) == {"reddit_reward", "craft"}
+    assert "constant" in set(controls["model"])
+    assert pd.read_csv(study / "controls.csv")["t_low"].notna().any()
+
+
+@pytest.mark.parametrize(("name", "column"), [("models", "craft_high"), ("controls", "t_low"), ("controls-fronts", "high")])
+def test_an_edited_number_is_found(study, name, column):
+    path = study / f"{name}.csv"
+    before = path.read_text()
+    table = pd.read_csv(path)
+    row = table[column].last_valid_index()
+    table.loc[row, column] += 0.001
+    table.to_csv(path, index=False)
+    with pytest.raises(AssertionError):
+        check_again(study)
+    path.write_text(before)
+
+
+def test_an_edited_prompt_is_found(study):
+    path = sorted(study.parent.glob("runs/seed1-ddpo-both-1/prompts.csv"))[0]
+    before = path.read_text()
+    prompts = pd.read_csv(path)
+    prompts.loc[0, "reddit_reward"] += 0.1
+    prompts.to_csv(path, index=False)
+    with pytest.raises(AssertionError):
+        check_again(study)
+    path.write_text(before)
+
+
+def test_a_report_made_again_from_published_runs(study):
+    make_again(study)
+    check_again(study)
+    assert "## Controls: differences to dpo (1)" in (study / "report.md").read_text()

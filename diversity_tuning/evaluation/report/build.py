@@ -12,16 +12,10 @@ from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, latex, markdown, p_value
 from diversity_tuning.evaluation.report import controls as control_report
 from diversity_tuning.evaluation.report import figures, overview, tables
-from diversity_tuning.evaluation.report.curves import curve_tables, front_table
+from diversity_tuning.evaluation.report.comparison import Comparison
+from diversity_tuning.evaluation.report.curves import curve_tables
 from diversity_tuning.evaluation.report.html_page import Page, write_page
-from diversity_tuning.evaluation.report.runs import (
-    RunGroup,
-    add_equal_length,
-    check_seeds,
-    group_runs,
-    prompt_warning,
-    read_run,
-)
+from diversity_tuning.evaluation.report.runs import RunGroup, prompt_warning, read_run, run_names
 from diversity_tuning.runs import write_text, written_in_place
 
 # What a report consists of; nothing else in its folder is touched.
@@ -31,6 +25,7 @@ FILES = (
     *("models.tex", "models-*.tex", "differences.tex", "differences-*.tex"),
     *("reward_diversity.p*", "plots_voices.p*", "ablation.p*", "auxiliary.p*", "further.p*"),
 )
+SETTINGS, RUNS = "settings", "runs"  # in provenance.json: what the report was asked for, and of which runs
 _HEADINGS = ("# Evaluation", "# Quality and diversity of ")
 METHOD = """\
 Means over prompts with 95% percentile bootstrap intervals, 10,000 draws: of prompts; over several seeds, of seeds and then of
@@ -72,46 +67,38 @@ def make_report(
     runs = [read_run(folder) for folder in folders]
     if warning := prompt_warning(runs):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
-    check_seeds(runs)
-    slopes = add_equal_length(runs)
-    models, columns = group_runs(runs), tables.metric_columns(runs)
-    pairs = tables.paired_models(models, compare)
-    control_pairs = control_report.control_pairs(models, controls or [], baselines or []) if controls else {}
-    to_control = [pair for own in control_pairs.values() for pair in own]
-    grey = [method for method in controls or [] if method not in {base.method for _, base in to_control}]
-    frames = {
-        "models": tables.model_table(models, columns),
-        "differences": tables.difference_table(pairs, columns),
-        "fronts": front_table(models, [] if "all" in compare else pairs, anchor),
-        "controls": tables.difference_table(to_control, [name for name in control_report.COLUMNS if name in columns]),
-        "controls-fronts": front_table(models, next(iter(control_pairs.values()), []), anchor, together=True),
-    }
-    sections = [
-        *_model_tables(frames["models"], columns, slopes),
-        _count_table(frames["models"]),
-        *_difference_tables(frames["differences"]),
-        *curve_tables(frames["fronts"], anchor),
-        *control_report.control_tables(frames["controls"], control_pairs),
-        *curve_tables(frames["controls-fronts"], anchor, "controls-fronts"),
-        *further,
-    ]
-    with written_in_place(output, "report", FILES, _HEADINGS) as before:
+    compared = Comparison(runs, compare, anchor, controls, baselines)
+    models, frames = compared.models, compared.frames()
+    settings = {"compare": compare, "anchor": anchor, "figure": figure, "ablation": ablation}
+    settings |= {"controls": controls, "baselines": baselines, "note": note}
+    with written_in_place(output, "report", FILES, _HEADINGS, {SETTINGS: settings, RUNS: run_names(runs)}) as before:
         for name, rows in frames.items():
             _write_or_remove(output / f"{name}.csv", rows)
         page = Page(
             title=overview.page_title(models),
             summary=overview.sentences(models, frames["differences"], warning),
             overview=overview.overview_table(models),
-            figures=write_figures(models, output, ablation, [] if "all" in compare else pairs, grey, note) if figure else [],
+            figures=write_figures(models, output, ablation, compared.drawn, compared.grey, note) if figure else [],
             method=METHOD,
-            tables=sections,
-            metrics=[metric for metric in registry.METRICS if metric.column in columns or metric.table == "counts"],
+            tables=[*_sections(compared, frames), *further],
+            metrics=[metric for metric in registry.METRICS if metric.column in compared.columns or metric.table == "counts"],
         )
         for old in [name for name in before if name.endswith(".tex")]:
             (output / old).unlink(missing_ok=True)
         _write_texts(page, output)
         write_page(output / "report.html", page, models, samples, show)
     return (output / "summary.txt").read_text(encoding="utf-8")
+
+
+def _sections(compared: Comparison, frames: dict[str, pd.DataFrame]) -> list[Table]:
+    return [
+        *_model_tables(frames["models"], compared.columns, compared.slopes),
+        _count_table(frames["models"]),
+        *_difference_tables(frames["differences"]),
+        *curve_tables(frames["fronts"], compared.anchor),
+        *control_report.control_tables(frames["controls"], compared.control_pairs),
+        *curve_tables(frames["controls-fronts"], compared.anchor, "controls-fronts"),
+    ]
 
 
 def _write_texts(page: Page, output: Path) -> None:

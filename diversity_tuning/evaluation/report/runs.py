@@ -154,6 +154,15 @@ def read_run(folder: str | Path) -> Run:
     return Run(folder, **labels, prompts=prompts.set_index(key))
 
 
+def run_names(runs: list[Run]) -> list[dict]:
+    """What tells the models apart, and the seeds of each, for a record of what a report was made of."""
+    seeds: dict[tuple, list] = {}
+    for run in runs:
+        seeds.setdefault(_label(run), []).append(run.seed)
+    keys = ("name", "method", "strength")
+    return [dict(zip(keys, label, strict=True)) | {"seeds": own} for label, own in seeds.items()]
+
+
 def group_runs(runs: list[Run]) -> list[RunGroup]:
     """Base and SFT models, then the others in the order of their first run.
 
