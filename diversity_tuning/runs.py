@@ -141,8 +141,8 @@ def written_in_place(
 ) -> Iterator[list[str]]:
     """Let the block write files of these ``names`` (patterns) into ``output``; yields those of an earlier result there.
 
-    Other files beside them stay. A :class:`UserError` where a file of such a name is not ours, and where the folder is neither
-    empty nor holds an earlier result, known by its provenance or, from before it had one, by a ``report.md`` that begins with
+    Other files beside them stay. A :class:`UserError` where a file of such a name is not ours, and where the folder holds
+    files but no earlier result, known by its provenance or, from before it had one, by a ``report.md`` that begins with
     one of the ``headings``. ``record``: what the provenance says besides.
     """
     output, names = Path(output), tuple(names)
@@ -153,7 +153,7 @@ def written_in_place(
         ours = made.get("files", there)
     elif not made and _first_line(output / "report.md").startswith(headings):
         ours = there
-    elif output.is_dir() and any(output.iterdir()):
+    elif output.is_dir() and any(path.is_file() for path in output.iterdir()):
         raise UserError(f"{output}: not empty, and its files are not those of a {stage}; choose another folder")
     else:
         ours = []

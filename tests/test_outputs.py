@@ -284,6 +284,15 @@ def test_a_report_goes_beside_other_files_only_where_a_report_was(tmp_path):
     assert (output / "notes.txt").read_text() == "mine"
 
 
+def test_a_report_goes_beside_the_folders_of_its_runs(tmp_path):
+    (tmp_path / "study" / "runs" / "seed0-dpo").mkdir(parents=True)
+    assert write(tmp_path / "study", "report.md") == []
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="not empty"):
+        write(tmp_path / "other", "report.md")
+
+
 def test_a_file_of_the_same_name_that_is_not_the_reports(tmp_path):
     write(tmp_path / "out", "report.md")
     (tmp_path / "out" / "a.csv").write_text("mine")

@@ -135,6 +135,22 @@ def paired_difference(
     }
 
 
+def share_of_gain(
+    one: np.ndarray, full: np.ndarray, base: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False
+) -> dict[str, float]:
+    """How much of the gain of ``full`` over ``base`` remains in ``one``: ``(one − base) / (full − base)``, of the means.
+
+    ``{"mean", "low", "high"}`` with the 95% percentile interval. All are ``(prompts,)`` or ``(seeds, prompts)``, the same
+    prompts in the same order; ``nested`` as in :func:`bootstrap_means`. A prompt that one of them has no value for is left out.
+    """
+    values = np.stack([np.atleast_2d(np.asarray(each, dtype=float)) for each in (one, full, base)])
+    values[:, np.isnan(values).any(axis=0)] = np.nan
+    kept, gain = values[0] - values[2], values[1] - values[2]
+    drawn = [bootstrap_means(each, draws, seed, nested) for each in (kept, gain)]  # the same prompts and seeds in both
+    low, high = np.nanquantile(drawn[0] / drawn[1], [0.025, 0.975])
+    return {"mean": overall_mean(kept, nested) / overall_mean(gain, nested), "low": float(low), "high": float(high)}
+
+
 def sign_flip_p(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> float:
     """Two-sided p of "the differences, ``(n,)``, are symmetric around 0", by random sign flips; NaN for no difference."""
     if differences.size == 0:

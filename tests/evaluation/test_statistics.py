@@ -12,6 +12,7 @@ from diversity_tuning.evaluation.statistics import (
     mean_interval,
     overall_mean,
     paired_difference,
+    share_of_gain,
     sign_flip_p,
     t_interval,
 )
@@ -247,3 +248,16 @@ def test_the_slope_on_length_is_of_whole_pairs_only():
     assert slope == pytest.approx(-0.1)
     _, none = at_equal_length([np.full(3, np.nan)], [np.ones(3)])
     assert none == 0
+
+
+def test_share_of_a_gain_that_is_kept():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(3, 50))
+    gain = 1 + rng.normal(0, 0.1, (3, 50))
+    exact = share_of_gain(base + 0.6 * gain, base + gain, base, nested=True)
+    assert list(exact.values()) == pytest.approx([0.6] * 3, abs=1e-5)
+    noisy = share_of_gain(base + 0.6 * gain + rng.normal(0, 0.5, base.shape), base + gain, base, nested=True)
+    assert noisy["low"] < 0.6 < noisy["high"]
+    missing = base.copy()
+    missing[0, :10] = np.nan
+    assert share_of_gain(base + 0.6, missing + 1, base)["mean"] == pytest.approx(0.6)

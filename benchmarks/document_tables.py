@@ -1,0 +1,249 @@
+"""Numbers of results/ as README.md and docs/RESULTS.md write them: ``.763``, ``−.054 [−.069, −.037]``, whole tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.evaluation.report.published import published_reports, runs_of
+from diversity_tuning.evaluation.report.runs import REFERENCE, group_runs, shared_prompts
+from diversity_tuning.evaluation.statistics import share_of_gain
+
+# What decides leads: embeddings also move apart where a text is garbled.
+SHORT = {
+    "distinct_direction": "plots",
+    "distinct_voice": "voices",
+    "craft": "craft",
+    REDDIT_REWARD: "reward",
+    SEMANTIC_DIVERSITY: "semantic",
+    STYLE_DIVERSITY: "style",
+}
+_LONG = {
+    "plots": "plots of 4", "voices": "voices of 4", "craft": "craft (0–4)",
+    "semantic": "semantic diversity", "style": "style diversity",
+}  # fmt: skip
+_OF_FOUR = {"plots": "plots of 4", "voices": "voices of 4"}
+_DIGITS = dict.fromkeys(("distinct_direction", "distinct_voice", "craft"), 2)  # of the others: 3
+_NAMES = {
+    REFERENCE: "synthetic authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO-both", "ddpo-sem": "DDPO-sem",
+    "ddpo-sty": "DDPO-sty", "divpo": "DivPO", "orpo": "ORPO", "dorpo-both": "DORPO-both",
+}  # fmt: skip
+_README = (REFERENCE, "sft", "dpo", "ddpo-both", "orpo", "dorpo-both")
+_PAIRS = (("ddpo-both", "dpo"), ("dorpo-both", "orpo"))
+ALL = "all"
+
+
+def number(value: float, digits: int, sign: bool = False) -> str:
+    """``.763``, ``2.01``, ``−.05``; with ``sign`` ``+.13``. An empty value is a dash."""
+    if pd.isna(value):
+        return "–"
+    text = f"{abs(value):.{digits}f}".removeprefix("0")
+    zero = not text.strip("0.")
+    return f"{'−' if value < 0 and not zero else '+' if sign and not zero else ''}{text}"
+
+
+def interval(row, digits: int, sign: bool = False, prefix: str = "") -> str:
+    """``−.054 [−.069, −.037]``"""
+    if pd.isna(row[f"{prefix}mean"]):
+        return "–"
+    mean, low, high = (number(row[f"{prefix}{part}"], digits, sign) for part in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def document_tables(study: Path) -> dict[str, list[str]]:
+    """Lines of every table that the published study gives. Its report is in ``study``, that of controls in ``controls``."""
+    rows, controls = _trained(read(study, "models")), study / "controls"
+    made = {
+        "models": _models(rows, _README, _LONG, short_names=True),
+        "all models": _models(rows, tuple(_NAMES), _OF_FOUR, short_names=False),
+        "differences": _differences(read(study, "differences")),
+        "at equal quality": _fronts(pd.concat([read(folder, "fronts") for folder in (study, controls) if _has_fronts(folder)])),
+    }
+    if (controls / "controls.csv").is_file():
+        made |= _controls(read(controls, "controls"))
+    return {name: table for name, table in made.items() if len(table) > 2}
+
+
+def _has_fronts(folder: Path) -> bool:
+    return (folder / "fronts.csv").is_file()
+
+
+def _trained(models: pd.DataFrame) -> dict[str, pd.Series]:
+    """Method -> means over all seeds, or of the only one, of the model that is trained to its end."""
+    own = models[
+        (models["strength"].isin(("1", "1.0")) & models["method"].isin(_NAMES)) | models["method"].isin((REFERENCE, "sft"))
+    ]
+    own = own[own["seed"] == ALL] if (own["seed"] == ALL).any() else own
+    return {row["method"]: row for _, row in own.iterrows()}
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """A published table; of fronts those of the controls too, where they have more points."""
+    table = pd.read_csv(folder / f"{name}.csv", dtype={"seed": str, "strength": str})
+    if name == "fronts":
+        further = folder / "controls-fronts.csv"
+        table = pd.concat([table, pd.read_csv(further, dtype={"seed": str})]) if further.is_file() else table
+        table["quality"] = table.get("quality", REDDIT_REWARD)
+    return table
+
+
+def _models(rows: dict[str, pd.Series], shown: tuple, headings: dict[str, str], short_names: bool) -> list[str]:
+    """One line per model; bold: the best of those that were trained on preferences."""
+    there = [method for method in shown if method in rows]
+    trained = [method for method in there if method not in (REFERENCE, "sft")]
+    cells = {method: [_NAMES[method].removesuffix("-both" if short_names else "")] for method in there}
+    for column in SHORT:
+        texts = {method: number(rows[method].get(f"{column}_mean"), _DIGITS.get(column, 3)) for method in there}
+        best = max((rows[method][f"{column}_mean"] for method in trained), default=None) if short_names else None
+        for method in there:
+            bold = method in trained and best is not None and rows[method][f"{column}_mean"] == best
+            cells[method].append(f"**{texts[method]}**" if bold else texts[method])
+    return _markdown(["model", *(headings.get(name, name) for name in SHORT.values())], list(cells.values()))
+
+
+def _main(label: str) -> str:
+    """The name of a model that is trained to its end."""
+    return label.removesuffix(" (1)").removesuffix(" (1.0)")
+
+
+def _differences(rows: pd.DataFrame) -> list[str]:
+    """A line of differences over all seeds, and one of t intervals, for each pair."""
+    lines = []
+    for one, other in _PAIRS:
+        found = of_pair(rows, one, other)
+        if found:
+            cells = [interval(found[column], _DIGITS.get(column, 3), True) if column in found else "–" for column in SHORT]
+            lines.append([f"{_NAMES[one]} − {_NAMES[other]}", *cells])
+            spans = [_t(found[column], _DIGITS.get(column, 3)) if column in found else None for column in SHORT]
+            lines += [["… t over seeds", *spans]] if all(spans) else []
+    return _markdown(["paired difference [95%]", *SHORT.values()], lines)
+
+
+def of_pair(rows: pd.DataFrame, one: str, other: str) -> dict[str, pd.Series]:
+    """Metric -> the difference over all seeds, or of the only one."""
+    found = {}
+    for _, row in rows.iterrows():
+        if tuple(map(_main, row["difference"].split(" − "))) == (one, other) and (
+            row["seed"] == ALL or row["metric"] not in found
+        ):
+            found[row["metric"]] = row
+    return found
+
+
+def _t(row: pd.Series, digits: int) -> str | None:
+    low, high = row.get("t_low"), row.get("t_high")
+    return None if pd.isna(low) else f"[{number(low, digits, True)}, {number(high, digits, True)}]"
+
+
+def _fronts(rows: pd.DataFrame) -> list[str]:
+    """At equal reward and at equal craft: the weighted methods minus the curves of the unweighted, over all seeds."""
+    columns = [name for name in SHORT if name not in ("craft", REDDIT_REWARD)]
+    lines = {}
+    for _, row in rows[rows["seed"] == ALL].iterrows():
+        pair = (_main(row["model"]), row["front"])
+        if pair in _PAIRS and row["metric"] in columns:
+            key = (SHORT[row["quality"]], pair, row["points"])
+            cell = interval(row, _DIGITS.get(row["metric"], 3), True)
+            lines.setdefault(key, {}).setdefault(row["metric"], cell)  # the study's own before that of the controls
+    most = {(key[0], key[1]): max(other[2] for other in lines if other[:2] == key[:2]) for key in lines}
+    cells = [
+        [quality, _NAMES[one], f"{_NAMES[other]}, {points} points", *(found.get(column, "–") for column in columns)]
+        for (quality, (one, other), points), found in lines.items()
+        if points == most[quality, (one, other)]
+    ]
+    return _markdown(["at equal", "model", "minus the curve of", *(SHORT[column] for column in columns)], cells)
+
+
+def _controls(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """For each baseline: control × differences over the seeds that both have."""
+    sides = rows["difference"].str.split(" − ", expand=True)
+    made = {}
+    for base in dict.fromkeys(sides[1]):
+        own, lines = rows[sides[1] == base], []
+        for label, group in own.groupby("difference", sort=False):
+            seeds = [seed for seed in dict.fromkeys(group["seed"]) if seed != ALL]
+            found = group[group["seed"] == (ALL if len(seeds) > 1 else seeds[0])].set_index("metric")
+            cells = [interval(found.loc[c], _DIGITS.get(c, 3), True) if c in found.index else "–" for c in SHORT]
+            lines.append([label.split(" − ")[0], str(len(seeds)), *cells])
+        name = _NAMES.get(_main(base), base)
+        made[f"controls, {name}"] = _markdown([f"model − {name} [95%]", "seeds", *SHORT.values()], lines)
+    return made
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
+
+
+def replaced(text: str, tables: dict[str, list[str]]) -> tuple[str, list[str]]:
+    """The document with every table replaced that has the columns, in any order, of one of these; and the names of those."""
+    by_columns = {frozenset(_cells(table[0])): name for name, table in tables.items()}
+    lines, kept, names = text.split("\n"), [], []
+    place = 0
+    while place < len(lines):
+        name = by_columns.get(frozenset(_cells(lines[place]))) if lines[place].startswith("|") else None
+        if name is None:
+            kept.append(lines[place])
+            place += 1
+            continue
+        kept += tables[name]
+        names.append(name)
+        while place < len(lines) and lines[place].startswith("|"):
+            place += 1
+    return "\n".join(kept), names
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def numbers(results: Path, study: str) -> list[str]:
+    """What the tables do not tell, a line each: rounded means, shares of gains, differences of other studies."""
+    told = _rounded(read(results / study, "models"))
+    told += [line for report in published_reports(results) if study in report.parts for line in shares(report, results)]
+    for folder in sorted(path.parent for path in results.glob("*/differences.csv") if path.parent.name != study):
+        rows = read(folder, "differences")
+        for one, other in _PAIRS if "difference" in rows else ():
+            found = of_pair(rows, one, other)
+            parts = [f"{SHORT[c]} {interval(found[c], _DIGITS.get(c, 3), True)}" for c in SHORT if c in found]
+            told += [f"{folder.name}, {one} − {other}: {'; '.join(parts)}"] if parts else []
+    return told
+
+
+def _rounded(models: pd.DataFrame) -> list[str]:
+    """Plots and voices to one digit, as sentences tell them; prompts of a seed; what a weighted model keeps of a gain."""
+    means = _trained(models)
+    told = [
+        f"{_NAMES[method]}: {row['distinct_direction_mean']:.1f} plots, {row['distinct_voice_mean']:.1f} voices"
+        for method, row in means.items()
+        if "distinct_direction_mean" in row
+    ]
+    prompts = models.loc[models["method"].isin(_README) & (models["seed"] != ALL), "prompts"]
+    seeds = models.loc[models["seed"] != ALL, "seed"].nunique()
+    told.append(f"{seeds} seeds, {prompts.min()} to {prompts.max()} test prompts each")
+    for one, other in _PAIRS:
+        if {one, other, "sft"} <= set(means):
+            kept = {SHORT[c]: _share(means, one, other, f"{c}_mean") for c in ("craft", REDDIT_REWARD)}
+            told.append(f"{one} keeps of the gain of {other} over sft: " + ", ".join(f"{k} {v:.0%}" for k, v in kept.items()))
+    return told
+
+
+def _share(means: dict[str, pd.Series], one: str, other: str, column: str) -> float:
+    return (means[one][column] - means["sft"][column]) / (means[other][column] - means["sft"][column])
+
+
+def shares(report: Path, results: Path) -> list[str]:
+    """What every weighted model of a report keeps of the gain of the unweighted over SFT, with its interval."""
+    models = {_main(model.label): model for model in group_runs(runs_of(report))}
+    told = []
+    for one, other in _PAIRS:
+        if not {one, other, "sft"} <= set(models):
+            continue
+        sides = [models[name] for name in (one, other, "sft")]
+        prompts = shared_prompts(sides)
+        parts = []
+        for column in ("craft", REDDIT_REWARD):
+            values = [side.matrix(column, prompts) for side in sides]
+            kept = share_of_gain(*values, nested=isinstance(prompts, list))
+            parts.append(f"{SHORT[column]} {kept['mean']:.0%} [{kept['low']:.0%}, {kept['high']:.0%}]")
+        told.append(f"{report.relative_to(results)}: {one} keeps of the gain of {other} over sft: {', '.join(parts)}")
+    return told

@@ -1,0 +1,110 @@
+"""The numbers of README.md and docs/RESULTS.md are those of results/, as `python -m benchmarks.documents` tells them."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import documents
+from benchmarks.document_tables import document_tables, number, numbers, replaced
+
+ROOT = Path(__file__).parents[1]
+STUDY = ROOT / "results" / "miniature"
+TABLES = {"README.md": {"models"}, "docs/RESULTS.md": {"all models", "differences"}}
+TOLD = re.compile(r"[−+]?\d*\.\d+ \[[^\]]+\]")  # a value with its interval
+DECIMAL = re.compile(r"(?<![\d.v])[−+]?\d*\.\d+(?![\d.])|\d+%")
+SECTIONS = ("## Result in the miniature", "## What the evidence shows")
+# Of README.md's sections, from elsewhere: 0.7 M parameters, 95% intervals, the mean δ of the captions' winners.
+ELSEWHERE = {"0.7", "95%", ".98"}
+
+
+def printed():
+    """What the command prints and writes, a line each."""
+    tables = document_tables(STUDY)
+    return [*(line for table in tables.values() for line in table), *numbers(ROOT / "results", STUDY.name)]
+
+
+def text_of(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def intervals(content):
+    """Every value with its interval in a JSON file."""
+    if isinstance(content, dict):
+        if {"low", "high"} <= set(content):
+            yield tuple(content.get(part) for part in ("mean" if "mean" in content else "value", "low", "high"))
+        content = list(content.values())
+    for part in content if isinstance(content, list) else ():
+        yield from intervals(part)
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Every value with its interval in results/, as documents write it, without a plus sign."""
+    rows = set()
+    for path in (ROOT / "results").rglob("*.csv"):
+        table = pd.read_csv(path)
+        for prefix in {name.removesuffix("low") for name in table if name == "low" or name.endswith("_low")}:
+            columns = [f"{prefix}{part}" for part in ("mean", "low", "high")]
+            if set(columns) <= set(table):
+                rows |= set(table[columns].dropna().itertuples(index=False, name=None))
+    for path in (ROOT / "results").rglob("*.json"):
+        rows |= {row for row in intervals(json.loads(path.read_text())) if None not in row}
+    return {
+        f"{number(mean, digits)} [{number(low, digits)}, {number(high, digits)}]"
+        for mean, low, high in rows
+        for digits in (1, 2, 3)
+    }
+
+
+def unknown_intervals(text, published):
+    return [told for told in TOLD.findall(text) if re.sub(r"\+|\b0(?=\.)", "", told) not in published]
+
+
+def unknown_numbers(text, lines):
+    """Decimals and percentages of the README's sections on results that the command does not print."""
+    parts = [part for part in re.split(r"(?m)^(?=## )", text) if part.startswith(SECTIONS)]
+    assert len(parts) == len(SECTIONS)
+    told = {found.lstrip("+") for part in parts for found in DECIMAL.findall(TOLD.sub("", part))}
+    return sorted(told - {found.lstrip("+") for line in lines for found in DECIMAL.findall(line)} - ELSEWHERE)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name):
+    text, found = replaced(text_of(name), document_tables(STUDY))
+    assert set(found) >= TABLES[name]
+    assert text_of(name) == text
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_intervals(name, published):
+    text = text_of(name)
+    assert len(TOLD.findall(text)) >= 3
+    assert unknown_intervals(text, published) == []
+
+
+def test_numbers_of_sentences():
+    assert unknown_numbers(text_of("README.md"), printed()) == []
+
+
+def test_an_edited_number_is_found(published):
+    text, tables = text_of("README.md"), document_tables(STUDY)
+    told = TOLD.findall(text)[-1]
+    other = told.replace("[", "[9", 1)
+    assert unknown_intervals(text.replace(told, other), published) == [other]
+    row = tables["models"][2]
+    assert replaced(text.replace(row, row.replace("| .", "| .9", 1)), tables)[0] == text
+    edited = text.replace("## What the evidence shows", "## What the evidence shows\n\n.1234 or 61.5 of 43%:", 1)
+    assert unknown_numbers(edited, printed()) == [".1234", "43%", "61.5"]
+
+
+def test_the_command_replaces_tables_and_prints_the_rest(tmp_path, capsys):
+    (tmp_path / "README.md").write_text(text_of("README.md").replace("| .816 |", "| .999 |"))
+    results = str(ROOT / "results")
+    documents.main([f"--results={results}", "--documents", str(tmp_path / "README.md")])
+    assert (tmp_path / "README.md").read_text() == text_of("README.md")
+    told = capsys.readouterr().out
+    assert "differences, in none of them:" in told
+    assert "ddpo-both keeps of the gain of dpo over sft: craft" in told
