@@ -1,4 +1,4 @@
-r"""Calibrate the distance below which two samples count as the same in distinct_k, on people's responses.
+r"""Calibrate the distance below which two samples count as the same in distinct_k, on the data's own responses.
 
 python -m scripts_eval.distinct_threshold --source data/filtered --split train --num_prompts 500 --output runs/distinct
 python -m scripts_eval.distinct_threshold --source runs/miniature/seed0/data/filtered --split validation \
@@ -37,7 +37,7 @@ def main(argv=None) -> None:
         "--share",
         type=float,
         default=CalibrationConfig.share,
-        help="without labels: share of human pairs that count as the same",
+        help="without labels: share of the pairs that count as the same",
     )
     parser.add_argument(
         "--labels", default=None, metavar="MODULE:COLUMN", help="a diagnostics module's label of what is the same"

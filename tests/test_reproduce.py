@@ -461,11 +461,11 @@ def test_the_table_at_the_end_fits_100_columns(report):
     lines = ending.table(ROOT / "results" / report / "models.csv")
     assert max(map(len, lines)) <= 100
     if report == "miniature":
-        assert [line.split()[0] for line in lines[1:-1]] == ["authors", "SFT", "DPO", "DDPO", "ORPO", "DORPO"]
+        assert [line.split()[0] for line in lines[1:-1]] == ["synthetic", "SFT", "DPO", "DDPO", "ORPO", "DORPO"]
         with (ROOT / "results" / report / "models.csv").open(newline="") as stream:
             rows = {(row["model"].partition(" ")[0], row["seed"], row["strength"]): row for row in csv.DictReader(stream)}
         ddpo = rows["ddpo-both", "all", "1"]
-        assert lines[4].split()[1] == f"{float(ddpo['reddit_reward_mean']):.3f}"
+        assert lines[4].split()[1] == f"{float(ddpo['reddit_reward_mean']):.3f}".removeprefix("0")
         assert "3 seeds" in lines[-1]
 
 

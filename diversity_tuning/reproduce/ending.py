@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import re
 import shlex
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from diversity_tuning.reproduce.plans import Part, table_of
 from diversity_tuning.reproduce.stages import TABLES
 
 # Label of a run in the report's models.csv: what the table calls it.
-ROWS = {"gold": "authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO"}
+ROWS = {
+    "synthetic authors": "synthetic authors", "references": "references", "gold": "synthetic authors",
+    "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO",
+}  # fmt: skip
 ROWS |= {
     "grpo": "GRPO", "grpo-advantage": "GRPO, δ", "grpo-darling": "GRPO, DARLING", "grpo-judge": "GRPO, judge",
 }  # fmt: skip
@@ -77,7 +81,7 @@ def _interval(row: dict, name: str) -> str:
     if not all(values):
         return "–"
     digits = 2 if name in _TWO_DIGITS else 3
-    mean, low, high = (f"{float(value):.{digits}f}" for value in values)
+    mean, low, high = (re.sub(r"^(-?)0\.", r"\1.", f"{float(value):.{digits}f}") for value in values)
     return f"{mean} [{low}, {high}]"
 
 

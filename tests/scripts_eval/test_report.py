@@ -55,7 +55,7 @@ def test_paired_differences_by_strength_seed_and_pooled(output):
     assert list(found["seed"]) == ["0", "1", "all"]
     assert found["mean"].to_numpy() == pytest.approx([0.045] * 3, abs=0.015)
     assert (found["p"] < 0.001).all()
-    gold = table[(table["difference"] == "ddpo-both (1.0) − gold") & (table["metric"] == "reddit_reward")]
+    gold = table[(table["difference"] == "ddpo-both (1.0) − references") & (table["metric"] == "reddit_reward")]
     assert list(gold["seed"]) == ["0", "1", "all"]
 
 
@@ -103,7 +103,7 @@ def test_base_and_sft_come_first(study, tmp_path):
         write_run(tmp_path / name, name, None, None, 0.1, 0.4)
     runs = [str(folder) for folder in (tmp_path / "zero", study / "gold", study / "sft-0", tmp_path / "base")]
     report.main(["--runs", *runs, f"--output={tmp_path / 'out'}", "--no-figure"])
-    assert list(pd.read_csv(tmp_path / "out" / "models.csv")["model"]) == ["base", "sft", "zero", "gold"]
+    assert list(pd.read_csv(tmp_path / "out" / "models.csv")["model"]) == ["base", "sft", "zero", "references"]
 
 
 def test_runs_that_differ_in_prompts_are_warned_of(study, tmp_path, capsys):
@@ -354,7 +354,7 @@ def test_page_is_whole_and_escaped(tmp_path):
     page = Page()
     page.feed(text)
     assert text.index('id="summary"') < text.index('id="figures"') < text.index('id="samples"') < text.index('id="glossary"')
-    assert "<title>Quality and diversity of gold and dpo</title>" in text
+    assert "<title>Quality and diversity of references and dpo</title>" in text
     assert re.search(r'<a href="#metric-reddit_reward"><abbr title="Score that the reward model[^"]+">reward', text)
     assert page.tags["script"] == 1  # the page's own, allowed by its hash
     assert page.tags["details"] == 3
@@ -563,7 +563,7 @@ def test_prompts_are_not_numbered_across_different_models(tmp_path, capsys):
     change(tmp_path / "gpt", prompt=[f"other {i}" for i in range(60)])
     text = make(tmp_path / "out", "--compare", "gpt:gold")
     assert "Paired differences" not in text
-    assert "gpt and gold: no prompt in common, so not compared" in capsys.readouterr().out
+    assert "gpt and references: no prompt in common, so not compared" in capsys.readouterr().out
     assert "| gpt | 42 |" in text  # and not 42.0
 
 
@@ -607,3 +607,23 @@ def test_the_strongest_of_a_name_is_shown_and_other_prompts_are_not(tmp_path):
     assert text.count("<p>by ddpo-1</p>") == text.count("<p>by gpt</p>") == 2
     assert "<p>by ddpo-0.66</p>" not in text
     assert "Not shown, with other prompts: far." in text
+
+
+def test_synthetic_text_is_called_synthetic(study, tmp_path):
+    """The data's own responses are the synthetic authors' where the rules for the miniature labelled them; never gold."""
+    for name in ("gold", "dpo-1.0-0"):
+        shutil.copytree(study / name, tmp_path / name)
+        record = {"arguments": {"diagnostics": "diversity_tuning.miniature.recognise"}, "stage": "score"}
+        (tmp_path / name / "provenance.json").write_text(json.dumps(record))
+    flags = ["--compare", "dpo:gold", "--samples=0"]
+    for kind, folder in (("synthetic", tmp_path), ("real", study)):
+        runs = [str(folder / name) for name in ("gold", "dpo-1.0-0")]
+        report.main(["--runs", *runs, f"--output={tmp_path / 'out' / kind}", *flags])
+    synthetic, real = (tmp_path / "out" / kind for kind in ("synthetic", "real"))
+    for file in ("report.md", "report.html", "summary.txt", "models.csv", "differences.csv"):
+        assert "synthetic authors" in (synthetic / file).read_text(), file
+        assert "references" in (real / file).read_text(), file
+        shown = (synthetic / file).read_text() + (real / file).read_text()
+        assert file.endswith(".csv") or not re.search(r"\bgold\b", shown), file
+    notes = [json.loads((folder / "provenance.json").read_text())["settings"]["note"] for folder in (synthetic, real)]
+    assert notes == ["synthetic data", None]

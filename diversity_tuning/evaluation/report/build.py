@@ -15,6 +15,7 @@ from diversity_tuning.evaluation.report import figures, overview, tables
 from diversity_tuning.evaluation.report.comparison import Comparison
 from diversity_tuning.evaluation.report.curves import curve_tables
 from diversity_tuning.evaluation.report.html_page import Page, write_page
+from diversity_tuning.evaluation.report.origin import SYNTHETIC, is_synthetic
 from diversity_tuning.evaluation.report.runs import RunGroup, prompt_warning, read_run, run_names
 from diversity_tuning.runs import write_text, written_in_place
 
@@ -62,13 +63,16 @@ def make_report(
     ``ablation``: strengths are the most responses a prompt, drawn as the paper's figure 3. ``samples``: prompts whose samples
     the page shows, of the models in ``show`` (default: one per name). ``further``: tables of
     another source, such as a human study. ``controls``: methods that get tables of their differences to ``baselines``, and
-    are grey in the figure; ``note``: what the figure says of the data.
+    are grey in the figure; ``note``: what the figure says of the data;
+    by default that they are synthetic, where all runs are the miniature's.
     """
     runs = [read_run(folder) for folder in folders]
     if warning := prompt_warning(runs):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     compared = Comparison(runs, compare, anchor, controls, baselines)
     models, frames = compared.models, compared.frames()
+    if note is None and all(map(is_synthetic, folders)):
+        note = SYNTHETIC
     settings = {"compare": compare, "anchor": anchor, "figure": figure, "ablation": ablation}
     settings |= {"controls": controls, "baselines": baselines, "note": note}
     with written_in_place(output, "report", FILES, _HEADINGS, {SETTINGS: settings, RUNS: run_names(runs)}) as before:

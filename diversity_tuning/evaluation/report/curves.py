@@ -25,8 +25,8 @@ def front_table(
     See :func:`diversity_tuning.evaluation.tradeoff.difference_at_equal_quality`. A row per model, seed, quality and measure of
     diversity; ``together``: over all seeds alone where there are several.
 
-    The pairs give the methods; a method whose models have no strength (gold data) has no curve. ``anchor`` names a model, such
-    as sft, that counts as a point of every curve.
+    The pairs give the methods; a method whose models have no strength (the data's own responses) has no curve. ``anchor``
+    names a model, such as sft, that counts as a point of every curve.
     """
     anchors = matching(models, anchor, f"anchor {anchor}") if anchor else []
     methods = dict.fromkeys((one.method, other.method) for one, other in pairs)

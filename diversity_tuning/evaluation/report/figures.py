@@ -63,7 +63,7 @@ def plot_means(models: list[RunGroup], selected: list[registry.Metric], folder: 
 def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
     """Paper, figure 3, as ``ablation``: reward and diversities over the most responses a prompt, which are the strengths.
 
-    A line per method; a method with one strength (DivPO, people) is a level, dashed.
+    A line per method; a method with one strength (DivPO, the data's own responses) is a level, dashed.
     """
     plt = pyplot()
     columns = (REDDIT_REWARD, *registry.DIVERSITIES)

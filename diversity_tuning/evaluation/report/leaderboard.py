@@ -14,6 +14,7 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.rendering import NONE, interval
+from diversity_tuning.evaluation.report.origin import shown_name
 from diversity_tuning.outputs import check_ours
 from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
 
@@ -47,7 +48,7 @@ def publish(run: Path, study: Path) -> Path:
             shutil.copyfile(run / name, work / name)
     if (run / PROMPTS).is_file():
         write_csv(work / PROMPTS, without_texts(read_csv(run / PROMPTS, [PROMPT])))
-    write_text(work / TABLE, run_table(content))
+    write_text(work / TABLE, run_table(content, _label(run, content)))
     if content.get("command"):
         write_text(work / COMMAND, content["command"] + "\n")
     put_in_place(work, target, FILES)
@@ -72,11 +73,11 @@ def place_of(run: Path, study: Path) -> Path:
     return study / "runs" / (run.resolve().name if seed is None else f"seed{seed}-{run.resolve().name}")
 
 
-def run_table(content: dict) -> str:
+def run_table(content: dict, label: str) -> str:
     """Every mean of a run with its interval, and its counts, as Markdown."""
     means = "".join(f"| {name} | {interval(_numbers(value))} |\n" for name, value in content["means"].items())
     counts = "".join(f"| {name} | {value} |\n" for name, value in content["counts"].items())
-    title = _label(content) + ("" if content.get("seed") is None else f", seed {content['seed']}")
+    title = label + ("" if content.get("seed") is None else f", seed {content['seed']}")
     return f"# {title}\n\n| mean over prompts | [95%] |\n| --- | --- |\n{means}\n| count | |\n| --- | --- |\n{counts}"
 
 
@@ -122,11 +123,11 @@ def _row(folder: Path, content: dict, results: Path) -> list[str]:
         f"[JSON]({where}/{METRICS})",
     ]
     seed = NONE if content.get("seed") is None else str(content["seed"])
-    return [_label(content).replace("|", "\\|"), seed, *values, *links]
+    return [_label(folder, content).replace("|", "\\|"), seed, *values, *links]
 
 
-def _label(content: dict) -> str:
-    name, strength = content.get("name", NONE), content.get("strength")
+def _label(run: Path, content: dict) -> str:
+    name, strength = shown_name(run, content) or NONE, content.get("strength")
     return f"{name} ({strength})" if strength else str(name)
 
 

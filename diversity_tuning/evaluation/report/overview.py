@@ -4,7 +4,8 @@ import pandas as pd
 
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.rendering import Table, interval, p_value
-from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup, number_of
+from diversity_tuning.evaluation.report.origin import REFERENCE
+from diversity_tuning.evaluation.report.runs import RunGroup, number_of
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS
 
 _MOST_PAIRS = 8  # compared in words; the tables have all

@@ -13,9 +13,9 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
+from diversity_tuning.evaluation.report.origin import shown_name
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
 
-REFERENCE = "gold"  # human responses: no model, so never the best of them nor on their Pareto front
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 
 
@@ -141,6 +141,7 @@ def read_run(folder: str | Path) -> Run:
     try:
         content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
+        labels["name"] = shown_name(folder, labels)
     except FileNotFoundError:
         raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
     except (ValueError, KeyError) as error:

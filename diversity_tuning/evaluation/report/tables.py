@@ -83,7 +83,8 @@ def matching(models: list[RunGroup], wanted: str, flag: str) -> list[RunGroup]:
 def align(models: list[RunGroup]) -> list[tuple[object, list[RunGroup]]]:
     """The models cut to single seeds that all have, one list per seed, then all those seeds together where there are several.
 
-    A model with one run whose seed no other model has (gold data, a model that was not trained) goes with every seed.
+    A model with one run whose seed no other model has (the data's own responses, a model that was not trained) goes with
+    every seed.
     """
     seeds = [{run.seed for run in model.runs} for model in models]
     alone = [len(own) == 1 and not any(own & other for j, other in enumerate(seeds) if j != i) for i, own in enumerate(seeds)]

@@ -7,7 +7,8 @@ import numpy as np
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.report.controls import main_models
 from diversity_tuning.evaluation.report.label_placement import place_labels
-from diversity_tuning.evaluation.report.runs import REFERENCE, RunGroup, shared_prompts
+from diversity_tuning.evaluation.report.origin import REFERENCE
+from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.styles import GREY, control_markers, draw_grid, method_styles, pyplot, whiskers
 from diversity_tuning.evaluation.statistics import overall_mean, seed_means
 from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front

@@ -17,7 +17,7 @@ from diversity_tuning.evaluation.scoring.summary import DRAWN, means, write_metr
 def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole", count: int = 0) -> pd.DataFrame:
     """One row per prompt: every metric of the registry that has a function, of its responses in the order of the rows.
 
-    Such metrics grow or fall with the number of responses, so of human responses only the drawn ones count, where that is
+    Such metrics grow or fall with the number of responses, so of the data's own only the drawn ones count, where that is
     known, and prompts with fewer responses than ``count`` get NaN. ``variant="released"``: as the released code computed them.
     """
     rows = rows[rows[DRAWN] == 1] if DRAWN in rows else rows

@@ -10,7 +10,7 @@ from diversity_tuning.evaluation.scoring.run import ScoringConfig, diagnose
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """Which human responses the threshold is calibrated on, and how; give a split that is not evaluated on."""
+    """Which of the data's own responses the threshold is calibrated on, and how; give a split that is not evaluated on."""
 
     source: str  # output of data stage 0 or 1
     split: str = "train"
@@ -20,7 +20,7 @@ class CalibrationConfig:
     seed: int = 42  # decides that draw
     semantic_model: str = ScoringConfig.semantic_model
     embedding_cache: str | None = None
-    share: float = 0.05  # without labels: share of human pairs that count as the same
+    share: float = 0.05  # without labels: share of the pairs that count as the same
     labels: str | None = None  # MODULE:COLUMN, a diagnostics module's label of what is the same
     batch_size: int = 32
     device: str | None = None
@@ -34,10 +34,10 @@ class CalibrationConfig:
 def calibrate(config: CalibrationConfig) -> dict:
     """The threshold and how it was found, for ``threshold.json``.
 
-    Pairs are all pairs of up to ``config.draw`` people's responses to one prompt. With labels ("module:column" of a diagnostics
-    module, or of a column that says which responses are functionally the same), the threshold of equal error; pairs in which a
-    label is missing are left out. Without, the distance that ``config.share`` of all pairs fall below: two samples are then the
-    same when they are nearer than all but that share of what different people write.
+    Pairs are all pairs of up to ``config.draw`` of the data's responses to one prompt. With labels ("module:column" of a
+    diagnostics module, or of a column that says which responses are functionally the same), the threshold of equal error;
+    pairs in which a label is missing are left out. Without, the distance that ``config.share`` of all pairs fall below: two samples are then the
+    same when they are nearer than all but that share of what different authors write.
     """
     from diversity_tuning.embeddings import load_encoder
     from diversity_tuning.evaluation.scoring import distinct
@@ -62,7 +62,7 @@ def calibrate(config: CalibrationConfig) -> dict:
         how = {"method": "equal error", "labels": config.labels, "error": error, "same_by_label": float(same.mean())}
     else:
         threshold = distinct.quantile_threshold(distances, config.share)
-        how = {"method": "share of human pairs below it", "share": config.share}
+        how = {"method": "share of pairs below it", "share": config.share}
     used = {"split": config.split, "prompts": int(rows["prompt_id"].nunique()), "responses": len(rows), "pairs": len(pairs)}
     nearer = {"pairs_at_most_threshold": float((distances <= threshold).mean())}
     return {"threshold": threshold, "semantic_model": config.semantic_model, **how, **used, **nearer}

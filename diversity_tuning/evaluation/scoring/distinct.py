@@ -34,7 +34,7 @@ def pairs_within(prompts: Sequence[Hashable]) -> Pairs:
 
 
 def quantile_threshold(distances: np.ndarray, share: float) -> float:
-    """The distance that this share of human pairs fall below: then that share of them would count as the same."""
+    """The distance that this share of the data's own pairs fall below: then that share of them would count as the same."""
     return float(np.quantile(distances, share))
 
 

@@ -1,4 +1,4 @@
-"""The human responses of the data, measured like a model's samples."""
+"""The data's own responses, of people or of synthetic authors, measured like a model's samples."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from diversity_tuning.evaluation.scoring import run as scoring
 from diversity_tuning.evaluation.scoring import summary
 from diversity_tuning.runs import is_finished
 
-# As published; the responses' own votes, mapped to [-1, 1], are the gold quality.
+# As published; the responses' own votes, mapped to [-1, 1], are the reference for quality.
 GOLD = {
     SEMANTIC_DIVERSITY: "data_semantic_diversity",
     STYLE_DIVERSITY: "data_style_diversity",
@@ -43,7 +43,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class ReferenceConfig:
-    """Which human responses are measured: those to ``num_prompts`` rows of a split of ``source``, from row ``start`` on."""
+    """Which of the data's responses are measured: those to ``num_prompts`` rows of a split of ``source``, from ``start`` on."""
 
     source: str  # output of data stage 0 or 1
     scoring: scoring.ScoringConfig
@@ -55,7 +55,7 @@ class ReferenceConfig:
 
 
 def gold_run(config: ReferenceConfig) -> None:
-    """Write the run folder of the human responses: gold.csv with the published names, and the files of any other run."""
+    """Write the run folder of the data's responses: gold.csv with the published names, and the files of any other run."""
     output = Path(config.scoring.output)
     record = scoring.scoring_record(config.scoring, "gold", {"source": config.source}, seed=None)
     record["arguments"] |= {name: getattr(config, name) for name in ("split", "start", "num_prompts", "draw", "seed")}
@@ -79,7 +79,7 @@ def gold_run(config: ReferenceConfig) -> None:
 
 
 def read_responses(source: str, split: str, start: int, num_prompts: int) -> pd.DataFrame:
-    """One row per human response to the selected prompts: those that stage 1 kept or, before it, all."""
+    """One row per response of the data to the selected prompts: those that stage 1 kept or, before it, all."""
     prompts = select_prompts(source, split, start, num_prompts)
     data = read_split(source, split)
     filtered = FILTERED_COMMENT_TEXTS in data.column_names

@@ -17,7 +17,7 @@ from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import PROVENANCE, read_provenance, write_provenance, write_text
 
-DRAWN = "drawn"  # of the human responses: 1 for as many a prompt as a model has samples
+DRAWN = "drawn"  # of the data's own responses: 1 for as many a prompt as a model has samples
 # The published columns, first in scores.csv.
 PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
 

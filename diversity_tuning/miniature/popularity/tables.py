@@ -107,7 +107,7 @@ def model_rows(rows: pd.DataFrame) -> Table:
     """Every model at every popularity, over all seeds."""
     seeds = rows.groupby(["popularity", "model"])["seed"].transform("nunique")
     whole = rows[(rows["seed"] == ALL_SEEDS) | (seeds == 1)]
-    names = {"gold": "synthetic authors"}
+    names = dict.fromkeys(("gold", "references"), "synthetic authors")  # of runs that do not say what they are of
     cells = [
         [f"{row['popularity']:g}", names.get(row["model"], row["model"]), *(interval(row, f"{column}_") for column in COLUMNS)]
         for _, row in whole.iterrows()
