@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.rendering import Table, latex
-from diversity_tuning.evaluation.report import figures, tradeoff_figure
+from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
@@ -418,19 +419,19 @@ def test_labels_do_not_overlap():
 
 def test_a_method_has_one_colour(study):
     models = group_runs([read_run(folder) for folder in find_runs(study)])
-    styles = method_styles(models)
-    assert len(set(styles.values())) == len(styles) == 6
+    found = method_styles(models)
+    assert len(set(found.values())) == len(found) == 6
 
 
 def test_a_method_has_the_same_colour_in_every_figure(tmp_path):
-    def styles(*methods):
+    def styled(*methods):
         folders = [tmp_path / method for method in methods]
         return method_styles(group_runs([read_run(folder) for folder in folders]))
 
     methods = ["dpo", "ddpo-both", "mine", "gpt", "gold", "divpo"]
     for method in methods:
         write_run(tmp_path / method, method, None, 0, 0.5, 0.3)
-    every, few = styles(*methods), styles("gpt", "divpo", "ddpo-both", "gold", "dpo")
+    every, few = styled(*methods), styled("gpt", "divpo", "ddpo-both", "gold", "dpo")
     assert len(set(every.values())) == len(every)
     assert {method: every[method] for method in few if method != "gpt"} == {m: few[m] for m in few if m != "gpt"}
 
@@ -627,3 +628,23 @@ def test_synthetic_text_is_called_synthetic(study, tmp_path):
         assert file.endswith(".csv") or not re.search(r"\bgold\b", shown), file
     notes = [json.loads((folder / "provenance.json").read_text())["settings"]["note"] for folder in (synthetic, real)]
     assert notes == ["synthetic data", None]
+
+
+def test_ten_methods_of_other_names_have_ten_colours(tmp_path):
+    folders = [write_run(tmp_path / f"m{i}", f"m{i}", None, 0, 0.5, 0.3) for i in range(10)]
+    found = method_styles(group_runs([read_run(folder) for folder in folders])).values()
+    assert len({colour for colour, _ in found}) == len({marker for _, marker in found}) == 10
+
+
+def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, monkeypatch):
+    models = group_runs([read_run(folder) for folder in find_runs(controlled / "runs")])
+    drawn = {}
+    monkeypatch.setattr(figures, "_save", lambda figure, folder, name: drawn.setdefault(name, figure) and [])
+    controls = sorted({model.method for model in models} - {"sft", "dpo", "ddpo-both"})
+    assert controls
+    figures.plot_means(models, registry.in_table("main"), tmp_path, "means", controls)
+    axis = drawn["means"].axes[0]
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    colours = [container.lines[0].get_color() for container in axis.containers]
+    grey = {label for label, colour in zip(labels, colours, strict=True) if colour == styles.GREY}
+    assert grey == {model.label for model in models if model.method in controls}

@@ -128,8 +128,11 @@ def write_figures(
         (figures.plot_reward_diversity(models, output, arrows, controls, note), f"{qualities} against diversity"),
         (figures.plot_plots_voices(models, output, arrows, controls, note), f"{qualities} against plots and voices"),
         (figures.plot_ablation(models, output) if ablation else [], "Most responses a prompt, kinds of weights"),
-        (figures.plot_means(models, _drawn("main", "further"), output, "further"), "Distinct, equal length, good samples"),
-        (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary"), "Auxiliary metrics"),
+        (
+            figures.plot_means(models, _drawn("main", "further"), output, "further", controls),
+            "Distinct, equal length, good samples",
+        ),
+        (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary", controls), "Auxiliary metrics"),
     ]
     return [(paths[0], caption) for paths, caption in asked if paths]
 

@@ -7,7 +7,7 @@ import numpy as np
 from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.report.runs import RunGroup
-from diversity_tuning.evaluation.report.styles import draw_grid, method_styles, pyplot, whiskers
+from diversity_tuning.evaluation.report.styles import GREY, control_markers, draw_grid, method_styles, pyplot, whiskers
 from diversity_tuning.evaluation.report.tradeoff_figure import Content, draw_tradeoff
 
 _COLUMNS = 4  # panels beside each other in a figure of means
@@ -32,8 +32,14 @@ def _plot_tradeoff(models, folder: Path, name: str, diversities: tuple[str, ...]
     return _save(figure, folder, name) if figure else []
 
 
-def plot_means(models: list[RunGroup], selected: list[registry.Metric], folder: Path, name: str) -> list[Path]:
-    """One panel per metric, one row per model: mean and interval (paper, figures 4 and 5). Without values: no figure."""
+def plot_means(
+    models: list[RunGroup], selected: list[registry.Metric], folder: Path, name: str, controls: list[str] = ()
+) -> list[Path]:
+    """One panel per metric, one row per model: mean and interval (paper, figures 4 and 5). Without values: no figure.
+
+    ``controls``: methods drawn in grey, below the others.
+    """
+    models = sorted(models, key=lambda model: model.method in controls)
     known = [metric for metric in selected if any(model.has(metric.column) for model in models)]
     if not known:
         return []
@@ -42,7 +48,9 @@ def plot_means(models: list[RunGroup], selected: list[registry.Metric], folder: 
     down = -(-len(known) // across)
     size = (1.6 + 2.6 * across, down * (1.1 + 0.28 * len(models)))
     figure, axes = plt.subplots(down, across, figsize=size, sharey=True, layout="constrained", squeeze=False)
-    styles, rows = method_styles(models), range(len(models))
+    styles = method_styles([model for model in models if model.method not in controls])
+    styles |= {method: (GREY, marker) for method, marker in control_markers(controls).items()}
+    rows = range(len(models))
     for axis, metric in zip(axes.flat, known, strict=False):
         for row, model in zip(rows, models, strict=True):
             (colour, marker), x = styles[model.method], model.mean(metric.column)
@@ -56,7 +64,7 @@ def plot_means(models: list[RunGroup], selected: list[registry.Metric], folder: 
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_yticks(list(rows), [model.label for model in models])
-    axes[0][0].invert_yaxis()
+    axes[0][0].set_ylim(len(models) - 0.4, -0.6)
     return _save(figure, folder, name)
 
 

@@ -5,22 +5,22 @@ from collections.abc import Iterable
 
 from diversity_tuning.evaluation.report.runs import RunGroup
 
-# Okabe and Ito's colours and a dark red, told apart with any colour vision; markers differ as well, for print without colour.
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A1F3D"]
-_MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+# Okabe and Ito's colours, a dark red, three of Tol's; markers differ too, for any colour vision and print without colour.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A1F3D", "#332288", "#999933", "#AA4499"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "d", "8"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
 _PAPER = ("dpo", "ddpo-both", "orpo", "dorpo-both", "ddpo-sem", "ddpo-sty", "divpo")  # look the same in every figure
 GREY = "#8a8a8a"
-_CONTROLS = ["x", "+", "1", "2", "d", "<", ">", "p"]  # not those of methods; told apart by shape alone
+_CONTROLS = ["x", "+", "d", "<", "p", "1", ">", "H"]  # not those of methods; told apart by shape alone
 
 
 def method_styles(models: list[RunGroup]) -> dict[str, tuple[str, str]]:
     """Colour and marker of every method, in the order of their first model.
 
-    The paper's methods have their own, others what those that are there leave free; from the eighth on they repeat.
+    The paper's methods have their own, others what those that are there leave free; from the eleventh on they repeat.
     """
     every = list(zip(_COLOURS, _MARKERS, strict=True))
-    known = _GREYS | dict(zip(_PAPER, every, strict=True))
+    known = _GREYS | dict(zip(_PAPER, every, strict=False))
     methods = list(dict.fromkeys(model.method for model in models))
     taken = [known[method] for method in methods if method in known]
     free = itertools.cycle([style for style in every if style not in taken] or every)

@@ -73,7 +73,7 @@ def _draw_panel(axis, content: Content, x: str, y: str) -> None:
     _draw_pareto(axis, _with(content.models, x, y), x, y)
     for method, (colour, _) in content.styles.items():
         _draw_curve(axis, [model for model in _with(content.own, x, y) if model.method == method], x, y, colour)
-    for model in _with(content.grey, x, y):
+    for model in sorted(_with(content.grey, x, y), key=lambda model: content.controls.index(model.method)):
         style = {"marker": content.markers[model.method], "color": GREY, "ms": 6.5, "mew": 1.2, "zorder": 2}
         axis.plot(*_point(model, x, y), ls="none", label=f"control: {model.method}", **style)
     for one, other in content.arrows:
@@ -97,11 +97,13 @@ def _draw_panel(axis, content: Content, x: str, y: str) -> None:
 
 
 def _draw_pareto(axis, models: list[RunGroup], x: str, y: str) -> None:
-    """Dotted, through the models that no other model beats in both."""
-    means = np.array([_point(model, x, y) for model in models if model.method != REFERENCE]).reshape(-1, 2)
-    best = means[pareto_front(means)]
-    best = best[np.argsort(best[:, 0])]
-    axis.plot(best[:, 0], best[:, 1], color="#888888", ls=":", lw=1.6, zorder=0, label="Pareto front of the means")
+    """Dotted, through the models that no other model beats in both, with the 95% band of that line."""
+    models = [model for model in models if model.method != REFERENCE]
+    means = np.array([_point(model, x, y) for model in models]).reshape(-1, 2)
+    best = sorted((tuple(mean), place) for place, mean in enumerate(means) if pareto_front(means)[place])
+    line = [mean for mean, _ in best]
+    axis.plot(*zip(*line, strict=True), color="#888888", ls=":", lw=1.6, zorder=0, label="Pareto front of the means, 95% band")
+    _draw_band(axis, [models[place] for _, place in best], line, x, y, "#888888")
 
 
 def _draw_curve(axis, group: list[RunGroup], x: str, y: str, colour: str) -> None:
@@ -109,6 +111,11 @@ def _draw_curve(axis, group: list[RunGroup], x: str, y: str, colour: str) -> Non
     line = sorted(_point(model, x, y) for model in group)
     if len(line) > 1:
         axis.plot(*zip(*line, strict=True), color=colour, lw=1.2, alpha=0.6, zorder=1)
+    _draw_band(axis, group, line, x, y, colour, label="95% band of a method's curve")
+
+
+def _draw_band(axis, group: list[RunGroup], line: list[tuple], x: str, y: str, colour: str, **options) -> None:
+    """The 95% band of the line between at least three models of the same seeds and prompts."""
     seeds = {tuple(run.seed for run in model.runs) for model in group}
     if len(line) < _LEAST_POINTS or len(seeds) > 1:
         return
@@ -119,7 +126,7 @@ def _draw_curve(axis, group: list[RunGroup], x: str, y: str, colour: str) -> Non
     grid = np.linspace(line[0][0], line[-1][0], 60)
     points = [(model.matrix(x, prompts), model.matrix(y, prompts)) for model in group]
     band = curve_band(points, grid, nested=nested)
-    axis.fill_between(grid, *band, color=colour, alpha=0.12, lw=0, zorder=0, label="95% band of a method's curve")
+    axis.fill_between(grid, *band, color=colour, alpha=0.12, lw=0, zorder=0, **options)
 
 
 def _seed_points(model: RunGroup, x: str, y: str) -> dict[object, tuple[float, float]]:
@@ -141,8 +148,10 @@ def _draw_arrows(axis, one: RunGroup, other: RunGroup, x: str, y: str, colour: s
         return
     ends, starts = _seed_points(one, x, y), _seed_points(other, x, y)
     gap = 1 if len(ends) > 1 else 8  # in points: clear of a seed's dot, or of the mean's marker
+    crowded = len(ends) > 4
     for seed in (seed for seed in ends if seed in starts):
-        style = {"arrowstyle": "->", "color": colour, "lw": 0.9, "alpha": 0.6, "shrinkA": gap, "shrinkB": gap, "zorder": 1}
+        style = {"arrowstyle": "->", "color": colour, "lw": 0.8 if crowded else 0.9, "alpha": 0.5 if crowded else 0.6}
+        style |= {"mutation_scale": 9 if crowded else 10, "shrinkA": gap, "shrinkB": gap, "zorder": 1}
         axis.annotate("", ends[seed], starts[seed], arrowprops=style)
 
 

@@ -36,8 +36,8 @@ def calibrate(config: CalibrationConfig) -> dict:
 
     Pairs are all pairs of up to ``config.draw`` of the data's responses to one prompt. With labels ("module:column" of a
     diagnostics module, or of a column that says which responses are functionally the same), the threshold of equal error;
-    pairs in which a label is missing are left out. Without, the distance that ``config.share`` of all pairs fall below: two samples are then the
-    same when they are nearer than all but that share of what different authors write.
+    pairs in which a label is missing are left out. Without, the distance that ``config.share`` of all pairs fall below: two
+    samples are then the same when they are nearer than all but that share of what different authors write.
     """
     from diversity_tuning.embeddings import load_encoder
     from diversity_tuning.evaluation.scoring import distinct
