@@ -6,8 +6,7 @@ python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_
     --data_path_pair_div out/pairs_div --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
 
 Controls, to tell what the deviations themselves do: --permute prompt or --permute all shuffles them among pairs,
---constant gives their mean to all. Experimental, instead of the deviations as weights: a power of them (--weight_power), a mean
-of them and 1 (--weight_mix), pairs drawn by them (--resample).
+--constant gives their mean to all.
 
 With --embedding_cache a killed run resumes, and later runs and the evaluation reuse its vectors.
 """
@@ -23,7 +22,6 @@ from scripts_dataset_cleaner.common import (
     add_encoder_arguments,
     close_stores,
     encoder_inputs,
-    fraction,
     open_stores,
     parse,
     settings,
@@ -51,21 +49,7 @@ def build_parser():
         "--permute", choices=["prompt", "all"], help="control: shuffle the deviations among the pairs of a prompt, or among all"
     )
     ways.add_argument("--constant", action="store_true", help="control: the mean deviation to every pair")
-    ways.add_argument(
-        "--weight_power", type=fraction, default=1.0, metavar="TAU",
-        help="experimental: deviations to this power, then divided by their mean over the prompt's responses",
-    )  # fmt: skip
-    ways.add_argument(
-        "--weight_mix", type=fraction, default=0.0, metavar="LAMBDA",
-        help="experimental: LAMBDA + (1 - LAMBDA) x deviation, a mean of the plain and the weighted loss",
-    )  # fmt: skip
-    ways.add_argument(
-        "--resample",
-        action="store_true",
-        help="experimental: as many pairs, drawn with replacement in proportion to their deviations, all of the mean weight",
-    )
     parser.add_argument("--permute_seed", type=at_least(0), default=0, help="draws the shuffle of --permute")
-    parser.add_argument("--resample_seed", type=at_least(0), default=0, help="draws the pairs of --resample")
     return parser
 
 
@@ -76,8 +60,6 @@ def main(argv=None) -> None:
 
     if args.max_cutoff != -1 and (args.max_cutoff < 2 or args.max_cutoff % 2):
         raise UserError(f"--max_cutoff {args.max_cutoff}: expected an even number from 2 up (two responses a pair), or -1")
-    if args.weight_power == 0:
-        raise UserError("--weight_power 0 makes all weights 1; train DPO instead, or give a power above 0")
     require_stage(args.source_pair, 2)
     require_apart(
         source_pair=args.source_pair, data_path_pair_div=args.data_path_pair_div, embedding_cache=args.embedding_cache
@@ -89,13 +71,9 @@ def main(argv=None) -> None:
 
 
 def _unused(args) -> list[str]:
-    """The flags of controls and variants that are off: outputs from before they could be given have no word of them."""
-    optional = {
-        "permute": args.permute, "permute_seed": args.permute, "constant": args.constant,
-        "weight_power": args.weight_power != 1, "weight_mix": args.weight_mix,
-        "resample": args.resample, "resample_seed": args.resample,
-    }  # fmt: skip
-    return [name for name, given in optional.items() if not given]
+    """The flags of controls that are off: outputs from before they could be given have no word of them."""
+    used = ["permute", "permute_seed"] if args.permute else ["constant"] if args.constant else []
+    return [name for name in ("permute", "permute_seed", "constant") if name not in used]
 
 
 def run(args, record: dict) -> None:
@@ -111,10 +89,8 @@ def run(args, record: dict) -> None:
             keys[name], kept[name] = weigh.cut(rows, name, work, args.num_proc, args.max_cutoff, args.sort_with_score)
         texts = weigh.embed_texts((batch for rows in kept.values() for batch in weigh.pair_texts(rows)), stores)
         made_of = weigh.Settings(
-            floor=args.min_deviation if args.min_score_non_zero else 0.0,
-            permute=args.permute, permute_seed=args.permute_seed, constant=args.constant,
-            power=args.weight_power, mix=args.weight_mix, resample=args.resample, resample_seed=args.resample_seed,
-        )  # fmt: skip
+            args.min_deviation if args.min_score_non_zero else 0.0, args.permute, args.permute_seed, args.constant
+        )
         made, reports = {}, {}
         for name, rows in kept.items():
             made[name], reports[name] = weigh.weigh(rows, keys[name], stores, made_of, name, work, args.num_proc)

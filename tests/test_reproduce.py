@@ -23,7 +23,6 @@ from diversity_tuning.reproduce.stages import Lanes, Stage, lanes
 
 ROOT = Path(__file__).parents[1]
 RLAIF = [("miniature", ["--rlaif"]), ("miniature", ["--rlaif", "--seeds", "0", "2"]), ("miniature-control", ["--rlaif"])]
-VARIANTS = ("miniature", ["--variants", "--seeds", "0", "1", "--split", "validation"])
 KINDS = [[], ["--full"], ["--ablation"], ["--split", "validation"], ["--controls", "--seeds", "3", "5"]]
 
 
@@ -69,7 +68,7 @@ def test_a_recipe_without_a_model_of_its_own_downloads_it():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "flags"), [*((recipe, flags) for recipe in ("miniature", "llama-3.1-8b") for flags in KINDS), *RLAIF, VARIANTS]
+    ("recipe", "flags"), [*((recipe, flags) for recipe in ("miniature", "llama-3.1-8b") for flags in KINDS), *RLAIF]
 )
 def test_what_is_printed_is_what_runs(recipe, flags, tmp_path, capsys, monkeypatch):
     """The runner's commands and environments, seen where it would start them, against the lines of --dry_run."""
@@ -207,44 +206,6 @@ def test_divpo_at_both_settings(capsys):
         assert f"--adapter runs/miniature/seed0/{name} " in lines[f"eval_{name}"]
         assert f"--method {name} " in lines[f"eval_{name}"]
     assert not any("released" in name for name in lines_of(capsys, "--recipe", "llama-3.1-8b", "--full", "--seeds", "0"))
-
-
-def test_variants_share_with_the_main_run_and_the_controls(capsys):
-    """Every training and evaluation that --controls or the main run makes too is the same line, in the same place."""
-    flags = ("--seeds", "0", "--split", "validation")
-    found = outputs_of(capsys, "--variants", *flags)
-    assert len(dict(found)) == len(found)
-    controls = dict(outputs_of(capsys, "--controls", *flags))
-    own = [place.removeprefix("runs/miniature/seed0/") for place, _ in found if place not in controls]
-    new = ["ddpo-power", "ddpo-mix", "ddpo-resampled", "ddpo-per-token"]
-    assert own == [
-        *(f"data/pairs-{name}" for name in new[:3]),
-        *new,
-        *(f"eval-variants-validation/{name}" for name in new),
-        "runs/miniature/report-variants-validation/gain_kept",
-    ]
-    assert all(controls[place] == line for place, line in found if place in controls)
-    assert {"runs/miniature/seed0/floor-0.1", "runs/miniature/seed0/eval-controls-validation/floor-0.2"} <= dict(found).keys()
-    assert not any("orpo" in place for place, _ in found)
-
-
-def test_the_variants(capsys):
-    lines = lines_of(capsys, "--variants", "--seeds", "0", "1", "2", "--split", "validation")
-    assert lines["3_weights_ddpo-power"].endswith(" --weight_power 0.5")
-    assert lines["3_weights_ddpo-mix"].endswith(" --weight_mix 0.5")
-    assert lines["3_weights_ddpo-resampled"].endswith(" --resample --resample_seed 1")
-    assert (
-        "data/pairs-both --adapter runs/miniature/seed2/generation --loss_type sigmoid_norm --beta 24.9 "
-        in (lines["train_ddpo-per-token"])
-    )
-    for name in ("report", "gain_kept"):
-        folders = re.findall(r"runs/miniature/(seed\d/eval[\w-]*)/\*/", lines[name])
-        assert folders == [
-            f"seed{seed}/eval{suite}-validation" for seed in range(3) for suite in ("", "-controls", "-variants")
-        ]
-    assert "--controls floor ddpo-power ddpo-mix ddpo-resampled ddpo-per-token --baselines dpo ddpo-both" in lines["report"]
-    with pytest.raises(UserError, match="--variants: of the miniature"):
-        parts_of("--recipe", "llama-3.1-8b", "--variants")
 
 
 def test_controls_with_vllm_are_sampled_as_they_are_scored(capsys, tmp_path):

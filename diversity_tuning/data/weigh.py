@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from diversity_tuning.data import controls, schema, variants
+from diversity_tuning.data import controls, schema
 from diversity_tuning.data.storage import add_columns, map_batches
 from diversity_tuning.deviation import CONSTANT, mean_cosine_distance, response_weights
 from diversity_tuning.embeddings import EmbeddingStore, text_key
@@ -21,15 +21,13 @@ class Report:
     constant: int = 0  # no type told the responses apart: delta = 1
 
 
-def prompt_deviation(
-    keys: np.ndarray, vectors: list[np.ndarray], report: Report, floor: float = 0.0, power: float = 1.0
-) -> np.ndarray:
+def prompt_deviation(keys: np.ndarray, vectors: list[np.ndarray], report: Report, floor: float = 0.0) -> np.ndarray:
     """:func:`response_weights` of one prompt's responses, (n,), and a count of the neutral cases in ``report``.
 
     ``keys`` (n,) tell the responses apart; ``vectors`` holds one (n, d) array per type of deviation.
     """
     report.prompts += 1
-    weights = response_weights(keys.tolist(), vectors, power=power)
+    weights = response_weights(keys.tolist(), vectors)
     if (weights == 1).all():
         told_apart = len(keys) > 1 and any(np.ptp(mean_cosine_distance(one)) > CONSTANT for one in vectors)
         report.all_zero += told_apart
@@ -102,7 +100,7 @@ def _starts(ordered: np.ndarray) -> np.ndarray:
 
 
 def pair_deviations(
-    keys: PairKeys, stores: list[EmbeddingStore], floor: float, report: Report, power: float = 1.0
+    keys: PairKeys, stores: list[EmbeddingStore], floor: float, report: Report
 ) -> tuple[np.ndarray, np.ndarray]:
     """(deviation of chosen, of rejected), each (n,), over the distinct responses in the pairs of each prompt text."""
     chosen, rejected = np.ones(len(keys.prompt)), np.ones(len(keys.prompt))
@@ -111,7 +109,7 @@ def pair_deviations(
     for start, end in itertools.pairwise(bounds):
         rows = order[start:end]
         texts, places = np.unique(np.concatenate([keys.chosen[rows], keys.rejected[rows]]), return_inverse=True)
-        delta = prompt_deviation(texts, [store.vectors(texts) for store in stores], report, floor, power)[places]
+        delta = prompt_deviation(texts, [store.vectors(texts) for store in stores], report, floor)[places]
         chosen[rows], rejected[rows] = delta[: len(rows)], delta[len(rows) :]
     return chosen, rejected
 
@@ -170,33 +168,24 @@ def cut(rows, name: str, work, num_proc: int, max_cutoff: int, sort_with_score: 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is made of the deviations: a floor, or one of :mod:`~diversity_tuning.data.controls` and :mod:`~.variants`."""
+    """What is made of the deviations: a floor, or a control of :mod:`~diversity_tuning.data.controls`."""
 
     floor: float = 0.0
     permute: str | None = None  # of controls.SCOPES
     permute_seed: int = 0
     constant: bool = False
-    power: float = 1.0
-    mix: float = 0.0
-    resample: bool = False
-    resample_seed: int = 0
 
 
 def weigh(rows, keys: PairKeys, stores: list[EmbeddingStore], settings: Settings, name: str, work, num_proc: int) -> tuple:
-    """(pairs with deviations, report) of one split. A control or variant is made from the deviations after the floor."""
+    """(pairs with deviations, report) of one split. A control is made from the deviations after the floor."""
     report, control = Report(), {}
-    chosen, rejected = pair_deviations(keys, stores, settings.floor, report, settings.power)
+    chosen, rejected = pair_deviations(keys, stores, settings.floor, report)
     if settings.permute:
         chosen, rejected, control = controls.permute(
             chosen, rejected, keys.prompt, settings.permute, settings.permute_seed, name
         )
     elif settings.constant:
         chosen, rejected, control = controls.constant(chosen, rejected)
-    elif settings.mix:
-        chosen, rejected, control = variants.mix(chosen, rejected, settings.mix)
-    elif settings.resample:
-        drawn, chosen, rejected, control = variants.resample(chosen, rejected, settings.resample_seed, name)
-        rows = rows.select(drawn)
     features = deviation_features()
     made = add_columns(rows, weight_batch, features, work, f"weighing-{name}", num_proc, chosen=chosen, rejected=rejected)
     return made, describe(report, chosen, rejected) | ({"control": control} if control else {})

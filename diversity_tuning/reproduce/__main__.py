@@ -5,7 +5,6 @@ bash reproduce.sh --full                     three seeds, intermediate checkpoin
 bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full, --controls, --rlaif too
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
 bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
-bash reproduce.sh --variants --split validation       other uses of the weights, to lose less craft
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
@@ -64,7 +63,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--popularity", type=float, nargs="*", metavar="P",
         help="the miniature with votes that favour the common more and more (default: 0 0.5 1 1.5): docs/RESULTS.md",
     )  # fmt: skip
-    kind.add_argument("--variants", action="store_true", help="other uses of the weights (experimental): docs/LOG.md")
     kind.add_argument("--ablation", action="store_true", help="the paper's figure 3")
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(

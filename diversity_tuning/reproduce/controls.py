@@ -48,11 +48,11 @@ def controls(checkpoints: int, beta: float) -> tuple[Stage | Lanes, ...]:
     ]
     at = {name: f"{{run}}/{model}/checkpoint@{place}" for name, _, _, model, place in stops}
     return (
-        *(weigh_control(method, strength) for _, method, strength in weighted if method != "normalised"),
+        *(_weigh(method, strength) for _, method, strength in weighted if method != "normalised"),
         lanes(
-            [train_control(*row) for row in weighted[:6]],
+            [_train(*row) for row in weighted[:6]],
             [
-                *(train_control(*row) for row in weighted[6:]),
+                *(_train(*row) for row in weighted[6:]),
                 *(
                     train(name, "dpo", "data/pairs-both", f"{SFT} --beta {one}")
                     for (name, *_), one in zip(swept, betas, strict=True)
@@ -68,7 +68,7 @@ def controls(checkpoints: int, beta: float) -> tuple[Stage | Lanes, ...]:
     )
 
 
-def weigh_control(method: str, strength: str) -> Stage:
+def _weigh(method: str, strength: str) -> Stage:
     kind, _, scope = method.partition("-")
     flags = {
         "permuted": f"--permute {scope} --permute_seed {strength}",
@@ -78,7 +78,7 @@ def weigh_control(method: str, strength: str) -> Stage:
     return weigh(f"{method}-{strength}", "semantic style", flags[kind])
 
 
-def train_control(name: str, method: str, strength: str) -> Stage:
+def _train(name: str, method: str, strength: str) -> Stage:
     if method == "normalised":
         return train(name, "ddpo", "data/pairs-both", f"{SFT} --weight_normalisation pairs")
     return train(name, "ddpo", f"data/pairs-{name}", SFT)

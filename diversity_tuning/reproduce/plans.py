@@ -1,4 +1,4 @@
-"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls and the other kinds."""
+"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls, --popularity, --rlaif."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.reproduce import controls, popularity, rlaif, stages, variants
+from diversity_tuning.reproduce import controls, popularity, rlaif, stages
 from diversity_tuning.reproduce.captions import CAPTIONS
 from diversity_tuning.reproduce.commands import Report, Run
 from diversity_tuning.reproduce.horror import HORROR
@@ -17,7 +17,7 @@ from diversity_tuning.reproduce.stages import Lanes, Stage, Table
 stages.TABLES.setdefault("horror", HORROR)
 stages.TABLES.setdefault("captions", CAPTIONS)
 
-KINDS = ("", "full", "ablation", "controls", "popularity", "variants", "rlaif")
+KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
@@ -48,9 +48,6 @@ def parts(
         return
     if kind == "popularity":
         yield from _popularity(runs, root, values)
-        return
-    if kind == "variants":
-        yield from _variants(runs, root)
         return
     for one in runs:
         yield _part(one, table.seed)
@@ -106,22 +103,6 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
     flags = (*(("--split", first.split) if first.split else ()), *(("--mark", *marks) if marks else ()))
     report = Report(f"{root}/report-popularity{first.of_split}", tuple(points), (), flags=flags)
     yield Part(first, popularity.REPORT, report)
-
-
-def _variants(runs: list[Run], root: str) -> Iterator[Part]:
-    """Other uses of the deviations after the stages of each seed; beside them in the report what --controls has scored."""
-    first = runs[0]
-    if not (first.makes_model and table_of(first.recipe) is stages.PAPER):
-        raise UserError(f"--variants: of the miniature, not of the recipe {first.recipe}: its rule reads synthetic labels")
-    for one in runs:
-        yield _part(one, _without(table_of(one.recipe).seed, *variants.UNUSED))
-        yield _part(_suite(one, "controls"), variants.floors())
-        yield _part(_suite(one, "variants"), variants.rows(_beta(one)))
-    suites = [suite for one in runs for suite in (one, _suite(one, "controls"), _suite(one, "variants"))]
-    flags = ("--controls", *variants.METHODS, "--baselines", *_BASELINES, "--anchor", "sft")
-    table = dataclasses.replace(table_of(first.recipe), report=variants.REPORT)
-    suffix = f"-{first.split}" if first.split else ""
-    yield _report(table, f"{root}/report-variants{suffix}", suites, ("ddpo-both:dpo",), flags)
 
 
 def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:

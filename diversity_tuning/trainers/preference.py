@@ -23,10 +23,7 @@ class DPOConfig(LMHeadArguments, PortablePrecision, trl.DPOConfig):
 
 @dataclass
 class DDPOConfig(PairWeightArguments, DPOConfig):
-    """:class:`trl.DPOConfig` plus the pair weights. β is 0.1 and sequences go to 2,048 tokens, as in the paper.
-
-    ``loss_type`` may be TRL's ``"sigmoid_norm"`` (experimental): log-ratios per token of the response, which need a larger β.
-    """
+    """:class:`trl.DPOConfig` plus the pair weights. β is 0.1 and sequences go to 2,048 tokens, as in the paper."""
 
     max_length: int | None = field(
         default=2048, metadata={"help": "Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."}
@@ -40,11 +37,10 @@ class DDPOConfig(PairWeightArguments, DPOConfig):
         super().__post_init__()
         check_choices(self, "weight_normalisation")
         check_smoothing(self)
-        kinds = [] if self.loss_type in (["sigmoid_norm"], "sigmoid_norm") else ["loss_type"]
         refuse(
             self,
             "DDPO weights the sigmoid DPO loss",
-            *(*kinds, "loss_weights", "use_weighting", "f_divergence_type", "ld_alpha"),
+            *("loss_type", "loss_weights", "use_weighting", "f_divergence_type", "ld_alpha"),
         )
 
 
@@ -69,8 +65,6 @@ class DPOTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMix
     Another loss than the sigmoid alone is TRL's. Equation and source: :func:`diversity_tuning.losses.dpo_loss`.
     """
 
-    _kinds = (["sigmoid"],)  # losses that are computed here
-
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
         if args is not None:
             check_smoothing(args)
@@ -91,8 +85,7 @@ class DPOTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMix
         log_probs = recorder.outputs.log_probs[:, -(inputs["completion_mask"].size(1) - 1) :]
         chosen, rejected = log_probs.float().sum(dim=1).chunk(2)
         references = inputs["ref_chosen_logps"].float(), inputs["ref_rejected_logps"].float()
-        scores = self._per_token(inputs["completion_mask"], chosen, rejected, *references)
-        losses = ddpo_loss(*scores, self.beta, weights, self.label_smoothing)
+        losses = ddpo_loss(chosen, rejected, *references, self.beta, weights, self.label_smoothing)
         margins = (chosen - references[0]) - (rejected - references[1])
         self._check_policy_is_reference(losses, weights, margins, log_probs)
         loss = self._mean_over_pairs(losses)
@@ -113,14 +106,7 @@ class DPOTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMix
 
     def _has_sigmoid_loss_only(self) -> bool:
         changed = self.use_weighting or self.ld_alpha is not None or self.f_divergence_type != "reverse_kl"
-        return list(self.loss_types) in self._kinds and not changed
-
-    def _per_token(self, completion_mask: torch.Tensor, *log_probs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Chosen, rejected, chosen, rejected: each ``(pairs,)``, over the tokens of its response where the loss wants that."""
-        if list(self.loss_types) != ["sigmoid_norm"]:
-            return log_probs
-        lengths = completion_mask[:, 1:].sum(dim=1).clamp(min=1).chunk(2)
-        return tuple(one / lengths[place % 2] for place, one in enumerate(log_probs))
+        return list(self.loss_types) == ["sigmoid"] and not changed
 
     def _take_weights(self, inputs: dict) -> torch.Tensor:
         """Take the weights out of the batch; float32, shape ``(pairs,)``. Here all are that of TRL's only loss."""
@@ -177,7 +163,6 @@ class DDPOTrainer(WeightedPairsMixin, DPOTrainer):
     _tag_names = ("trl", "ddpo")
     _name = "DDPO"
     _config_class = DDPOConfig
-    _kinds = (["sigmoid"], ["sigmoid_norm"])
 
     def _take_weights(self, inputs):
         weights = inputs.pop(PAIR_WEIGHT)

@@ -76,24 +76,6 @@ def test_another_loss_than_the_sigmoid_is_trls(tmp_path):
     assert_same(loss_and_gradient(ours), loss_and_gradient(theirs))
 
 
-@pytest.mark.parametrize("precomputed", [False, True])
-def test_a_weighted_loss_per_token_is_trls_times_the_weight(tmp_path, precomputed):
-    """Responses of 3 to 8 words, so dividing by the wrong length would show."""
-    extra = {"loss_type": ["sigmoid_norm"], "beta": 2.0, "precompute_ref_log_probs": precomputed}
-    rows = make_pairs(4, weights=[2.0] * 4)
-    ours = build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **extra)), rows)
-    theirs = build(TRLDPOTrainer, DPOConfig(**settings(tmp_path, **extra)), rows)
-    assert_same(loss_and_gradient(ours), loss_and_gradient(theirs), scale=2.0)
-
-
-def test_a_weight_per_token_is_that_of_its_pair(tmp_path):
-    extra = {"loss_type": ["sigmoid_norm"], "beta": 2.0}
-    rows = make_pairs(4, weights=[0.0, 4.0, 0.0, 0.0])
-    weighted = build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **extra)), rows)
-    alone = build(TRLDPOTrainer, DPOConfig(**settings(tmp_path, per_device_train_batch_size=1, **extra)), rows[1:2])
-    assert_same(loss_and_gradient(weighted), loss_and_gradient(alone))
-
-
 def test_a_reference_off_by_the_same_on_both_sides_has_no_margin(tmp_path):
     trainer = build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), make_pairs(2))
     original = trainer.compute_ref_log_probs
