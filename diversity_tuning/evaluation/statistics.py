@@ -142,13 +142,18 @@ def share_of_gain(
 
     ``{"mean", "low", "high"}`` with the 95% percentile interval. All are ``(prompts,)`` or ``(seeds, prompts)``, the same
     prompts in the same order; ``nested`` as in :func:`bootstrap_means`. A prompt that one of them has no value for is left out.
+    The share is NaN where there is no gain, and its interval where the gain is 0 in a draw.
     """
     values = np.stack([np.atleast_2d(np.asarray(each, dtype=float)) for each in (one, full, base)])
     values[:, np.isnan(values).any(axis=0)] = np.nan
     kept, gain = values[0] - values[2], values[1] - values[2]
     drawn = [bootstrap_means(each, draws, seed, nested) for each in (kept, gain)]  # the same prompts and seeds in both
+    divisor = overall_mean(gain, nested)
+    mean = overall_mean(kept, nested) / divisor if divisor > 0 else float("nan")
+    if np.isnan(mean) or not drawn[1].all():
+        return {"mean": mean, "low": float("nan"), "high": float("nan")}
     low, high = np.nanquantile(drawn[0] / drawn[1], [0.025, 0.975])
-    return {"mean": overall_mean(kept, nested) / overall_mean(gain, nested), "low": float(low), "high": float(high)}
+    return {"mean": mean, "low": float(low), "high": float(high)}
 
 
 def sign_flip_p(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> float:

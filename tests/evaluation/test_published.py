@@ -11,8 +11,9 @@ from diversity_tuning.evaluation.files import METRICS, PROMPTS
 from diversity_tuning.evaluation.report import tables
 from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.published import frames_again, make_again, published_reports
-from diversity_tuning.evaluation.report.runs import group_runs, read_run
-from diversity_tuning.evaluation.statistics import mean_interval
+from diversity_tuning.evaluation.report.runs import group_runs, read_run, shared_prompts
+from diversity_tuning.evaluation.report.tables import align
+from diversity_tuning.evaluation.statistics import mean_interval, share_of_gain
 from scripts_eval import report
 from tests.evaluation.synthetic import write_run
 
@@ -56,6 +57,24 @@ def test_tables_of_a_study(study):
     }
     for name in ("mean", "low", "high", "p", "t_low", "t_high"):
         assert both[f"{name}_ours"].to_numpy() == pytest.approx(both[name].to_numpy(), rel=1e-3, abs=1e-4, nan_ok=True), name
+
+
+def test_shares_of_the_variants():
+    """What each keeps of DPO's gain in craft over SFT, and of DDPO's in plots and voices over DPO."""
+    study = RESULTS / "miniature-variants"
+    models = {model.label: model for model in group_runs([read_run(run) for run in RUNS if run.parents[1] == study])}
+    published = pd.read_csv(study / "gain_kept" / "gain_kept.csv", dtype={"seed": str})
+    published = published.set_index(["model", "seed", "metric"])[["share", "low", "high"]]
+    again = {}
+    for label, model in models.items():
+        for seed, (one, sft, dpo, ddpo) in align([model, *(models[name] for name in ("sft", "dpo", "ddpo-both"))]):
+            for metric, full, base in (("craft", dpo, sft), ("distinct_direction", ddpo, dpo), ("distinct_voice", ddpo, dpo)):
+                prompts = shared_prompts([one, full, base])
+                values = (side.matrix(metric, prompts) for side in (one, full, base))
+                again[label, str(seed), metric] = share_of_gain(*values, nested=isinstance(prompts, list))
+    assert set(again) == set(published.index)
+    for place, found in again.items():
+        assert list(found.values()) == pytest.approx(published.loc[place].tolist(), abs=1e-5, nan_ok=True), place
 
 
 def check_again(folder):

@@ -261,3 +261,12 @@ def test_share_of_a_gain_that_is_kept():
     missing = base.copy()
     missing[0, :10] = np.nan
     assert share_of_gain(base + 0.6, missing + 1, base)["mean"] == pytest.approx(0.6)
+
+
+def test_a_share_of_no_gain_is_none():
+    """Three prompts, of which one has a gain: it is missing from a third of the draws."""
+    rare = share_of_gain(np.array([0.5, 0, 0]), np.array([1.0, 0, 0]), np.zeros(3))
+    assert rare["mean"] == pytest.approx(0.5)
+    assert np.isnan([rare["low"], rare["high"]]).all()
+    assert all(map(np.isnan, share_of_gain(np.ones(3), np.zeros(3), np.zeros(3)).values()))
+    assert all(map(np.isnan, share_of_gain(np.ones(3), np.full(3, -1.0), np.zeros(3)).values())), "a loss is no gain"
