@@ -31,6 +31,10 @@ _NAMES = {
 }  # fmt: skip
 _README = (REFERENCE, "sft", "dpo", "ddpo-both", "orpo", "dorpo-both")
 _PAIRS = (("ddpo-both", "dpo"), ("dorpo-both", "orpo"))
+_VARIANTS = {
+    "ddpo-both": "DDPO: δ", "floor (0.1)": "δ, at least .1", "floor (0.2)": "δ, at least .2",
+    "ddpo-per-token": "δ, log-ratios per token", "ddpo-power": "√δ", "ddpo-mix": "½ + ½ δ", "ddpo-resampled": "pairs drawn by δ",
+}  # fmt: skip
 ALL = "all"
 
 
@@ -62,6 +66,9 @@ def document_tables(study: Path) -> dict[str, list[str]]:
     }
     if (controls / "controls.csv").is_file():
         made |= _controls(read(controls, "controls"))
+    kept = study.with_name(f"{study.name}-variants") / "gain_kept" / "gain_kept.csv"
+    if kept.is_file():
+        made["shares"] = _shares(pd.read_csv(kept, dtype={"seed": str}))
     return {name: table for name, table in made.items() if len(table) > 2}
 
 
@@ -169,6 +176,14 @@ def _controls(rows: pd.DataFrame) -> dict[str, list[str]]:
         name = _NAMES.get(_main(base), base)
         made[f"controls, {name}"] = _markdown([f"model − {name} [95%]", "seeds", *SHORT.values()], lines)
     return made
+
+
+def _shares(rows: pd.DataFrame) -> list[str]:
+    """A line per variant of the weights: what it keeps of the gains, over all seeds."""
+    own = rows[rows["seed"] == ALL].rename(columns={"share": "mean"}).set_index(["model", "metric"])
+    columns = ("craft", "distinct_direction", "distinct_voice")
+    lines = [[told, *(interval(own.loc[name, column], 2) for column in columns)] for name, told in _VARIANTS.items()]
+    return _markdown(["share kept [95%]", *(SHORT[column] for column in columns)], lines)
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -12,7 +12,7 @@ from benchmarks.document_tables import document_tables, number, numbers, replace
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "miniature"
-TABLES = {"README.md": {"models"}, "docs/RESULTS.md": {"all models", "differences"}}
+TABLES = {"README.md": {"models"}, "docs/RESULTS.md": {"all models", "differences", "shares"}}
 TOLD = re.compile(r"[−+]?\d*\.\d+ \[[^\]]+\]")  # a value with its interval
 DECIMAL = re.compile(r"(?<![\d.v])[−+]?\d*\.\d+(?![\d.])|\d+%")
 SECTIONS = ("## Result in the miniature", "## What the evidence shows")
@@ -46,6 +46,7 @@ def published():
     rows = set()
     for path in (ROOT / "results").rglob("*.csv"):
         table = pd.read_csv(path)
+        table = table if "mean" in table else table.rename(columns={"share": "mean"})
         for prefix in {name.removesuffix("low") for name in table if name == "low" or name.endswith("_low")}:
             columns = [f"{prefix}{part}" for part in ("mean", "low", "high")]
             if set(columns) <= set(table):
