@@ -33,7 +33,8 @@ _README = (REFERENCE, "sft", "dpo", "ddpo-both", "orpo", "dorpo-both")
 _PAIRS = (("ddpo-both", "dpo"), ("dorpo-both", "orpo"))
 _VARIANTS = {
     "ddpo-both": "DDPO: δ", "floor (0.1)": "δ, at least .1", "floor (0.2)": "δ, at least .2",
-    "ddpo-per-token": "δ, log-ratios per token", "ddpo-power": "√δ", "ddpo-mix": "½ + ½ δ", "ddpo-resampled": "pairs drawn by δ",
+    "ddpo-per-token": "δ, log-ratios per token", "ddpo-power": "√δ", "ddpo-mix": "½ + ½ δ",
+    "ddpo-resampled": "pairs drawn by δ",
 }  # fmt: skip
 ALL = "all"
 
