@@ -261,6 +261,7 @@ def shares(report: Path, results: Path) -> list[str]:
         for column in ("craft", REDDIT_REWARD):
             values = [side.matrix(column, prompts) for side in sides]
             kept = share_of_gain(*values, nested=isinstance(prompts, list))
-            parts.append(f"{SHORT[column]} {kept['mean']:.0%} [{kept['low']:.0%}, {kept['high']:.0%}]")
+            span = "" if pd.isna(kept["low"]) else f" [{kept['low']:.0%}, {kept['high']:.0%}]"
+            parts.append(f"{SHORT[column]} {kept['mean']:.0%}{span}")
         told.append(f"{report.relative_to(results)}: {one} keeps of the gain of {other} over sft: {', '.join(parts)}")
     return told

@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, command
-from diversity_tuning.errors import UserError
 from scripts_dataset_cleaner.common import parse
 
 
@@ -38,8 +37,8 @@ def main(argv=None) -> None:
     require_apart(source=args.source, output=args.output)
     if args.output:
         check_ours(args.output, describe.FILES)
-    if args.correlation and Path(args.correlation).is_dir():
-        raise UserError(f"--correlation {args.correlation}: a folder; give the name of a file")
+    if args.correlation:
+        describe.check_correlation(args.correlation)
     with tempfile.TemporaryDirectory() as work:
         figures = {name: describe.figures(rows, f"{args.source}/{name}") for name, rows in read(args.source, work).items()}
     page = describe.page(args.source, figures)

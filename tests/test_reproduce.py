@@ -108,7 +108,7 @@ def test_a_recipe_with_stages_of_its_own(monkeypatch, capsys):
     assert titles == ["only"] * 3 + ["summary"]
     assert lines[-1].endswith(
         "--results runs/miniature-control/seed0 runs/miniature-control/seed1 runs/miniature-control/seed2"
-        " --output runs/miniature-control/report --split validation"
+        " --output runs/miniature-control/report-validation --split validation"
     )
     for kind in ("--ablation", "--controls"):
         with pytest.raises(UserError, match=f"{kind}: the recipe miniature-control has none"):

@@ -35,8 +35,8 @@ class CaptionReward:
         features = {"ngrams": self.ngrams.transform(responses), "vectors": self._encoder(responses) - self.centres[contests]}
         return np.concatenate([self.ridges[kind].scores(features[kind], contests) for kind in KINDS], axis=1)
 
-    def score(self, prompts: list[str], responses: list[str], batch_size: int = 32) -> np.ndarray:
-        """Rewards of ``responses[i]`` to ``prompts[i]``: float64 ``(n,)``. ``batch_size`` is not used."""
+    def score(self, prompts: list[str], responses: list[str]) -> np.ndarray:
+        """Rewards of ``responses[i]`` to ``prompts[i]``: float64 ``(n,)``."""
         return self.parts(prompts, responses) @ self.weights
 
     def by_kind(self, prompts: list[str], responses: list[str]) -> dict[str, np.ndarray]:
@@ -44,11 +44,12 @@ class CaptionReward:
         parts = self.parts(prompts, responses) * self.weights
         return {"reward": parts.sum(axis=1), "ngrams": parts[:, :2].sum(axis=1), "vectors": parts[:, 2:].sum(axis=1)}
 
-    def save(self, folder: str | Path, **more) -> None:
-        """Write JSON and arrays; no pickles. ``more`` goes into the settings, for the reader."""
+    def save(self, folder: str | Path, semantic_model: str) -> None:
+        """Write JSON and arrays; no pickles. ``semantic_model``: name of the encoder, for :func:`load_caption_reward`."""
         folder = Path(folder)
         terms, frequencies = self.ngrams.state()
-        settings = {"prompts": self.prompts, "weights": dict(zip(SCORES, self.weights.tolist(), strict=True)), **more}
+        weights = dict(zip(SCORES, self.weights.tolist(), strict=True))
+        settings = {"prompts": self.prompts, "weights": weights, "semantic_model": semantic_model}
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / TERMS).write_text(json.dumps(terms, ensure_ascii=False) + "\n", encoding="utf-8")
         arrays = {"centres": self.centres} | {f"idf_{i}": values for i, values in enumerate(frequencies)}
@@ -79,14 +80,24 @@ def fit_reward(prompts: list[str], responses: list[str], targets: np.ndarray, en
 
 
 def weigh_parts(reward: CaptionReward, prompts: list[str], responses: list[str], targets: np.ndarray) -> None:
-    """Set the four weights by non-negative least squares on captions that the regressions have not seen."""
+    """Set the four weights by non-negative least squares on captions that the regressions have not seen.
+
+    Where all would be 0, so that every caption had the same reward, a :class:`~diversity_tuning.errors.UserError`.
+    """
     from scipy.optimize import nnls
 
-    reward.weights = nnls(reward.parts(prompts, responses), np.asarray(targets, dtype=float))[0]
+    weights = nnls(reward.parts(prompts, responses), np.asarray(targets, dtype=float))[0]
+    if not weights.any():
+        raise UserError(f"no part of the reward rises with the votes of the {len(responses)} validation captions; give more")
+    reward.weights = weights
 
 
-def load_caption_reward(folder: str | Path, encoder=None) -> CaptionReward:
-    """What :meth:`CaptionReward.save` wrote. ``encoder``: texts -> vectors; None: the one of its settings."""
+def load_caption_reward(folder: str | Path, semantic_model: str, encoder) -> CaptionReward:
+    """What :meth:`CaptionReward.save` wrote.
+
+    ``encoder``: texts -> vectors, of ``semantic_model``; another one than it was fitted with is a
+    :class:`~diversity_tuning.errors.UserError`.
+    """
     folder = Path(folder)
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
@@ -97,10 +108,8 @@ def load_caption_reward(folder: str | Path, encoder=None) -> CaptionReward:
         raise UserError(f"{folder}: no caption reward here ({SETTINGS}, {TERMS}, {ARRAYS})") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{folder}: not readable as a caption reward ({error}); delete it and fit it again") from None
-    if encoder is None:
-        from diversity_tuning.embeddings import load_encoder
-
-        encoder = load_encoder(settings["semantic_model"]).encode
+    if settings["semantic_model"] != semantic_model:
+        raise UserError(f"{folder}: fitted with the encoder {settings['semantic_model']}; give --semantic_model accordingly")
     ridges = {kind: Ridges(found[f"{kind}_shared"], found[f"{kind}_own"]) for kind in KINDS}
     ngrams = NGrams.restored(terms, [found["idf_0"], found["idf_1"]])
     reward = CaptionReward(settings["prompts"], ngrams, ridges, found["centres"], encoder)

@@ -14,7 +14,7 @@ import json
 
 import numpy as np
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
@@ -28,7 +28,7 @@ def build_parser() -> Parser:
     parser.add_argument("--output", required=True, help="folder for the reward")
     parser.add_argument("--semantic_model", default="builtin:minilm", help="encoder, kept as it is")
     parser.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
-    parser.add_argument("--batch_size", type=int, default=32, help="texts embedded at once")
+    parser.add_argument("--batch_size", type=at_least(1), default=32, help="texts embedded at once")
     parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
     return parser
 

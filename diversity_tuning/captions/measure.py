@@ -83,7 +83,8 @@ def run(args, names: list[str]) -> tuple[dict, list[list]]:
     from diversity_tuning.embeddings import load_encoder
 
     encoder = load_encoder(args.semantic_model, batch_size=args.batch_size, cache=args.embedding_cache)
-    rewards = {name: load_caption_reward(getattr(args, f"reward_{name}"), encoder.encode) for name in ("a", "b")}
+    folders = {name: getattr(args, f"reward_{name}") for name in ("a", "b")}
+    rewards = {name: load_caption_reward(folder, args.semantic_model, encoder.encode) for name, folder in folders.items()}
     training = read_filtered(args.source, schema.TRAIN)
     texts = {name: sampled(folder) for name, folder in zip(names, args.samples, strict=True)}
     texts = {PEOPLE: drawn(read_filtered(args.source, args.split), texts[names[0]], args.seed)} | texts
@@ -107,10 +108,17 @@ def sampled(folder: str) -> dict[str, list[str]]:
 
 
 def drawn(captions: dict[str, list[str]], like: dict[str, list[str]], seed: int) -> dict[str, list[str]]:
-    """As many of the ``captions`` of each contest as ``like`` has, at random and without replacement; fewer where there are."""
+    """As many of the ``captions`` of each contest as ``like`` has, at random and without replacement; fewer where there are.
+
+    A contest without any is a :class:`~diversity_tuning.errors.UserError`.
+    """
     found = {}
     for number, (contest, samples) in enumerate(like.items()):
-        own = captions[contest]
+        own = captions.get(contest, [])
+        if not own:
+            raise UserError(
+                f"'{contest.strip()[:60]}': sampled for, but the split has no captions of it; give the samples' split"
+            )
         order = np.random.default_rng([seed, number]).permutation(len(own))[: len(samples)]
         found[contest] = [own[i] for i in order]
     return found

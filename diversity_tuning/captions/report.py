@@ -34,8 +34,9 @@ def main(argv=None) -> None:
         for table in found:
             with (folder / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows([table.header, *table.rows])
-        with (folder / "contests.csv").open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows(results.long())
+        for name, rows in (("contests", results.long()), ("correlations", results.correlations())):
+            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+                csv.writer(stream).writerows(rows)
         title = "# Captions of real contests\n\n![reward and diversity](captions.png)\n\n"
         (folder / "report.md").write_text(title + "\n".join(map(markdown, found)), encoding="utf-8")
         record = provenance("captions_report", {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]}, {})

@@ -34,6 +34,21 @@ class Results:
                     rows.append([seed, model, contest.strip(), *(format(values[name][i, j], ".6g") for name in MEASURES)])
         return rows
 
+    def correlations(self) -> list[list]:
+        """Header and rows: seed, what is correlated with votes (a reward and its part, or the deviation), contest, Spearman."""
+        rows = [["seed", "of", "part", "contest", "spearman"]]
+        found = {(which, part): values for which, parts in self.accuracy.items() for part, values in parts.items()}
+        for (which, part), values in (found | {("deviation", "in training pairs"): self.votes}).items():
+            for i, seed in enumerate(self.seeds):
+                for j, contest in enumerate(self.contests):
+                    rows.append([seed, which, part, contest.strip(), format(values[i, j], ".6g")])
+        return rows
+
+    @property
+    def resampled(self) -> str:
+        """What the intervals are over."""
+        return "contests and seeds" if len(self.seeds) > 1 else "contests"
+
 
 def read_results(seeds: list[str], split: str | None = None) -> Results:
     """Read the seed folders; what is missing, or does not fit together, is a :class:`UserError`."""

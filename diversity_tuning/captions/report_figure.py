@@ -47,7 +47,7 @@ def draw(results: Results, path: Path) -> None:
     seeds = f"{len(results.seeds)} seeds, small dots" if len(results.seeds) > 1 else "1 seed"
     title = (
         "Real captions: New Yorker caption contests, votes of people\n"
-        f"{len(results.contests)} contests, {seeds}; 95% intervals over contests"
+        f"{len(results.contests)} contests, {seeds}; 95% intervals over {results.resampled}"
     )
     axis.set_title(title, loc="left", fontsize=9)
     better = {"arrowstyle": "->", "color": "#444444", "lw": 1.2}

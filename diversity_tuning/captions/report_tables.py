@@ -35,7 +35,7 @@ def models(results: Results) -> Table:
         f" {_seeds(results)}. Rewards: predicted log votes, in standard deviations within the contest. Reward A was fitted to"
         " the half whose votes trained the policies, B to the other half. Distinct: different captions over all, case and"
         " punctuation aside. Copies: equal to a training caption, likewise; near copies: these, and those at least"
-        f" {NEAR} similar in characters to one of the same contest. Mean [95% interval over contests and seeds]."
+        f" {NEAR} similar in characters to one of the same contest. Mean [95% interval over {results.resampled}]."
     )
     return Table("measures", "Models", note, ["model", *MEASURES.values()], rows)
 
@@ -47,7 +47,7 @@ def differences(results: Results) -> Table:
         if one in results.values and other in results.values:
             found = (paired_difference(results.values[one][name], results.values[other][name]) for name in MEASURES)
             rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") for row in found)])
-    note = "Paired by contest and seed; mean [95% interval over contests and seeds]."
+    note = f"Paired by contest and seed; mean [95% interval over {results.resampled}]."
     return Table("differences", "Differences", note, ["models", *MEASURES.values()], rows)
 
 

@@ -21,7 +21,7 @@ from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import is_finished, provenance
 
-LEAST = 20  # distinct captions of a contest
+LEAST, LEAST_OF_PART = 20, 2  # distinct captions of a contest, and of each part: one vote has no place among others
 
 
 def build_parser() -> Parser:
@@ -41,7 +41,8 @@ def build_parser() -> Parser:
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
     shares = {"train": None, "other": args.half, "validation": args.validation, "test": args.test}
-    if min(args.half, args.validation, args.test) <= 0 or args.half + args.validation + args.test >= 1:
+    given = (args.half, args.validation, args.test)
+    if not (all(share > 0 for share in given) and sum(given) < 1):
         raise UserError("--half, --validation and --test must each be above 0, and together below 1")
     from diversity_tuning.data import sources, storage
 
@@ -84,6 +85,12 @@ def split_contests(source, shares: dict, seed: int, most: int | None = None) -> 
         kept = np.sort(rng.permutation(kept)[:most])
         transformed = transform_votes(row[schema.COMMENT_SCORES], low, high)
         for part, places in deal(len(kept), shares, rng).items():
+            if len(places) < LEAST_OF_PART:
+                where = f"contest {number + 1} ('{row[schema.POST_TITLE][:60]}')"
+                raise UserError(
+                    f"{where}: of {len(kept)} captions {len(places)} go to the part '{part}', which needs {LEAST_OF_PART};"
+                    " give it a larger share"
+                )
             own = kept[places]
             made = {
                 schema.POST_TITLE: clean_title(row[schema.POST_TITLE]).strip('"'),

@@ -17,6 +17,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
 
 FILES = ("page.md", "histograms.png")
+_CORRELATION = "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts"
 _ROWS = 500
 # What a stage added last describes it best: (what it is, texts, votes) of the rows, latest first.
 _RESPONSES = (
@@ -181,6 +182,21 @@ def write(output: str | Path, text: str, splits: dict[str, Description]) -> None
         histograms.draw(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})
 
 
+def check_correlation(path: str | Path) -> None:
+    """:class:`UserError` unless ``path`` is free, or a file that :func:`write_correlation` wrote."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"--correlation {path}: a folder; give the name of a file")
+    if not path.exists():
+        return
+    try:
+        ours = json.loads(path.read_text(encoding="utf-8"))["what"] == _CORRELATION
+    except (ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise UserError(f"--correlation {path}: not written by this command and not replaced; give another name")
+
+
 def write_correlation(path: str | Path, source: str, splits: dict[str, Description]) -> None:
     """Write the correlation of deviation and votes as JSON: of each split and of all prompts, and rho of every prompt.
 
@@ -191,7 +207,7 @@ def write_correlation(path: str | Path, source: str, splits: dict[str, Descripti
         raise UserError(f"--correlation: no correlation in {source}; give the output of stage 3, with several pairs a prompt")
     record = read_provenance(source)
     content = {
-        "what": "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts",
+        "what": _CORRELATION,
         "source": source,
         "arguments": record.get("arguments", {}),
         "inputs": record.get("inputs", {}),

@@ -54,18 +54,17 @@ def parts(
         yield from _more(table, one, kind)
     if kind == "ablation":
         suites = [_suite(one, kind) for one in runs]
-        yield _report(table, f"{root}/report-ablation", suites, _ABLATION, ("--ablation",))
+        yield _report(table, f"{root}/report-ablation{run.of_split}", suites, _ABLATION, ("--ablation",))
     elif kind == "controls":
         suites = [suite for one in runs for suite in (one, _suite(one, kind))]
-        suffix = f"-{run.split}" if run.split else ""
         flags = ("--controls", *controls.METHODS, "--baselines", *_BASELINES, "--anchor", "sft")
-        yield _report(table, f"{root}/report-controls{suffix}", suites, flags=flags)
+        yield _report(table, f"{root}/report-controls{run.of_split}", suites, flags=flags)
     else:
-        yield _report(table, f"{root}/report", runs)
+        yield _report(table, f"{root}/report{run.of_split}", runs)
     control = dataclasses.replace(runs[0], recipe=f"{run.recipe}-control", folder=f"{root}-control/seed{runs[0].seed}")
     if kind == "full" and (run.root / "recipes" / control.recipe).is_dir():
         yield _part(control, _without(table.seed, "orpo"))
-        yield _report(table, f"{root}-control/report", [control], ("ddpo-both:dpo",))
+        yield _report(table, f"{root}-control/report{run.of_split}", [control], ("ddpo-both:dpo",))
 
 
 def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
@@ -80,7 +79,7 @@ def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
     results = [f"{one.evaluations()}/{name}/" for one in runs for name in rlaif.COMPARED]
     results += [f"{_suite(one, 'rlaif').evaluations()}/*/" for one in runs]
     folders = tuple(one.folder for one in runs)
-    yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif", tuple(results), folders, rlaif.PAIRS))
+    yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif{first.of_split}", tuple(results), folders, rlaif.PAIRS))
 
 
 def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator[Part]:

@@ -70,13 +70,28 @@ def test_parts_add_up_and_a_new_contest_has_only_what_is_shared(reward):
 def test_saved_without_pickles_and_read_back(reward, tmp_path):
     reward.save(tmp_path, semantic_model="builtin:minilm")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays.npz", "caption_reward.json", "ngrams.json"]
-    again = load_caption_reward(tmp_path, Letters().encode)
+    again = load_caption_reward(tmp_path, "builtin:minilm", Letters().encode)
     prompts, texts, _ = flat(range(8, 10))
     assert again.score(prompts, texts) == pytest.approx(reward.score(prompts, texts), abs=1e-6)
     assert list(json.loads((tmp_path / "caption_reward.json").read_text())["weights"]) == list(SCORES)
+    with pytest.raises(UserError, match="fitted with the encoder builtin:minilm"):
+        load_caption_reward(tmp_path, "another/encoder", Letters().encode)
     (tmp_path / "arrays.npz").unlink()
     with pytest.raises(UserError, match="no caption reward here"):
-        load_caption_reward(tmp_path, Letters().encode)
+        load_caption_reward(tmp_path, "builtin:minilm", Letters().encode)
+
+
+def test_a_reward_that_would_be_constant_is_refused():
+    """One caption a contest: its standardised votes are 0, so no weight is above 0."""
+    prompts, texts, _ = flat(range(6))
+    found = fit_reward(prompts, texts, np.ones(len(texts)), Letters().encode)
+    with pytest.raises(UserError, match="no part of the reward rises with the votes of the 2 validation captions"):
+        weigh_parts(found, ["contest 0", "contest 1"], ["A dog.", "A cat."], np.zeros(2))
+
+
+def test_people_of_another_split_are_missed():
+    with pytest.raises(UserError, match=r"'A dog show\.': sampled for, but the split has no captions of it"):
+        measure.drawn({"A cat show.\n": ["a", "b"]}, {"A dog show.\n": ["c"]}, 0)
 
 
 @pytest.fixture
@@ -168,6 +183,7 @@ def test_measures_and_report(seeds, tmp_path):
     assert files == {
         "captions.png",
         "contests.csv",
+        "correlations.csv",
         "measures.csv",
         "differences.csv",
         "rewards.csv",
@@ -181,7 +197,17 @@ def test_measures_and_report(seeds, tmp_path):
         models = {row["model"]: row for row in csv.DictReader(stream)}
     mean = np.mean([float(row["reward_b"]) for row in kept if row["model"] == "dpo"])
     assert models["DPO"]["reward B"].startswith(f"{mean:.3f} [")
+    with (output / "correlations.csv").open(encoding="utf-8", newline="") as stream:
+        found = [row for row in csv.DictReader(stream) if (row["of"], row["part"]) == ("b", "reward")]
+    mean = np.mean([float(row["spearman"]) for row in found])
+    with (output / "rewards.csv").open(encoding="utf-8", newline="") as stream:
+        told = [row["Spearman"] for row in csv.DictReader(stream) if (row["reward"], row["part"]) == ("B", "reward")]
+    assert len(found) == 2 * 2
+    assert told[0].startswith(f"{mean:.3f} [")
     page = (output / "report.md").read_text(encoding="utf-8")
+    assert "[95% interval over contests and seeds]" in page
+    assert report.main(["--seeds", str(seeds[0]), "--output", str(tmp_path / "alone")]) == 0
+    assert "over contests and seeds" not in (tmp_path / "alone" / "report.md").read_text(encoding="utf-8")
     assert "Deviation δ and votes, over the captions in the training pairs: +0.543" in page, (
         "by hand: Σd² = 16, ρ = 1 − 96 / 210"
     )

@@ -71,8 +71,14 @@ def test_parts_share_contests_and_no_caption(source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"), [(["--half", "0.95"], "together below 1"), (["--most", "5"], "5 is below 20")]
-)  # fmt: skip
+    ("flags", "message"),
+    [
+        (["--half", "0.95"], "together below 1"),
+        (["--test", "nan"], "together below 1"),
+        (["--most", "5"], "5 is below 20"),
+        (["--validation", "0.02"], "of 90 captions 1 go to the part 'validation', which needs 2"),
+    ],
+)
 def test_bad_shares_are_one_line(source, tmp_path, capsys, flags, message):
     with pytest.raises(SystemExit) as caught:
         split.main(["--source", str(source), "--output", str(tmp_path / "x"), *flags])

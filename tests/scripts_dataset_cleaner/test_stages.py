@@ -268,6 +268,15 @@ def test_describe_writes_the_correlation(pipeline, tmp_path, capsys):
     assert ended.value.code == 2
     assert "give the output of stage 3" in capsys.readouterr().err
     assert not (tmp_path / "none.json").exists()
+    describe.main(["--source", str(pipeline.div), "--correlation", str(file)])  # over its own
+    notes = tmp_path / "notes.json"
+    notes.write_text('["mine"]')
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        describe.main(["--source", str(pipeline.div), "--correlation", str(notes)])
+    assert ended.value.code == 2
+    assert "not written by this command" in capsys.readouterr().err
+    assert notes.read_text() == '["mine"]'
 
 
 def test_describe_counts_stages_and_duplicates(pipeline, capsys):

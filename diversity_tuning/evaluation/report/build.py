@@ -64,7 +64,8 @@ def make_report(
     the page shows, of the models in ``show`` (default: one per name). ``further``: tables of
     another source, such as a human study. ``controls``: methods that get tables of their differences to ``baselines``, and
     are grey in the figure; ``note``: what the figure says of the data;
-    by default that they are synthetic, where all runs are the miniature's.
+    by default that they are synthetic, where all runs are the miniature's. The provenance says how to make the report again
+    from the runs alone (:mod:`~.published`), so not where there are ``further`` tables.
     """
     runs = [read_run(folder) for folder in folders]
     if warning := prompt_warning(runs):
@@ -75,7 +76,8 @@ def make_report(
         note = SYNTHETIC
     settings = {"compare": compare, "anchor": anchor, "figure": figure, "ablation": ablation}
     settings |= {"controls": controls, "baselines": baselines, "note": note}
-    with written_in_place(output, "report", FILES, _HEADINGS, {SETTINGS: settings, RUNS: run_names(runs)}) as before:
+    record = {} if further else {SETTINGS: settings, RUNS: run_names(runs)}
+    with written_in_place(output, "report", FILES, _HEADINGS, record) as before:
         for name, rows in frames.items():
             _write_or_remove(output / f"{name}.csv", rows)
         page = Page(
