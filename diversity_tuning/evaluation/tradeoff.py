@@ -49,6 +49,17 @@ def difference_at_equal_quality(
     return {"mean": float(point), "low": float(low), "high": float(high), "covered": inside.size / draws}
 
 
+def undominated(points: Points, nested: bool = False) -> Points:
+    """The points of a curve whose means over prompts and seeds are on the Pareto front of all of them, in their order.
+
+    Chosen once, by the means: a draw of the bootstrap keeps the same points.
+    """
+    if not points:
+        return points
+    kept = pareto_front(_means(_whole(points, nested), nested))
+    return [point for point, keep in zip(points, kept, strict=True) if keep]
+
+
 def curve_band(points: Points, grid: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False) -> np.ndarray:
     """Lower and upper end of a curve's 95% interval at every quality of ``grid`` (n,): ``(2, n)``.
 

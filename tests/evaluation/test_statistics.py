@@ -16,7 +16,7 @@ from diversity_tuning.evaluation.statistics import (
     sign_flip_p,
     t_interval,
 )
-from diversity_tuning.evaluation.tradeoff import curve_band, difference_at_equal_quality, interpolate_curve
+from diversity_tuning.evaluation.tradeoff import curve_band, difference_at_equal_quality, interpolate_curve, undominated
 
 
 def test_interval_is_near_the_normal_one_and_seeded():
@@ -209,6 +209,18 @@ def test_front_difference_at_equal_reward():
     assert difference_at_equal_quality((1.5 + noise[4], noise[5]), front) is None
     assert difference_at_equal_quality((0.5 + noise[4], noise[5]), front[:1]) is None
     assert difference_at_equal_quality(front[0], front[:1]) is None, "one point is no front, even where the target lies on it"
+
+
+def test_a_bad_setting_is_no_point_of_a_curve():
+    """Between .2 and .8 of quality lies one at .5 that the second beats in both: the curve goes past it, and may end at two."""
+    flat = np.zeros((1, 4))
+    good, bad, best = (flat + 0.2, flat + 0.4), (flat + 0.5, flat + 0.1), (flat + 0.8, flat + 0.2)
+    kept = undominated([good, bad, best])
+    assert [quality.mean() for quality, _ in kept] == pytest.approx([0.2, 0.8])
+    target = (flat + 0.5, flat + 0.35)
+    assert difference_at_equal_quality(target, kept)["mean"] == pytest.approx(0.05)
+    assert difference_at_equal_quality(target, [good, bad, best])["mean"] == pytest.approx(0.25)
+    assert undominated([]) == []
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["seeds", "prompts"])

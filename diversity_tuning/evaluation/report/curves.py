@@ -7,11 +7,12 @@ from diversity_tuning.evaluation.rendering import NONE, Table, interval
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.tables import align, matching, seed_word
 from diversity_tuning.evaluation.statistics import overall_mean
-from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, undominated
 
 _NOTE = """\
 Diversity of a model minus that of the other method's {quality}–diversity curve at the same {quality}; the curve is linear
-between neighbouring models of the method{anchor}. 2,000 draws of prompts (and seeds); a share in brackets: of
+between neighbouring models of the method{anchor}. Models that another one of the curve
+beats or equals in both by their means are no points of it. 2,000 draws of prompts (and seeds); a share in brackets: of
 the draws in which the {quality} was within the curve's range, where not in all.
 """
 OUTSIDE = "outside the range"
@@ -26,7 +27,8 @@ def front_table(
     diversity; ``together``: over all seeds alone where there are several.
 
     The pairs give the methods; a method whose models have no strength (the data's own responses) has no curve. ``anchor``
-    names a model, such as sft, that counts as a point of every curve.
+    names a model, such as sft, that counts as a point of every curve. ``points`` counts the models; those that another one
+    beats in quality and diversity are left out of the curve, or a method would look worse for every bad setting that was tried.
     """
     anchors = matching(models, anchor, f"anchor {anchor}") if anchor else []
     methods = dict.fromkeys((one.method, other.method) for one, other in pairs)
@@ -55,7 +57,7 @@ def _rows(target: RunGroup, points: list[RunGroup], unweighted: str, together: b
             for column in (column for column in (*registry.LABELLED, *registry.DIVERSITIES) if column in known):
                 pairs = list(zip(known[quality], known[column], strict=True))
                 none = {"mean": None, "low": None, "high": None, "covered": 0.0}
-                difference = difference_at_equal_quality(pairs[0], pairs[1:], nested=nested) or none
+                difference = difference_at_equal_quality(pairs[0], undominated(pairs[1:], nested), nested=nested) or none
                 label = {"model": target.label, "front": unweighted, "points": len(front), "seed": seed, "metric": column}
                 rows.append({**label, "quality": quality, "at": overall_mean(pairs[0][0], nested), **difference})
     return rows
