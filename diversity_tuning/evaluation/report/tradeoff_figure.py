@@ -107,7 +107,9 @@ def _draw_pareto(axis, models: list[RunGroup], x: str, y: str) -> None:
 
 
 def _draw_curve(axis, group: list[RunGroup], x: str, y: str, colour: str) -> None:
-    """A method's strengths joined in the order of quality, with the 95% band of the line between them."""
+    """A method's strengths that none of its others beats in both, joined in the order of quality, with the line's 95% band."""
+    means = np.array([_point(model, x, y) for model in group]).reshape(-1, 2)
+    group = [model for model, best in zip(group, pareto_front(means), strict=True) if best]
     line = sorted(_point(model, x, y) for model in group)
     if len(line) > 1:
         axis.plot(*zip(*line, strict=True), color=colour, lw=1.2, alpha=0.6, zorder=1)
