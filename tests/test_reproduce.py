@@ -15,7 +15,7 @@ import pytest
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.reproduce import ending, stages
-from diversity_tuning.reproduce.__main__ import make_parser, plan
+from diversity_tuning.reproduce.__main__ import main, make_parser, plan
 from diversity_tuning.reproduce.commands import Run, as_shell, resolve
 from diversity_tuning.reproduce.plans import Part
 from diversity_tuning.reproduce.runner import Runner, StageFailed, print_parts
@@ -428,6 +428,14 @@ def test_the_table_at_the_end_fits_100_columns(report):
         ddpo = rows["ddpo-both", "all", "1"]
         assert lines[4].split()[1] == f"{float(ddpo['reddit_reward_mean']):.3f}".removeprefix("0")
         assert "3 seeds" in lines[-1]
+
+
+def test_a_dry_run_leaves_signals_as_they_were(capsys):
+    """A caller that goes on, such as these tests, would be killed by the next socket that its peer closes."""
+    before = signal.getsignal(signal.SIGPIPE)
+    assert main(["--dry_run"]) == 0
+    assert "world" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGPIPE) == before == signal.SIG_IGN
 
 
 def test_what_is_printed_at_the_end(tmp_path, capsys):

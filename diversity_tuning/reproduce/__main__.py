@@ -119,8 +119,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         wanted = plan(args, dict(os.environ))
         if args.dry_run:
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+            before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
             print_parts(wanted, ROOT)
+            sys.stdout.flush()
+            signal.signal(signal.SIGPIPE, before)  # a program that calls this is not killed by a closed socket later
             return 0
         Runner(ROOT).run(wanted)
         print_ending(wanted, ROOT, args)
