@@ -1,6 +1,6 @@
 """The stages of the captions recipe (docs/CAPTIONS.md): real captions with real votes, two rewards, SFT, DPO, DDPO, report."""
 
-from diversity_tuning.reproduce.stages import SFT, Stage, Table, lanes, train
+from diversity_tuning.reproduce.stages import BASE_MODEL, FILTERING, SFT, TOKENIZER, Stage, Table, lanes, train
 
 EMBEDDINGS = "--embedding_cache {run}/../embeddings"  # of all seeds: the captions are the same
 # Model -> policy and flags of sampling. Top-k and top-p are the recipe's.
@@ -54,17 +54,8 @@ CAPTIONS = Table(
             "split",
             "python -m diversity_tuning.captions.split {config} {source} --seed {seed} --output {run}/data",
         ),
-        Stage(
-            "tokenizer",
-            "tokenizer",
-            "python -m diversity_tuning.miniature.tokenizer {config} --source {run}/data/scored --output {run}/tokenizer",
-        ),
-        Stage(
-            "1_filtering",
-            "1_data_prep_filtering",
-            "python -m scripts_dataset_cleaner.1_data_prep_filtering {config} {tokenizer} --source {run}/data/scored"
-            " --data_path {run}/data/filtered",
-        ),
+        TOKENIZER,
+        FILTERING,
         Stage(
             "2_pairs",
             "2_data_prep_to_preference",
@@ -72,15 +63,7 @@ CAPTIONS = Table(
             " --data_path_pair {run}/data/pairs",
         ),
         lanes(
-            [
-                Stage(
-                    "base_model",
-                    "base_model",
-                    "python -m diversity_tuning.miniature.base_model {config} --seed {seed} --source {run}/data/filtered"
-                    " --tokenizer {run}/tokenizer --output {run}/base",
-                ),
-                train("generation", "generation", "data/filtered"),
-            ],
+            [BASE_MODEL, train("generation", "generation", "data/filtered")],
             [
                 reward("a", "scored"),
                 reward("b", "other"),

@@ -79,6 +79,23 @@ def serve(log: str, *policies: str, adapters: dict[str, str] | None = None, flag
 
 
 SFT = "--adapter {main}/generation"
+TOKENIZER = Stage(
+    "tokenizer",
+    "tokenizer",
+    "python -m diversity_tuning.miniature.tokenizer {config} --source {run}/data/scored --output {run}/tokenizer",
+)
+FILTERING = Stage(
+    "1_filtering",
+    "1_data_prep_filtering",
+    "python -m scripts_dataset_cleaner.1_data_prep_filtering {config} {tokenizer} --source {run}/data/scored"
+    " --data_path {run}/data/filtered",
+)
+BASE_MODEL = Stage(
+    "base_model",
+    "base_model",
+    "python -m diversity_tuning.miniature.base_model {config} --seed {seed} --source {run}/data/filtered"
+    " --tokenizer {run}/tokenizer --output {run}/base",
+)
 
 # One seed: everything that the paper's main figure needs.
 SEED = (
@@ -88,17 +105,8 @@ SEED = (
         "0_data_prep_scoring",
         "python -m scripts_dataset_cleaner.0_data_prep_scoring {config} {source} --data_path {run}/data/scored",
     ),
-    Stage(
-        "tokenizer",
-        "tokenizer",
-        "python -m diversity_tuning.miniature.tokenizer {config} --source {run}/data/scored --output {run}/tokenizer",
-    ),
-    Stage(
-        "1_filtering",
-        "1_data_prep_filtering",
-        "python -m scripts_dataset_cleaner.1_data_prep_filtering {config} {tokenizer} --source {run}/data/scored"
-        " --data_path {run}/data/filtered",
-    ),
+    TOKENIZER,
+    FILTERING,
     Stage(
         "2_pairs",
         "2_data_prep_to_preference",
@@ -120,14 +128,7 @@ SEED = (
                 " --embedding_cache {run}/embeddings --output {run}/distinct",
             ),
         ],
-        [
-            Stage(
-                "base_model",
-                "base_model",
-                "python -m diversity_tuning.miniature.base_model {config} --seed {seed} --source {run}/data/filtered"
-                " --tokenizer {run}/tokenizer --output {run}/base",
-            ),
-        ],
+        [BASE_MODEL],
     ),
     lanes(
         [
