@@ -11,7 +11,6 @@ measures; no texts) and examples.md (captions of every model, the first ones dra
 if not __package__:
     raise SystemExit("error: run it as python -m diversity_tuning.captions.measure")
 
-import csv
 import json
 from pathlib import Path
 
@@ -52,6 +51,7 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
+    from diversity_tuning.evaluation.csvfiles import write_cells
     from diversity_tuning.evaluation.files import SAMPLES
 
     names = [Path(folder).name for folder in args.samples]
@@ -68,8 +68,7 @@ def main(argv=None) -> None:
         return
     texts, rows = run(args, names)
     with atomic_folder(args.output) as folder:
-        with (folder / TABLE).open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows([["model", "contest", "captions", *MEASURES], *rows])
+        write_cells(folder / TABLE, [["model", "contest", "captions", *MEASURES], *rows])
         (folder / EXAMPLES).write_text(examples(texts), encoding="utf-8")
         write_provenance(folder, record, models=list(texts))
     print(f"{args.output}: {len(texts)} models, {len(rows)} rows", flush=True)

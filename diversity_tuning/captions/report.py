@@ -8,7 +8,6 @@ Intervals are 95% bootstrap intervals over contests, and over seeds where there 
 if not __package__:
     raise SystemExit("error: run it as python -m diversity_tuning.captions.report")
 
-import csv
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
@@ -25,18 +24,16 @@ def main(argv=None) -> None:
     from diversity_tuning.captions.report_data import read_results
     from diversity_tuning.captions.report_figure import draw
     from diversity_tuning.captions.report_tables import tables
+    from diversity_tuning.evaluation.csvfiles import write_cells
     from diversity_tuning.evaluation.rendering import markdown
 
     results = read_results(args.seeds, args.split)
     found = tables(results)
     with atomic_folder(args.output) as folder:
         draw(results, folder / "captions.png")
-        for table in found:
-            with (folder / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
-                csv.writer(stream).writerows([table.header, *table.rows])
-        for name, rows in (("contests", results.long()), ("correlations", results.correlations())):
-            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
-                csv.writer(stream).writerows(rows)
+        written = {table.name: [table.header, *table.rows] for table in found}
+        for name, lines in (written | {"contests": results.long(), "correlations": results.correlations()}).items():
+            write_cells(folder / f"{name}.csv", lines)
         title = "# Captions of real contests\n\n![reward and diversity](captions.png)\n\n"
         (folder / "report.md").write_text(title + "\n".join(map(markdown, found)), encoding="utf-8")
         record = provenance("captions_report", {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]}, {})

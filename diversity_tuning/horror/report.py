@@ -37,6 +37,7 @@ def main(argv=None) -> None:
     parser.add_argument("--split", default=None, help="read the samples of another split than test")
     parser.add_argument("--output", required=True, help="folder for report.html, report.md, tables and figures")
     args = parse_with_recipe(parser, argv)
+    from diversity_tuning.evaluation.csvfiles import write_cells
     from diversity_tuning.evaluation.rendering import markdown
     from diversity_tuning.horror.report_data import read_results
     from diversity_tuning.horror.report_figures import draw_all
@@ -47,8 +48,7 @@ def main(argv=None) -> None:
     with atomic_folder(args.output) as folder:
         drawn = draw_all(results, folder)
         for table in found:
-            with (folder / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
-                csv.writer(stream).writerows([table.header, *table.rows])
+            write_cells(folder / f"{table.name}.csv", [table.header, *table.rows])
         write_values(results, folder / "prompts.csv")
         text = "# Horror stories from specifications\n\n" + "\n".join(markdown(table) for table in found)
         (folder / "report.md").write_text(text, encoding="utf-8")
