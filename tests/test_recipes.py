@@ -100,6 +100,22 @@ def is_training(module):
     return STEM.get(module) in (*TRAINING, *REINFORCEMENT)
 
 
+def settings_of(monkeypatch, module, argv):
+    """What a script makes of its command line and recipe: name -> value."""
+    if is_training(module):
+        return {key: value for part in parse_training(STEM[module], argv) for key, value in vars(part).items()}
+    return vars(parse_command(monkeypatch, module, argv))
+
+
+def check_keys(monkeypatch, name, stem, module, flags):
+    """Every key of a recipe's file is known to the module and keeps its value; ``flags``: what the module needs besides."""
+    argv = [*flags.split(), "--config", str(ROOT / "recipes" / name / f"{stem}.yaml")]
+    known = settings_of(monkeypatch, module, argv)
+    for key, value in recipe(name, stem).items():
+        if key not in ("report_to", "gradient_checkpointing"):  # which transformers rewrites
+            assert plain(known[key]) == plain(value), key
+
+
 REQUIRED = {  # what must be on the command line where the recipe leaves it out
     **dict.fromkeys((*TRAINING, *REINFORCEMENT), ("source", "model_name_or_path", "output_dir")),
     "0_data_prep_scoring": ("source", "data_path"),
@@ -125,10 +141,7 @@ def test_every_recipe_is_known_to_its_script(monkeypatch, name, stem):
     wanted = recipe(name, stem)
     paths = [word for key in REQUIRED[stem] if key not in wanted for word in (f"--{key}", "x")]
     argv = [*(["fit"] if stem == "stylometry" else []), *paths, "--config", path]
-    if stem in (*TRAINING, *REINFORCEMENT):
-        known = {key: value for part in parse_training(stem, argv) for key, value in vars(part).items()}
-    else:
-        known = vars(parse_command(monkeypatch, SCRIPTS[stem], argv))
+    known = settings_of(monkeypatch, SCRIPTS[stem], argv)
     assert wanted.keys() <= known.keys()
     if wanted.get("report_to") == "none":
         wanted["report_to"] = []  # how transformers says so

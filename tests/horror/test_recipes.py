@@ -30,15 +30,7 @@ def test_the_folder_holds_these_recipes():
 
 @pytest.mark.parametrize("stem", SCRIPTS)
 def test_every_key_is_known_to_its_command(monkeypatch, stem):
-    wanted = shared.recipe("horror", stem)
-    argv = [*REQUIRED[stem].split(), "--config", str(shared.ROOT / "recipes" / "horror" / f"{stem}.yaml")]
-    if stem in shared.TRAINING:
-        known = {key: value for part in shared.parse_training(stem, argv) for key, value in vars(part).items()}
-    else:
-        known = vars(shared.parse_command(monkeypatch, SCRIPTS[stem], argv))
-    for key, value in wanted.items():
-        if key not in ("report_to", "gradient_checkpointing"):  # which transformers rewrites
-            assert shared.plain(known[key]) == shared.plain(value), key
+    shared.check_keys(monkeypatch, "horror", stem, SCRIPTS[stem], REQUIRED[stem])
 
 
 def test_weighted_and_plain_differ_by_the_weights_only():
