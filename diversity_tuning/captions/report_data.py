@@ -74,22 +74,29 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
             kind: np.array([[one["by_contest"][kind][contest] for contest in results.contests] for one in found])
             for kind in kinds
         }
-    results.votes = np.array([_deviation_and_votes(Path(seed) / "data" / "pairs-real", results.contests) for seed in seeds])
+    results.votes = np.array([deviation_and_votes(Path(seed) / "data" / "pairs-real", results.contests) for seed in seeds])
     return results
 
 
-def _deviation_and_votes(folder: Path, contests: list[str]) -> list[float]:
-    """Spearman's correlation of δ and votes over the captions in each contest's training pairs."""
-    from diversity_tuning.captions.fit import spearman
+def deviation_and_votes(folder: Path, contests: list[str]) -> list[float]:
+    """Spearman's correlation of δ and votes over the captions in each contest's training pairs; NaN where there is none."""
     from diversity_tuning.data import schema
+    from diversity_tuning.data.popularity import within_prompts
     from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.weigh import prompt_of
 
-    found: dict[str, list[tuple[float, float]]] = {contest: [] for contest in contests}
-    for row in read_split(str(folder), schema.TRAIN):
-        own = found[row[schema.CHOSEN][0]["content"]]
-        own.append((row[schema.DEVIATION_CHOSEN], row[schema.SCORE_CHOSEN]))
-        own.append((row[schema.DEVIATION_REJECTED], row[schema.SCORE_REJECTED]))
-    return [spearman(*np.array(rows).T) if rows else float("nan") for rows in found.values()]
+    rows = read_split(str(folder), schema.TRAIN)
+    sides = (
+        (schema.CHOSEN, schema.DEVIATION_CHOSEN, schema.SCORE_CHOSEN),
+        (schema.REJECTED, schema.DEVIATION_REJECTED, schema.SCORE_REJECTED),
+    )
+    values = [
+        (prompt_of(messages), messages[-1]["content"], deviation, votes)
+        for columns in sides
+        for messages, deviation, votes in zip(*(rows[column] for column in columns), strict=True)
+    ]
+    found = within_prompts(*zip(*values, strict=True))
+    return [found[contest][0] if contest in found else float("nan") for contest in contests]
 
 
 def _table(path: Path) -> list[dict]:

@@ -1,7 +1,7 @@
 """Whether votes favour what is common: the correlation of deviation and votes within prompts, told before any training."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,21 +57,27 @@ class Popularity:
 
 
 def popularity(prompts: list, responses: list, deviations: np.ndarray, votes: np.ndarray, seed: int = 0) -> Popularity | None:
-    """The correlation from n rows, ``(n,)`` each: keys of prompt and response, deviation, votes.
+    """The correlation from n rows as :func:`within_prompts` takes them; None where no prompt has one."""
+    found = within_prompts(prompts, responses, deviations, votes).values()
+    return _with_interval([value for value, _ in found], sum(count for _, count in found), seed) if found else None
 
-    A response that occurs again under its prompt counts once. Prompts with fewer than three responses, or with all votes or
-    all deviations equal, are left out; None where none remains.
+
+def within_prompts(prompts: list, responses: list, deviations, votes) -> dict[Hashable, tuple[float, int]]:
+    """Prompt -> Spearman's ρ of deviation and votes over its responses, and how many responses these are.
+
+    n rows, ``(n,)`` each: keys of prompt and response, deviation, votes. A response that occurs again under its prompt counts
+    once. Prompts with fewer than three responses, or with all votes or all deviations equal, have no correlation and are left
+    out.
     """
-    found: dict = defaultdict(dict)
+    rows_of: dict = defaultdict(dict)
     for prompt, response, deviation, vote in zip(prompts, responses, deviations, votes, strict=True):
-        found[prompt].setdefault(response, (deviation, vote))
-    values, count = [], 0
-    for rows in found.values():
+        rows_of[prompt].setdefault(response, (deviation, vote))
+    found = {}
+    for prompt, rows in rows_of.items():
         one, other = np.array(list(rows.values()), dtype=float).T
         if len(one) >= LEAST_RESPONSES and np.ptp(one) > 0 and np.ptp(other) > 0:
-            values.append(float(np.corrcoef(_ranks(one), _ranks(other))[0, 1]))
-            count += len(one)
-    return _with_interval(values, count, seed) if values else None
+            found[prompt] = float(np.corrcoef(_ranks(one), _ranks(other))[0, 1]), len(one)
+    return found
 
 
 def pooled(parts: Iterable[Popularity], seed: int = 0) -> Popularity:

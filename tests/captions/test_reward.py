@@ -9,6 +9,7 @@ import pytest
 from diversity_tuning.captions import fit, measure, report, split
 from diversity_tuning.captions.caption_reward import SCORES, fit_reward, load_caption_reward, weigh_parts
 from diversity_tuning.captions.data import read_captions
+from diversity_tuning.captions.report_data import deviation_and_votes
 from diversity_tuning.captions.ridge import fit_ridges
 from diversity_tuning.captions.votes import standardised
 from diversity_tuning.errors import UserError
@@ -127,7 +128,8 @@ def _splits(folder):
 
 def _pair(prompt, i):
     sides = {
-        side: [{"role": "user", "content": prompt}, {"role": "assistant", "content": side}] for side in ("chosen", "rejected")
+        side: [{"role": "user", "content": prompt}, {"role": "assistant", "content": f"{side} {i}"}]
+        for side in ("chosen", "rejected")
     }
     scores = {"score_chosen": 5 + i, "score_rejected": i}
     return sides | scores | {"deviation_chosen": 2.0 - i / 10, "deviation_rejected": 0.5 - i / 10}
@@ -212,6 +214,18 @@ def test_measures_and_report(seeds, tmp_path):
         "by hand: Σd² = 16, ρ = 1 − 96 / 210"
     )
     assert "2 contests, 4 captions of each model and contest, 2 seeds" in page
+
+
+def test_a_contest_without_a_correlation_has_none(tmp_path):
+    """As `describe` counts: a caption in two pairs is one, and with equal deviations there is no correlation, nor 0."""
+    from datasets import Dataset, DatasetDict
+
+    pairs = [_pair("a dog\n", i) for i in (0, 1, 2, 2)]
+    flat = [_pair("a cat\n", i) | {"deviation_chosen": 1.0, "deviation_rejected": 1.0} for i in range(3)]
+    DatasetDict({"train": Dataset.from_list(pairs + flat)}).save_to_disk(str(tmp_path))
+    found = deviation_and_votes(tmp_path, ["a cat\n", "no such contest", "a dog\n"])
+    assert np.isnan(found[:2]).all()
+    assert found[2] == pytest.approx(1 - 96 / 210)
 
 
 def test_what_is_missing_is_named(tmp_path, capsys):
