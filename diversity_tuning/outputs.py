@@ -115,6 +115,21 @@ def retire(output: Path, names: Iterable[str] = ()) -> None:
         output.rename(retired(output))
 
 
+def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str, names: Iterable[str] = ()) -> bool:
+    """Whether the output there, which grows while it is made, is added to; False where a new one begins.
+
+    ``made``: its record, empty if it has none; ``same``: whether that is what is asked for now. With ``overwrite`` it is moved
+    aside, unless it is itself unfinished and another was moved aside in its favour before. A :class:`UserError` where files lie
+    there that are not ``what``; it is the caller's to refuse an output that is not the same.
+    """
+    if not made and output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: not empty and not {what}; {_CHOOSE}")
+    if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
+        retire(output, names)
+        return False
+    return bool(made)
+
+
 def forget_retired(output: Path) -> None:
     """Delete what was moved aside: the new output is whole."""
     if retired(output).is_symlink():

@@ -24,7 +24,7 @@ from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.held_out import FIGURES, scores, selected
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import prompt_hash
-from diversity_tuning.outputs import check_place, forget_retired, read_provenance, recover, retire, retired
+from diversity_tuning.outputs import check_place, forget_retired, is_resumed, read_provenance, recover
 from diversity_tuning.runs import provenance, write_provenance, write_text
 
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
@@ -203,13 +203,9 @@ def _open(config: AdversarialConfig, record: dict) -> list[dict]:
     recover(output)
     made = read_provenance(output)
     same = bool(made) and all(made.get(key) == record[key] for key in record)
-    if not made and output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output}: not empty and not made by this command; choose another folder")
-    if made and config.overwrite:
-        if not (same and retired(output).is_dir()):  # else it was killed before it was complete, and is resumed
-            retire(output, FILES)
-            return []
-    elif made and not same:
+    if not is_resumed(output, made, same, config.overwrite, "made by this command", FILES):
+        return []
+    if not same:
         raise UserError(f"{output}: was made otherwise ({_difference(made, record)}); give --overwrite or another folder")
     return read_rounds(output)
 

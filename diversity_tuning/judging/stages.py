@@ -19,7 +19,7 @@ from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.candidates import RESPONSES, read_jsonl
 from diversity_tuning.judging.journal import ANSWERS, Journal, has_answers, prompt_key
 from diversity_tuning.judging.roles import Answer, Failed, Role, ask_each, filled, load_role, prompt_hash
-from diversity_tuning.outputs import check_place, forget_retired, read_provenance, recover, retire, retired
+from diversity_tuning.outputs import check_place, forget_retired, is_resumed, read_provenance, recover
 from diversity_tuning.runs import provenance, write_provenance, write_text
 
 EXAMPLES, FAILED, USAGE = "examples", "failed", "usage"
@@ -165,15 +165,12 @@ def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     check_place(output)
     recover(output)
     made = read_provenance(output)
-    if not made and output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output}: not empty and not a stage's output; choose another folder")
     same = same_but_source(made, record)
     if made and not same and made.get("stage") == record["stage"] and not has_answers(output):
         made = {}  # it ended before the first answer, as with a wrong --model
-    if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
-        retire(output)
+    elif not is_resumed(output, made, same, overwrite, "a stage's output"):
         made = {}
-    elif made and not same:
+    elif not same:
         raise UserError(f"{output}: has answers made otherwise ({_difference(made, record)}); --overwrite or another folder")
     output.mkdir(parents=True, exist_ok=True)
     if not made:

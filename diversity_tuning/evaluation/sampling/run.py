@@ -25,7 +25,7 @@ from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, verbalized
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
-from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, recover, retire, retired
+from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, is_resumed, recover
 from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
 
 _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
@@ -177,13 +177,7 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     recover(output)
     made = read_record(output)
     same = bool(made) and all(made.get(key) == record[key] for key in record)
-    if not made and output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output}: not empty and not a run folder (no {RECORD}); choose another folder")
-    if made and overwrite:
-        being_replaced = same and not made.get("finished") and retired(output).is_dir()
-        if not being_replaced:  # else it was killed before it was complete, and is resumed
-            retire(output, RUN_FILES)
-    elif made and not same:
+    if is_resumed(output, made, same, overwrite, f"a run folder (no {RECORD})", RUN_FILES) and not same:
         raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
 
 
