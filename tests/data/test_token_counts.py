@@ -1,7 +1,6 @@
 """Counting tokens piece by piece gives what tokenizing whole texts gives, for every kind of tokenizer."""
 
-import pickle
-
+import dill
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,11 +153,11 @@ def test_begins_anew_when_much_is_held(monkeypatch):
 
 
 def test_goes_to_another_process_with_what_it_knows():
-    """``datasets`` sends it to its processes serialised, as here; nothing is read from a file."""
+    """``datasets`` sends it to its processes serialised with dill, as here; nothing is read from a file."""
     counter = TokenCounter(make_tokenizer())
     conversation = to_messages("a b", "c d")
     length = counter.conversations([conversation])
-    again = pickle.loads(pickle.dumps(counter))
+    again = dill.copy(counter)
     assert again._words == counter._words
     assert again._cut_words.counts is again._words  # one table, not two that grow apart
     assert again.conversations([conversation, to_messages("a b", "c dé")]) == [*length, length[0] + 2]
