@@ -44,18 +44,19 @@ def draw(results: Results, path: Path) -> None:
             axis.annotate("", centre[end], centre[start], arrowprops=style)
     axis.margins(0.12)
     axis.set(xlabel="reward B: predicted log votes, standard deviations within the contest →", ylabel="semantic diversity →")
-    seeds = f"{len(results.seeds)} seeds, small dots" if len(results.seeds) > 1 else "1 seed"
-    title = (
-        "Real captions: New Yorker caption contests, votes of people\n"
-        f"{len(results.contests)} contests, {seeds}; 95% intervals over {results.resampled}"
-    )
-    axis.set_title(title, loc="left", fontsize=9)
+    axis.set_title(title(results), loc="left", fontsize=9)
     better = {"arrowstyle": "->", "color": "#444444", "lw": 1.2}
     axis.annotate("better", (0.985, 0.985), (0.9, 0.9), xycoords="axes fraction", arrowprops=better, color="#444444")
     figure.canvas.draw()
     place_labels(axis, labels)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def title(results: Results) -> str:
+    """What the figure is of; --source may be any contests."""
+    seeds = f"{len(results.seeds)} seeds, small dots" if len(results.seeds) > 1 else "1 seed"
+    return f"Captions with votes: {len(results.contests)} contests, {seeds}; 95% intervals over {results.resampled}"
 
 
 def _join_temperatures(axis, results: Results) -> None:

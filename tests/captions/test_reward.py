@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from diversity_tuning.captions import fit, measure, report, split
+from diversity_tuning.captions import fit, measure, report, report_data, split
 from diversity_tuning.captions.caption_reward import SCORES, fit_reward, load_caption_reward, weigh_parts
 from diversity_tuning.captions.data import read_captions
-from diversity_tuning.captions.report_data import deviation_and_votes
+from diversity_tuning.captions.report_figure import title
 from diversity_tuning.captions.ridge import fit_ridges
 from diversity_tuning.captions.votes import standardised
 from diversity_tuning.errors import UserError
@@ -223,9 +223,15 @@ def test_a_contest_without_a_correlation_has_none(tmp_path):
     pairs = [_pair("a dog\n", i) for i in (0, 1, 2, 2)]
     flat = [_pair("a cat\n", i) | {"deviation_chosen": 1.0, "deviation_rejected": 1.0} for i in range(3)]
     DatasetDict({"train": Dataset.from_list(pairs + flat)}).save_to_disk(str(tmp_path))
-    found = deviation_and_votes(tmp_path, ["a cat\n", "no such contest", "a dog\n"])
+    found = report_data.deviation_and_votes(tmp_path, ["a cat\n", "no such contest", "a dog\n"])
     assert np.isnan(found[:2]).all()
     assert found[2] == pytest.approx(1 - 96 / 210)
+
+
+def test_the_figure_names_no_contest():
+    """--source may be any captions with votes."""
+    two = report_data.Results(["seed0", "seed1"], contests=["a", "b", "c"])
+    assert title(two) == "Captions with votes: 3 contests, 2 seeds, small dots; 95% intervals over contests and seeds"
 
 
 def test_what_is_missing_is_named(tmp_path, capsys):
