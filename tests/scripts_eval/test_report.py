@@ -20,7 +20,7 @@ from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
-from diversity_tuning.evaluation.report.runs import find_runs, group_runs, read_run
+from diversity_tuning.evaluation.report.runs import RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
@@ -634,6 +634,15 @@ def test_ten_methods_of_other_names_have_ten_colours(tmp_path):
     folders = [write_run(tmp_path / f"m{i}", f"m{i}", None, 0, 0.5, 0.3) for i in range(10)]
     found = method_styles(group_runs([read_run(folder) for folder in folders])).values()
     assert len({colour for colour, _ in found}) == len({marker for _, marker in found}) == 10
+
+
+def test_controls_have_shapes_of_no_method():
+    names = ("gold", "sft", *styles._PAPER, "mine", "yours", "gpt")
+    shapes = {marker for _, marker in method_styles([RunGroup(name, name, None, []) for name in names]).values()}
+    assert len(shapes) == len(names) == 12
+    controls = set(styles.control_markers(f"control {i}" for i in range(8)).values())
+    assert len(controls) == 8
+    assert not controls & shapes
 
 
 def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "d", "8"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
 _PAPER = ("dpo", "ddpo-both", "orpo", "dorpo-both", "ddpo-sem", "ddpo-sty", "divpo")  # look the same in every figure
 GREY = "#8a8a8a"
-_CONTROLS = ["x", "+", "d", "<", "p", "1", ">", "H"]  # not those of the paper's methods; told apart by shape alone
+_CONTROLS = ["x", "+", "2", "<", "4", "1", ">", "3"]  # those of no method; all are of one colour, told apart by shape alone
 
 
 def method_styles(models: list[RunGroup]) -> dict[str, tuple[str, str]]:
