@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.report.origin import REFERENCE
 from diversity_tuning.evaluation.report.published import published_reports, runs_of
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
@@ -88,7 +89,10 @@ def _trained(models: pd.DataFrame) -> dict[str, pd.Series]:
 
 def read(folder: Path, name: str) -> pd.DataFrame:
     """A published table; of fronts those of the controls too, where they have more points."""
-    table = pd.read_csv(folder / f"{name}.csv", dtype={"seed": str, "strength": str})
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; publish the report of this study there (--results and --study say where)")
+    table = pd.read_csv(path, dtype={"seed": str, "strength": str})
     if name == "fronts":
         further = folder / "controls-fronts.csv"
         table = pd.concat([table, pd.read_csv(further, dtype={"seed": str})]) if further.is_file() else table

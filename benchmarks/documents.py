@@ -26,6 +26,7 @@ def main(argv=None) -> None:
     parser.add_argument("--reports", action="store_true", help="write the reports anew first")
     args = parser.parse_args(argv)
     from benchmarks.document_tables import document_tables, numbers, replaced
+    from diversity_tuning.errors import UserError
     from diversity_tuning.evaluation.report.published import make_again, published_reports
     from diversity_tuning.runs import write_text
 
@@ -34,7 +35,11 @@ def main(argv=None) -> None:
         make_again(report)
         print(f"{report}: written anew from its runs", flush=True)
     tables, placed = document_tables(results / args.study), set()
-    for document in map(Path, args.documents):
+    told = numbers(results, args.study)
+    documents = [Path(document) for document in args.documents]
+    if missing := [document for document in documents if not document.is_file()]:
+        raise UserError(f"--documents {missing[0]}: no such file (paths count from the root of the repository)")
+    for document in documents:
         text, found = replaced(document.read_text(encoding="utf-8"), tables)
         write_text(document, text)
         placed |= set(found)
@@ -42,7 +47,7 @@ def main(argv=None) -> None:
     for name, table in tables.items():
         if name not in placed:
             print(f"\n{name}, in none of them:\n\n" + "\n".join(table), flush=True)
-    print("\n" + "\n".join(numbers(results, args.study)), flush=True)
+    print("\n" + "\n".join(told), flush=True)
 
 
 if __name__ == "__main__":

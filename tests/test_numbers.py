@@ -30,6 +30,14 @@ def text_of(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def edited_readme():
+    """README.md with another number in the first row of its table."""
+    row = document_tables(STUDY)["models"][2]
+    text = text_of("README.md").replace(row, row.replace("| .", "| .9", 1))
+    assert text != text_of("README.md")
+    return text
+
+
 def intervals(content):
     """Every value with its interval in a JSON file."""
     if isinstance(content, dict):
@@ -91,18 +99,40 @@ def test_numbers_of_sentences():
 
 
 def test_an_edited_number_is_found(published):
-    text, tables = text_of("README.md"), document_tables(STUDY)
+    text = text_of("README.md")
     told = TOLD.findall(text)[-1]
     other = told.replace("[", "[9", 1)
     assert unknown_intervals(text.replace(told, other), published) == [other]
-    row = tables["models"][2]
-    assert replaced(text.replace(row, row.replace("| .", "| .9", 1)), tables)[0] == text
+    assert replaced(edited_readme(), document_tables(STUDY))[0] == text
     edited = text.replace("## What the evidence shows", "## What the evidence shows\n\n.1234 or 61.5 of 43%:", 1)
     assert unknown_numbers(edited, printed()) == [".1234", "43%", "61.5"]
 
 
+@pytest.mark.parametrize("absent", ["models.csv", "differences.csv", "README.md"])
+def test_a_missing_file_is_one_line(tmp_path, capsys, absent):
+    """Nothing is written then, not even documents that are there."""
+    study, first = tmp_path / "results" / "miniature", tmp_path / "first.md"
+    study.mkdir(parents=True)
+    for path in STUDY.glob("*.csv"):
+        if path.name != absent:
+            (study / path.name).write_bytes(path.read_bytes())
+    before = edited_readme()
+    first.write_text(before, encoding="utf-8")
+    second = tmp_path / "README.md"
+    if absent != second.name:
+        second.write_text(before, encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        documents.main([f"--results={study.parent}", "--documents", str(first), str(second)])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert absent in error
+    assert first.read_text(encoding="utf-8") == before
+
+
 def test_the_command_replaces_tables_and_prints_the_rest(tmp_path, capsys):
-    (tmp_path / "README.md").write_text(text_of("README.md").replace("| .816 |", "| .999 |"))
+    (tmp_path / "README.md").write_text(edited_readme())
     results = str(ROOT / "results")
     documents.main([f"--results={results}", "--documents", str(tmp_path / "README.md")])
     assert (tmp_path / "README.md").read_text() == text_of("README.md")
