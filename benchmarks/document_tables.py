@@ -265,7 +265,8 @@ def shares(report: Path, results: Path) -> list[str]:
         for column in ("craft", REDDIT_REWARD):
             values = [side.matrix(column, prompts) for side in sides]
             kept = share_of_gain(*values, nested=isinstance(prompts, list))
-            span = "" if pd.isna(kept["low"]) else f" [{kept['low']:.0%}, {kept['high']:.0%}]"
-            parts.append(f"{SHORT[column]} {kept['mean']:.0%}{span}")
+            known = f"[{kept['low']:.0%}, {kept['high']:.0%}]"
+            span = "(no interval: 2.5% or more of the draws have no gain)" if pd.isna(kept["low"]) else known
+            parts.append(f"{SHORT[column]} {kept['mean']:.0%} {span}")
         told.append(f"{report.relative_to(results)}: {one} keeps of the gain of {other} over sft: {', '.join(parts)}")
     return told

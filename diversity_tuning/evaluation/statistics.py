@@ -142,17 +142,22 @@ def share_of_gain(
 
     ``{"mean", "low", "high"}`` with the 95% percentile interval. All are ``(prompts,)`` or ``(seeds, prompts)``, the same
     prompts in the same order; ``nested`` as in :func:`bootstrap_means`. A prompt that one of them has no value for is left out.
-    The share is NaN where there is no gain, and its interval where the gain is 0 in a draw.
+    The share is NaN where there is no gain. A draw without a gain (0 or less) allows any share: it counts below the lower end
+    and above the upper one. Where 2.5% or more of the draws are such, the ends would be infinite, and the interval is NaN
+    (Fieller's interval, too, is unbounded where the divisor may be 0).
     """
     values = np.stack([np.atleast_2d(np.asarray(each, dtype=float)) for each in (one, full, base)])
     values[:, np.isnan(values).any(axis=0)] = np.nan
     kept, gain = values[0] - values[2], values[1] - values[2]
-    drawn = [bootstrap_means(each, draws, seed, nested) for each in (kept, gain)]  # the same prompts and seeds in both
     divisor = overall_mean(gain, nested)
     mean = overall_mean(kept, nested) / divisor if divisor > 0 else float("nan")
-    if np.isnan(mean) or not drawn[1].all():
+    drawn = np.stack([bootstrap_means(each, draws, seed, nested) for each in (kept, gain)])  # of the same prompts and seeds
+    drawn = drawn[:, ~np.isnan(drawn[1])]
+    none = drawn[1] <= 0
+    if np.isnan(mean) or none.mean() >= 0.025:
         return {"mean": mean, "low": float("nan"), "high": float("nan")}
-    low, high = np.nanquantile(drawn[0] / drawn[1], [0.025, 0.975])
+    shares = np.divide(drawn[0], drawn[1], out=np.full(none.shape, np.inf), where=~none)
+    low, high = np.quantile(np.where(none, -np.inf, shares), 0.025), np.quantile(shares, 0.975)
     return {"mean": mean, "low": float(low), "high": float(high)}
 
 

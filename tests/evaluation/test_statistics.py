@@ -275,6 +275,23 @@ def test_share_of_a_gain_that_is_kept():
     assert share_of_gain(base + 0.6, missing + 1, base)["mean"] == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize("losses", [5, 17, 22])
+def test_a_draw_without_a_gain_allows_any_share(losses):
+    """Gains of 1 and, ``losses`` times, of −1.001: no draw, 1.4% and 23% have no gain, where a quotient changes its sign."""
+    kept, gain = np.linspace(0.2, 0.6, 50), np.where(np.arange(50) < losses, -1.001, 1.0)
+    found = share_of_gain(kept, gain, np.zeros(50))
+    assert found["mean"] == pytest.approx(kept.mean() / gain.mean())
+    drawn = [bootstrap_means(each) for each in (kept, gain)]
+    without = drawn[1] <= 0
+    assert without.mean() == pytest.approx({5: 0, 17: 0.0141, 22: 0.2307}[losses], abs=1e-6)
+    if losses == 22:
+        assert np.isnan([found["low"], found["high"]]).all()
+        return
+    ratios = np.sort(drawn[0][~without] / drawn[1][~without])
+    assert found["low"] == pytest.approx(ratios[250 - without.sum()], rel=1e-3)
+    assert found["high"] == pytest.approx(ratios[9749], rel=1e-3)
+
+
 def test_a_share_of_no_gain_is_none():
     """Three prompts, of which one has a gain: it is missing from a third of the draws."""
     rare = share_of_gain(np.array([0.5, 0, 0]), np.array([1.0, 0, 0]), np.zeros(3))
