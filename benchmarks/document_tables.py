@@ -37,6 +37,7 @@ _VARIANTS = {
     "ddpo-per-token": "δ, log-ratios per token", "ddpo-power": "√δ", "ddpo-mix": "½ + ½ δ",
     "ddpo-resampled": "pairs drawn by δ",
 }  # fmt: skip
+_MOST = ("4", "8", "all")  # responses of a prompt, of --ablation
 ALL = "all"
 
 
@@ -68,6 +69,9 @@ def document_tables(study: Path) -> dict[str, list[str]]:
     }
     if (controls / "controls.csv").is_file():
         made |= _controls(read(controls, "controls"))
+    fewer = study.with_name(f"{study.name}-ablation")
+    if (fewer / "models.csv").is_file():
+        made["fewer responses"] = _fewer(read(fewer, "models"))
     kept = study.with_name(f"{study.name}-variants") / "gain_kept" / "gain_kept.csv"
     if kept.is_file():
         made["shares"] = _shares(pd.read_csv(kept, dtype={"seed": str}))
@@ -181,6 +185,17 @@ def _controls(rows: pd.DataFrame) -> dict[str, list[str]]:
         name = _NAMES.get(_main(base), base)
         made[f"controls, {name}"] = _markdown([f"model − {name} [95%]", "seeds", *SHORT.values()], lines)
     return made
+
+
+def _fewer(rows: pd.DataFrame) -> list[str]:
+    """A line for each of DDPO and DPO: its means with at most 4, at most 8 and all responses of a prompt, of the one seed."""
+    own = rows.set_index(["method", "strength"])
+    columns = (REDDIT_REWARD, SEMANTIC_DIVERSITY)
+    lines = [
+        [_NAMES[method], *(" / ".join(number(own.loc[(method, most), f"{c}_mean"], 3) for most in _MOST) for c in columns)]
+        for method in _PAIRS[0]
+    ]
+    return _markdown(["model", *(SHORT[column] for column in columns)], lines)
 
 
 def _shares(rows: pd.DataFrame) -> list[str]:

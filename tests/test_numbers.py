@@ -1,5 +1,6 @@
 """The numbers of README.md and docs/RESULTS.md are those of results/, as `python -m benchmarks.documents` tells them."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -12,18 +13,27 @@ from benchmarks.document_tables import document_tables, number, numbers, replace
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "miniature"
-TABLES = {"README.md": {"models"}, "docs/RESULTS.md": {"all models", "differences", "shares"}}
+TABLES = {
+    "README.md": {"models"},
+    "docs/RESULTS.md": {"all models", "differences", "at equal quality", "fewer responses", "shares"},
+}
 TOLD = re.compile(r"[−+]?\d*\.\d+ \[[^\]]+\]")  # a value with its interval
+SHARE = re.compile(r"\d+% \[[^\]]+\]")
 DECIMAL = re.compile(r"(?<![\d.v])[−+]?\d*\.\d+(?![\d.])|\d+%")
 SECTIONS = ("## Result in the miniature", "## What the evidence shows")
 # Of README.md's sections, from elsewhere: 0.7 M parameters, 95% intervals, the mean δ of the captions' winners.
 ELSEWHERE = {"0.7", "95%", ".98"}
 
 
+@functools.cache
+def sentences():
+    """The lines that the command prints."""
+    return numbers(ROOT / "results", STUDY.name)
+
+
 def printed():
     """What the command prints and writes, a line each."""
-    tables = document_tables(STUDY)
-    return [*(line for table in tables.values() for line in table), *numbers(ROOT / "results", STUDY.name)]
+    return [*(line for table in document_tables(STUDY).values() for line in table), *sentences()]
 
 
 def text_of(name):
@@ -72,6 +82,11 @@ def unknown_intervals(text, published):
     return [told for told in TOLD.findall(text) if re.sub(r"\+|\b0(?=\.)", "", told) not in published]
 
 
+def unknown_shares(text):
+    lines = "\n".join(sentences())
+    return [share for share in SHARE.findall(text) if share not in lines]
+
+
 def unknown_numbers(text, lines):
     """Decimals and percentages of the README's sections on results that the command does not print."""
     parts = [part for part in re.split(r"(?m)^(?=## )", text) if part.startswith(SECTIONS)]
@@ -85,6 +100,30 @@ def test_tables(name):
     text, found = replaced(text_of(name), document_tables(STUDY))
     assert set(found) >= TABLES[name]
     assert text_of(name) == text
+
+
+def unwritten_tables(text):
+    """The tables with numbers that are none of the command's, a list of lines each."""
+    tables = [table.splitlines() for table in re.findall(r"(?m)(?:^\|.*\n)+", text)]
+    written = list(document_tables(STUDY).values())
+    return [table for table in tables if DECIMAL.search("\n".join(table[2:])) and table not in written]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_table_of_numbers_is_written_by_hand(name):
+    """Every table with numbers is one of the command's, so that :func:`test_tables` compares it line by line."""
+    assert unwritten_tables(text_of(name)) == []
+
+
+def test_no_two_tables_have_the_same_columns():
+    """The columns say which of the tables stands where."""
+    headers = [frozenset(table[0].split("|")) for table in document_tables(STUDY).values()]
+    assert len(set(headers)) == len(headers)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_shares_of_sentences(name):
+    assert unknown_shares(text_of(name)) == []
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -104,6 +143,10 @@ def test_an_edited_number_is_found(published):
     other = told.replace("[", "[9", 1)
     assert unknown_intervals(text.replace(told, other), published) == [other]
     assert replaced(edited_readme(), document_tables(STUDY))[0] == text
+    assert [
+        len(table) for table in unwritten_tables("| a |\n| --- |\n| .1 |\n\n| b |\n| --- |\n| c |\n" + edited_readme())
+    ] == [3, 8]
+    assert unknown_shares("keeps 66% [54%, 79%] of it") == ["66% [54%, 79%]"]
     edited = text.replace("## What the evidence shows", "## What the evidence shows\n\n.1234 or 61.5 of 43%:", 1)
     assert unknown_numbers(edited, printed()) == [".1234", "43%", "61.5"]
 
