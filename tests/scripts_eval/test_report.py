@@ -20,7 +20,7 @@ from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
-from diversity_tuning.evaluation.report.runs import RunGroup, find_runs, group_runs, read_run
+from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
@@ -643,6 +643,23 @@ def test_controls_have_shapes_of_no_method():
     controls = set(styles.control_markers(f"control {i}" for i in range(8)).values())
     assert len(controls) == 8
     assert not controls & shapes
+
+
+@pytest.mark.parametrize("number", [4, 37])
+def test_a_figure_of_means_is_no_taller_than_a_screen(tmp_path, monkeypatch, number):
+    """Panels of many models stand in one line, so that no row is far from its label."""
+    metrics = registry.in_table("main", "further")
+    prompts = pd.DataFrame({metric.column: [0.1, 0.2, 0.4] for metric in metrics})
+    models = [RunGroup(f"m{i}", "m", str(i), [Run(tmp_path, f"m{i}", "m", str(i), None, {}, prompts)]) for i in range(number)]
+    drawn = {}
+    monkeypatch.setattr(figures, "_save", lambda figure, folder, name: drawn.setdefault(name, figure) and [])
+    figures.plot_means(models, metrics, tmp_path, "means")
+    width, height = drawn["means"].get_size_inches()
+    lines = {axis.get_subplotspec().rowspan.start for axis in drawn["means"].axes}
+    assert len(metrics) > 4
+    assert (len(lines) == 1) == (number == 37)
+    assert height < 10
+    assert width < 3.2 * len(metrics)
 
 
 def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, monkeypatch):

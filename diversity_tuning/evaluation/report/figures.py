@@ -11,6 +11,7 @@ from diversity_tuning.evaluation.report.styles import GREY, control_markers, dra
 from diversity_tuning.evaluation.report.tradeoff_figure import Content, draw_tradeoff
 
 _COLUMNS = 4  # panels beside each other in a figure of means
+_MANY = 12  # models from which on all panels stand in one line, with rows closer together and every other one shaded
 
 
 def plot_reward_diversity(
@@ -43,11 +44,12 @@ def plot_means(
     known = [metric for metric in selected if any(model.has(metric.column) for model in models)]
     if not known:
         return []
-    plt = pyplot()
-    across = min(len(known), _COLUMNS)
+    many = len(models) >= _MANY
+    across = len(known) if many else min(len(known), _COLUMNS)
     down = -(-len(known) // across)
-    size = (1.6 + 2.6 * across, down * (1.1 + 0.28 * len(models)))
-    figure, axes = plt.subplots(down, across, figsize=size, sharey=True, layout="constrained", squeeze=False)
+    width, height = (2.1, 0.2) if many else (2.6, 0.28)  # inches of a panel and of a row
+    size = (1.6 + width * across, down * (1.1 + height * len(models)))
+    figure, axes = pyplot().subplots(down, across, figsize=size, sharey=True, layout="constrained", squeeze=False)
     styles = method_styles([model for model in models if model.method not in controls])
     styles |= {method: (GREY, marker) for method, marker in control_markers(controls).items()}
     rows = range(len(models))
@@ -60,6 +62,8 @@ def plot_means(
         axis.margins(x=0.12)
         axis.locator_params(axis="x", nbins=5)
         draw_grid(axis)
+        for row in rows[1::2] if many else ():
+            axis.axhspan(row - 0.5, row + 0.5, color="#f3f3f3", lw=0, zorder=-1)
     for axis in axes.flat[len(known) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
