@@ -6,7 +6,7 @@ from diversity_tuning.captions.measure import PEOPLE
 from diversity_tuning.captions.report_data import Results
 from diversity_tuning.captions.report_tables import label
 from diversity_tuning.evaluation.report.label_placement import place_labels
-from diversity_tuning.evaluation.report.styles import draw_grid, pyplot, whiskers
+from diversity_tuning.evaluation.report.styles import draw_grid, number_of_seeds, pyplot, whiskers
 from diversity_tuning.evaluation.statistics import mean_interval
 
 _X, _Y = "reward_b", "semantic_diversity"
@@ -55,7 +55,7 @@ def draw(results: Results, path: Path) -> None:
 
 def title(results: Results) -> str:
     """What the figure is of; --source may be any contests."""
-    seeds = f"{len(results.seeds)} seeds, small dots" if len(results.seeds) > 1 else "1 seed"
+    seeds = number_of_seeds(len(results.seeds)) + (", small dots" if len(results.seeds) > 1 else "")
     return f"Captions with votes: {len(results.contests)} contests, {seeds}; 95% intervals over {results.resampled}"
 
 

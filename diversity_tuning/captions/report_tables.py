@@ -6,6 +6,7 @@ from diversity_tuning.captions.copies import NEAR
 from diversity_tuning.captions.measure import MEASURES
 from diversity_tuning.captions.report_data import REWARDS, Results
 from diversity_tuning.evaluation.rendering import Table, interval
+from diversity_tuning.evaluation.report.styles import number_of_seeds
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 
 LABELS = {
@@ -26,13 +27,14 @@ def tables(results: Results) -> list[Table]:
 
 def models(results: Results) -> Table:
     """Every measure of every model."""
+    seeds = number_of_seeds(len(results.seeds))
     rows = [
         [label(model), *(interval(mean_interval(values[name])) for name in MEASURES)]
         for model, values in results.values.items()
     ]
     note = (
         f"Real captions: {len(results.contests)} contests, {results.captions} captions of each model and contest,"
-        f" {_seeds(results)}. Rewards: predicted log votes, in standard deviations within the contest. Reward A was fitted to"
+        f" {seeds}. Rewards: predicted log votes, in standard deviations within the contest. Reward A was fitted to"
         " the half whose votes trained the policies, B to the other half. Distinct: different captions over all, case and"
         " punctuation aside. Copies: equal to a training caption, likewise; near copies: these, and those at least"
         f" {NEAR} similar in characters to one of the same contest. Mean [95% interval over {results.resampled}]."
@@ -70,7 +72,3 @@ def rewards(results: Results) -> Table:
 def label(model: str) -> str:
     """What tables and the figure call a model."""
     return LABELS.get(model, model)
-
-
-def _seeds(results: Results) -> str:
-    return f"{len(results.seeds)} seeds" if len(results.seeds) > 1 else "1 seed"

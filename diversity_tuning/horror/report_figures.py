@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.evaluation.report.styles import pyplot
 from diversity_tuning.horror.constraints import CONSTRAINTS
 from diversity_tuning.horror.report_data import MODELS, TRAINED, Results, spread
 
@@ -34,7 +35,7 @@ def draw_all(results: Results, folder: Path) -> list[tuple[Path, str]]:
 
 def draw_pipeline(folder: Path) -> Path:
     """Boxes and arrows."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(12, 3.6), layout="constrained")
     axis.set(xlim=(-0.6, 5.7), ylim=(-0.5, 3.5))
     axis.axis("off")
@@ -52,7 +53,7 @@ def draw_pipeline(folder: Path) -> Path:
 
 def draw_losses(results: Results, folder: Path) -> Path:
     """A panel per run."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(1, len(TRAINED), figsize=(3 * len(TRAINED), 2.9), layout="constrained")
     for axis, run in zip(axes, TRAINED, strict=True):
         for i, histories in enumerate(results.histories):
@@ -68,7 +69,7 @@ def draw_losses(results: Results, folder: Path) -> Path:
 
 def draw_rewards(results: Results, folder: Path) -> Path:
     """Two rows: rewards of chosen and rejected, margin."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(2, len(TRAINED) - 1, figsize=(13, 5), layout="constrained", sharex="col")
     for column, run in enumerate(TRAINED[1:]):
         for i, histories in enumerate(results.histories):
@@ -103,7 +104,7 @@ def draw_rewards(results: Results, folder: Path) -> Path:
 
 def draw_constraints(results: Results, folder: Path) -> Path:
     """A row per constraint, a dot with its interval per model."""
-    plt = _pyplot()
+    plt = pyplot()
     names = [*CONSTRAINTS, "kept", "all"]
     figure, axis = plt.subplots(figsize=(8.5, 7.5), layout="constrained")
     for i, model in enumerate(MODELS):
@@ -144,17 +145,7 @@ def _once(label: str, place: int) -> str | None:
     return None if place else label
 
 
-def _pyplot():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    return plt
-
-
 def _save(figure, path: Path) -> Path:
     figure.savefig(path, dpi=130)
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return path

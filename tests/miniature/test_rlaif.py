@@ -9,7 +9,7 @@ import pytest
 
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.report.runs import group_runs, read_run
-from diversity_tuning.miniature.rlaif import tables
+from diversity_tuning.miniature.rlaif import figures, tables
 from diversity_tuning.miniature.rlaif.measures import MEASURES, add_measures, own_vs_other, parts_named, words_of
 from diversity_tuning.miniature.rlaif.own_prompt import main as own_prompt
 from diversity_tuning.miniature.rlaif.own_prompt import own_prompt_share
@@ -138,8 +138,9 @@ def test_checkpoints_that_are_worse_in_both_are_no_point_of_a_curve(study, tmp_p
     assert set(after["points"]) == {3}
 
 
-def test_report(study, tmp_path, capsys):
-    output = tmp_path / "report"
+def test_report(study, tmp_path, monkeypatch):
+    output, titles, saved = tmp_path / "report", [], figures._saved
+    monkeypatch.setattr(figures, "_saved", lambda figure, path: titles.append(figure.get_suptitle()) or saved(figure, path))
     seeds = [str(tmp_path / f"seed{seed}") for seed in (0, 1)]
     words = ["--run", study[0], "--output", str(tmp_path / "seed0" / "own-prompt.json")]
     assert own_prompt([*words, "--reward", "builtin:length", f"{__name__}:reads"]) == 0
@@ -160,6 +161,7 @@ def test_report(study, tmp_path, capsys):
     assert values.select_dtypes("object").columns.tolist() == ["policy"], "no texts"
     assert {path.name for path in output.glob("*.png")} == {"reward_diversity.png", "training.png"}
     assert (output / "report.html").read_text().count("data:image/png;base64,") == 2
+    assert titles == ["synthetic data, 2 seeds"] * 2
 
 
 def test_the_published_means_come_again_from_the_published_values():

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable
 
+from diversity_tuning.evaluation.report.origin import REFERENCE
 from diversity_tuning.evaluation.report.runs import RunGroup
 
 # Okabe and Ito's colours, a dark red, three of Tol's; markers differ too, for any colour vision and print without colour.
@@ -10,7 +11,7 @@ _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "d", "8"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
 _PAPER = ("dpo", "ddpo-both", "orpo", "dorpo-both", "ddpo-sem", "ddpo-sty", "divpo")  # look the same in every figure
-GREY = "#8a8a8a"
+GREY, DARK = "#8a8a8a", "#444444"
 _CONTROLS = ["x", "+", "2", "<", "4", "1", ">", "3"]  # those of no method; all are of one colour, told apart by shape alone
 
 
@@ -47,6 +48,24 @@ def draw_grid(axis) -> None:
     """Thin grey lines behind everything."""
     axis.grid(color="#e5e5e5", lw=0.6)
     axis.set_axisbelow(True)
+
+
+def data_and_seeds(models: list[RunGroup], note: str | None) -> str:
+    """What a figure's title says: ``note``, which is of the data, and how many seeds, and of what some have fewer."""
+    seeds = len({run.seed for model in models for run in model.runs if run.seed is not None}) or 1
+    of_method = sorted({len(model.runs) for model in models if model.method != REFERENCE} or {1})
+    fewer = f" (some models {of_method[0]})" if of_method[0] < seeds else ""
+    return ", ".join(part for part in (note, f"{number_of_seeds(seeds)}{fewer}") if part)
+
+
+def number_of_seeds(seeds: int) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+
+
+def add_title(figure, title: str) -> None:
+    """Small, at the left."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=DARK)
 
 
 def whiskers(interval: dict[str, float]) -> list[list[float]]:

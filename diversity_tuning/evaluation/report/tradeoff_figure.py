@@ -9,11 +9,20 @@ from diversity_tuning.evaluation.report.controls import main_models
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.origin import REFERENCE
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
-from diversity_tuning.evaluation.report.styles import GREY, control_markers, draw_grid, method_styles, pyplot, whiskers
+from diversity_tuning.evaluation.report.styles import (
+    DARK,
+    GREY,
+    add_title,
+    control_markers,
+    data_and_seeds,
+    draw_grid,
+    method_styles,
+    pyplot,
+    whiskers,
+)
 from diversity_tuning.evaluation.statistics import overall_mean, seed_means
 from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
 
-_DARK = "#444444"
 _BETTER = ((0.905, 0.925), (0.985, 0.99))  # of the axes: tail and head of the arrow
 _LEAST_POINTS = 3  # of a curve that has a band
 
@@ -50,7 +59,7 @@ def draw_tradeoff(content: Content, diversities: tuple[str, ...]):
     panels = [(axes[i][j], x, y) for i, x in enumerate(qualities) for j, y in enumerate(columns)]
     for axis, x, y in panels:
         _draw_panel(axis, content, x, y)
-    _add_title(figure, content)
+    add_title(figure, data_and_seeds(content.models, content.note))
     _add_legend(figure, axes[0][0])
     figure.canvas.draw()  # fixes the layout, which places the labels
     figure.set_layout_engine("none")
@@ -90,8 +99,8 @@ def _draw_panel(axis, content: Content, x: str, y: str) -> None:
     axis.set(xlabel=f"{registry.label(x)} →", ylabel=f"{registry.label(y)} →")
     axis.margins(x=0.15, y=0.12)
     axis.annotate(
-        "better", _BETTER[1], _BETTER[0], xycoords="axes fraction", textcoords="axes fraction", color=_DARK, fontsize=8,
-        ha="right", va="top", arrowprops={"arrowstyle": "-|>", "color": _DARK, "lw": 1.1, "shrinkA": 0, "shrinkB": 0},
+        "better", _BETTER[1], _BETTER[0], xycoords="axes fraction", textcoords="axes fraction", color=DARK, fontsize=8,
+        ha="right", va="top", arrowprops={"arrowstyle": "-|>", "color": DARK, "lw": 1.1, "shrinkA": 0, "shrinkB": 0},
     )  # fmt: skip
     draw_grid(axis)
 
@@ -165,28 +174,16 @@ def _kept_clear(axis, content: Content, x: str, y: str) -> np.ndarray:
     return np.vstack([np.concatenate([pixels - 5, pixels + 5], axis=1), corner])
 
 
-def _add_title(figure, content: Content) -> None:
-    """How many seeds, and what kind of data."""
-    seeds = len({run.seed for model in content.models for run in model.runs if run.seed is not None}) or 1
-    of_method = sorted({len(model.runs) for model in content.models if model.method != REFERENCE} or {1})
-    fewer = f" (some models {of_method[0]})" if of_method[0] < seeds else ""
-    words = f"{seeds} seed{'' if seeds == 1 else 's'}{fewer}"
-    title = ", ".join([content.note, words] if content.note else [words])
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=_DARK)
-
-
 def _add_legend(figure, axis) -> None:
     """Name what is no model: lines, bands, dots, arrows, controls."""
     found = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     lines = pyplot().Line2D
     if "other strength of a method" in found:
-        found["other strength of a method"] = lines([], [], ls="none", marker="o", mfc="white", mec=_DARK, ms=4.5, mew=1)
+        found["other strength of a method"] = lines([], [], ls="none", marker="o", mfc="white", mec=DARK, ms=4.5, mew=1)
     if "one seed" in found:
-        found["one seed"] = lines([], [], ls="none", marker=".", color=_DARK, ms=6, mew=0)
+        found["one seed"] = lines([], [], ls="none", marker=".", color=DARK, ms=6, mew=0)
     if any(getattr(text, "arrow_patch", None) and not text.get_text() for text in axis.texts):
-        found["unweighted → weighted, one seed"] = lines(
-            [], [], ls="none", marker=r"$\rightarrow$", color=_DARK, mew=0.2, ms=10
-        )
+        found["unweighted → weighted, one seed"] = lines([], [], ls="none", marker=r"$\rightarrow$", color=DARK, mew=0.2, ms=10)
     cross = axis.errorbar([np.nan], [np.nan], xerr=[0.1], yerr=[0.1], fmt="o", color="#555555", ms=5, lw=1)
     found = {"mean, 95% interval": cross} | found
     columns = 4 if figure.get_figwidth() > 8 else 2

@@ -4,8 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from diversity_tuning.evaluation.report.figures import method_styles
+from diversity_tuning.evaluation.report.origin import SYNTHETIC
 from diversity_tuning.evaluation.report.runs import RunGroup
+from diversity_tuning.evaluation.report.styles import (
+    add_title,
+    data_and_seeds,
+    draw_grid,
+    method_styles,
+    number_of_seeds,
+    pyplot,
+    whiskers,
+)
 from diversity_tuning.miniature.rlaif.tables import DIVERSITIES, QUALITIES
 from diversity_tuning.miniature.rlaif.training import LOGGED
 
@@ -14,8 +23,8 @@ _START = "sft"
 
 def plot_trade_offs(models: list[RunGroup], folder: Path) -> Path:
     """Rows: reward, craft; columns: the diversities. A method's checkpoints are joined from SFT on; large: its end."""
-    plt, styles = _pyplot(), method_styles(models)
-    figure, axes = plt.subplots(
+    styles = method_styles(models)
+    figure, axes = pyplot().subplots(
         len(QUALITIES), len(DIVERSITIES), figsize=(3.4 * len(DIVERSITIES), 3.3 * len(QUALITIES)), layout="constrained"
     )
     for row, (quality, shown) in zip(axes, QUALITIES.items(), strict=True):
@@ -23,10 +32,11 @@ def plot_trade_offs(models: list[RunGroup], folder: Path) -> Path:
             points = [(model, model.mean(quality), model.mean(diversity)) for model in models]
             _draw(axis, points, styles)
             axis.set(xlabel=shown, ylabel=name)
-            axis.grid(color="#e5e5e5", lw=0.6)
+            draw_grid(axis)
+    add_title(figure, data_and_seeds(models, SYNTHETIC))
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return _saved(plt, figure, folder / "reward_diversity.png")
+    return _saved(figure, folder / "reward_diversity.png")
 
 
 def _draw(axis, points: list, styles: dict) -> None:
@@ -38,9 +48,8 @@ def _draw(axis, points: list, styles: dict) -> None:
             axis.plot(*zip(*line, strict=True), color=colour, lw=1, alpha=0.5, zorder=1)
         for place, (_, x, y) in enumerate(own, start=1):
             last = place == len(own)
-            bars = {name: [[max(v["mean"] - v["low"], 0)], [max(v["high"] - v["mean"], 0)]] for name, v in (("x", x), ("y", y))}
             axis.errorbar(
-                x["mean"], y["mean"], xerr=bars["x"], yerr=bars["y"], fmt=marker, color=colour, lw=0.8,
+                x["mean"], y["mean"], xerr=whiskers(x), yerr=whiskers(y), fmt=marker, color=colour, lw=0.8,
                 ms=7 if last else 4, alpha=1 if last else 0.6, label=method if last else None,
             )  # fmt: skip
 
@@ -57,8 +66,7 @@ def plot_training(curves: pd.DataFrame, models: list[RunGroup], folder: Path) ->
     shown = {name: label for name, label in LOGGED.items() if len(curves) and curves[name].notna().any()}
     if not shown:
         return None
-    plt = _pyplot()
-    figure, axes = plt.subplots(2, -(-len(shown) // 2), figsize=(3.6 * -(-len(shown) // 2), 6), layout="constrained")
+    figure, axes = pyplot().subplots(2, -(-len(shown) // 2), figsize=(3.6 * -(-len(shown) // 2), 6), layout="constrained")
     colours = {method: colour for method, (colour, _) in method_styles(models).items()}
     for axis, (name, label) in zip(axes.flat, shown.items(), strict=False):
         for policy, rows in curves.groupby("policy", sort=False):
@@ -68,25 +76,16 @@ def plot_training(curves: pd.DataFrame, models: list[RunGroup], folder: Path) ->
             mean = rows.groupby("step")[name].mean()
             axis.plot(mean.index, mean, color=colour, lw=1.5, label=policy)
         axis.set(xlabel="step", title=label)
-        axis.grid(color="#e5e5e5", lw=0.6)
+        draw_grid(axis)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
+    add_title(figure, f"{SYNTHETIC}, {number_of_seeds(curves['seed'].nunique())}")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return _saved(plt, figure, folder / "training.png")
+    return _saved(figure, folder / "training.png")
 
 
-def _pyplot():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    return plt
-
-
-def _saved(plt, figure, path: Path) -> Path:
+def _saved(figure, path: Path) -> Path:
     figure.savefig(path, dpi=160)
-    plt.close(figure)
+    pyplot().close(figure)
     return path
