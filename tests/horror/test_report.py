@@ -129,7 +129,7 @@ def test_the_legend_lies_beside_the_rates(seeds, tmp_path, monkeypatch):
     figure.canvas.draw()
     axis, legend = figure.axes[0], (figure.legends or [figure.axes[0].get_legend()])[0]
     assert not legend.get_window_extent().overlaps(axis.get_window_extent())
-    report_figures._pyplot().close(figure)
+    report_figures.pyplot().close(figure)
 
 
 def test_intervals_draw_seeds_then_the_specifications_of_each():
