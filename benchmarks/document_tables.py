@@ -246,7 +246,7 @@ def numbers(results: Path, study: str) -> list[str]:
 
 
 def _rounded(models: pd.DataFrame) -> list[str]:
-    """Plots and voices to one digit, as sentences tell them; prompts of a seed; what a weighted model keeps of a gain."""
+    """Plots and voices to one digit, as sentences tell them; prompts of a seed."""
     means = _trained(models)
     told = [
         f"{_NAMES[method]}: {row['distinct_direction_mean']:.1f} plots, {row['distinct_voice_mean']:.1f} voices"
@@ -256,15 +256,7 @@ def _rounded(models: pd.DataFrame) -> list[str]:
     prompts = models.loc[models["method"].isin(_README) & (models["seed"] != ALL), "prompts"]
     seeds = models.loc[models["seed"] != ALL, "seed"].nunique()
     told.append(f"{seeds} seeds, {prompts.min()} to {prompts.max()} test prompts each")
-    for one, other in _PAIRS:
-        if {one, other, "sft"} <= set(means):
-            kept = {SHORT[c]: _share(means, one, other, f"{c}_mean") for c in ("craft", REDDIT_REWARD)}
-            told.append(f"{one} keeps of the gain of {other} over sft: " + ", ".join(f"{k} {v:.0%}" for k, v in kept.items()))
     return told
-
-
-def _share(means: dict[str, pd.Series], one: str, other: str, column: str) -> float:
-    return (means[one][column] - means["sft"][column]) / (means[other][column] - means["sft"][column])
 
 
 def shares(report: Path, results: Path) -> list[str]:
