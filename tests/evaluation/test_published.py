@@ -98,6 +98,12 @@ def check_again(folder):
                 assert published[column].fillna("").astype(str).tolist() == again[column].fillna("").astype(str).tolist(), where
 
 
+def test_the_main_reports_are_among_them():
+    """Else nothing would be compared."""
+    assert {RESULTS / "miniature", RESULTS / "miniature" / "controls", RESULTS / "miniature-variants"} <= set(REPORTS)
+    assert RESULTS / "miniature-rlaif" in STUDIES
+
+
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.relative_to(RESULTS).as_posix())
 def test_a_report_again_from_its_published_runs(folder):
     check_again(folder)

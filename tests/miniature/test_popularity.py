@@ -44,7 +44,7 @@ def write_seed(folder, seed, share, gain):
         there.mkdir(parents=True)
         noise = np.random.default_rng([seed, len(method)]).normal(0, 0.1, PROMPTS)
         prompts = pd.DataFrame({
-            "prompt_id": range(PROMPTS), "prompt": [f"{seed} {number}" for number in range(PROMPTS)],
+            "prompt_id": range(PROMPTS), "prompt": [f"a guard {seed} {number}" for number in range(PROMPTS)],
             "reddit_reward": reward + noise, "semantic_diversity": 0.4, "style_diversity": 0.8, "craft": 2 + noise,
             "distinct_direction": plots + noise, "distinct_voice": plots,
         })  # fmt: skip
@@ -93,7 +93,8 @@ def test_the_report(sweep, tmp_path):
     assert "| contest | -0.100 [-0.200, +0.000] | 7 | 99 |" in text
     assert "| 1.5 | -1.000 [-1.000, -1.000] |" in text
     assert "synthetic authors" in text
-    assert "story" not in (output / "prompts.csv").read_text()
+    for path in output.glob("*.csv"):
+        assert "guard" not in path.read_text(), "prompts are numbers there"
     # The published values per prompt give the published intervals.
     rows = pd.read_csv(output / "popularity.csv").query("difference == @tables.GAIN and seed == 'all'")
     values = pd.read_csv(output / "prompts.csv").pivot(index=["popularity", "seed", "prompt_id"], columns="model")
