@@ -43,6 +43,12 @@ def p_value(p: float) -> str:
     return "p < .001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def difference(row: pd.Series | dict) -> str:
+    """``+mean [low, high], p``, and after it the t interval over seeds where there is one."""
+    told = f"{interval(row, '', '+')}, {p_value(row['p'])}"
+    return told if pd.isna(row["t_low"]) else f"{told}; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
+
+
 def markdown(table: Table) -> str:
     """A section: title, note, table. A bar in a cell is escaped."""
     lines = [table.header, ["---"] * len(table.header), *table.rows]

@@ -9,7 +9,7 @@ import pandas as pd
 from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.rendering import NONE, Table, interval, latex, markdown, p_value
+from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval, latex, markdown
 from diversity_tuning.evaluation.report import controls as control_report
 from diversity_tuning.evaluation.report import figures, overview, tables
 from diversity_tuning.evaluation.report.comparison import Comparison
@@ -179,18 +179,13 @@ def _difference_tables(rows: pd.DataFrame) -> list[Table]:
     for name, title, part in _parts(columns, "differences", "Paired differences"):
         cells = []
         for (label, seed), group in rows.groupby(["difference", "seed"], sort=False, dropna=False):
-            by_metric = {row["metric"]: _difference(row) for _, row in group.iterrows()}
+            by_metric = {row["metric"]: difference(row) for _, row in group.iterrows()}
             cells.append([label, tables.seed_word(seed), *(by_metric.get(metric, NONE) for metric in part)])
         header = ["difference", "seed", *map(registry.heading, part)]
         made.append(
             Table(name, title, "Mean [95%], p; over all seeds t [95%] after it.\n", header, cells, overview.hints(part))
         )
     return made
-
-
-def _difference(row: pd.Series) -> str:
-    told = f"{interval(row, '', '+')}, {p_value(row['p'])}"
-    return told if pd.isna(row["t_low"]) else f"{told}; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
 
 
 def _parts(columns: list[str], name: str, title: str) -> list[tuple[str, str, list[str]]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
-from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
+from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching
 from diversity_tuning.evaluation.statistics import overall_mean
@@ -92,15 +92,10 @@ def difference_rows(rows: pd.DataFrame) -> Table | None:
     names = [name for name in SHOWN if name in set(rows["metric"])]
     cells = []
     for label, group in _pooled(rows, "difference").groupby("difference", sort=False):
-        by_metric = {row["metric"]: _difference(row) for _, row in group.iterrows()}
+        by_metric = {row["metric"]: difference(row) for _, row in group.iterrows()}
         cells.append([label, *(by_metric.get(name, NONE) for name in names)])
     note = "Mean [95% interval], p of sign flips over prompts, seeds as given; over several seeds, t after it.\n"
     return Table("differences", "Paired differences", note, ["difference", *(SHOWN[name] for name in names)], cells)
-
-
-def _difference(row: pd.Series) -> str:
-    told = f"{interval(row, '', '+')}, {p_value(row['p'])}"
-    return told if pd.isna(row["t_low"]) else f"{told}; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
 
 
 def equal_table(rows: pd.DataFrame) -> Table | None:
