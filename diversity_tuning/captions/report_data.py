@@ -1,6 +1,7 @@
 """What the captions report reads: measures of every seed, model and contest, and how well the rewards order real captions."""
 
 import csv
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
             name: np.array([[float(found[model, contest][name]) for contest in results.contests] for found in cells])
             for name in MEASURES
         }
-    files = {which: [_json(Path(seed) / f"reward-{which}" / ACCURACY) for seed in seeds] for which in REWARDS}
+    files = {which: [json.loads(_text(Path(seed) / f"reward-{which}" / ACCURACY)) for seed in seeds] for which in REWARDS}
     for which, found in files.items():
         kinds = found[0]["by_contest"]
         results.accuracy[which] = {
@@ -100,15 +101,12 @@ def deviation_and_votes(folder: Path, contests: list[str]) -> list[float]:
 
 
 def _table(path: Path) -> list[dict]:
+    return list(csv.DictReader(io.StringIO(_text(path), newline="")))
+
+
+def _text(path: Path) -> str:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; run the stages of `bash reproduce.sh --recipe captions` first") from None
-
-
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
+            return stream.read()
     except FileNotFoundError:
         raise UserError(f"{path}: not there; run the stages of `bash reproduce.sh --recipe captions` first") from None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.report.styles import draw_grid, pyplot, whiskers
+from diversity_tuning.evaluation.report.styles import draw_grid, number_of_seeds, pyplot, whiskers
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS
 from diversity_tuning.miniature.popularity.points import Mark
 from diversity_tuning.miniature.popularity.tables import COLUMNS, GAIN, NARROWING, overall
@@ -76,7 +76,7 @@ def _draw_marks(axis, marks: list[Mark]) -> None:
 def _add_words(figure, axis, rows: pd.DataFrame, marks: list[Mark]) -> None:
     """Title with the number of seeds, legend, and what is to be known about the choice of popularity."""
     counts = sorted({group["seed"][group["seed"] != ALL_SEEDS].nunique() for _, group in rows.groupby("popularity")})
-    seeds = "1 seed" if counts == [1] else f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    seeds = number_of_seeds(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     figure.suptitle(
         f"Synthetic data, {seeds} a point; numbers: how far votes favour common plots and voices (popularity)",
         x=0.01, ha="left", fontsize=10,
