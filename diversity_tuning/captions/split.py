@@ -66,34 +66,34 @@ def split_contests(source, shares: dict, seed: int, most: int | None = None) -> 
     """(data set of every part, counts). ``source``: a row per contest, as the data stages read it.
 
     A row of every part keeps the contest's prompt, and the captions, votes and transformed votes of that part. Of captions
-    that :func:`~.copies.normalised` makes equal the one with the most votes counts.
+    that :func:`~.copies.normalised` makes equal the one with the most votes counts. A contest that cannot be split, has votes
+    below 0 or another one's prompt is a :class:`~diversity_tuning.errors.UserError`.
     """
     from datasets import Dataset
 
-    from diversity_tuning.data.score import clean_title, transform_votes, vote_range
+    from diversity_tuning.data.score import transform_votes, vote_range
 
     low, high = vote_range(source)
     columns: dict[str, dict[str, list]] = {part: {} for part in PARTS}
+    prompts: dict[str, int] = {}
     counts = {"contests": len(source), **dict.fromkeys(PARTS, 0), "the same but for case and punctuation": 0}
     for number, row in enumerate(source):
         kept = distinct(row[schema.COMMENT_TEXTS], row[schema.COMMENT_SCORES])
         counts["the same but for case and punctuation"] += len(row[schema.COMMENT_TEXTS]) - len(kept)
-        if len(kept) < LEAST:
-            name = row[schema.POST_TITLE][:60]
-            raise UserError(f"contest {number + 1} ('{name}') has {len(kept)} captions, fewer than {LEAST}")
+        title, where = _prompt(row), f"contest {number + 1} ('{row[schema.POST_TITLE][:60]}')"
+        _check(row, where, len(kept), prompts.setdefault(schema.prompt_text(title, row[schema.POST_TEXT]), number), number)
         rng = np.random.default_rng([seed, number])
         kept = np.sort(rng.permutation(kept)[:most])
         transformed = transform_votes(row[schema.COMMENT_SCORES], low, high)
         for part, places in deal(len(kept), shares, rng).items():
             if len(places) < LEAST_OF_PART:
-                where = f"contest {number + 1} ('{row[schema.POST_TITLE][:60]}')"
                 raise UserError(
                     f"{where}: of {len(kept)} captions {len(places)} go to the part '{part}', which needs {LEAST_OF_PART};"
                     " give it a larger share"
                 )
             own = kept[places]
             made = {
-                schema.POST_TITLE: clean_title(row[schema.POST_TITLE]).strip('"'),
+                schema.POST_TITLE: title,
                 schema.POST_TEXT: row[schema.POST_TEXT] or "",
                 schema.POST_SCORES: row[schema.POST_SCORES],
                 schema.COMMENT_TEXTS: [row[schema.COMMENT_TEXTS][i].strip() for i in own],
@@ -104,6 +104,23 @@ def split_contests(source, shares: dict, seed: int, most: int | None = None) -> 
             for name, value in made.items():
                 columns[part].setdefault(name, []).append(value)
     return {part: Dataset.from_dict(found) for part, found in columns.items()}, counts
+
+
+def _prompt(row: dict) -> str:
+    from diversity_tuning.data.score import clean_title
+
+    return clean_title(row[schema.POST_TITLE]).strip('"')
+
+
+def _check(row: dict, where: str, captions: int, first: int, number: int) -> None:
+    """:class:`UserError` for a contest that cannot be used. ``first``: the number of the first contest with its prompt."""
+    if captions < LEAST:
+        raise UserError(f"{where} has {captions} captions, fewer than {LEAST}; leave the contest out")
+    if first != number:
+        raise UserError(f"{where} has the same prompt as contest {first + 1}; put their captions in one row")
+    if min(row[schema.COMMENT_SCORES]) < 0:
+        place = int(np.argmin(row[schema.COMMENT_SCORES]))
+        raise UserError(f"{where}: caption {place + 1} has {row[schema.COMMENT_SCORES][place]} votes; votes count from 0 up")
 
 
 def distinct(texts: list[str], votes: list[int]) -> np.ndarray:

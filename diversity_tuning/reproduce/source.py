@@ -1,5 +1,6 @@
 """The file of --source, looked at before anything is installed or run, with nothing but Python."""
 
+import codecs
 import gzip
 import json
 import zlib
@@ -36,12 +37,16 @@ def check_source(source: str, wanted: bool, recipe: str) -> None:
 
 
 def _first_row(path: Path) -> dict:
+    """The first row that is not blank, as the stage that reads the file finds it."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8") as stream:
-            row = json.loads(stream.readline() or "null")
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"--source {path}: row 1 is not readable as JSON ({error})") from None
+        with opened(path, "rb") as stream:  # bytes: of a text file more than a line would be decoded
+            first = next((line for line in stream if line.removeprefix(codecs.BOM_UTF8).strip()), b"null")
+        row = json.loads(first.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UserError(f"--source {path}: not UTF-8; save it as UTF-8") from None
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        raise UserError(f"--source {path}: row 1 is not readable as JSON ({error}); expected one object a line") from None
     if not isinstance(row, dict):
-        raise UserError(f"--source {path}: row 1 is no JSON object, or the file is empty")
+        raise UserError(f"--source {path}: row 1 is no JSON object, or the file is empty; expected one object a line")
     return row

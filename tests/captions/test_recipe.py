@@ -1,6 +1,7 @@
 """The captions recipe: keys known to their commands, a dry run whose commands exist, and a --source that is looked at first."""
 
 import itertools
+import json
 
 import pytest
 
@@ -109,17 +110,27 @@ def test_the_end_names_the_figure_and_offers_only_what_runs(source, tmp_path, ca
         ("c.jsonl", "", "is empty"),
         ("d.jsonl", "{\n", "not readable as JSON"),
         ("e.jsonl.gz", "no gzip", "not readable as JSON"),
+        ("f.jsonl", '{"post_title": "café"}\n', "not UTF-8; save it as UTF-8"),
     ],
 )
 def test_a_bad_source_is_one_line(tmp_path, capsys, name, content, message):
     path = tmp_path / name
     if content is not None:
-        path.write_text(content)
+        path.write_text(content, encoding="latin-1")
     assert main(["--recipe", "captions", "--source", str(path), "--dry_run"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert message in error
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\n", "\ufeff \n"])
+def test_a_source_that_the_first_stage_reads_is_taken(tmp_path, capsys, before):
+    """A byte order mark and blank lines, which data stage 0 and the split skip."""
+    path = tmp_path / "a.jsonl"
+    row = {"post_title": "x", "post_text": "", "post_scores": 1, "comment_texts": ["é"], "comment_scores": [1]}
+    path.write_text(before + json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert main(["--recipe", "captions", "--source", str(path), "--dry_run"]) == 0
 
 
 def test_a_source_is_needed_here_and_nowhere_else(source):

@@ -96,3 +96,24 @@ def test_a_contest_with_too_few_captions_is_named(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "contest 1 ('A fox') has 2 captions" in error
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([{}, {"comment_scores": [3, -5, *[0] * 28]}], "contest 2 ('B'): caption 2 has -5 votes; votes count from 0 up"),
+        ([{}, {"post_title": '[CC] "A"'}], "contest 2 ('[CC] \"A\"') has the same prompt as contest 1"),
+    ],
+)
+def test_contests_that_cannot_be_compared_are_named(tmp_path, capsys, changes, message):
+    """log(1 + v) has no value for −5; captions of two contests with one prompt would be told apart by nothing."""
+    path = tmp_path / "contests.jsonl"
+    row = {"post_text": "", "post_scores": 1, "comment_scores": list(range(30))}
+    row |= {"comment_texts": [f"Caption {i}" for i in range(30)]}
+    rows = [row | {"post_title": title} | change for title, change in zip("AB", changes, strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(SystemExit) as caught:
+        split.main(["--source", str(path), "--output", str(tmp_path / "x"), "--validation", "0.1", "--test", "0.1"])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
