@@ -23,7 +23,7 @@ from diversity_tuning.reproduce.stages import Lanes, Stage, lanes
 
 ROOT = Path(__file__).parents[1]
 RLAIF = [("miniature", ["--rlaif"]), ("miniature", ["--rlaif", "--seeds", "0", "2"]), ("miniature-control", ["--rlaif"])]
-KINDS = [[], ["--full"], ["--ablation"], ["--split", "validation"], ["--controls", "--seeds", "3", "5"]]
+KINDS = [[], ["--full"], ["--ablation"], ["--split", "train"], ["--controls", "--seeds", "3", "5"]]
 
 
 def parts_of(*flags, **environment):
@@ -225,6 +225,43 @@ def test_controls_with_vllm_are_sampled_as_they_are_scored(capsys, tmp_path):
     for place, line in scored.items():
         for flag in re.findall(r"--(?:temperature|top_p|top_k|min_p) \S+", line):
             assert flag in served[place]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seed", "4294967296"], "from 0 up, below 2^32, each once"),
+        (["--recipe", "llama-3.1-8b", "--split", "validation"], "the recipe llama-3.1-8b makes none; set validation_size"),
+        (["--out", "{file}"], "is a file, not a folder"),
+        (["--out", "{file}/runs"], "is a file, not a folder"),
+        (["--popularity", "1", "1.0000001"], "at most six digits, each once"),
+    ],
+)
+def test_what_would_fail_hours_later_is_refused_at_once(tmp_path, capsys, flags, message):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    assert main([word.format(file=file) for word in flags] + ["--dry_run"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_a_split_that_no_data_have_is_no_choice(capsys):
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args(["--split", "tset"])
+    assert caught.value.code == 2
+    assert "invalid choice: 'tset'" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    stage = Stage("one", "world", "python -c pass")
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"out/logs: cannot be made \(Permission denied\); give another --out"):
+        Runner(tmp_path).run([Part(Run("miniature", 0, "out"), (stage,))])
 
 
 # What is printed runs in a fresh shell.

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
+from diversity_tuning.outputs import check_place
 from diversity_tuning.reproduce.commands import Run
 from diversity_tuning.reproduce.ending import print_ending
 from diversity_tuning.reproduce.plans import KINDS, Part, parts, table_of
@@ -52,8 +53,9 @@ def make_parser() -> argparse.ArgumentParser:
     seeds.add_argument("--seed", type=int, default=0, help="of data, training and samples (default: 0)")
     seeds.add_argument("--seeds", type=int, nargs="+", metavar="N", help="several, one report (default with --full: 0 1 2)")
     parser.add_argument(
-        "--split", default="", help="split to evaluate on: validation to choose settings (default: the recipe's)"
-    )
+        "--split", default="", choices=("train", "validation", "test"),
+        help="what to evaluate on: validation to choose settings (default: the recipe's, which is test)",
+    )  # fmt: skip
     parser.add_argument("--source", default="", help="your copy of the captions and their votes, for --recipe captions")
     parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
     kind = parser.add_mutually_exclusive_group()
@@ -86,8 +88,9 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     root = args.out or f"runs/{args.recipe}"
     kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, each once")
+    if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):  # NumPy has no others
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, below 2^32, each once")
+    check_place(ROOT / root)
     run = Run(
         recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split, source=args.source,
         train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),

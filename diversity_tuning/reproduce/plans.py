@@ -19,6 +19,7 @@ stages.TABLES.setdefault("captions", CAPTIONS)
 
 KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
+_SPLITS = "0_data_prep_scoring"  # the recipe file of the stage that makes the splits
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
 
@@ -41,6 +42,8 @@ def parts(
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
+    if run.split == "validation" and run.has(_SPLITS) and not _setting(run, _SPLITS, r"validation_size: *(0?\.\d*[1-9])"):
+        raise UserError(f"--split validation: the recipe {run.recipe} makes none; set validation_size in its {_SPLITS}.yaml")
     if kind in ("controls", "ablation") and not _has(table, kind):
         raise UserError(f"--{kind}: the recipe {run.recipe} has none")
     if kind == "rlaif":
@@ -87,8 +90,10 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
     first = runs[0]
     if not (first.makes_model and first.has("world")):
         raise UserError(f"--popularity: of the miniature, whose votes are made here, not of the recipe {first.recipe}")
-    if len(set(values)) < len(values) or not all(map(math.isfinite, values)):
-        raise UserError(f"--popularity {' '.join(map('{:g}'.format, values))}: give finite numbers, each once")
+    shown = list(map("{:g}".format, values))  # as folders and the report name them
+    if len(set(shown)) < len(shown) or not all(map(math.isfinite, values)):
+        raise UserError(f"--popularity {' '.join(shown)}: give finite numbers of at most six digits, each once")
+    values = list(map(float, shown))
     own = float(_setting(first, "world", r"popularity: *(-?[\d.]+)") or 1.0)
     points = []
     for one in runs:

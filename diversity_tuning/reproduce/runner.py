@@ -96,7 +96,10 @@ class Runner:
         words = command(stage, part.run, part.report)
         needed = environment(words, part.run)
         log = self.root / part.run.folder / "logs" / f"{stage.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{_shown(log.parent, self.root)}: cannot be made ({error.strerror}); give another --out") from None
         print(f"── {stage.name}\n   {as_shell(words, needed)}", flush=True)
         words = resolve([sys.executable if word == "python" and i == 0 else word for i, word in enumerate(words)], self.root)
         started = time.monotonic()
