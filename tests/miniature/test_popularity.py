@@ -125,6 +125,9 @@ def test_bad_words_are_one_line(sweep, tmp_path, capsys):
     other = words[0].partition("=")[2]
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
+    words_for_numbers, endless = tmp_path / "words.json", tmp_path / "endless.json"
+    words_for_numbers.write_text('{"all": {"mean": "x", "low": 0, "high": 0, "prompts": 1, "responses": 1}}')
+    endless.write_text('{"all": {"mean": NaN, "low": 0, "high": 0, "prompts": 1, "responses": 1}}')
     for flags, told in (
         (["--points", "high=runs"], "expected POPULARITY=FOLDER"),
         (["--points", f"0={tmp_path}"], "not a scored run"),
@@ -132,6 +135,9 @@ def test_bad_words_are_one_line(sweep, tmp_path, capsys):
         (["--points", words[0], "--mark", "contest"], "expected NAME=FILE.json"),
         (["--points", words[0], "--mark", "contest=none.json"], "no such file"),
         (["--points", words[0], "--mark", f"contest={broken}"], "not written by describe"),
+        (["--points", words[0], "--mark", f"contest={words_for_numbers}"], "not written by describe"),
+        (["--points", words[0], "--mark", f"contest={endless}"], "not written by describe"),
+        (["--points", words[0], "--mark", f"contest={tmp_path}"], "is a directory"),
     ):
         with pytest.raises(SystemExit) as ended:
             main([*flags, "--output", str(tmp_path / "report")])

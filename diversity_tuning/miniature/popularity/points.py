@@ -15,6 +15,7 @@ from diversity_tuning.evaluation.statistics import mean_interval
 
 RUNS = ("sft", "dpo", "ddpo-both")
 AUTHORS = "gold"  # shown where it is there
+_MEANS, _COUNTS = ("mean", "low", "high"), ("prompts", "responses")  # of all prompts, in a file of describe --correlation
 _PAIRS, _SPLIT = "data/pairs-both", "train"  # what is trained on
 
 
@@ -108,9 +109,15 @@ def read_marks(words: list[str]) -> list[Mark]:
             raise UserError(f"--mark {word}: expected NAME=FILE.json, a file of describe --correlation")
         try:
             found = json.loads(Path(file).read_text(encoding="utf-8"))["all"]
-            marks.append(Mark(name, **{key: found[key] for key in ("mean", "low", "high", "prompts", "responses")}))
-        except FileNotFoundError:
-            raise UserError(f"--mark {word}: no such file; describe --correlation writes it") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"--mark {word}: not written by describe --correlation ({error!r})") from None
+            marks.append(Mark(name, *(_finite(found[key]) for key in _MEANS), *(int(found[key]) for key in _COUNTS)))
+        except OSError as error:
+            raise UserError(f"--mark {word}: {str(error.strerror).lower()}; describe --correlation writes it") from None
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"--mark {word}: not written by describe --correlation; give its file, or no mark") from None
     return marks
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return float(value)
