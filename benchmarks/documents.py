@@ -39,8 +39,8 @@ def main(argv=None) -> None:
     documents = [Path(document) for document in args.documents]
     if missing := [document for document in documents if not document.is_file()]:
         raise UserError(f"--documents {missing[0]}: no such file (paths count from the root of the repository)")
-    for document in documents:
-        text, found = replaced(document.read_text(encoding="utf-8"), tables)
+    for document, content in [(document, _text(document)) for document in documents]:  # all are read before one is written
+        text, found = replaced(content, tables)
         write_text(document, text)
         placed |= set(found)
         print(f"{document}: {len(found)} tables", flush=True)
@@ -48,6 +48,15 @@ def main(argv=None) -> None:
         if name not in placed:
             print(f"\n{name}, in none of them:\n\n" + "\n".join(table), flush=True)
     print("\n" + "\n".join(told), flush=True)
+
+
+def _text(document: Path) -> str:
+    from diversity_tuning.errors import UserError
+
+    try:
+        return document.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"--documents {document}: not UTF-8; save it as UTF-8") from None
 
 
 if __name__ == "__main__":

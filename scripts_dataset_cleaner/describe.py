@@ -38,7 +38,7 @@ def main(argv=None) -> None:
     if args.output:
         check_ours(args.output, describe.FILES)
     if args.correlation:
-        describe.check_correlation(args.correlation)
+        describe.check_correlation(args.correlation, args.output)
     with tempfile.TemporaryDirectory() as work:
         figures = {name: describe.figures(rows, f"{args.source}/{name}") for name, rows in read(args.source, work).items()}
     page = describe.page(args.source, figures)

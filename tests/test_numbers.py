@@ -174,6 +174,18 @@ def test_a_missing_file_is_one_line(tmp_path, capsys, absent):
     assert first.read_text(encoding="utf-8") == before
 
 
+def test_a_document_that_is_not_utf_8_is_one_line(tmp_path, capsys):
+    """The document before it is not written either."""
+    first, second = tmp_path / "first.md", tmp_path / "second.md"
+    first.write_text(edited_readme(), encoding="utf-8")
+    second.write_bytes("café".encode("latin-1"))
+    with pytest.raises(SystemExit) as caught:
+        documents.main([f"--results={ROOT / 'results'}", "--documents", str(first), str(second)])
+    assert caught.value.code == 2
+    assert "second.md: not UTF-8; save it as UTF-8" in capsys.readouterr().err
+    assert first.read_text(encoding="utf-8") == edited_readme()
+
+
 def test_the_command_replaces_tables_and_prints_the_rest(tmp_path, capsys):
     (tmp_path / "README.md").write_text(edited_readme())
     results = str(ROOT / "results")

@@ -53,6 +53,8 @@ class Results:
 
 def read_results(seeds: list[str], split: str | None = None) -> Results:
     """Read the seed folders; what is missing, or does not fit together, is a :class:`UserError`."""
+    if len({Path(seed).resolve() for seed in seeds}) < len(seeds):
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: a folder is there twice; give each once")
     suffix = f"-{split}" if split else ""
     results = Results([Path(seed).name for seed in seeds])
     tables = [_table(Path(seed) / f"measures{suffix}" / TABLE) for seed in seeds]

@@ -14,6 +14,7 @@ from diversity_tuning.data.popularity import Popularity, pooled, popularity
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
+from diversity_tuning.outputs import check_place
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
 
 FILES = ("page.md", "histograms.png")
@@ -182,11 +183,14 @@ def write(output: str | Path, text: str, splits: dict[str, Description]) -> None
         histograms.draw(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})
 
 
-def check_correlation(path: str | Path) -> None:
-    """:class:`UserError` unless ``path`` is free, or a file that :func:`write_correlation` wrote."""
+def check_correlation(path: str | Path, output: str | Path | None = None) -> None:
+    """:class:`UserError` unless ``path`` is free, or a file that :func:`write_correlation` wrote, and not in ``output``."""
     path = Path(path)
     if path.is_dir():
         raise UserError(f"--correlation {path}: a folder; give the name of a file")
+    check_place(path.parent)
+    if output and path.parent.resolve() == Path(output).resolve():
+        raise UserError(f"--correlation {path}: lies in --output, which holds the page alone; give another folder")
     if not path.exists():
         return
     try:

@@ -208,6 +208,8 @@ def test_measures_and_report(seeds, tmp_path):
     assert told[0].startswith(f"{mean:.3f} [")
     page = (output / "report.md").read_text(encoding="utf-8")
     assert "[95% interval over contests and seeds]" in page
+    with pytest.raises(UserError, match="a folder is there twice"):  # its intervals would be too narrow
+        report_data.read_results([str(seeds[0]), f"{seeds[0]}/"])
     assert report.main(["--seeds", str(seeds[0]), "--output", str(tmp_path / "alone")]) == 0
     assert "over contests and seeds" not in (tmp_path / "alone" / "report.md").read_text(encoding="utf-8")
     assert "Deviation δ and votes, over the captions in the training pairs: +0.543" in page, (

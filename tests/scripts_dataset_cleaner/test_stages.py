@@ -277,6 +277,15 @@ def test_describe_writes_the_correlation(pipeline, tmp_path, capsys):
     assert ended.value.code == 2
     assert "not written by this command" in capsys.readouterr().err
     assert notes.read_text() == '["mine"]'
+    for words, message in (
+        (["--correlation", str(notes / "correlation.json")], "is a file, not a folder"),
+        (["--correlation", str(tmp_path / "page" / "page.md"), "--output", str(tmp_path / "page")], "lies in --output"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            describe.main(["--source", str(pipeline.div), *words])
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "page").exists()
 
 
 def test_describe_counts_stages_and_duplicates(pipeline, capsys):
