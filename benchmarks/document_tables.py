@@ -75,6 +75,9 @@ def document_tables(study: Path) -> dict[str, list[str]]:
     kept = study.with_name(f"{study.name}-variants") / "gain_kept" / "gain_kept.csv"
     if kept.is_file():
         made["shares"] = _shares(pd.read_csv(kept, dtype={"seed": str}))
+    sweep = study.with_name(f"{study.name}-popularity")
+    if sweep.is_dir():
+        made |= _popularity(read(sweep, "popularity"))
     return {name: table for name, table in made.items() if len(table) > 2}
 
 
@@ -204,6 +207,19 @@ def _shares(rows: pd.DataFrame) -> list[str]:
     columns = ("craft", "distinct_direction", "distinct_voice")
     lines = [[told, *(interval(own.loc[name, column], 2) for column in columns)] for name, told in _VARIANTS.items()]
     return _markdown(["share kept [95%]", *(SHORT[column] for column in columns)], lines)
+
+
+def _popularity(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """For each difference: a line per popularity over all seeds, with the correlation of δ and votes in training prompts."""
+    made = {}
+    for label, group in rows[rows["seed"] == ALL].groupby("difference", sort=False):
+        name, lines = " − ".join(_NAMES[side].removesuffix("-both") for side in label.split(" − ")), []
+        for value, own in group.groupby("popularity"):
+            found = own.set_index("metric")
+            cells = [interval(found.loc[column], _DIGITS.get(column, 3), True) for column in SHORT]
+            lines.append([f"{value:g}", interval(own.iloc[0], 2, True, "correlation_"), *cells])
+        made[f"popularity, {name}"] = _markdown([f"{name} at popularity", "δ and votes", *SHORT.values()], lines)
+    return made
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -13,9 +13,10 @@ from benchmarks.document_tables import document_tables, number, numbers, replace
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "miniature"
+SWEEP = {"popularity, DDPO − DPO", "popularity, DPO − SFT"}
 TABLES = {
     "README.md": {"models"},
-    "docs/RESULTS.md": {"all models", "differences", "at equal quality", "fewer responses", "shares"},
+    "docs/RESULTS.md": {"all models", "differences", "at equal quality", "fewer responses", "shares", *SWEEP},
 }
 TOLD = re.compile(r"[−+]?\d*\.\d+ \[[^\]]+\]")  # a value with its interval
 SHARE = re.compile(r"\d+% \[[^\]]+\]")

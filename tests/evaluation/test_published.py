@@ -77,6 +77,25 @@ def test_shares_of_the_variants():
         assert list(found.values()) == pytest.approx(published.loc[place].tolist(), abs=1e-5, nan_ok=True), place
 
 
+@pytest.mark.parametrize("popularity", [0, 0.5, 1, 1.5])
+def test_the_sweep_of_popularity(popularity):
+    """Differences from the prompts' numbers, and the correlations they stand against from those of single prompts."""
+    study = RESULTS / "miniature-popularity"
+    prompts, published, rho = (pd.read_csv(study / f"{name}.csv") for name in ("prompts", "popularity", "correlations"))
+    prompts, published, rho = (rows[rows["popularity"] == popularity] for rows in (prompts, published, rho))
+    by_model = prompts.set_index(["seed", "prompt_id"]).groupby("model")
+    rho = [values.tolist() for _, values in rho.groupby("seed")["rho"]]
+    assert published["seed"].nunique() == 1 + len(rho)
+    for (label, seed, metric), rows in published.groupby(["difference", "seed", "metric"]):
+        one, other = (by_model.get_group(name)[metric] for name in label.split(" − "))
+        values = [own.tolist() for _, own in (one - other).groupby("seed")]
+        chosen = slice(None) if seed == "all" else slice(int(seed), int(seed) + 1)
+        for prefix, found in (("", values[chosen]), ("correlation_", rho[chosen])):
+            again = mean_interval(pd.DataFrame(found).to_numpy(dtype=float), nested=True)
+            expected = rows.iloc[0][[f"{prefix}{part}" for part in again]].tolist()
+            assert list(again.values()) == pytest.approx(expected, rel=1e-4, abs=1e-5), (label, seed, metric)
+
+
 def check_again(folder):
     """Every number of a report's tables comes again from the published runs."""
     for name, again in frames_again(folder).items():
