@@ -155,6 +155,8 @@ def main(folder):
     if dist.get_rank() == 0:
         print("ANSWER " + json.dumps(answer), flush=True)
     dist.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # sharded models still hold gloo's threads, which can abort a process whose interpreter ends
 
 
 if __name__ == "__main__":
