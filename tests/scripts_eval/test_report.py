@@ -272,6 +272,19 @@ def test_the_figure_of_controls(controlled):
     assert {"reward_diversity.png", "plots_voices.png"} <= {path.name for path in (controlled / "out").iterdir()}
 
 
+def test_arrows_are_named_by_what_they_join_and_left_out_where_they_are_many(controlled):
+    models = group_runs([read_run(folder) for folder in find_runs(controlled / "runs")])
+
+    def named(*pairs):
+        content = tradeoff_figure.Content(models, [pair for words in pairs for pair in pair_models(models, words)])
+        figure = tradeoff_figure.draw_tradeoff(content, ("semantic_diversity", "style_diversity"))
+        return [text.get_text() for text in figure.legends[0].get_texts() if "→" in text.get_text()]
+
+    assert named("ddpo-both:dpo") == ["unweighted → weighted, one seed"]
+    assert named("ddpo-both:dpo", "dpo:sft") == ["baseline → model, one seed"]
+    assert named() == named(*["ddpo-both:dpo"] * 5) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -25,6 +25,8 @@ from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
 
 _BETTER = ((0.905, 0.925), (0.985, 0.99))  # of the axes: tail and head of the arrow
 _LEAST_POINTS = 3  # of a curve that has a band
+_MOST_PAIRS = 4  # of models with arrows between them: more cannot be told apart
+_WEIGHTED = {("ddpo", "dpo"), ("dorpo", "orpo")}
 
 
 @dataclass
@@ -44,7 +46,15 @@ class Content:
         self.styles, self.markers = method_styles(self.own), control_markers(self.controls)
         main = [main_models([model for model in self.own if model.method == method]) for method in self.styles]
         self.main = [model for models in main for model in models]
-        self.arrows = [pair for pair in self.pairs if all(model in self.main for model in pair)]
+        arrows = [pair for pair in self.pairs if all(model in self.main for model in pair)]
+        self.arrows = arrows if len(arrows) <= _MOST_PAIRS else []
+
+    @property
+    def arrow_name(self) -> str | None:
+        """What the arrows are, where there are any."""
+        kinds = {(one.method.split("-")[0], other.method) for one, other in self.arrows}
+        ends = "unweighted → weighted" if kinds <= _WEIGHTED else "baseline → model"
+        return f"{ends}, one seed" if kinds else None
 
 
 def draw_tradeoff(content: Content, diversities: tuple[str, ...]):
@@ -60,7 +70,7 @@ def draw_tradeoff(content: Content, diversities: tuple[str, ...]):
     for axis, x, y in panels:
         _draw_panel(axis, content, x, y)
     add_title(figure, data_and_seeds(content.models, content.note))
-    _add_legend(figure, axes[0][0])
+    _add_legend(figure, axes[0][0], content.arrow_name)
     figure.canvas.draw()  # fixes the layout, which places the labels
     figure.set_layout_engine("none")
     for axis, x, y in panels:
@@ -154,7 +164,7 @@ def _draw_seeds(axis, model: RunGroup, x: str, y: str, colour: str) -> None:
 
 
 def _draw_arrows(axis, one: RunGroup, other: RunGroup, x: str, y: str, colour: str) -> None:
-    """From the unweighted to the weighted model, seed by seed."""
+    """From the other to the one, seed by seed."""
     if not (_with([one], x, y) and _with([other], x, y)):
         return
     ends, starts = _seed_points(one, x, y), _seed_points(other, x, y)
@@ -174,7 +184,7 @@ def _kept_clear(axis, content: Content, x: str, y: str) -> np.ndarray:
     return np.vstack([np.concatenate([pixels - 5, pixels + 5], axis=1), corner])
 
 
-def _add_legend(figure, axis) -> None:
+def _add_legend(figure, axis, arrow_name: str | None) -> None:
     """Name what is no model: lines, bands, dots, arrows, controls."""
     found = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     lines = pyplot().Line2D
@@ -182,8 +192,8 @@ def _add_legend(figure, axis) -> None:
         found["other strength of a method"] = lines([], [], ls="none", marker="o", mfc="white", mec=DARK, ms=4.5, mew=1)
     if "one seed" in found:
         found["one seed"] = lines([], [], ls="none", marker=".", color=DARK, ms=6, mew=0)
-    if any(getattr(text, "arrow_patch", None) and not text.get_text() for text in axis.texts):
-        found["unweighted → weighted, one seed"] = lines([], [], ls="none", marker=r"$\rightarrow$", color=DARK, mew=0.2, ms=10)
+    if arrow_name:
+        found[arrow_name] = lines([], [], ls="none", marker=r"$\rightarrow$", color=DARK, mew=0.2, ms=10)
     cross = axis.errorbar([np.nan], [np.nan], xerr=[0.1], yerr=[0.1], fmt="o", color="#555555", ms=5, lw=1)
     found = {"mean, 95% interval": cross} | found
     columns = 4 if figure.get_figwidth() > 8 else 2
