@@ -18,6 +18,8 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
+
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.judging.read import read_labels_or_pairs, read_pairs
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
@@ -150,15 +152,18 @@ def ngrams(args: argparse.Namespace) -> None:
     print(json.dumps({name: result[name] for name in ("accuracy", "f1", "auc", "pair_accuracy")}), flush=True)
 
 
-def ngram_scorer(train):
-    """TF-IDF of the response's character 1- and 2-grams, logistic regression of good against bad; the prompt is not read."""
+def ngram_scorer(train, weights: np.ndarray | None = None):
+    """TF-IDF of the response's character 1- and 2-grams, logistic regression of good against bad; the prompt is not read.
+
+    ``weights`` ``(n,)``: how much each row of ``train`` counts.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     model = make_pipeline(vectors, LogisticRegression(C=10, max_iter=1000))
-    model.fit(train.responses, train.labels)
+    model.fit(train.responses, train.labels, logisticregression__sample_weight=weights)
     return lambda prompts, responses: model.decision_function(responses)
 
 
