@@ -30,12 +30,13 @@ from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_
 
 RATIO = 1.15  # of the longest to the shortest response of a bin
 BIRTHDAY = "生日|寿|生辰|岁(?!月)"
+ELDERS = "寿|妈|爸|母|父|爷|奶|姥|外公|外婆|老人|长辈|婆婆|公公|岳|舅|姑|姨|叔|伯"
 # (prompt, name, patterns that must all be found in the query); the first that fits is the query's occasion.
 OCCASIONS = (
     ("送给自己的生日祝福", "birthday: oneself", (BIRTHDAY, "自己|我的")),
     ("送给爱人的生日祝福", "birthday: partner", (BIRTHDAY, "老公|老婆|女朋友|男朋友|女友|男友|爱人|妻|丈夫|对象|恋人")),
     ("送给孩子的生日祝福", "birthday: child", (BIRTHDAY, "女儿|儿子|孩子|宝|孙|娃|小朋友|侄|外甥|公主|周岁|闺女")),
-    ("送给长辈的生日祝福", "birthday: elder", (BIRTHDAY, "寿|妈|爸|母|父|爷|奶|姥|外公|外婆|老人|长辈|婆婆|公公|岳|舅|姑|姨|叔|伯")),
+    ("送给长辈的生日祝福", "birthday: elder", (BIRTHDAY, ELDERS)),
     ("送给朋友的生日祝福", "birthday: friend", (BIRTHDAY, "友|闺蜜|闺密|兄弟|姐|妹|哥|弟|同学|知己|同桌")),
     ("生日祝福", "birthday: others", (BIRTHDAY,)),
     ("结婚祝福", "wedding", ("婚|新人|出嫁|嫁女",)),

@@ -3,8 +3,8 @@ r"""Figures of greetings by occasion: what δ has to do with labels and length, 
     R=runs/greetings; python -m benchmarks.greetings_report --data $R/occasions --seeds $R/seed0 $R/seed1 \
         --judge labels.jsonl pairs_test.jsonl --output $R/report
 
-A seed folder holds ``pairs-real`` (stage 3) and, if there are any, ``samples/MODEL`` (``scripts_eval.sample``). The judge is the
-n-gram baseline on held-out texts (``--judge``), weighed so that length says nothing. Writes report.md, its tables and
+A seed folder holds ``pairs-real`` (stage 3) and, if there are any, ``samples/MODEL`` (``scripts_eval.sample``). The judge is
+the n-gram baseline on held-out texts (``--judge``), weighed so that length says nothing. Writes report.md, its tables and
 occasions.csv as CSV: figures only, no text. Intervals: 95% bootstrap over occasions, and over seeds where there are several.
 """
 
@@ -12,7 +12,6 @@ if not __package__:
     raise SystemExit("error: run it as python -m benchmarks.greetings_report")
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from diversity_tuning.judging.agreement import auc, auc_within
 from diversity_tuning.judging.read import Judged, read_labels_or_pairs
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
-GOOD, BAD = "chosen (people)", "rejected (people)"
+GOOD, BAD = "chosen (data)", "rejected (data)"
 OPENING, PREFIX = 4, 24  # characters of an opening, and of the part whose trigrams are compared
 # Of an occasion's pairs: figure -> what it is called.
 DATA = {
@@ -68,7 +67,7 @@ def main(argv=None) -> None:
     judge = ngram_scorer(held_out, length_weights(held_out))
     pairs = [read_occasions(Path(seed) / "pairs-real") for seed in args.seeds]
     data = [{name: pair_figures(rows, encode, judge) for name, rows in seed.items()} for seed in pairs]
-    texts = {name: by_prompt(Path(args.data) / "scored") for name in ("all",)}["all"]
+    texts = by_prompt(Path(args.data) / "scored")
     models = [model_figures(Path(seed), own, texts, encode, judge) for seed, own in zip(args.seeds, pairs, strict=True)]
     tables = [data_table(data), *model_tables(models)]
     with atomic_folder(args.output) as folder:
@@ -123,7 +122,9 @@ def read_occasions(folder: Path) -> dict[str, list[dict]]:
 def pair_figures(rows: list[dict], encode, judge) -> dict[str, float]:
     """The :data:`DATA` of one occasion. Correlations are Spearman's, over its responses; diversity is mean cosine distance."""
     from diversity_tuning.captions.fit import spearman
-    from diversity_tuning.evaluation.metrics import diversity_by_prompt
+
+    def diversity(texts):
+        return semantic_diversity(texts, encode)
 
     sides = [[row[side][-1]["content"] for row in rows] for side in (schema.CHOSEN, schema.REJECTED)]
     texts, labels = [*sides[0], *sides[1]], np.arange(2 * len(rows)) < len(rows)
@@ -132,8 +133,7 @@ def pair_figures(rows: list[dict], encode, judge) -> dict[str, float]:
     apart = np.sign(lengths[: len(rows)] - lengths[len(rows) :])
     return {
         "pairs": len(rows), "longer": float(np.mean((apart + 1) / 2)), "delta_label": spearman(delta, labels.astype(float)),
-        "delta_length": spearman(delta, lengths), "good_apart": float(diversity_by_prompt(encode(sides[0]), [0] * len(rows)).mean()),
-        "bad_apart": float(diversity_by_prompt(encode(sides[1]), [0] * len(rows)).mean()),
+        "delta_length": spearman(delta, lengths), "good_apart": diversity(sides[0]), "bad_apart": diversity(sides[1]),
         "judge_auc": float(auc_within(scores, labels, lengths, 0, 0.15)[0][0]), "length_auc": float(auc(lengths, labels)[0]),
     }  # fmt: skip
 
@@ -152,7 +152,7 @@ def by_prompt(folder: Path) -> dict[str, list[str]]:
 
 
 def model_figures(seed: Path, pairs: dict, training: dict[str, list[str]], encode, judge) -> dict[str, dict[str, dict]]:
-    """Model -> occasion -> :data:`MEASURES`. Beside the models, people's responses of the pairs: drawn, not written."""
+    """Model -> occasion -> :data:`MEASURES`. Beside the models: the responses of the pairs."""
     from diversity_tuning.captions.measure import sampled
 
     found = {
@@ -173,21 +173,26 @@ def model_figures(seed: Path, pairs: dict, training: dict[str, list[str]], encod
 
 
 def response_figures(texts: list[str], size: int, training: list[str], known: set, encode, judge) -> dict[str, float]:
-    """The :data:`MEASURES` of one model and occasion. Shares of distinct things, which fall with number, are over ``size`` texts.
+    """The :data:`MEASURES` of one model and occasion. Shares of distinct things fall with number: they are over ``size`` texts.
 
     ``judge``: mean log-odds of good. ``known``: share of a response's trigrams that occur in a training response.
     """
-    from diversity_tuning.evaluation.metrics import diversity_by_prompt
-
     first = texts[:size]
     grams = [gram for text in first for gram in trigrams(text[:PREFIX])]
     return {
         "judge": float(np.mean(judge([], texts))), "length": float(np.mean([len(text) for text in texts])),
-        "semantic": float(diversity_by_prompt(encode(texts), [0] * len(texts)).mean()),
+        "semantic": semantic_diversity(texts, encode),
         "trigrams": len(set(grams)) / max(len(grams), 1), "openings": len({text[:OPENING] for text in first}) / len(first),
         "known": float(np.mean([np.mean([gram in known for gram in trigrams(text)] or [0.0]) for text in texts])),
         "near_copies": float((similarity_to(texts, training) >= NEAR).mean()),
     }  # fmt: skip
+
+
+def semantic_diversity(texts: list[str], encode) -> float:
+    """Mean cosine distance of the texts of one occasion."""
+    from diversity_tuning.evaluation.metrics import diversity_by_prompt
+
+    return float(diversity_by_prompt(encode(texts), [0] * len(texts)).mean())
 
 
 def trigrams(text: str) -> list[str]:
@@ -222,20 +227,19 @@ def data_table(data: list[dict]) -> Table:
 
 def model_tables(models: list[dict]) -> list[Table]:
     """Models, and paired differences."""
-    values = {
-        model: {name: grid([seed[model] for seed in models], name) for name in MEASURES} for model in models[0]
-    }
+    values = {model: {name: grid([seed[model] for seed in models], name) for name in MEASURES} for model in models[0]}
     rows = [[model, *(interval(mean_interval(own[name])) for name in MEASURES)] for model, own in values.items()]
     note = (
         f"Mean over occasions. Judge: log-odds of good. Distinct trigrams: of the first {PREFIX} characters. Openings: first"
-        f" {OPENING} characters. Known trigrams: share that occur in a training response. People's rows are training responses."
+        f" {OPENING} characters. Known trigrams: share that occur in a training response. The data's rows are the responses in"
+        " pairs."
     )
     tables = [Table("models", "Models", note, ["model", *MEASURES.values()], rows)]
-    rows = [
-        [f"{one} − {other}", *(interval(paired_difference(values[one][name], values[other][name]), sign="+") for name in MEASURES)]
-        for one, other in (*COMPARED, (GOOD, BAD))
-        if one in values and other in values
-    ]
+    rows = []
+    for one, other in (*COMPARED, (GOOD, BAD)):
+        if one in values and other in values:
+            found = (paired_difference(values[one][name], values[other][name]) for name in MEASURES)
+            rows.append([f"{one} − {other}", *(interval(row, sign="+") for row in found)])
     return [*tables, Table("differences", "Differences", "Paired by occasion.", ["models", *MEASURES.values()], rows)]
 
 
