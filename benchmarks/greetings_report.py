@@ -32,6 +32,7 @@ OPENING, PREFIX = 4, 24  # characters of an opening, and of the part whose trigr
 # Of an occasion's pairs: figure -> what it is called.
 DATA = {
     "pairs": "pairs", "longer": "chosen longer", "delta_label": "δ and label", "delta_length": "δ and length",
+    "wording_label": "distance in wording and label",
     "good_apart": "diversity of chosen", "bad_apart": "of rejected", "judge_auc": "judge's AUC", "length_auc": "length's AUC",
 }  # fmt: skip
 # Of a model's responses to an occasion.
@@ -133,9 +134,19 @@ def pair_figures(rows: list[dict], encode, judge) -> dict[str, float]:
     apart = np.sign(lengths[: len(rows)] - lengths[len(rows) :])
     return {
         "pairs": len(rows), "longer": float(np.mean((apart + 1) / 2)), "delta_label": spearman(delta, labels.astype(float)),
-        "delta_length": spearman(delta, lengths), "good_apart": diversity(sides[0]), "bad_apart": diversity(sides[1]),
+        "delta_length": spearman(delta, lengths), "wording_label": spearman(distance_in_wording(texts), labels.astype(float)),
+        "good_apart": diversity(sides[0]), "bad_apart": diversity(sides[1]),
         "judge_auc": float(auc_within(scores, labels, lengths, 0, 0.15)[0][0]), "length_auc": float(auc(lengths, labels)[0]),
     }  # fmt: skip
+
+
+def distance_in_wording(texts: list[str]) -> np.ndarray:
+    """Mean cosine distance of each text to the others in TF-IDF of character 1- and 2-grams, ``(n,)``: δ without an encoder."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    from diversity_tuning.deviation import mean_cosine_distance
+
+    return mean_cosine_distance(TfidfVectorizer(analyzer="char", ngram_range=(1, 2)).fit_transform(texts).toarray())
 
 
 # Figures of the models.

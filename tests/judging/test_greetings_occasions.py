@@ -137,6 +137,7 @@ def test_figures_of_pairs_and_models(made, tmp_path):
     at = SimpleNamespace(**{model.replace("-", "_"): model for model in ("pairs", "dpo", "ddpo")})
     for name in ("wedding", "work"):
         assert values[at.pairs, name, "delta_label"] < -0.5, "the bad ones were made to differ"
+        assert values[at.pairs, name, "wording_label"] < -0.5
         assert values[at.pairs, name, "good_apart"] < values[at.pairs, name, "bad_apart"]
         assert values[at.pairs, name, "judge_auc"] == 1
         assert values[at.dpo, name, "semantic"] == pytest.approx(0, abs=1e-5)
