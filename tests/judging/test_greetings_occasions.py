@@ -3,6 +3,9 @@
 import csv
 import importlib
 import json
+import re
+from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,3 +152,29 @@ def test_figures_of_pairs_and_models(made, tmp_path):
         assert (values[at.dpo, name, "near_copies"], values[at.ddpo, name, "near_copies"]) == (1, 0)
         assert (values[at.dpo, name, "length"], values[at.ddpo, name, "length"]) == (6, 4)
     assert "ddpo − dpo" in (tmp_path / "out" / "differences.csv").read_text("utf-8")
+
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "greetings"
+
+
+def test_published_tables_come_again_from_the_published_figures():
+    with (PUBLISHED / "occasions.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    seeds = [defaultdict(lambda: defaultdict(dict)) for _ in {row["seed"] for row in rows}]
+    for row in rows:
+        seeds[int(row["seed"])][row["model"]][row["occasion"]][row["figure"]] = float(row["value"])
+    data = [seed.pop("pairs") for seed in seeds]
+    for table in (report.data_table(data), *report.model_tables(seeds)):
+        with (PUBLISHED / f"{table.name}.csv").open(encoding="utf-8", newline="") as stream:
+            assert list(csv.reader(stream)) == [table.header, *table.rows], table.name
+    characters = "".join(path.read_text("utf-8") for path in PUBLISHED.iterdir())
+    assert not re.search("[一-鿿]", characters), "figures only"
+
+
+def test_the_document_has_the_published_figures():
+    section = (PUBLISHED.parents[1] / "docs" / "GREETINGS.md").read_text("utf-8").partition("## By occasion")[2]
+    told = re.findall(r"[−+]?\d*\.\d+ \[[^\]]+\]", section)
+    plain = (PUBLISHED / "report.md").read_text("utf-8").replace("-", "−")
+    known = set(re.findall(r"[−+]?\d*\.\d+ \[[^\]]+\]", re.sub(r"(?<!\d)0\.", ".", plain)))
+    assert len(told) > 20
+    assert [value for value in told if value not in known | {value.lstrip("+") for value in known}] == []
