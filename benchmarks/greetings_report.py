@@ -40,7 +40,10 @@ MEASURES = {
     "judge": "judge", "length": "characters", "semantic": "semantic diversity", "trigrams": "distinct trigrams",
     "openings": "distinct openings", "known": "known trigrams", "near_copies": "near copies",
 }  # fmt: skip
-COMPARED = (("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"))
+COMPARED = (
+    ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("dpo-gentle", "sft"),
+    ("ddpo-gentle", "dpo-gentle"), ("ddpo-permuted-gentle", "dpo-gentle"), ("ddpo-gentle", "ddpo-permuted-gentle"),
+)  # fmt: skip
 
 
 def build_parser() -> Parser:
