@@ -9,7 +9,7 @@ import numpy as np
 LEAST_RESPONSES = 3  # two responses have a correlation of 1 or −1, whatever their votes
 # In the miniature with votes for craft alone (results/miniature-popularity, popularity 0): stories of more craft are nearer to
 # each other, so that some correlation is no taste for the common.
-CRAFT_ALONE = -0.08
+CRAFT_ALONE = -0.09
 _DRAWS = 2000
 
 
