@@ -269,6 +269,7 @@ def test_the_figure_of_controls(controlled):
         "other strength of a method", "95% band of a method's curve",
     } <= set(legend)  # fmt: skip
     assert len(legend) == len(set(legend))
+    assert sum("without intervals" in text for text in legend) == 1
     assert {"reward_diversity.png", "plots_voices.png"} <= {path.name for path in (controlled / "out").iterdir()}
 
 
@@ -655,6 +656,7 @@ def test_controls_have_shapes_of_no_method():
     assert len(shapes) == len(names) == 12
     controls = set(styles.control_markers(f"control {i}" for i in range(8)).values())
     assert len(controls) == 8
+    assert len(controls & set("1234")) <= 1, "they are rotations of each other"
     assert not controls & shapes
 
 

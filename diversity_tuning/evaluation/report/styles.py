@@ -12,7 +12,10 @@ _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "d", "8"]
 _GREYS = {"gold": ("#000000", "*"), "sft": ("#666666", "h")}
 _PAPER = ("dpo", "ddpo-both", "orpo", "dorpo-both", "ddpo-sem", "ddpo-sty", "divpo")  # look the same in every figure
 GREY, DARK = "#8a8a8a", "#444444"
-_CONTROLS = ["x", "+", "2", "<", "4", "1", ">", "3"]  # those of no method; all are of one colour, told apart by shape alone
+_HOURGLASS = ((-1, -1), (1, -1), (-1, 1), (1, 1), (-1, -1))
+_BAR = ((-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35), (-1, -0.35))
+# Those of no method; all are of one colour, told apart by shape alone, so at most one of the "Y"s, which differ by rotation.
+_CONTROLS = ["x", "+", (6, 2, 0), "<", _HOURGLASS, _BAR, ">", "1"]
 
 
 def method_styles(models: list[RunGroup]) -> dict[str, tuple[str, str]]:
@@ -28,7 +31,7 @@ def method_styles(models: list[RunGroup]) -> dict[str, tuple[str, str]]:
     return {method: known[method] if method in known else next(free) for method in methods}
 
 
-def control_markers(methods: Iterable[str]) -> dict[str, str]:
+def control_markers(methods: Iterable[str]) -> dict[str, str | tuple]:
     """A marker for every control, from the ninth on repeated."""
     return dict(zip(methods, itertools.cycle(_CONTROLS), strict=False))
 
