@@ -52,7 +52,10 @@ class Popularity:
                 f" ({CRAFT_ALONE:+.2f} in the miniature): there may be little narrowing by votes for the weights to undo."
             )
         else:
-            told = "No sign that votes favour the common responses: there is little narrowing by votes for the weights to undo."
+            told = (
+                "No sign that votes favour the common responses:"
+                " there may be little narrowing by votes for the weights to undo."
+            )
         return f"{told} A hint, no forecast (docs/OWN_DATA.md)."
 
 

@@ -89,7 +89,7 @@ def test_the_report_opens_with_a_summary(output):
     table, sentences = text.split("\n\n")
     assert len(table.splitlines()) == 2 + 10  # a row per model, all seeds together
     assert max(map(len, table.splitlines())) <= 100
-    assert "10 models, 2 seeds, 60 prompts each" in sentences
+    assert "10 models, 2 seeds, 60 prompts a model" in sentences
     assert re.search(
         r"ddpo-both \(2.0\) compared with dpo \(2.0\): reward lower by .*; semantic diversity higher by", sentences
     )
@@ -683,7 +683,8 @@ def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, mon
     monkeypatch.setattr(figures, "_save", lambda figure, folder, name: drawn.setdefault(name, figure) and [])
     controls = sorted({model.method for model in models} - {"sft", "dpo", "ddpo-both"})
     assert controls
-    figures.plot_means(models, registry.in_table("main"), tmp_path, "means", controls)
+    figures.plot_means(models, registry.in_table("main"), tmp_path, "means", controls, "synthetic")
+    assert drawn["means"].get_suptitle() == "synthetic, 2 seeds"
     axis = drawn["means"].axes[0]
     labels = [label.get_text() for label in axis.get_yticklabels()]
     colours = [container.lines[0].get_color() for container in axis.containers]

@@ -131,10 +131,10 @@ def write_figures(
         (figures.plot_plots_voices(models, output, arrows, controls, note), f"{qualities} against plots and voices"),
         (figures.plot_ablation(models, output) if ablation else [], "Most responses a prompt, kinds of weights"),
         (
-            figures.plot_means(models, _drawn("main", "further"), output, "further", controls),
+            figures.plot_means(models, _drawn("main", "further"), output, "further", controls, note),
             "Distinct, equal length, good samples",
         ),
-        (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary", controls), "Auxiliary metrics"),
+        (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary", controls, note), "Auxiliary metrics"),
     ]
     return [(paths[0], caption) for paths, caption in asked if paths]
 

@@ -7,7 +7,16 @@ import numpy as np
 from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.report.runs import RunGroup
-from diversity_tuning.evaluation.report.styles import GREY, control_markers, draw_grid, method_styles, pyplot, whiskers
+from diversity_tuning.evaluation.report.styles import (
+    GREY,
+    add_title,
+    control_markers,
+    data_and_seeds,
+    draw_grid,
+    method_styles,
+    pyplot,
+    whiskers,
+)
 from diversity_tuning.evaluation.report.tradeoff_figure import Content, draw_tradeoff
 
 _COLUMNS = 4  # panels beside each other in a figure of means
@@ -34,11 +43,16 @@ def _plot_tradeoff(models, folder: Path, name: str, diversities: tuple[str, ...]
 
 
 def plot_means(
-    models: list[RunGroup], selected: list[registry.Metric], folder: Path, name: str, controls: list[str] = ()
+    models: list[RunGroup],
+    selected: list[registry.Metric],
+    folder: Path,
+    name: str,
+    controls: list[str] = (),
+    note: str | None = None,
 ) -> list[Path]:
     """One panel per metric, one row per model: mean and interval (paper, figures 4 and 5). Without values: no figure.
 
-    ``controls``: methods drawn in grey, below the others.
+    ``controls``: methods drawn in grey, below the others. ``note``: what the title says of the data, before the seeds.
     """
     models = sorted(models, key=lambda model: model.method in controls)
     known = [metric for metric in selected if any(model.has(metric.column) for model in models)]
@@ -69,6 +83,7 @@ def plot_means(
     for axis in axes[:, 0]:
         axis.set_yticks(list(rows), [model.label for model in models])
     axes[0][0].set_ylim(len(models) - 0.4, -0.6)
+    add_title(figure, data_and_seeds(models, note))
     return _save(figure, folder, name)
 
 

@@ -67,7 +67,8 @@ def _size(models: list[RunGroup]) -> str:
     prompts = sorted({number_of(model.shared_prompts()) for model in models})
     among = str(prompts[0]) if len(prompts) == 1 else f"{prompts[0]} to {prompts[-1]}"
     responses = sum(run.counts.get("responses", 0) for model in models for run in model.runs)
-    return f"{_count(len(models), 'model')}, {_count(len(seeds) or 1, 'seed')}, {among} prompts each, {responses:,} responses."
+    sizes = f"{_count(len(models), 'model')}, {_count(len(seeds) or 1, 'seed')}"
+    return f"{sizes}, {among} prompts a model, {responses:,} responses."
 
 
 def _count(number: int, noun: str) -> str:

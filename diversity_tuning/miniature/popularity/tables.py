@@ -28,9 +28,9 @@ def differences(points: list[Point]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def overall(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows over all seeds; of a popularity with one seed that seed's."""
-    seeds = rows.groupby("popularity")["seed"].transform("nunique")
+def overall(rows: pd.DataFrame, by: str | list[str] = "popularity") -> pd.DataFrame:
+    """The rows over all seeds; of a group of ``by`` with one seed that seed's."""
+    seeds = rows.groupby(by)["seed"].transform("nunique")
     return rows[(rows["seed"] == ALL_SEEDS) | (seeds == 1)]
 
 
@@ -105,8 +105,7 @@ def _table(name: str, title: str, note: str, cells: list, more: list[str] = ()) 
 
 def model_rows(rows: pd.DataFrame) -> Table:
     """Every model at every popularity, over all seeds."""
-    seeds = rows.groupby(["popularity", "model"])["seed"].transform("nunique")
-    whole = rows[(rows["seed"] == ALL_SEEDS) | (seeds == 1)]
+    whole = overall(rows, ["popularity", "model"])
     names = dict.fromkeys(("gold", "references"), "synthetic authors")  # of runs that do not say what they are of
     cells = [
         [f"{row['popularity']:g}", names.get(row["model"], row["model"]), *(interval(row, f"{column}_") for column in COLUMNS)]
