@@ -681,8 +681,10 @@ def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, mon
     models = group_runs([read_run(folder) for folder in find_runs(controlled / "runs")])
     drawn = {}
     monkeypatch.setattr(figures, "_save", lambda figure, folder, name: drawn.setdefault(name, figure) and [])
-    controls = sorted({model.method for model in models} - {"sft", "dpo", "ddpo-both"})
-    assert controls
+    own = sorted({model.method for model in models} - {"sft", "dpo", "ddpo-both"})
+    assert len(own) >= 2
+    controls = [own[0], "absent", *own[1:]]
+    assert {type(marker) for marker in map(styles.control_markers(controls).get, own)} == {str, tuple}
     figures.plot_means(models, registry.in_table("main"), tmp_path, "means", controls, "synthetic")
     assert drawn["means"].get_suptitle() == "synthetic, 2 seeds"
     axis = drawn["means"].axes[0]

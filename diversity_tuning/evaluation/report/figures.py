@@ -70,7 +70,7 @@ def plot_means(
     for axis, metric in zip(axes.flat, known, strict=False):
         for row, model in zip(rows, models, strict=True):
             (colour, marker), x = styles[model.method], model.mean(metric.column)
-            axis.errorbar(x["mean"], row, xerr=whiskers(x), fmt=marker, color=colour, ms=6, lw=1.2)
+            axis.errorbar(x["mean"], row, xerr=whiskers(x), marker=marker, ls="none", color=colour, ms=6, lw=1.2)
         axis.set_title(metric.label, fontsize=10)
         axis.set_xlabel(f"← {metric.gain}" if metric.better == "lower" else f"{metric.gain} →", color="#555555")
         axis.margins(x=0.12)
