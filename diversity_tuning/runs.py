@@ -161,8 +161,8 @@ def written_in_place(
     if foreign:
         raise UserError(f"{output}: {foreign[0]} was not written by this command and is not replaced; choose another folder")
     output.mkdir(parents=True, exist_ok=True)
-    # Listed before it is written, so that a killed run knows its own files again.
-    write_provenance(output, {"stage": stage, "files": sorted({*ours, *names})})
+    # Listed before it is written, so that a killed run knows its own files again, and what it was asked for.
+    write_provenance(output, {"stage": stage, "files": sorted({*ours, *names}), **(record or {})})
     yield ours
     write_provenance(output, {"stage": stage, "files": _matching(output, names), **(record or {})})
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.outputs import check_ours, files_in, put_in_place, recover, retired
+from diversity_tuning.outputs import check_ours, files_in, put_in_place, read_provenance, recover, retired
 from diversity_tuning.runs import is_finished, provenance, write_provenance, written_in_place
 from tests.evaluation.synthetic import write_run
 from tests.human_eval.helpers import write_state
@@ -302,8 +302,9 @@ def test_a_file_of_the_same_name_that_is_not_the_reports(tmp_path):
 
 
 def test_a_report_that_was_killed_is_written_again(tmp_path):
-    killed = written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*"), ("#",))
+    killed = written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*"), ("#",), {"settings": {"compare": "a:b"}})
     killed.__enter__()
+    assert read_provenance(tmp_path / "out")["settings"] == {"compare": "a:b"}
     (tmp_path / "out" / "figure.png").write_text("half")
     with written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*"), ("#",)):
         pass
