@@ -45,3 +45,19 @@ def test_sigterm_is_passed_on():
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 7
     assert time.monotonic() - started < 30
+
+
+def test_sigterm_that_another_thread_takes_is_passed_on():
+    """The interpreter sees it once its main thread comes back from waiting."""
+    script = f"""
+import os, signal, sys, threading, time
+from {with_simulated_llm.__name__} import _run
+
+def send():
+    time.sleep(1)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+threading.Thread(target=send, daemon=True).start()
+sys.exit(_run([sys.executable, "-c", "import time; time.sleep(10)"], dict(os.environ)))
+"""
+    assert subprocess.run([sys.executable, "-c", script], env=os.environ, timeout=60).returncode == 128 + signal.SIGTERM

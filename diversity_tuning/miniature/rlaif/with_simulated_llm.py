@@ -49,9 +49,10 @@ def _run(words: list[str], variables: dict[str, str]) -> int:
     try:
         while True:
             try:
-                code = process.wait()
+                # Not without end: a signal that another thread takes, or that comes just before, is seen after a wait only.
+                code = process.wait(timeout=1)
                 return code if code >= 0 else 128 - code
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, subprocess.TimeoutExpired):
                 continue
     finally:
         signal.signal(signal.SIGTERM, before)
