@@ -58,6 +58,18 @@ class FirstError:
         return self.ours or (self.other and f"error: a process failed: {self.other} (its traceback is above)")
 
 
+def wait_for(process: subprocess.Popen) -> int:
+    """The process's exit code; signal handlers run within a second.
+
+    In a wait without end they would not where another thread takes the signal, or where it comes just before the wait.
+    """
+    while True:
+        try:
+            return process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            continue
+
+
 def run(command: list[str]) -> int:
     """Run the command, pass its output on, print the first error line at the end; return the exit code."""
     stopped: list[int] = []
@@ -86,7 +98,7 @@ def run(command: list[str]) -> int:
 
     reader = threading.Thread(target=pass_on, daemon=True)
     reader.start()
-    code = process.wait()
+    code = wait_for(process)
     reader.join(timeout=2)  # a process that outlives the launcher may hold the other end
     if stopped:
         print(STOPPED, file=sys.stderr)

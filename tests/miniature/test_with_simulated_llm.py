@@ -47,17 +47,22 @@ def test_sigterm_is_passed_on():
     assert time.monotonic() - started < 30
 
 
-def test_sigterm_that_another_thread_takes_is_passed_on():
+@pytest.mark.parametrize(
+    "run", [f"{with_simulated_llm.__name__}:_run(words, dict(os.environ))", "diversity_tuning.launcher:run(words)"]
+)
+def test_sigterm_that_another_thread_takes_is_passed_on(run):
     """The interpreter sees it once its main thread comes back from waiting."""
+    module, call = run.split(":")
     script = f"""
 import os, signal, sys, threading, time
-from {with_simulated_llm.__name__} import _run
+from {module} import {call.partition("(")[0]}
 
 def send():
     time.sleep(1)
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
 threading.Thread(target=send, daemon=True).start()
-sys.exit(_run([sys.executable, "-c", "import time; time.sleep(10)"], dict(os.environ)))
+words = [sys.executable, "-c", "import time; time.sleep(40)"]
+sys.exit({call})
 """
-    assert subprocess.run([sys.executable, "-c", script], env=os.environ, timeout=60).returncode == 128 + signal.SIGTERM
+    assert subprocess.run([sys.executable, "-c", script], env=os.environ, timeout=30).returncode == 128 + signal.SIGTERM

@@ -17,6 +17,7 @@ import sys
 
 from diversity_tuning.cli import Parser, command, from_flags
 from diversity_tuning.errors import UserError
+from diversity_tuning.launcher import wait_for
 from diversity_tuning.miniature.simulated_llm.answers import Settings, add_settings_arguments
 from diversity_tuning.miniature.simulated_llm.server import simulated_server
 
@@ -49,10 +50,9 @@ def _run(words: list[str], variables: dict[str, str]) -> int:
     try:
         while True:
             try:
-                # Not without end: a signal that another thread takes, or that comes just before, is seen after a wait only.
-                code = process.wait(timeout=1)
+                code = wait_for(process)
                 return code if code >= 0 else 128 - code
-            except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            except KeyboardInterrupt:
                 continue
     finally:
         signal.signal(signal.SIGTERM, before)
