@@ -7,7 +7,7 @@
 #   bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts, eight GPUs: docs/RUN_8B.md
 #   bash reproduce.sh --help                     all flags
 #
-# Which stages run, in which order: diversity_tuning/reproduce/stages.py, from top to bottom.
+# Which stages run, in which order: studies/reproduce/stages.py, from top to bottom.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,8 +15,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 python=.venv/bin/python
 [ -x "$python" ] || python=${PYTHON:-python3}
 case " $* " in
-  *" -h "* | *" --help "* | *" --dry_run "*) exec "$python" -m diversity_tuning.reproduce "$@" ;;
+  *" -h "* | *" --help "* | *" --dry_run "*) exec "$python" -m studies.reproduce "$@" ;;
 esac
-"$python" -m diversity_tuning.reproduce "$@" --dry_run >/dev/null
+"$python" -m studies.reproduce "$@" --dry_run >/dev/null
 source ./setup.sh
-exec python -m diversity_tuning.reproduce "$@"
+exec python -m studies.reproduce "$@"

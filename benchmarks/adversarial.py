@@ -27,13 +27,13 @@ from diversity_tuning.judging.adversarial import STEPS
 from diversity_tuning.judging.adversarial_run import AdversarialConfig, best_round, find_principles
 from diversity_tuning.judging.judge_reward import JudgeReward
 from diversity_tuning.judging.principles import JudgeFile, write_judge
-from diversity_tuning.miniature.flawed_stories import FLAWS, NUISANCES, labelled_stories
-from diversity_tuning.miniature.simulated_llm.answers import Settings
-from diversity_tuning.miniature.simulated_llm.flaws import flaws_of, named_in
-from diversity_tuning.miniature.simulated_llm.server import MODEL, simulated_server
-from diversity_tuning.miniature.simulated_llm.writing import padded
-from diversity_tuning.miniature.specification import from_prompt
 from diversity_tuning.runs import write_text
+from studies.miniature.flawed_stories import FLAWS, NUISANCES, labelled_stories
+from studies.miniature.simulated_llm.answers import Settings
+from studies.miniature.simulated_llm.flaws import flaws_of, named_in
+from studies.miniature.simulated_llm.server import MODEL, simulated_server
+from studies.miniature.simulated_llm.writing import padded
+from studies.miniature.specification import from_prompt
 
 LENGTH_BIAS = 0.6
 SEARCHES = {  # name -> steps of a round, length bias of the LLM, whether new principles are checked

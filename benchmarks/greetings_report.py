@@ -18,7 +18,6 @@ import numpy as np
 
 from benchmarks.greetings import ngram_scorer
 from benchmarks.greetings_occasions import NAMES, length_bin
-from diversity_tuning.captions.copies import NEAR, normalised, similarity_to
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.evaluation.rendering import Table, interval, markdown
@@ -26,6 +25,7 @@ from diversity_tuning.evaluation.statistics import mean_interval, paired_differe
 from diversity_tuning.judging.agreement import auc, auc_within
 from diversity_tuning.judging.read import Judged, read_labels_or_pairs
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from studies.captions.copies import NEAR, normalised, similarity_to
 
 GOOD, BAD = "chosen (data)", "rejected (data)"
 OPENING, PREFIX = 4, 24  # characters of an opening, and of the part whose trigrams are compared
@@ -125,7 +125,7 @@ def read_occasions(folder: Path) -> dict[str, list[dict]]:
 
 def pair_figures(rows: list[dict], encode, judge) -> dict[str, float]:
     """The :data:`DATA` of one occasion. Correlations are Spearman's, over its responses; diversity is mean cosine distance."""
-    from diversity_tuning.captions.fit import spearman
+    from studies.captions.fit import spearman
 
     def diversity(texts):
         return semantic_diversity(texts, encode)
@@ -167,7 +167,7 @@ def by_prompt(folder: Path) -> dict[str, list[str]]:
 
 def model_figures(seed: Path, pairs: dict, training: dict[str, list[str]], encode, judge) -> dict[str, dict[str, dict]]:
     """Model -> occasion -> :data:`MEASURES`. Beside the models: the responses of the pairs."""
-    from diversity_tuning.captions.measure import sampled
+    from studies.captions.measure import sampled
 
     found = {
         name: {occasion: [row[side][-1]["content"] for row in rows] for occasion, rows in pairs.items()}

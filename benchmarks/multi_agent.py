@@ -71,8 +71,8 @@ def main(argv=None) -> None:
 def balanced(rows: list[dict], num_prompts: int) -> list[dict]:
     """Rows with a ``label`` from prompts with both kinds: all good stories of a prompt and as many of its bad ones."""
     from diversity_tuning.judging.roles import load_role
-    from diversity_tuning.miniature.simulated_llm.flaws import flaws_of, named_in
-    from diversity_tuning.miniature.specification import from_prompt
+    from studies.miniature.simulated_llm.flaws import flaws_of, named_in
+    from studies.miniature.specification import from_prompt
 
     criteria = set().union(*map(named_in, load_role("judge").rubric.splitlines()))
     by_prompt: dict[str, dict[int, list[dict]]] = {}
@@ -94,8 +94,8 @@ def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict
     from diversity_tuning.generation.engine import EngineConfig
     from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
     from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, REFLECT, StageConfig, run_stage
-    from diversity_tuning.miniature.simulated_llm.answers import Settings
-    from diversity_tuning.miniature.simulated_llm.server import simulated_server
+    from studies.miniature.simulated_llm.answers import Settings
+    from studies.miniature.simulated_llm.server import simulated_server
 
     place = work / f"{name.replace(' ', '-')}-{settings['seed']}"
     run_retrieval(RetrievalConfig(str(work / "candidates.jsonl"), str(place / "0")))

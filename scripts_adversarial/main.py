@@ -7,8 +7,8 @@ r"""Find the principles of an LLM judge: an adversary that tries to fool it, and
 
 Without an LLM, on the miniature's stories (the judge is simulated):
 
-    python -m diversity_tuning.miniature.flawed_stories --source runs/miniature/seed0/data/filtered --output runs/labels
-    python -m diversity_tuning.miniature.simulated_llm --port 8123 &
+    python -m studies.miniature.flawed_stories --source runs/miniature/seed0/data/filtered --output runs/labels
+    python -m studies.miniature.simulated_llm --port 8123 &
     python -m scripts_adversarial.main --labels runs/labels/train.jsonl --held_out runs/labels/heldout.jsonl \
         --output runs/judge --engine openai --base_url http://127.0.0.1:8123/v1 --model simulated
 

@@ -2,7 +2,7 @@
 
 python -m scripts_eval.constraint_eval --source stories.jsonl --output results/constraints
 python -m scripts_eval.constraint_eval --source runs/horror/seed0/samples/dpo-hard/samples.jsonl --output runs/my-constraints
-python -m scripts_eval.constraint_eval --source tests/horror/stories.jsonl --output runs/fixture --labels
+python -m scripts_eval.constraint_eval --source tests/studies/horror/stories.jsonl --output runs/fixture --labels
 
 Rows: `specification` (title, setting, protagonist, supporting, object, taboo, taboo_kept, twist) and `story`, or a sampled
 run's `prompt`, `response` and `finished`. Writes `constraints.jsonl` (the rows, with `constraints`) and `summary.json`
@@ -32,8 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.horror import constraint_rows
     from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+    from studies.horror import constraint_rows
 
     record = provenance("constraint_eval", {"labels": args.labels, "rules": constraint_rows.rules()}, {"source": args.source})
     if is_finished(args.output, record, args.overwrite):

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 @command
 def main(argv=None) -> int:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.horror.play.terminal import oneshot, play
+    from studies.horror.play.terminal import oneshot, play
 
     terminal = sys.stdin.isatty()
     mode = args.mode or ("interactive" if terminal and args.prompt is None else "oneshot")

@@ -55,7 +55,7 @@ def test_a_command_that_another_one_calls_says_nothing(capsys):
 
 
 def test_a_stage_ends_with_it(tmp_path, capsys):
-    from diversity_tuning.miniature import tokenizer, world
+    from studies.miniature import tokenizer, world
     from tests.scripts_dataset_cleaner.helpers import stage
 
     def last():

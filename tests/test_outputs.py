@@ -40,10 +40,10 @@ COMMANDS = {
     "stage 4": (f"{STAGES}4_data_prep_divpo", ["--source", "{in}/stage", "--data_path_pair", "{out}", *ENCODERS]),
     "describe": (f"{STAGES}describe", ["--source", "{in}/posts.jsonl", "--output", "{out}"]),
     "stylometry": ("diversity_tuning.stylometry", ["fit", "--source", "{in}/stage", "--output", "{out}"]),
-    "world": ("diversity_tuning.miniature.world", ["--num_prompts", "1", "--output", "{out}"]),
-    "tokenizer": ("diversity_tuning.miniature.tokenizer", ["--source", "{in}/stage", "--output", "{out}"]),
+    "world": ("studies.miniature.world", ["--num_prompts", "1", "--output", "{out}"]),
+    "tokenizer": ("studies.miniature.tokenizer", ["--source", "{in}/stage", "--output", "{out}"]),
     "base model": (
-        "diversity_tuning.miniature.base_model",
+        "studies.miniature.base_model",
         ["--source", "{in}/stage", "--tokenizer", "{in}/model", "--output", "{out}"],
     ),
     "merge": ("diversity_tuning.policy", "merge --base_model {in}/model --adapter {in}/model --output {out}".split()),

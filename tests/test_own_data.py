@@ -24,7 +24,7 @@ EXAMPLE, LAPTOP, GPUS, *COMMANDS = re.findall(r"```bash\n(.*?)```", DOCUMENT, re
 _STEPS = "--max_steps 2 --per_device_train_batch_size 2 --max_length 640 --max_train_samples 4 --disable_tqdm true"
 _SAMPLES = "--num_samples 2 --max_new_tokens 8"
 TINY = {
-    "diversity_tuning.miniature.world": "--num_prompts 12",
+    "studies.miniature.world": "--num_prompts 12",
     **{module: _STEPS for module, stem in STEM.items() if stem in TRAINING},
     "scripts_eval.generation_eval1_1": f"{_SAMPLES} --num_prompts 2",
     "scripts_eval.generation_eval2": "--num_prompts 2",

@@ -15,7 +15,7 @@ import yaml
 from diversity_tuning.cli import expand_recipe
 
 ROOT = Path(__file__).parents[1]
-# With stages of their own: tests/horror/test_recipes.py, tests/captions/test_recipe.py.
+# With stages of their own: tests/studies/horror/test_recipes.py, tests/studies/captions/test_recipe.py.
 OTHERS = ("captions", "horror")
 FOLDERS = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name not in OTHERS)
 GREETINGS = [name for name in FOLDERS if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
@@ -25,9 +25,9 @@ STORY_TRAINING = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
 TRAINING = (*STORY_TRAINING, "reward_pairs")
 REINFORCEMENT = ("grpo",)
 SCRIPTS = {
-    "world": "diversity_tuning.miniature.world",
-    "tokenizer": "diversity_tuning.miniature.tokenizer",
-    "base_model": "diversity_tuning.miniature.base_model",
+    "world": "studies.miniature.world",
+    "tokenizer": "studies.miniature.tokenizer",
+    "base_model": "studies.miniature.base_model",
     "stylometry": "diversity_tuning.stylometry",
     "eval1_1": "scripts_eval.generation_eval1_1",
     "eval2": "scripts_eval.generation_eval2",

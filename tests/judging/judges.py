@@ -8,9 +8,9 @@ from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.judging.principles import JudgeFile, write_judge
 from diversity_tuning.judging.roles import load_role, prompt_hash
-from diversity_tuning.miniature.flawed_stories import labelled_stories
-from diversity_tuning.miniature.simulated_llm.flaws import POOL
-from diversity_tuning.miniature.specification import draw_specification
+from studies.miniature.flawed_stories import labelled_stories
+from studies.miniature.simulated_llm.flaws import POOL
+from studies.miniature.specification import draw_specification
 
 
 def save_judge(path, url, principles=("twist", "hero"), model="simulated", **changed):

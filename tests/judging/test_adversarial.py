@@ -21,11 +21,11 @@ from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.adversarial_run import best_round, read_rounds
 from diversity_tuning.judging.held_out import balanced, length_strata, scores, selected
 from diversity_tuning.judging.principles import SAMPLING, read_judge
-from diversity_tuning.miniature.simulated_llm.answers import DROP, Settings
-from diversity_tuning.miniature.simulated_llm.flaws import POOL, named_in
-from diversity_tuning.miniature.simulated_llm.server import reply, simulated_server
 from diversity_tuning.rewards import load_reward
 from scripts_adversarial import main as adversarial
+from studies.miniature.simulated_llm.answers import DROP, Settings
+from studies.miniature.simulated_llm.flaws import POOL, named_in
+from studies.miniature.simulated_llm.server import reply, simulated_server
 from tests.generation.server import chat_server, openai_reply
 from tests.judging.judges import stories, write_rows
 

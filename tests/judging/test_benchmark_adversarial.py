@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 
 from benchmarks import adversarial
-from diversity_tuning.miniature.specification import draw_specifications
+from studies.miniature.specification import draw_specifications
 
 
 def test_the_benchmark(tmp_path, capsys, monkeypatch):

@@ -11,10 +11,10 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.judging.judge_reward import JudgeReward
 from diversity_tuning.judging.principles import read_judge
-from diversity_tuning.miniature.simulated_llm.answers import Settings
-from diversity_tuning.miniature.simulated_llm.server import reply, simulated_server
 from diversity_tuning.rewards import load_reward
 from scripts_eval import judge_agreement
+from studies.miniature.simulated_llm.answers import Settings
+from studies.miniature.simulated_llm.server import reply, simulated_server
 from tests.generation.server import chat_server, openai_reply
 from tests.generation.test_faults import FAULTS
 from tests.judging.judges import save_judge, stories, write_rows

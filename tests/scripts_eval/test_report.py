@@ -628,7 +628,7 @@ def test_synthetic_text_is_called_synthetic(study, tmp_path):
     """The data's own responses are the synthetic authors' where the rules for the miniature labelled them; never gold."""
     for name in ("gold", "dpo-1.0-0"):
         shutil.copytree(study / name, tmp_path / name)
-        record = {"arguments": {"diagnostics": "diversity_tuning.miniature.recognise"}, "stage": "score"}
+        record = {"arguments": {"diagnostics": "studies.miniature.recognise"}, "stage": "score"}
         (tmp_path / name / "provenance.json").write_text(json.dumps(record))
     flags = ["--compare", "dpo:gold", "--samples=0"]
     for kind, folder in (("synthetic", tmp_path), ("real", study)):

@@ -8,11 +8,11 @@ from datasets import load_from_disk
 
 from benchmarks.multi_agent import FIGURES, balanced, figure
 from diversity_tuning.data.schema import prompt_text
-from diversity_tuning.miniature.flawed_stories import labelled_stories
-from diversity_tuning.miniature.simulated_llm.answers import Settings
-from diversity_tuning.miniature.simulated_llm.server import simulated_server
-from diversity_tuning.miniature.specification import draw_specification
 from scripts_multi_agent import main as whole
+from studies.miniature.flawed_stories import labelled_stories
+from studies.miniature.simulated_llm.answers import Settings
+from studies.miniature.simulated_llm.server import simulated_server
+from studies.miniature.specification import draw_specification
 from tests.scripts_multi_agent.helpers import read_jsonl, stage, write_jsonl
 
 FLAWS = ("hero", "taboo", "twist", "sensory", "repetition")  # the rubric speaks of all of them

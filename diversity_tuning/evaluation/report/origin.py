@@ -6,7 +6,7 @@ from diversity_tuning.outputs import read_provenance
 
 REFERENCE = "gold"  # method and default name of the data's own responses: no model, so never the best, nor on the Pareto front
 SYNTHETIC = "synthetic data"
-_LABELS = "diversity_tuning.miniature."  # diagnostics modules that label the generator's stories alone
+_LABELS = "studies.miniature."  # diagnostics modules that label the generator's stories alone
 
 
 def is_synthetic(run: Path) -> bool:

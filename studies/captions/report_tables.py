@@ -1,0 +1,74 @@
+"""The tables of the captions report."""
+
+import numpy as np
+
+from diversity_tuning.evaluation.rendering import Table, interval
+from diversity_tuning.evaluation.report.styles import number_of_seeds
+from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+from studies.captions.copies import NEAR
+from studies.captions.measure import MEASURES
+from studies.captions.report_data import REWARDS, Results
+
+LABELS = {
+    "people": "people (test captions)", "sft": "SFT", "sft-t0.7": "SFT, T .7", "sft-t1.3": "SFT, T 1.3", "dpo": "DPO",
+    "dpo-t0.7": "DPO, T .7", "dpo-t1.3": "DPO, T 1.3", "ddpo": "DDPO", "ddpo-permuted": "DDPO, δ permuted",
+}  # fmt: skip
+COMPARED = (
+    ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("dpo-t1.3", "dpo"),
+    ("ddpo", "dpo-t1.3"),
+)  # fmt: skip
+_KINDS = {"reward": "reward", "ngrams": "its n-grams", "vectors": "its MiniLM head", "length": "length (characters)"}
+
+
+def tables(results: Results) -> list[Table]:
+    """Models, differences, accuracy of the rewards."""
+    return [models(results), differences(results), rewards(results)]
+
+
+def models(results: Results) -> Table:
+    """Every measure of every model."""
+    seeds = number_of_seeds(len(results.seeds))
+    rows = [
+        [label(model), *(interval(mean_interval(values[name])) for name in MEASURES)]
+        for model, values in results.values.items()
+    ]
+    note = (
+        f"Real captions: {len(results.contests)} contests, {results.captions} captions of each model and contest,"
+        f" {seeds}. Rewards: predicted log votes, in standard deviations within the contest. Reward A was fitted to"
+        " the half whose votes trained the policies, B to the other half. Distinct: different captions over all, case and"
+        " punctuation aside. Copies: equal to a training caption, likewise; near copies: these, and those at least"
+        f" {NEAR} similar in characters to one of the same contest. Mean [95% interval over {results.resampled}]."
+    )
+    return Table("measures", "Models", note, ["model", *MEASURES.values()], rows)
+
+
+def differences(results: Results) -> Table:
+    """Paired differences of models, contest by contest."""
+    rows = []
+    for one, other in COMPARED:
+        if one in results.values and other in results.values:
+            found = (paired_difference(results.values[one][name], results.values[other][name]) for name in MEASURES)
+            rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") for row in found)])
+    note = f"Paired by contest and seed; mean [95% interval over {results.resampled}]."
+    return Table("differences", "Differences", note, ["models", *MEASURES.values()], rows)
+
+
+def rewards(results: Results) -> Table:
+    """Spearman's correlation with real votes on held-out captions."""
+    rows = []
+    for which in REWARDS:
+        for kind, name in _KINDS.items():
+            values = results.accuracy[which][kind]
+            means = values.mean(axis=0)
+            rows.append([which.upper(), name, interval(mean_interval(values)), f"{means.min():.2f} to {means.max():.2f}"])
+    votes = mean_interval(np.asarray(results.votes))
+    note = (
+        "Spearman's correlation of score and votes within each contest, on test captions that neither reward has seen."
+        f" Deviation δ and votes, over the captions in the training pairs: {interval(votes, sign='+')}."
+    )
+    return Table("rewards", "Accuracy of the rewards", note, ["reward", "part", "Spearman", "range over contests"], rows)
+
+
+def label(model: str) -> str:
+    """What tables and the figure call a model."""
+    return LABELS.get(model, model)

@@ -1,0 +1,137 @@
+r"""Split the captions of every contest: half A, half B, validation and test. All parts have the same contests.
+
+    python -m studies.captions.split --source caption_contest_full.jsonl.gz --seed 0 --output runs/captions/seed0/data
+
+``--output`` holds two data sets, in the form of data stage 0. ``scored``: ``train`` (half A), ``validation`` and ``test``;
+from here on the path is that of any data. ``other``: ``train`` (half B), which only the second reward model reads.
+Captions that differ in case and punctuation alone stay together, so that no test caption stands in a half.
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m studies.captions.split")
+
+from pathlib import Path
+
+import numpy as np
+
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
+from diversity_tuning.data import schema
+from diversity_tuning.errors import UserError
+from diversity_tuning.runs import is_finished, provenance
+from studies.captions.copies import normalised
+from studies.captions.votes import PARTS, deal
+
+LEAST, LEAST_OF_PART = 20, 2  # distinct captions of a contest, and of each part: one vote has no place among others
+
+
+def build_parser() -> Parser:
+    parser = Parser("studies.captions.split", __doc__)
+    parser.add_argument("--source", required=True, help="contests with captions and votes: .jsonl, .jsonl.gz or .parquet")
+    parser.add_argument("--output", required=True, help="folder for the data sets")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="which captions go where")
+    parser.add_argument("--half", type=float, default=0.45, help="share of half B; half A gets what is left")
+    parser.add_argument("--validation", type=float, default=0.03, help="share of the validation part")
+    parser.add_argument("--test", type=float, default=0.07, help="share of the test part")
+    parser.add_argument("--most", type=at_least(LEAST), default=None, help="captions of a contest, at most, drawn at random")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
+    return parser
+
+
+@command
+def main(argv=None) -> None:
+    args = parse_with_recipe(build_parser(), argv)
+    shares = {"train": None, "other": args.half, "validation": args.validation, "test": args.test}
+    given = (args.half, args.validation, args.test)
+    if not (all(share > 0 for share in given) and sum(given) < 1):
+        raise UserError("--half, --validation and --test must each be above 0, and together below 1")
+    from diversity_tuning.data import sources, storage
+
+    sources.check_source(args.source)
+    storage.require_apart(source=args.source, output=args.output)
+    settings = {key: value for key, value in vars(args).items() if key not in ("output", "source")}
+    record = provenance("captions_split", settings, {"source": args.source})
+    places = {name: Path(args.output) / name for name in ("scored", "other")}
+    missing = [name for name, path in places.items() if not is_finished(path, {**record, "kind": name}, args.overwrite)]
+    if missing:
+        with storage.stage_output(places[missing[0]]) as (_, work):
+            parts, counts = split_contests(sources.load_source(args.source, work), shares, args.seed, args.most)
+        for name in missing:
+            with storage.stage_output(places[name]) as (folder, _):
+                made = {"train": parts["other"]} if name == "other" else {k: v for k, v in parts.items() if k != "other"}
+                storage.finish(made, folder, {**record, "kind": name}, captions=counts)
+        print(f"{args.output}: {counts['contests']} contests; captions: " + ", ".join(f"{counts[p]} {p}" for p in PARTS))
+
+
+def split_contests(source, shares: dict, seed: int, most: int | None = None) -> tuple[dict, dict]:
+    """(data set of every part, counts). ``source``: a row per contest, as the data stages read it.
+
+    A row of every part keeps the contest's prompt, and the captions, votes and transformed votes of that part. Of captions
+    that :func:`~.copies.normalised` makes equal the one with the most votes counts. A contest that cannot be split, has votes
+    below 0 or another one's prompt is a :class:`~diversity_tuning.errors.UserError`.
+    """
+    from datasets import Dataset
+
+    from diversity_tuning.data.score import transform_votes, vote_range
+
+    low, high = vote_range(source)
+    columns: dict[str, dict[str, list]] = {part: {} for part in PARTS}
+    prompts: dict[str, int] = {}
+    counts = {"contests": len(source), **dict.fromkeys(PARTS, 0), "the same but for case and punctuation": 0}
+    for number, row in enumerate(source):
+        kept = distinct(row[schema.COMMENT_TEXTS], row[schema.COMMENT_SCORES])
+        counts["the same but for case and punctuation"] += len(row[schema.COMMENT_TEXTS]) - len(kept)
+        title, where = _prompt(row), f"contest {number + 1} ('{row[schema.POST_TITLE][:60]}')"
+        _check(row, where, len(kept), prompts.setdefault(schema.prompt_text(title, row[schema.POST_TEXT]), number), number)
+        rng = np.random.default_rng([seed, number])
+        kept = np.sort(rng.permutation(kept)[:most])
+        transformed = transform_votes(row[schema.COMMENT_SCORES], low, high)
+        for part, places in deal(len(kept), shares, rng).items():
+            if len(places) < LEAST_OF_PART:
+                raise UserError(
+                    f"{where}: of {len(kept)} captions {len(places)} go to the part '{part}', which needs {LEAST_OF_PART};"
+                    " give it a larger share"
+                )
+            own = kept[places]
+            made = {
+                schema.POST_TITLE: title,
+                schema.POST_TEXT: row[schema.POST_TEXT] or "",
+                schema.POST_SCORES: row[schema.POST_SCORES],
+                schema.COMMENT_TEXTS: [row[schema.COMMENT_TEXTS][i].strip() for i in own],
+                schema.COMMENT_SCORES: [row[schema.COMMENT_SCORES][i] for i in own],
+                schema.TRANSFORMED_SCORE: transformed[own].tolist(),
+            }
+            counts[part] += len(own)
+            for name, value in made.items():
+                columns[part].setdefault(name, []).append(value)
+    return {part: Dataset.from_dict(found) for part, found in columns.items()}, counts
+
+
+def _prompt(row: dict) -> str:
+    from diversity_tuning.data.score import clean_title
+
+    return clean_title(row[schema.POST_TITLE]).strip('"')
+
+
+def _check(row: dict, where: str, captions: int, first: int, number: int) -> None:
+    """:class:`UserError` for a contest that cannot be used. ``first``: the number of the first contest with its prompt."""
+    if captions < LEAST:
+        raise UserError(f"{where} has {captions} captions, fewer than {LEAST}; leave the contest out")
+    if first != number:
+        raise UserError(f"{where} has the same prompt as contest {first + 1}; put their captions in one row")
+    if min(row[schema.COMMENT_SCORES]) < 0:
+        place = int(np.argmin(row[schema.COMMENT_SCORES]))
+        raise UserError(f"{where}: caption {place + 1} has {row[schema.COMMENT_SCORES][place]} votes; votes count from 0 up")
+
+
+def distinct(texts: list[str], votes: list[int]) -> np.ndarray:
+    """Places of the captions to keep, ascending: of those equal once normalised the one with the most votes, none empty."""
+    best: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        key = normalised(text)
+        if key and (key not in best or votes[place] > votes[best[key]]):
+            best[key] = place
+    return np.array(sorted(best.values()), dtype=int)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+r"""Record where stories begin: tokens of prompts and stories, and how many stories ``max_length`` cuts, per data set and split.
+
+    python -m studies.horror.boundaries --data runs/horror/seed0/data --tokenizer runs/horror/seed0/tokenizer \
+        --output runs/horror/seed0/boundaries.json
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m studies.horror.boundaries")
+
+from pathlib import Path
+
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
+from diversity_tuning.data import schema
+from diversity_tuning.runs import write_text
+from studies.horror.boundary import MAX_LENGTH, as_json, boundaries
+from studies.horror.specification import from_mapping
+
+
+@command
+def main(argv=None) -> None:
+    parser = Parser("studies.horror.boundaries", __doc__)
+    parser.add_argument("--data", required=True, help="output folder of the specifications command")
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--max_length", type=at_least(2), default=MAX_LENGTH, help="tokens of prompt and story")
+    parser.add_argument("--output", required=True, help="JSON file")
+    args = parse_with_recipe(parser, argv)
+    from datasets import load_from_disk
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
+    found = {}
+    for name in ("sft", "easy", "hard"):
+        for split, rows in load_from_disk(str(Path(args.data) / name)).items():
+            found[f"{name}/{split}"] = boundaries(tokenizer, pairs_of(rows), args.max_length)
+    write_text(args.output, as_json(found))
+    print(as_json(found), end="", flush=True)
+
+
+def pairs_of(rows):
+    """(prompt, story) of every story of a data set."""
+    for row in rows:
+        if schema.CHOSEN in row:
+            for side in (schema.CHOSEN, schema.REJECTED):
+                yield row[side][0]["content"], row[side][-1]["content"]
+        else:
+            yield from_mapping(row["specification"]).to_prompt(), row[schema.FILTERED_COMMENT_TEXTS][0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The tables of the horror report."""
+
+import numpy as np
+
+from diversity_tuning.evaluation.rendering import Table, interval
+from diversity_tuning.evaluation.statistics import paired_difference, seed_means
+from studies.horror.constraints import CONSTRAINTS
+from studies.horror.report_data import LEVELS, MODELS, TRAINED, Results, spread
+
+COMPARED = (
+    ("dpo-easy", "sft"), ("ddpo-easy", "sft"), ("dpo-hard", "sft"), ("ddpo-hard", "sft"), ("dpo-hard", "dpo-easy"),
+    ("ddpo-easy", "dpo-easy"), ("ddpo-hard", "dpo-hard"),
+)  # fmt: skip
+ROWS = (*CONSTRAINTS, "kept", "all", "semantic", "words")
+LABELS = {
+    "kept": "share of constraints kept",
+    "all": "all fifteen kept",
+    "semantic": "diversity of meaning",
+    "words": "diversity of words",
+}
+
+
+def tables(results: Results) -> list[Table]:
+    """All tables, the most telling first."""
+    return [
+        constraints(results),
+        differences(results),
+        by_seed(results),
+        accuracies(results),
+        faults(results),
+        separability(results),
+        runs(results),
+    ]
+
+
+def constraints(results: Results) -> Table:
+    """Rate of every constraint, and diversity, per model."""
+    seeds, prompts = results.values["sft"]["all"].shape
+    rows = [[_label(name), *(interval(spread(results.values[m][name])) for m in MODELS)] for name in ROWS]
+    note = (
+        f"Share of sampled stories that keep a constraint; mean over {seeds} seed(s) and {prompts} test specifications each, 4 "
+        "stories a specification, 95% bootstrap over seeds, then specifications. Diversity: among the 4 stories of a "
+        "specification, mean cosine distance of MiniLM embeddings (meaning) and 1 − ROUGE-L (words)."
+    )
+    return Table("constraints", "Constraints", note, ["constraint", *MODELS], rows)
+
+
+def differences(results: Results) -> Table:
+    """Paired differences of models."""
+    rows = []
+    values = results.values
+    for name in ROWS:
+        found = [paired_difference(values[a][name], values[b][name], nested=True) for a, b in COMPARED]
+        cells = [interval(one, sign="+") for one in found]
+        rows.append([_label(name), *cells])
+    note = "Paired over specifications; 95% bootstrap as above. An interval that holds 0 shows no difference."
+    return Table("differences", "Paired differences", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
+
+
+def by_seed(results: Results) -> Table:
+    """What each seed's models keep."""
+    rows = []
+    for name in ("kept", "all"):
+        means = {model: seed_means(results.values[model][name]) for model in MODELS}
+        rows += [[_label(name), seed.name, *(f"{means[m][i]:.3f}" for m in MODELS)] for i, seed in enumerate(results.seeds)]
+    note = "Means over the specifications of each seed, which has its own data and models."
+    return Table("seeds", "Seed by seed", note, ["constraint", "seed", *MODELS], rows)
+
+
+def accuracies(results: Results) -> Table:
+    """Held-out preference accuracy of every model at both levels, next to what it writes."""
+    rows = []
+    for model in MODELS:
+        cells = [_accuracy(results, model, level, kind) for level in LEVELS for kind in ("likelihood", "reward")]
+        kept = interval(spread(results.values[model]["kept"]))
+        rows.append([model, *cells, kept, interval(spread(results.values[model]["all"]))])
+    pairs = results.accuracy[0]["sft"]["easy"]["pairs"]
+    note = (
+        f"{pairs} test pairs a level and seed. By likelihood: the preferred story is the likelier one. By reward: it gained "
+        "more likelihood than the other, relative to SFT (what TRL logs as rewards/accuracies). Mean over seeds, in brackets "
+        "the lowest and the highest bound of the seeds' own intervals. Beside them, what the same model's samples keep."
+    )
+    header = [
+        "model",
+        *(f"{level}, by {kind}" for level in LEVELS for kind in ("likelihood", "reward")),
+        "constraints kept",
+        "all kept",
+    ]
+    return Table("accuracy", "Preference accuracy and obedience", note, header, rows)
+
+
+def _accuracy(results: Results, model: str, level: str, kind: str) -> str:
+    found = [seed[model][level].get(kind) for seed in results.accuracy]
+    if None in found or (model, kind) == ("base", "reward"):  # SFT, the reference, comes after the base model
+        return "–"
+    low, high = min(one["low"] for one in found), max(one["high"] for one in found)
+    return interval({"mean": float(np.mean([one["rate"] for one in found])), "low": low, "high": high})
+
+
+def faults(results: Results) -> Table:
+    """Accuracy by reward on the hard pairs, by what is wrong with the dispreferred story."""
+    models = MODELS[2:]
+    names = sorted(results.accuracy[0]["dpo-hard"]["hard"]["reward"]["by_fault"])
+    rows = []
+    for name in names:
+        found = [[seed[m]["hard"]["reward"]["by_fault"].get(name) for seed in results.accuracy] for m in models]
+        number = sum(one["n"] for one in found[0] if one)
+        rows.append([name, str(number), *(f"{_pooled(one):.3f}" for one in found)])
+    note = "Test pairs of the hard level, all seeds together, by the one fault of the dispreferred story; accuracy by reward."
+    return Table("faults", "Hard pairs, fault by fault", note, ["fault", "pairs", *models], rows)
+
+
+def _pooled(found: list[dict | None]) -> float:
+    known = [one for one in found if one]
+    return sum(one["rate"] * one["n"] for one in known) / sum(one["n"] for one in known)
+
+
+def separability(results: Results) -> Table:
+    """What words and lengths alone tell about the two levels."""
+    names = list(results.separability[0]["easy"])
+    rows = [
+        [
+            level,
+            *(f"{np.mean([seed[level][name] for seed in results.separability]):.3f}".removesuffix(".000") for name in names),
+        ]
+        for level in LEVELS
+    ]
+    note = (
+        "Training and test pairs, mean over seeds. Accuracies: logistic regression, 5-fold cross-validation with all stories "
+        "of a specification in one fold; chance is .5. Token overlap: mean Jaccard similarity of the two sides' words."
+    )
+    return Table(
+        "separability", "How far words alone separate the levels", note, ["level", *(n.replace("_", " ") for n in names)], rows
+    )
+
+
+def runs(results: Results) -> Table:
+    """One row per training run and seed."""
+    rows = []
+    for place, (seed, histories) in enumerate(zip(results.runs, results.histories, strict=True)):
+        for run in TRAINED:
+            history, record = histories[run], seed[run]
+            counts, evaluated = record.get("counts", {}), [row for row in history if "eval_loss" in row]
+            best = min(evaluated, key=lambda row: row["eval_loss"]) if evaluated else {}
+            seconds = next((row["train_runtime"] for row in reversed(history) if "train_runtime" in row), float("nan"))
+            rows.append(
+                [results.seeds[place].name, run, str(counts.get("trained_pairs", counts.get("train_examples", "–"))),
+                 str(max((row.get("step", 0) for row in history), default=0)), record.get("best_checkpoint", "–"),
+                 f"{best.get('eval_loss', float('nan')):.2g}", _decimals(best.get("eval_rewards/accuracies")),
+                 str(counts.get("pairs_cut_at_max_length", 0)), f"{seconds:.0f}"]
+            )  # fmt: skip
+    header = ["seed", "run", "examples", "steps", "kept", "validation loss", "validation accuracy", "cut", "seconds"]
+    return Table("runs", "Runs", "Training runs; the checkpoint of the lowest validation loss is kept.", header, rows)
+
+
+def _decimals(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name.replace("_", " "))

@@ -1,0 +1,181 @@
+"""Label plot, narrative voice and craft of a text by rules. Used in evaluation only, never in training.
+
+The rules must survive a model that optimises against votes. So text that is not a story earns nothing: a story has at
+least 25 words, names the prompt's hero, and consists of word pairs that occur in the synthetic plots. Neither a heap of the
+right words nor a list of the sentences that earn craft is one.
+"""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from studies.miniature.plots import PLOTS, SENSORY, TABOO_VERBS, Event
+from studies.miniature.specification import TABOOS, TWISTS, from_prompt
+
+UNCLEAR = "unclear"
+LEAST_WORDS = 25
+LEAST_FAMILIAR = 0.25  # share of a text's word pairs that occur in the synthetic events; synthetic stories have over 0.4
+LEAST_PLOT = 8  # distinct word pairs of plots, whichever; its own stories have over 12
+LEAST_MARKERS = 4  # distinct word pairs of one direction
+
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+_ARTICLES = {"a", "an", "the"}
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Adjacent words within a sentence, articles left out because one voice leaves them out."""
+    pairs = []
+    for part in re.split(r"[.!?;:\"]+", text):
+        words = [word for word in _words(part) if word not in _ARTICLES]
+        pairs += itertools.pairwise(words)
+    return pairs
+
+
+def _event_pairs(events: Iterable[Event]) -> set[tuple[str, str]]:
+    """The word pairs of events in every tense; a slot, filled differently by each prompt, ends a run of words."""
+    pairs: set[tuple[str, str]] = set()
+    for event in events:
+        subject = "" if event.subject in ("H", "S") else event.subject
+        for verb in (event.base, event.past, event.present):
+            pairs.update(_pairs(re.sub(r"\{\w+\}", ".", f"{subject} {verb} {event.tail}")))
+    return pairs
+
+
+def _markers() -> dict[str, set[tuple[str, str]]]:
+    """Direction -> the word pairs that it alone has."""
+    own = {name: _event_pairs(event for moment in plot for event in moment) for name, plot in PLOTS.items()}
+    shared = Counter(pair for pairs in own.values() for pair in pairs)
+    return {name: {pair for pair in pairs if shared[pair] == 1} for name, pairs in own.items()}
+
+
+_MARKERS = _markers()
+_EVENTS = [event for plot in PLOTS.values() for moment in plot for event in moment]
+_PLOT = _event_pairs(_EVENTS)
+_FAMILIAR = (
+    _PLOT
+    | _event_pairs(SENSORY + TABOO_VERBS)
+    | set(_pairs(". ".join(f"to {taboo}" for taboo in TABOOS)))
+    | set(_pairs(". ".join(f"{x} was {y}. {x} is {y} all along" for x, y in TWISTS)))
+)
+_PAST = {event.past for event in _EVENTS + SENSORY}
+_PRESENT = {event.present for event in _EVENTS + SENSORY}
+OTHER_TENSE = {
+    form: other
+    for event in _EVENTS + SENSORY + TABOO_VERBS
+    for form, other in ((event.past, event.present), (event.present, event.past))
+}
+_SENSES = {
+    verb: set(_words(event.tail)) - {"and", "of", "like"}
+    for event in SENSORY
+    for verb in (event.base, event.past, event.present)
+}
+
+
+def is_story(text: str) -> bool:
+    """Long enough, familiar enough and with enough of any plot to count as a story of the miniature."""
+    pairs = _pairs(text)
+    if len(_words(text)) < LEAST_WORDS or len(_PLOT.intersection(pairs)) < LEAST_PLOT:
+        return False
+    return sum(pair in _FAMILIAR for pair in pairs) >= LEAST_FAMILIAR * len(pairs)
+
+
+def direction(text: str) -> str:
+    """The plot direction, or ``unclear`` when none has enough markers or another has half as many."""
+    pairs = set(_pairs(text))
+    counts = Counter({name: len(pairs & markers) for name, markers in _MARKERS.items()})
+    (best, most), (_, second) = counts.most_common(2)
+    return best if is_story(text) and most >= LEAST_MARKERS and most >= 2 * second else UNCLEAR
+
+
+def voice(text: str) -> str:
+    """The voice, or ``unclear`` when the text has the signs of none or of several."""
+    if not is_story(text):
+        return UNCLEAR
+    found = [name for name, holds in _voice_signs(text).items() if holds]
+    return found[0] if len(found) == 1 else UNCLEAR
+
+
+def tenses(text: str) -> tuple[int, int]:
+    """How many words of a text are past forms, and how many present forms, of the verbs of plots and senses."""
+    words = _words(text)
+    return sum(word in _PAST for word in words), sum(word in _PRESENT for word in words)
+
+
+def _voice_signs(text: str) -> dict[str, bool]:
+    past, present = tenses(text)
+    ornate = _signs(r"\b(?:long ago|lo,|alas|whereupon|yet|forsooth|behold|thus did fate)|;", text)
+    letter = _signs(r"\b(?:dear|haha|ugh|honestly|yeah|okay|omg|wow|love,)|!!", text)
+    clipped = _signs(r"\b(?:night|now|quick|again|wait|done)(?:[.:]| -)", text)
+    quotes, cased = text.count('"') + text.count("“") + text.count("”"), re.search(r"[A-Z]", text) is not None
+    diary = not cased and _signs(r"\.\.\.|&|\b(?:diary of|today|goodnight)\b", text) >= 4
+    return {
+        "plain": cased and past >= 3 and past >= 3 * present and ornate <= 1 and letter <= 1 and clipped <= 1 and quotes <= 1,
+        "ornate": cased and ornate >= 3 and quotes <= 1,
+        "dialogue": quotes >= 8,
+        "clipped": cased and present >= 3 and present >= 3 * past and clipped >= 1 and quotes <= 1,
+        "letter": cased and letter >= 3 and quotes <= 1,
+        "diary": diary and quotes <= 1,
+    }
+
+
+def _signs(pattern: str, text: str) -> int:
+    return len(re.findall(pattern, text.lower()))
+
+
+def craft_flags(prompt: str, text: str) -> dict[str, bool]:
+    """The four signs of craft of a response to a prompt; all False for what is not a story about the prompt's hero."""
+    specification = from_prompt(prompt)
+    none = dict.fromkeys(("taboo", "twist", "sensory", "fresh"), False)
+    if specification is None or specification.protagonist.lower() not in _words(text) or not is_story(text):
+        return none
+    sentences = _sentences(text)
+    attempts = {verb for event in TABOO_VERBS for verb in (event.base, event.past, event.present)}
+    return {
+        "taboo": any(specification.taboo_word in words and attempts & set(words) for words in sentences),
+        "twist": any(set(specification.twist_words) <= set(words) for words in sentences),
+        "sensory": has_sensory_sentence(text),
+        "fresh": not has_repetition(text),
+    }  # fmt: skip
+
+
+def _sentences(text: str) -> list[list[str]]:
+    return [_words(part) for part in re.split(r"[.!?;\"]+", text)]
+
+
+def has_sensory_sentence(text: str) -> bool:
+    """True when a sentence has a verb of the senses and, behind it, a word of what it perceives."""
+    return any(_SENSES.get(word, set()) & set(words[i:]) for words in _sentences(text) for i, word in enumerate(words))
+
+
+def craft(prompt: str, text: str) -> int:
+    """How many of the four signs of craft a response shows, 0 to 4."""
+    return sum(craft_flags(prompt, text).values())
+
+
+def has_repetition(text: str) -> bool:
+    """True when any six words in a row, or any sentence of three words or more, come twice."""
+    words = _words(text)
+    sixes = Counter(zip(*(words[i:] for i in range(6)), strict=False))
+    parts = Counter(map(tuple, _sentences(text)))
+    return any(n > 1 for n in sixes.values()) or any(n > 1 and len(part) >= 3 for part, n in parts.items())
+
+
+def diagnose(prompts: list[str], responses: list[str]) -> dict[str, list]:
+    """Labels of each response to its prompt, for evaluation: craft (int), direction and voice (str).
+
+    What is unclear has no label (None), so that garbled text does not count as one more direction or voice.
+    """
+    return {
+        "craft": [craft(prompt, response) for prompt, response in zip(prompts, responses, strict=True)],
+        "direction": [_clear(direction(response)) for response in responses],
+        "voice": [_clear(voice(response)) for response in responses],
+    }
+
+
+def _clear(label: str) -> str | None:
+    return None if label == UNCLEAR else label

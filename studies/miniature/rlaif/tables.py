@@ -1,0 +1,130 @@
+"""The tables of the --rlaif report: every policy, paired differences, and diversity at equal reward and at equal craft."""
+
+import numpy as np
+import pandas as pd
+
+from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval
+from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
+from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching
+from diversity_tuning.evaluation.statistics import overall_mean
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, pareto_front
+from studies.miniature.rlaif.measures import MEASURES
+
+QUALITIES = {REDDIT_REWARD: "reward", "craft": "craft"}
+DIVERSITIES = {
+    SEMANTIC_DIVERSITY: "semantic", STYLE_DIVERSITY: "style", "distinct_direction": "plots", "distinct_voice": "voices",
+}  # fmt: skip
+SHOWN = {**QUALITIES, **DIVERSITIES, **{name: name.replace("_", " ") for name in MEASURES}}
+_ANCHOR = "sft"  # step 0 of every training: a point of every curve
+
+
+def equal_quality(models: list[RunGroup], pairs: list[str]) -> pd.DataFrame:
+    """Diversity of the first method's models minus that of the second's curve, at equal reward and at equal craft.
+
+    A row per model, quality, diversity and seed, in the columns of
+    :func:`~diversity_tuning.evaluation.tradeoff.difference_at_equal_quality`; no ``mean`` outside the curve's range. The curve:
+    the second method's checkpoints with SFT as their start, without those that another one of them beats in both: where
+    training has begun to lose quality as well as diversity, one would stop earlier. Checkpoints that were not sampled in all
+    seeds of a target are no point either.
+    """
+    anchors = matching(models, _ANCHOR, f"anchor {_ANCHOR}")
+    rows = []
+    for one, other in (pair.split(":") for pair in pairs):
+        targets = [model for model in models if model.method == one]
+        curve = [*anchors, *(model for model in models if model.method == other)]
+        for target in targets:
+            seeds = {run.seed for run in target.runs}
+            there = [model for model in curve if seeds <= {run.seed for run in model.runs}]
+            for seed, (cut, *points) in align([target, *there]) if len(there) > 1 else []:
+                rows += _differences(cut, points, {"model": target.label, "curve": other, "seed": seed})
+    return pd.DataFrame(rows)
+
+
+def _differences(target: RunGroup, points: list[RunGroup], label: dict) -> list[dict]:
+    prompts = shared_prompts([target, *points])
+    nested = isinstance(prompts, list)
+    rows = []
+    for quality in QUALITIES:
+        for diversity in DIVERSITIES:
+            own, *others = [(model.matrix(quality, prompts), model.matrix(diversity, prompts)) for model in (target, *points)]
+            means = np.array([[overall_mean(side, nested) for side in pair] for pair in others])
+            curve = [pair for pair, best in zip(others, pareto_front(means), strict=True) if best]
+            none = {"mean": None, "low": None, "high": None, "covered": 0.0}
+            found = difference_at_equal_quality(own, curve, nested=nested) or none
+            names = {"quality": QUALITIES[quality], "at": overall_mean(own[0], nested), "diversity": DIVERSITIES[diversity]}
+            rows.append({**label, **names, "points": len(curve), **found})
+    return rows
+
+
+def main_table(rows: pd.DataFrame, openings: dict[str, float]) -> Table:
+    """Every policy, over all seeds where there are several. ``openings``: over all responses of a run, mean over seeds."""
+    header = ["policy", *SHOWN.values(), "openings, all"]
+    cells = [
+        [row["model"], *(interval(row, f"{name}_") for name in SHOWN), f"{openings[row['model']]:.3f}"]
+        for _, row in _pooled(rows, "model").iterrows()
+    ]
+    return Table("policies", "Policies", _MAIN, header, cells)
+
+
+_MAIN = """\
+Means over prompts (and seeds) with 95% intervals. A number in brackets after a policy: the part of its training after which its
+checkpoint was sampled. Plots, voices: different ones among the four responses to a prompt, as rules recognise them; craft: of
+four signs, likewise. Characters: of a response; truncated: share without an end; openings: different first three words, as a
+share of a prompt's responses, and of all responses of a run; relevance: share of the prompt's parts that a response names; own
+vs other: share of other prompts of which it names fewer parts than of its own (0.5: chance).
+"""
+
+
+def seed_table(rows: pd.DataFrame) -> Table | None:
+    """The means of each seed, where there are several."""
+    rows = rows[rows["seed"] != ALL_SEEDS]
+    if rows["seed"].nunique() < 2:
+        return None
+    cells = [[row["model"], f"{row['seed']}", *(f"{row[f'{name}_mean']:.3f}" for name in SHOWN)] for _, row in rows.iterrows()]
+    return Table("seeds", "Means of each seed", "", ["policy", "seed", *SHOWN.values()], cells)
+
+
+def difference_rows(rows: pd.DataFrame) -> Table | None:
+    """Paired differences, over all seeds where there are several."""
+    if not len(rows):
+        return None
+    names = [name for name in SHOWN if name in set(rows["metric"])]
+    cells = []
+    for label, group in _pooled(rows, "difference").groupby("difference", sort=False):
+        by_metric = {row["metric"]: difference(row) for _, row in group.iterrows()}
+        cells.append([label, *(by_metric.get(name, NONE) for name in names)])
+    note = "Mean [95% interval], p of sign flips over prompts, seeds as given; over several seeds, t after it.\n"
+    return Table("differences", "Paired differences", note, ["difference", *(SHOWN[name] for name in names)], cells)
+
+
+def equal_table(rows: pd.DataFrame) -> Table | None:
+    """Differences at equal quality, over all seeds where there are several; one column per diversity."""
+    if not len(rows):
+        return None
+    cells = []
+    for key, group in _pooled(rows, "model", "curve").groupby(["model", "curve", "quality", "at"], sort=False):
+        model, curve, quality, at = key
+        if group["mean"].isna().all():
+            continue
+        found = {row["diversity"]: row for _, row in group.iterrows()}
+        texts = ["outside the range" if pd.isna(row["mean"]) else interval(row, "", "+") for row in found.values()]
+        covered = min(row["covered"] for row in found.values())
+        points = "–".join(f"{number}" for number in sorted({row["points"] for row in found.values()}))
+        cells.append([model, f"{curve} ({points} points)", quality, f"{at:.3f}", *texts, f"{covered:.0%}"])
+    header = ["policy", "curve of", "at equal", "value", *DIVERSITIES.values(), "covered"]
+    return Table("equal", "Diversity at equal reward and at equal craft", _EQUAL, header, cells)
+
+
+_EQUAL = """\
+Diversity of a policy minus that of the other method's curve at the same reward, or at the same craft. The curve is linear
+between neighbouring checkpoints, SFT its first point; checkpoints that another one beats in both are left out. 2,000 draws of
+prompts and seeds; covered: share of draws in which the value lay within the curve's range (the others are left out). Policies
+outside the range of a curve are in equal.csv alone.
+"""
+
+
+def _pooled(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """Rows over all seeds; of what has one seed only, that one's."""
+    pooled = rows["seed"] == ALL_SEEDS
+    return rows[pooled | ~pooled.groupby([rows[key] for key in keys]).transform("any")]

@@ -1,0 +1,144 @@
+"""The paper, end to end: data, reward model, SFT, DPO, DDPO, ORPO, DORPO, samples, scores, tables, figure.
+
+bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
+bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
+bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full, --controls, --rlaif too
+bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
+bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
+bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
+bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
+bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
+bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
+bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
+
+A finished stage is skipped, a killed one resumes where it stopped: run the same command again. The table of stages is
+studies/reproduce/stages.py.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
+from diversity_tuning.outputs import check_place
+from studies.reproduce.commands import Run
+from studies.reproduce.ending import print_ending
+from studies.reproduce.plans import KINDS, Part, parts, table_of
+from studies.reproduce.popularity import VALUES
+from studies.reproduce.runner import Runner, StageFailed, print_parts
+from studies.reproduce.source import check_source
+
+ROOT = Path(__file__).parents[2]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        print(f"error: {message}; see bash reproduce.sh --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    text, _, example = (__doc__ or "").partition("\n\n")
+    parser = _Parser(
+        prog="bash reproduce.sh", description=text, epilog=example, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--recipe", default="miniature", help="a folder of recipes/ (default: miniature)")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, default=0, help="of data, training and samples (default: 0)")
+    seeds.add_argument("--seeds", type=int, nargs="+", metavar="N", help="several, one report (default with --full: 0 1 2)")
+    parser.add_argument(
+        "--split", default="", choices=("train", "validation", "test"),
+        help="what to evaluate on: validation to choose settings (default: the recipe's, which is test)",
+    )  # fmt: skip
+    parser.add_argument("--source", default="", help="your copy of the captions and their votes, for --recipe captions")
+    parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
+    kind.add_argument("--controls", action="store_true", help="what else could give the diversity: docs/RESULTS.md")
+    kind.add_argument(
+        "--popularity", type=float, nargs="*", metavar="P",
+        help="the miniature with votes that favour the common more and more (default: 0 0.5 1 1.5): docs/RESULTS.md",
+    )  # fmt: skip
+    kind.add_argument("--ablation", action="store_true", help="the paper's figure 3")
+    kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
+    parser.add_argument(
+        "--engine", choices=("auto", "local", "vllm"), default="auto",
+        help="what samples: a vLLM server with all adapters, or transformers on every GPU (default: vllm where it is installed"
+        " and the recipe does not make its own small model)",
+    )  # fmt: skip
+    parser.add_argument("--train_flags", default="", help='for SFT, DPO, DDPO, ORPO, DORPO: "--gradient_accumulation_steps 8"')
+    parser.add_argument("--reward_flags", default="", help="for the reward model")
+    parser.add_argument("--dry_run", action="store_true", help="print the commands and run nothing")
+    return parser
+
+
+def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
+    """The parts that the flags ask for. An unknown recipe is a :class:`UserError`."""
+    recipes = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir())
+    if args.recipe not in recipes:
+        hint = nearest(args.recipe, recipes) or "; there are: " + " ".join(recipes)
+        raise UserError(f"no recipe '{args.recipe}'{hint}")
+    check_source(args.source, table_of(args.recipe).own_data, args.recipe)
+    root = args.out or f"runs/{args.recipe}"
+    kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
+    seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
+    if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):  # NumPy has no others
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, below 2^32, each once")
+    check_place(ROOT / root)
+    run = Run(
+        recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split, source=args.source,
+        train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),
+        accelerate=environment.get("ACCELERATE") or "multi_gpu",
+        processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
+        engine=_engine(args, environment), root=ROOT,
+    )  # fmt: skip
+    return list(parts(run, root, kind, seeds, args.popularity or VALUES))
+
+
+def _words(flag: str, text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"{flag} {text}: {error}") from None
+
+
+def _engine(args: argparse.Namespace, environment: dict[str, str]) -> str:
+    if args.engine != "auto":
+        return args.engine
+    own_model = (ROOT / "recipes" / args.recipe / "base_model.yaml").is_file()
+    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
+    found = environment.get("VLLM") or shutil.which("vllm", path=path)
+    return "vllm" if found and not own_model else "local"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    try:
+        wanted = plan(args, dict(os.environ))
+        if args.dry_run:
+            before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+            print_parts(wanted, ROOT)
+            sys.stdout.flush()
+            signal.signal(signal.SIGPIPE, before)  # a program that calls this is not killed by a closed socket later
+            return 0
+        Runner(ROOT).run(wanted)
+        print_ending(wanted, ROOT, args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except StageFailed:
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls, --popularity, --rlaif."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from studies.reproduce import controls, popularity, rlaif, stages
+from studies.reproduce.captions import CAPTIONS
+from studies.reproduce.commands import Report, Run
+from studies.reproduce.horror import HORROR
+from studies.reproduce.stages import Lanes, Stage, Table
+
+stages.TABLES.setdefault("horror", HORROR)
+stages.TABLES.setdefault("captions", CAPTIONS)
+
+KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
+METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
+_SPLITS = "0_data_prep_scoring"  # the recipe file of the stage that makes the splits
+_BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
+_ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of the table for one run; the report's, where the rows are those."""
+
+    run: Run
+    rows: tuple[Stage | Lanes, ...]
+    report: Report | None = None
+
+
+def parts(
+    run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = popularity.VALUES
+) -> Iterator[Part]:
+    """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
+
+    ``seeds``: default ``run``'s own. ``values``: of the kind popularity.
+    """
+    table = table_of(run.recipe)
+    runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
+    if run.split == "validation" and run.has(_SPLITS) and not _setting(run, _SPLITS, r"validation_size: *(0?\.\d*[1-9])"):
+        raise UserError(f"--split validation: the recipe {run.recipe} makes none; set validation_size in its {_SPLITS}.yaml")
+    if kind in ("controls", "ablation") and not _has(table, kind):
+        raise UserError(f"--{kind}: the recipe {run.recipe} has none")
+    if kind == "rlaif":
+        yield from _rlaif(runs, root)
+        return
+    if kind == "popularity":
+        yield from _popularity(runs, root, values)
+        return
+    for one in runs:
+        yield _part(one, table.seed)
+        yield from _more(table, one, kind)
+    if kind == "ablation":
+        suites = [_suite(one, kind) for one in runs]
+        yield _report(table, f"{root}/report-ablation{run.of_split}", suites, _ABLATION, ("--ablation",))
+    elif kind == "controls":
+        suites = [suite for one in runs for suite in (one, _suite(one, kind))]
+        flags = ("--controls", *controls.METHODS, "--baselines", *_BASELINES, "--anchor", "sft")
+        yield _report(table, f"{root}/report-controls{run.of_split}", suites, flags=flags)
+    else:
+        yield _report(table, f"{root}/report{run.of_split}", runs)
+    control = dataclasses.replace(runs[0], recipe=f"{run.recipe}-control", folder=f"{root}-control/seed{runs[0].seed}")
+    if kind == "full" and (run.root / "recipes" / control.recipe).is_dir():
+        yield _part(control, _without(table.seed, "orpo"))
+        yield _report(table, f"{root}-control/report{run.of_split}", [control], ("ddpo-both:dpo",))
+
+
+def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
+    """GRPO after the stages of each seed; one report of all."""
+    first = runs[0]
+    if not (first.makes_model and first.has("grpo")):
+        raise UserError(f"--rlaif: of the miniature, not of the recipe {first.recipe}; GRPO on it: docs/RLAIF.md")
+    for one in runs:
+        yield _part(one, _without(table_of(one.recipe).seed, *rlaif.UNUSED))
+        saved = {model: _checkpoints(one, model) for model in ("dpo", "grpo")}
+        yield _part(_suite(one, "rlaif"), rlaif.rows(saved))
+    results = [f"{one.evaluations()}/{name}/" for one in runs for name in rlaif.COMPARED]
+    results += [f"{_suite(one, 'rlaif').evaluations()}/*/" for one in runs]
+    folders = tuple(one.folder for one in runs)
+    yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif{first.of_split}", tuple(results), folders, rlaif.PAIRS))
+
+
+def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator[Part]:
+    """The main run of each seed, then the same texts with other votes; one report of all."""
+    first = runs[0]
+    if not (first.makes_model and first.has("world")):
+        raise UserError(f"--popularity: of the miniature, whose votes are made here, not of the recipe {first.recipe}")
+    shown = list(map("{:g}".format, values))  # as folders and the report name them
+    if len(set(shown)) < len(shown) or not all(map(math.isfinite, values)):
+        raise UserError(f"--popularity {' '.join(shown)}: give finite numbers of at most six digits, each once")
+    values = list(map(float, shown))
+    own = float(_setting(first, "world", r"popularity: *(-?[\d.]+)") or 1.0)
+    points = []
+    for one in runs:
+        yield _part(one, _without(table_of(one.recipe).seed, *popularity.UNUSED))
+        for value in values:
+            other = dataclasses.replace(one, folder=popularity.folder_of(one.folder, value), main=one.folder)
+            points.append(f"{value:g}={(one if value == own else other).folder}")
+            if value != own:
+                yield _part(other, popularity.rows(value))
+    marks = [f"{file.stem}={popularity.MARKS}/{file.name}" for file in sorted((first.root / popularity.MARKS).glob("*.json"))]
+    flags = (*(("--split", first.split) if first.split else ()), *(("--mark", *marks) if marks else ()))
+    report = Report(f"{root}/report-popularity{first.of_split}", tuple(points), (), flags=flags)
+    yield Part(first, popularity.REPORT, report)
+
+
+def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
+    """What a kind of reproduction adds to the rows of one seed."""
+    if kind == "full" and table.extras:
+        yield _part(run, table.extras({model: _checkpoints(run, model) for model in METHODS}, _divpo_differs(run)))
+    if kind == "ablation":
+        yield _part(_suite(run, kind), table.ablation)
+    if kind == "controls":
+        yield _part(run, controls.curve(_checkpoints(run, "dpo")))
+        yield _part(_suite(run, kind), controls.controls(_checkpoints(run, "dpo"), _beta(run)))
+
+
+def _has(table: Table, kind: str) -> bool:
+    return table is stages.PAPER if kind == "controls" else table.ablation is not None
+
+
+def _suite(run: Run, kind: str) -> Run:
+    """The run with a folder of evaluations of its own."""
+    return dataclasses.replace(run, suite=f"-{kind}")
+
+
+def table_of(recipe: str) -> Table:
+    """The rows of a recipe: its own table, or the paper's."""
+    return stages.TABLES.get(recipe, stages.PAPER)
+
+
+def _part(run: Run, rows: tuple[Stage | Lanes, ...]) -> Part:
+    """The rows that the recipe has files for, and that the engine needs."""
+
+    def kept(sequence):
+        return tuple(row for row in sequence if run.has(row.needs) and row.only in (None, run.engine))
+
+    return Part(run, tuple(Lanes(tuple(map(kept, row.lanes))) if isinstance(row, Lanes) else row for row in _kept(rows, kept)))
+
+
+def _kept(rows, kept) -> Iterator[Stage | Lanes]:
+    for row in rows:
+        if isinstance(row, Lanes) or kept([row]):
+            yield row
+
+
+def _without(rows: tuple[Stage | Lanes, ...], *words: str) -> tuple[Stage | Lanes, ...]:
+    """The rows whose name holds none of the words."""
+
+    def stays(stage: Stage) -> bool:
+        return not any(word in stage.name for word in words)
+
+    kept = []
+    for row in rows:
+        if isinstance(row, Lanes):
+            kept.append(Lanes(tuple(tuple(filter(stays, lane)) for lane in row.lanes)))
+        elif stays(row):
+            kept.append(row)
+    return tuple(kept)
+
+
+def _report(
+    table: Table, output: str, runs: list[Run], compare: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
+) -> Part:
+    """The report of some runs, of which several may be of one seed."""
+    results, folders = tuple(f"{run.evaluations()}/*/" for run in runs), tuple(dict.fromkeys(run.folder for run in runs))
+    note = ("--note", "synthetic data") if runs[0].has("world") else ()
+    report = Report(output, results, folders, flags=(*flags, *note))
+    report = dataclasses.replace(report, compare=compare) if compare else report
+    return Part(runs[0], table.report, report)
+
+
+def _checkpoints(run: Run, model: str) -> int:
+    """How many checkpoints a training leaves, by the share of it that its recipe saves after."""
+    share = _setting(run, model.partition("-")[0], r"save_steps: *(0?\.\d+)")
+    return round(1 / float(share)) if share else 1
+
+
+def _divpo_differs(run: Run) -> bool:
+    """Whether the recipe's stage 4 has other settings than the released code."""
+    given = {name: _setting(run, "4_data_prep_divpo", rf"{name}: *(\d+) *$") for name in stages.RELEASED_DIVPO}
+    return any(value and int(value) != stages.RELEASED_DIVPO[name] for name, value in given.items())
+
+
+def _beta(run: Run) -> float:
+    """DPO's β in the recipe; TRL's default where it names none."""
+    return float(_setting(run, "dpo", r"beta: *([\d.]+)") or 0.1)
+
+
+def _setting(run: Run, recipe: str, pattern: str) -> str | None:
+    """What the pattern's group finds at the beginning of a line of a recipe file; nothing but Python is there to read it."""
+    text = (Path(run.root) / "recipes" / run.recipe / f"{recipe}.yaml").read_text(encoding="utf-8")
+    found = re.search(f"^{pattern}", text, re.MULTILINE)
+    return found[1] if found else None
