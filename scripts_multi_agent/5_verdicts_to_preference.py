@@ -34,7 +34,7 @@ def main(argv=None) -> None:
 
 def run(args, source: str, output: str, update: bool = False) -> None:
     """Read, pair, save, report; nothing where the same pairs are there already. ``update``: replace those of other rows."""
-    from diversity_tuning.judging.pairs_stage import make_pairs
+    from diversity_tuning.judging.verdict_pairs import make_pairs
 
     options = {"length_match": args.length_match, "max_pairs": args.max_pairs, "validation_share": args.validation_share}
     make_pairs(source, output, args.verdict, **options, seed=args.seed, overwrite=args.overwrite, update=update)

@@ -57,7 +57,7 @@ class Caps:
 
 def run(args) -> None:
     """The stages in their order, each from the folder of the one before."""
-    from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
+    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
     from diversity_tuning.judging.roles import load_role
     from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, STAGES, run_stage
     from diversity_tuning.judging.verdict_report import check_labels
