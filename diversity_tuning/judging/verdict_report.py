@@ -9,11 +9,11 @@ import numpy as np
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.replies import BadReply, verdict
+from diversity_tuning.judging.read import LABEL
+from diversity_tuning.judging.replies import label_of
 from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, STAGES, USAGE
 from diversity_tuning.runs import write_text
 
-LABEL = "label"
 DRAWS = 1000
 _FIGURES = {"accuracy": agreement.accuracy, "f1": agreement.f1, "kappa": agreement.kappa}
 _VERDICTS = (JUDGE.role, REFLECT.role)
@@ -72,7 +72,7 @@ def check_labels(rows: list[dict], label: str | None) -> None:
 
 def labels_of(rows: list[dict], column: str) -> list[int | None]:
     """The labels in a column, None where there is none; :class:`UserError` for anything else."""
-    return [None if row.get(column) is None else _label(row[column], column) for row in rows]
+    return [None if row.get(column) is None else label_of(row[column], f"column '{column}'") for row in rows]
 
 
 def table(summary: dict) -> str:
@@ -170,13 +170,6 @@ def _with_length(verdicts: np.ndarray, lengths: np.ndarray, weights: np.ndarray)
 
 def _verdicts(rows: list[dict], name: str) -> np.ndarray:
     return np.array([row[name]["verdict"] for row in rows], dtype=bool)
-
-
-def _label(value: object, column: str) -> int:
-    try:
-        return verdict(int(value) if isinstance(value, float) and value in (0, 1) else value)
-    except BadReply:
-        raise UserError(f"column '{column}': expected 0 (bad) or 1 (good), found {value!r}") from None
 
 
 def _number(value: float | None, digits: int) -> str:
