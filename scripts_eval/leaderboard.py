@@ -30,12 +30,19 @@ def main(argv=None) -> None:
         raise UserError("--study and --runs, or --report, go together")
     if Path(args.part).name != args.part or args.part.startswith("."):
         raise UserError(f"--part {args.part}: give the name of one folder, nothing is written outside the study's")
-    from diversity_tuning.evaluation.report.leaderboard import publish, publish_report, run_name, study_folder, write_index
+    from diversity_tuning.evaluation.report.leaderboard import (
+        publish,
+        publish_report,
+        read_metrics,
+        run_name,
+        study_folder,
+        write_index,
+    )
 
     results, places = Path(args.results), {}
     study = study_folder(results, args.study) if args.study else results
     for run in map(Path, args.runs):
-        twin = places.setdefault(run_name(run), run)
+        twin = places.setdefault(run_name(run, read_metrics(run).get("seed")), run)
         if twin != run:
             raise UserError(f"{run} and {twin}: the same folder name and seed; publish them as two studies or rename one")
     results.mkdir(parents=True, exist_ok=True)

@@ -45,8 +45,8 @@ def publish(runs: list[Path], study: Path) -> list[str]:
     records = {record[RUN]: record for record in made["runs"]}
     names = []
     for run in runs:
-        name, rows = run_name(run), _rows(run)
-        records[name] = _record(run)
+        record, rows = _record(run), _rows(run)
+        records[name := record[RUN]] = record
         table = table[table[RUN] != name]
         if rows is not None:
             rows.insert(0, RUN, name)
@@ -62,7 +62,11 @@ def _rows(run: Path) -> pd.DataFrame | None:
 
 def _record(run: Path) -> dict:
     content, made = read_metrics(run), read_provenance(run)
-    record = {RUN: run_name(run), **{label: content.get(label) for label in LABELS}, "name": shown_name(run, content)}
+    record = {
+        RUN: run_name(run, content.get("seed")),
+        **{label: content.get(label) for label in LABELS},
+        "name": shown_name(run, content),
+    }
     record |= {name: content[name] for name in _KEPT if content.get(name) is not None}
     record["means"] = {
         name: value and {part: None if number is None else _digits(number) for part, number in value.items()}
@@ -133,9 +137,8 @@ def without_texts(prompts: pd.DataFrame) -> pd.DataFrame:
     return numbers
 
 
-def run_name(run: Path) -> str:
+def run_name(run: Path, seed: int | None) -> str:
     """What a run is called in a study: its folder's name, after its seed."""
-    seed = read_metrics(run).get("seed")
     return run.resolve().name if seed is None else f"seed{seed}-{run.resolve().name}"
 
 

@@ -30,13 +30,12 @@ def is_study(folder: Path) -> bool:
 def read_study(folder: Path) -> dict:
     """The provenance of a study, ``runs`` (a record a run) and ``reports`` (place -> what was asked for) in it.
 
-    A study that is not there yet is empty. :class:`UserError` where the folder's table or provenance is not ours.
+    A study that is not there yet is empty. :class:`UserError` where the folder holds anything else.
     """
     made = read_provenance(folder)
-    if made.get("stage") != STAGE:
-        for name in (TABLE, PROVENANCE):
-            if (folder / name).exists():
-                raise UserError(f"{folder / name}: not written by scripts_eval.leaderboard; choose another folder")
+    if made.get("stage") != STAGE and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder}: not empty, and no study that scripts_eval.leaderboard wrote; choose another folder")
+    made = made if made.get("stage") == STAGE else {}
     common = made.pop(_COMMON, {})
     made["runs"] = [common | record for record in made.get("runs", [])]
     return {"stage": STAGE, "reports": {}, **made}

@@ -109,7 +109,7 @@ def _values(models: list, columns: list[str]):
         for place, run in enumerate(model.runs):
             rows = run.prompts.reindex(columns=columns).reset_index(drop=True)
             seed = place if run.seed is None else run.seed
-            labels = {RUN: run_name(run.folder), "policy": model.label, "seed": seed, "prompt": range(len(rows))}
+            labels = {RUN: run_name(run.folder, run.seed), "policy": model.label, "seed": seed, "prompt": range(len(rows))}
             parts.append(pd.concat([pd.DataFrame(labels), rows], axis=1))
     return pd.concat(parts, ignore_index=True)
 
