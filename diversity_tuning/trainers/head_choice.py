@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+import trl.trainer.dpo_trainer
 import trl.trainer.utils
 from peft.utils import TrainableTokensWrapper
 from torch import Tensor
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers.lm_head import OUTPUTS, label_log_probs
-from diversity_tuning.trainers.tiles import fitting_tiles
 from diversity_tuning.trainers.weights import check_choices
 
 OURS, TRL = "gradient_in_forward", "trl"
+_NUMBERS = 2**21  # of a tile in float32: 8 MiB, which stays near the processor's caches and is reused by the allocator
+_NARROWEST = 1536  # vocabulary entries; a vocabulary up to this size always fits one tile
+_TRL = "1.16"  # the release of TRL whose private names are exchanged here; pyproject.toml has it too
+_EXCHANGED = ("_ChunkedLogProbFunction", "_use_triton", "_CHUNKED_LOGPROB_CHUNK_SIZE", "add_fused_lm_head")
 
 
 @dataclass
@@ -99,12 +103,44 @@ def head_of_choice(
         utils._ChunkedLogProbFunction, utils._use_triton = before
 
 
+@contextlib.contextmanager
+def fitting_tiles(ids: Tensor) -> Iterator[None]:
+    """Call a model with a fused head inside: on a CPU, its tiles of (tokens, vocabulary) become small enough to be cheap.
+
+    TRL's tiles are 4,096 tokens by 32,768 entries, made for a GPU, whose kernel works on one in place. Without that kernel a
+    dozen temporary tensors of this size are made for each tile; every one is fresh memory from the system, which costs more
+    than the arithmetic. The results are the same up to the order of summation, and to the last bit for a small vocabulary.
+    ``ids`` has shape ``(sequences, length)``.
+    """
+    if ids.device.type != "cpu":
+        yield
+        return
+    utils = trl.trainer.utils
+    before = utils._CHUNKED_LOGPROB_CHUNK_SIZE
+    utils._CHUNKED_LOGPROB_CHUNK_SIZE = min(before, max(_NARROWEST, _NUMBERS // max(ids.numel(), 1)))
+    try:
+        yield
+    finally:
+        utils._CHUNKED_LOGPROB_CHUNK_SIZE = before
+
+
+def check_trl() -> None:
+    """Raise a :class:`UserError` on a release of TRL whose inside is not the one that the head and ORPO's loading change."""
+    known = trl.__version__.startswith(f"{_TRL}.") and all(hasattr(trl.trainer.utils, name) for name in _EXCHANGED)
+    if not (known and hasattr(trl.trainer.dpo_trainer, "create_model_from_path")):
+        raise UserError(
+            f"trl {trl.__version__}: training on pairs changes the inside of trl {_TRL}, and this is another: "
+            f"pip install 'trl=={_TRL}.*'"
+        )
+
+
 class ChosenHeadMixin:
     """A :class:`trl.DPOTrainer` whose every pass through the fused head is through the one of ``args.lm_head``."""
 
     heads_used: Counter  # calls by head, in this process
 
     def __init__(self, *args, **kwargs):
+        check_trl()
         self.heads_used = Counter()
         super().__init__(*args, **kwargs)
         _check_trained_rows(self.model)

@@ -3,11 +3,21 @@
 import dataclasses
 
 import torch
+from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_available
 
 from diversity_tuning.errors import UserError
 
 _FLOAT32_INPUTS = ("pair_weight", "pair_shares", "ref_chosen_logps", "ref_rejected_logps", "labels")
 _ENOUGH = 16  # numbers; that so many are all bfloat16 numbers by chance has a probability below 2**-256
+
+
+class PortablePrecision:
+    """Before TRL's configuration: bfloat16 by default only where the hardware has it; TRL's own has it anywhere."""
+
+    def __post_init__(self):
+        if self.bf16 is None and (self.use_cpu or not (is_torch_bf16_gpu_available() or is_torch_xla_available())):
+            self.bf16 = False
+        super().__post_init__()
 
 
 class FullPrecisionMixin:
@@ -29,6 +39,12 @@ class FullPrecisionMixin:
     def create_accelerator_and_postprocess(self):
         super().create_accelerator_and_postprocess()
         keep_outputs(getattr(self.accelerator.state, "fsdp_plugin", None))
+
+    def _is_single_precision(self) -> bool:
+        """Whether the policy is computed in float32 throughout."""
+        policy = next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+        single = policy == torch.float32 and self.accelerator.mixed_precision == "no"
+        return single and torch.get_float32_matmul_precision() == "highest"
 
     def _prepare_inputs(self, inputs):
         kept = {name: value.to(self.args.device) for name, value in inputs.items() if name in _FLOAT32_INPUTS}

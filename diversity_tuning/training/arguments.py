@@ -9,23 +9,13 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
 from diversity_tuning.cli import HelpFormatter, OneLineErrors, expand_recipe
+from diversity_tuning.console import as_run_here
 from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
 from diversity_tuning.errors import UserError
+from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
-
-COMMANDS = {
-    "generation": "scripts_finetuning.generation_model_train",
-    "reward": "scripts_reward_modeling.reward_model_train",
-    "reward_pairs": "scripts_reward_modeling.pairwise_reward_model_train",
-    "dpo": "scripts_dpo.generation_dpo_model_train",
-    "ddpo": "scripts_dpo.generation_ddpo_model_train",
-    "orpo": "scripts_orpo.generation_orpo_model_train",
-    "dorpo": "scripts_orpo.generation_dorpo_model_train",
-    "grpo": "scripts_grpo.generation_grpo_model_train",
-}
-REWARDS = ("reward", "reward_pairs")
 
 
 @dataclass
@@ -82,38 +72,41 @@ def parse(
     training_run: TrainingRun, config_class: type, run_class: type = RunArguments
 ) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
     """Recipe and flags to dataclasses; the trainer is pointed at the training folder."""
-    parser = make_parser(config_class, f"python -m {COMMANDS[training_run.stage]}", training_run.text, run_class)
+    training = trainings()[training_run.stage]
+    program, text = as_run_here(f"python -m {training.module}"), as_run_here(training_run.text or "")
+    parser = make_parser(config_class, program, text, run_class)
     try:
         arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
     except (ValueError, TypeError) as error:
         raise UserError(f"{training_run.stage}: {error}") from None
     check_processes(config.world_size)
-    check_read(training_run.stage, arguments, model)
+    check_read(training, arguments, model)
     config.output_dir = str(training_run.folder)
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config
 
 
-def check_read(stage: str, arguments: RunArguments, model: ModelConfig) -> None:
-    """Refuse flags that the stage, with the other flags as they are, would record and not read."""
+def check_read(training: Training, arguments: RunArguments, model: ModelConfig) -> None:
+    """Refuse flags that the training, with the other flags as they are, would record and not read."""
+    of_reward = training.makes == "reward"
 
     def changed(*prefixes):
         return [f.name for f in fields(model) if f.name.startswith(prefixes) and getattr(model, f.name) != _default(f)]
 
     lora = [name for name in changed("lora_", "use_rslora", "use_dora") if name != "lora_task_type"]
     quantized = changed("load_in_")
-    if arguments.adapter and stage not in ("dpo", "ddpo", "orpo", "dorpo", "grpo"):
-        raise UserError(f"{stage} starts from the base model: leave --adapter out")
+    if arguments.adapter and not training.takes_adapter:
+        raise UserError(f"{training.name} starts from the base model: leave --adapter out")
     if arguments.adapter and (lora or model.use_peft):
         raise UserError(f"--adapter brings its own LoRA settings: leave --{(lora or ['use_peft'])[0]} out")
     if lora and not (model.use_peft or arguments.adapter):
         raise UserError(f"--{lora[0]} without --use_peft true would train the whole model")
-    if quantized and (stage in REWARDS or not (model.use_peft or arguments.adapter)):
+    if quantized and (of_reward or not (model.use_peft or arguments.adapter)):
         raise UserError(f"--{quantized[0]} is for policies with an adapter (--use_peft true, or --adapter)")
     if changed("bnb_", "use_bnb_") and not model.load_in_4bit:
         raise UserError(f"--{changed('bnb_', 'use_bnb_')[0]} without --load_in_4bit true has no effect")
-    if stage in REWARDS and arguments.chat_template_from:
+    if of_reward and arguments.chat_template_from:
         raise UserError("the reward model reads no chat template: leave --chat_template_from out")
 
 
