@@ -15,7 +15,7 @@ from diversity_tuning.missing import explain_missing_packages
 if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from diversity_tuning.deviation import response_weights
     from diversity_tuning.losses import ddpo_loss, dorpo_loss, dpo_loss, odds_ratio_loss, orpo_loss, spl_loss
-    from diversity_tuning.objectives import OBJECTIVES
+    from diversity_tuning.objectives import OBJECTIVES as OBJECTIVES
     from diversity_tuning.trainers import (
         DDPOConfig,
         DDPOTrainer,

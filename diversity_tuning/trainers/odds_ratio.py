@@ -50,6 +50,8 @@ class ORPOConfig(PairConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "nll_target", "nll_reduction")
+        if not 0 <= self.beta < float("inf"):
+            raise ValueError(f"beta must be a finite number, at least 0, not {self.beta}")
         if self.max_prompt_length is not None and not 0 < self.max_prompt_length < (self.max_length or 0):
             raise ValueError(
                 f"max_prompt_length must be above 0 and below max_length ({self.max_length}), not {self.max_prompt_length}"

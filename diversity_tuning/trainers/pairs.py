@@ -11,7 +11,7 @@ import trl
 from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
 from diversity_tuning.trainers.precision import FullPrecisionMixin, PortablePrecision, check_not_rounded
-from diversity_tuning.trainers.weights import PAIR_WEIGHT, check_positive
+from diversity_tuning.trainers.weights import PAIR_WEIGHT
 
 _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps", PAIR_WEIGHT, PAIR_SHARES}
 
@@ -19,10 +19,6 @@ _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps
 @dataclass
 class PairConfig(LMHeadArguments, PortablePrecision, trl.DPOConfig):
     """:class:`trl.DPOConfig` plus the choice of the LM head."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "beta")
 
 
 class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMixin, ChosenHeadMixin, trl.DPOTrainer):
@@ -36,9 +32,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
     has_reference = True
 
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
-        args = args or self._config_class()
-        check_positive(args, "beta")
-        super().__init__(model, ref_model, args, *others, **kwargs)
+        super().__init__(model, ref_model, args or self._config_class(), *others, **kwargs)
 
     def objective(self, *values: torch.Tensor) -> torch.Tensor:
         """The loss of each pair, shape ``(pairs,)``, from what ``_values`` gives."""

@@ -17,6 +17,10 @@ _SIGMOID_ONLY = ("loss_type", "loss_weights", "use_weighting", "f_divergence_typ
 class DPOConfig(PairConfig):
     """:class:`trl.DPOConfig` plus the choice of the LM head."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_strengths(self)
+
 
 @dataclass
 class DDPOConfig(PairWeightArguments, DPOConfig):
@@ -32,7 +36,6 @@ class DDPOConfig(PairWeightArguments, DPOConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_smoothing(self)
         refuse(self, "DDPO weights the sigmoid DPO loss", *_SIGMOID_ONLY)
 
 
@@ -62,7 +65,7 @@ class DPOTrainer(PairTrainer):
 
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
         if args is not None:
-            check_smoothing(args)
+            check_strengths(args)
         super().__init__(model, ref_model, args, *others, **kwargs)
 
     def objective(self, chosen, rejected, ref_chosen, ref_rejected):
@@ -160,7 +163,8 @@ class SPLTrainer(DPOTrainer):
         return self.args.alpha * log_prob - self.beta * ref_log_prob
 
 
-def check_smoothing(args: DPOConfig) -> None:
-    """Raise a ValueError unless ε is below a half: at a half no label says anything, above it all say the opposite."""
+def check_strengths(args: DPOConfig) -> None:
+    """Raise a ValueError unless β is above 0 and ε below a half: at a half no label says anything, above it the opposite."""
+    check_positive(args, "beta")
     if not 0 <= args.label_smoothing < 0.5:
         raise ValueError(f"label_smoothing must be at least 0 and below 0.5, not {args.label_smoothing}")
