@@ -8,14 +8,15 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 module=$1 config=$here/accelerate_configs/${ACCELERATE:-multi_gpu}.yaml recipe=$here/recipes/${MODEL:-llama-3.1-8b}/$2.yaml
-script=cm_$2.sh
+script=cm_$2.sh run=(-m "$1")
+if [ "$1" = diversity_tuning.training ]; then run+=("$2") script="accelerate_configs/launch.sh $1 $2"; fi # by name
 shift 2
 for flag in "$@"; do
   case $flag in -h | --help)
     echo "usage: MODEL=llama-3.1-8b ACCELERATE=multi_gpu bash $script --source FOLDER --output_dir FOLDER [flags of the recipe]"
     sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     echo "Example:  MODEL=miniature ACCELERATE=cpu PROCESSES=2 bash $script --max_steps 2 --source FOLDER --output_dir FOLDER"
-    echo "All flags:  python -m $module --help"
+    echo "All flags:  python ${run[*]} --help"
     exit 0
     ;;
   esac
@@ -53,7 +54,7 @@ if [ "$number" = 1 ]; then
     visible=${CUDA_VISIBLE_DEVICES-0} && export CUDA_VISIBLE_DEVICES=${visible%%,*}
   fi
   ACCELERATE_MIXED_PRECISION=$(setting mixed_precision) && export ACCELERATE_MIXED_PRECISION
-  exec python -m "$module" --config "$recipe" "$@"
+  exec python "${run[@]}" --config "$recipe" "$@"
 fi
 launcher=(--config_file "$config" ${PROCESSES:+--num_processes "$PROCESSES"}) device=()
 if [ "${ACCELERATE:-}" = cpu ]; then
@@ -62,5 +63,5 @@ if [ "${ACCELERATE:-}" = cpu ]; then
   case $module in scripts_eval.*) device=(--device cpu) ;; *) device=(--use_cpu true) ;; esac
 fi
 # shellcheck disable=SC2086  # LAUNCHER_FLAGS is a list of words
-exec python -m diversity_tuning.launcher "${launcher[@]}" ${LAUNCHER_FLAGS:-} -m "$module" --config "$recipe" \
+exec python -m diversity_tuning.launcher "${launcher[@]}" ${LAUNCHER_FLAGS:-} "${run[@]}" --config "$recipe" \
   ${device[@]+"${device[@]}"} "$@"

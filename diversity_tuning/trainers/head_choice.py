@@ -19,6 +19,7 @@ OURS, TRL = "gradient_in_forward", "trl"
 _NUMBERS = 2**21  # of a tile in float32: 8 MiB, which stays near the processor's caches and is reused by the allocator
 _NARROWEST = 1536  # vocabulary entries; a vocabulary up to this size always fits one tile
 _TRL = "1.16"  # the release of TRL whose private names are exchanged here; pyproject.toml has it too
+_COMPARED = 512  # tokens
 _EXCHANGED = ("_ChunkedLogProbFunction", "_use_triton", "_CHUNKED_LOGPROB_CHUNK_SIZE", "add_fused_lm_head")
 
 
@@ -131,6 +132,36 @@ def check_trl() -> None:
         raise UserError(
             f"trl {trl.__version__}: training on pairs changes the inside of trl {_TRL}, and this is another: "
             f"pip install 'trl=={_TRL}.*'"
+        )
+
+
+def check_head(model: torch.nn.Module, inputs: dict[str, Tensor], exact: bool) -> None:
+    """Raise a :class:`UserError` where the fused head's log-probabilities are not those of ``model(…).logits``.
+
+    ``inputs`` are the model's, ``(sequences, length)`` each; the first sequence is compared, up to its 512th token. ``exact``:
+    the model is computed in float32, else the logits may be rounded as bfloat16 rounds them. A head that a model type puts
+    between hidden states and logits would otherwise be left out of policy and reference alike, without a sign.
+    """
+    if any(value.shape != inputs["input_ids"].shape for value in inputs.values()):
+        return  # images belong to sequences that cannot be cut
+    attended = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))[0].nonzero().flatten()[:_COMPARED]
+    given = {name: value[:1, attended] for name, value in inputs.items()}
+    ids, was_training = given["input_ids"], model.training
+    if ids.size(1) < 2:
+        return
+    model.eval()
+    with torch.no_grad():
+        found = model(**given, labels=ids, fused_lm_head=True, use_cache=False).log_probs[:, 1 - ids.size(1) :].float()
+        logits = model(**given, use_cache=False).logits[:, -ids.size(1) : -1].float()
+    model.train(was_training)
+    expected = logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+    off = (found - expected).square().mean().sqrt().item()
+    rounding = 0.0 if exact else torch.finfo(torch.bfloat16).eps * logits.abs().max().item()
+    if off > max(0.01, rounding):
+        kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+        raise UserError(
+            f"model type '{kind}': log-probabilities from the fused LM head are {off:.3g} nats a token off those of the model's"
+            " own logits, so training on pairs would be wrong: train it by SFT, or take another model"
         )
 
 

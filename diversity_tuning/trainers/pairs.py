@@ -9,7 +9,7 @@ import torch
 import trl
 
 from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin, LengthGroupedPairsMixin
-from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
+from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
 from diversity_tuning.trainers.precision import FullPrecisionMixin, PortablePrecision, check_not_rounded
 from diversity_tuning.trainers.weights import PAIR_WEIGHT
 
@@ -30,6 +30,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
 
     _config_class = PairConfig
     has_reference = True
+    _head_checked = False
 
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
         super().__init__(model, ref_model, args or self._config_class(), *others, **kwargs)
@@ -47,6 +48,13 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
 
     def _check_start(self, losses, weights, values, log_probs) -> None:
         """Before the first update: stop where the objective does not begin where it should."""
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        if self.model.training and not (self.state.global_step or self._head_checked):
+            self._head_checked = True
+            with self._head(inputs["input_ids"]):
+                check_head(self.model, _for_the_model(inputs), self._is_single_precision())
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def _compute_loss(self, model, inputs, return_outputs):
         inputs = dict(inputs)

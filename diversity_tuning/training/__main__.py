@@ -11,6 +11,7 @@ if __name__ == "__main__":
     if name in ("-h", "--help"):
         print(f"usage: python -m diversity_tuning.training NAME [flags]\n\nNAME: {', '.join(names)}")
     elif name not in names:
-        raise SystemExit(f"error: no training '{name}'{nearest(name, names)}; there are: {', '.join(names)}")
+        print(f"error: no training '{name}'{nearest(name, names)}; there are: {', '.join(names)}", file=sys.stderr)
+        raise SystemExit(2)
     else:
         training_command(name)(words)

@@ -1,5 +1,6 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
+import math
 import os
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,18 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
+
+_COUNTS = (
+    *("max_train_samples", "max_eval_samples", "per_device_train_batch_size", "per_device_eval_batch_size", "max_length"),
+    *("gradient_accumulation_steps", "lora_r", "lora_alpha", "reward_batch_size", "max_prompt_length", "dataset_num_proc"),
+    *("precompute_ref_batch_size", "num_generations", "max_completion_length"),
+)
+_AMOUNTS = ("learning_rate", "weight_decay", "max_grad_norm", "num_train_epochs", "warmup_steps", "early_stopping_patience")
+# Setting -> the least value and the one that it must stay below.
+_RANGES = {
+    **dict.fromkeys(_COUNTS, (1, math.inf)), **dict.fromkeys(_AMOUNTS, (0, math.inf)),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32)), "lora_dropout": (0, 1),
+}  # fmt: skip
 
 
 @dataclass
@@ -79,12 +92,25 @@ def parse(
         arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
     except (ValueError, TypeError) as error:
         raise UserError(f"{training_run.stage}: {error}") from None
+    check_values(arguments, model, config)
     check_processes(config.world_size)
     check_read(training, arguments, model)
     config.output_dir = str(training_run.folder)
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config
+
+
+def check_values(*parts) -> None:
+    """Refuse numbers that no training can use, before anything is loaded: not finite, or outside of what they count."""
+    for name, value, default in ((f.name, getattr(part, f.name), _default(f)) for part in parts for f in fields(part)):
+        if value is None or value == default or isinstance(value, bool):
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--{name} {value}: give a finite number")
+        least, below = _RANGES.get(name, (None, math.inf))
+        if least is not None and isinstance(value, int | float) and not least <= value < below:
+            raise UserError(f"--{name} {value}: give {least} or more{f', below {below:g}' if below < math.inf else ''}")
 
 
 def check_read(training: Training, arguments: RunArguments, model: ModelConfig) -> None:
