@@ -3,6 +3,7 @@
 import pytest
 import torch
 import trl
+from datasets import Dataset
 from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 
 from diversity_tuning.errors import UserError
@@ -29,11 +30,12 @@ def capped():
 @pytest.mark.parametrize("lm_head", ["auto", "trl"])
 @pytest.mark.parametrize(("trainer_class", "config_class"), TRAINERS)
 def test_a_head_that_leaves_something_out_stops_before_the_first_update(tmp_path, trainer_class, config_class, lm_head):
-    config = config_class(**settings(tmp_path, lm_head=lm_head, precompute_ref_log_probs="DPO" in trainer_class.__name__))
-    trainer = build(trainer_class, config, make_pairs(4), lora=False)
-    trainer = type(trainer)(model=capped(), args=config, train_dataset=trainer.train_dataset, processing_class=make_tokenizer())
+    config = config_class(**settings(tmp_path, lm_head=lm_head, precompute_ref_log_probs=trainer_class is DPOTrainer))
+    more = {"ref_model": capped()} if trainer_class.has_reference and not config.precompute_ref_log_probs else {}
+    data = Dataset.from_list(make_pairs(4))
+    trainer = trainer_class(model=capped(), args=config, train_dataset=data, processing_class=make_tokenizer(), **more)
     before = [parameter.clone() for parameter in trainer.model.parameters()]
-    with pytest.raises(UserError, match="model type 'recurrent_gemma': log-probabilities from the fused LM head are .* nats"):
+    with pytest.raises(UserError, match=r"model type 'recurrent_gemma': log-probabilities from the fused LM head are .* nats"):
         trainer.train()
     assert all(torch.equal(*pair) for pair in zip(before, trainer.model.parameters(), strict=True))
 
@@ -92,6 +94,6 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(tmp_path)
     trained = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in trained.items()}
     next(iter(trained.values())).register_hook(lambda gradient: gradient * torch.inf)
-    with pytest.raises(UserError, match="step 1: the gradient's norm is nan, so training stops"):
+    with pytest.raises(UserError, match=r"step 1: the gradient's norm is (nan|inf), so training stops"):
         trainer.train()
     assert all(torch.equal(before[name], p) for name, p in trained.items())
