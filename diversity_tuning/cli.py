@@ -17,6 +17,7 @@ import yaml
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path, nearest
+from diversity_tuning.public import printable
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
@@ -49,6 +50,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
         finally:
             _running.pop()
+        message = printable(message)  # it may quote what a server or a file said
         if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)
         if code == 130 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):

@@ -57,7 +57,7 @@ class OpenAI:
             reason, tokens = choice["finish_reason"], self.usage(reply)
         except (KeyError, IndexError, TypeError, AttributeError):
             raise BadReplyError(_complaint(reply)) from None
-        return Failure(f"refused: {refusal}") if refusal and not text else _answer(text or "", reason, tokens)
+        return Failure(f"refused: {refusal}") if refusal and not text else _answer("" if text is None else text, reason, tokens)
 
     def usage(self, reply: dict) -> tuple[int | None, int | None]:
         """Tokens in and out, None where the server does not say."""
@@ -122,7 +122,7 @@ def _answer(text: str, reason: str | None, tokens: tuple[int | None, int | None]
     told = cut_thinking(text)
     if told is None:
         return Failure("the reasoning was not closed (</think>): more --max_new_tokens may help")
-    if reason not in _FINISHED | _CUT:
+    if not isinstance(reason, str) or reason not in _FINISHED | _CUT:
         return Failure(f"finish reason {reason!r}")
     if not told.strip():
         return Failure(f"empty text, finish reason {reason!r}")
@@ -133,7 +133,7 @@ def _answer(text: str, reason: str | None, tokens: tuple[int | None, int | None]
 def _counts(reply: dict, *names: str) -> tuple[int | None, ...]:
     usage = reply.get("usage") if isinstance(reply, dict) else None
     counts = [usage.get(name) if isinstance(usage, dict) else None for name in names]
-    return tuple(count if isinstance(count, int) and count >= 0 else None for count in counts)
+    return tuple(count if type(count) is int and 0 <= count < 2**53 else None for count in counts)
 
 
 def _complaint(reply: object) -> str:

@@ -8,6 +8,7 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
 
 import argparse
 import json
+import math
 from dataclasses import dataclass
 
 from diversity_tuning.cli import from_flags
@@ -53,6 +54,13 @@ class EngineConfig:
             raise UserError(f"engine '{self.engine}': is one of {', '.join(ENGINES)}")
         if self.sample_batch_size < 1:
             raise UserError(f"--sample_batch_size {self.sample_batch_size}: must be at least 1")
+        for name in ("timeout", "server_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"--{name} {getattr(self, name)}: must be a number of seconds above 0")
+        if self.base_url is not None:
+            from diversity_tuning.generation.remote import checked_url
+
+            checked_url(self.base_url)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,12 +181,16 @@ def extra_body(config: EngineConfig) -> dict:
     if isinstance(config.extra_body, dict):
         return config.extra_body
     try:
-        extra = json.loads(config.extra_body or "{}")
-    except ValueError as error:
+        extra = json.loads(config.extra_body or "{}", parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--extra_body: not JSON ({error})") from None
     if not isinstance(extra, dict):
         raise UserError('--extra_body: must be a JSON object, such as {"top_k": 50}')
     return extra
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def sent_settings(config: EngineConfig, settings: SamplingSettings, seed: int) -> dict:
