@@ -175,7 +175,7 @@ def test_a_token_stands_in_no_file_of_a_run(world, monkeypatch):
         sft,
         world,
         "token",
-        "stories",
+        "filtered",
         ["--hub_token", token, "--max_steps", "1", "--save_steps", "1", "--save_strategy", "steps"],
     )
     look(world / "token")

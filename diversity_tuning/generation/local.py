@@ -20,6 +20,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
 from diversity_tuning.policy import load_policy, stop_ids
+from diversity_tuning.thinking import NOT_CLOSED, cut_thinking, decode_response, template_opens_thinking
 
 
 class LocalEngine:
@@ -112,7 +113,9 @@ def check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_toke
         )
 
 
-def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], settings: SamplingSettings) -> list[Sample]:
+def _sample_batch(
+    model, tokenizer, prompts: list[list[int]], keys: list[int], settings: SamplingSettings
+) -> list[Sample | Failure]:
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
@@ -140,14 +143,20 @@ def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], s
         logits_processor=processors,
     )
     samples = [read_tokens(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
-    return [replace(sample, tokens_in=len(prompt)) for sample, prompt in zip(samples, prompts, strict=True)]
+    return [
+        replace(sample, tokens_in=len(prompt)) if isinstance(sample, Sample) else sample
+        for sample, prompt in zip(samples, prompts, strict=True)
+    ]
 
 
-def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int]) -> Sample:
-    """The response up to the first stop token, which is not counted."""
+def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int]) -> Sample | Failure:
+    """The response up to the first stop token, which is not counted, without reasoning; a failure where that is all."""
     end = next((i for i, token in enumerate(ids) if token in stops), len(ids))
-    text = tokenizer.decode(ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Sample(text=text.strip(), finished=end < len(ids), tokens=end)
+    text = decode_response(tokenizer, ids[:end])
+    told = cut_thinking(text, template_opens_thinking(tokenizer))
+    if told is None:
+        return Failure(NOT_CLOSED)
+    return Sample(text=told.strip(), finished=end < len(ids), tokens=end, thinking=len(text) - len(told))
 
 
 def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: list[int]) -> LogitsProcessorList:

@@ -7,6 +7,7 @@ token ids are decoded here, so that neither depends on a template that vLLM woul
 import functools
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 from transformers import PreTrainedTokenizerBase
@@ -76,7 +77,7 @@ class VllmCompletions:
             return Failure("the server sends token_ids that are none")
         with self._lock:
             sample = read_tokens(self.tokenizer, ids, set(self.stops))
-        return Sample(sample.text, sample.finished or reason == "stop", sample.tokens)
+        return sample if isinstance(sample, Failure) else replace(sample, finished=sample.finished or reason == "stop")
 
     def usage(self, reply: dict) -> tuple[int | None, int | None]:
         """Nothing is paid for."""

@@ -255,7 +255,7 @@ def _sample_missing(
         for answers in ask(engine, share, before, config.num_samples, config.settings, config.seed):
             failed |= {key: answer.error for key, answer in answers if isinstance(answer, Failure)}
             file.append(
-                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens)
+                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens, answer.thinking)
                 for (row, number), answer in answers
                 if isinstance(answer, Sample)
             )
