@@ -42,6 +42,8 @@ def masked(value, name: str = ""):
         return {key: masked(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [masked(item, name) for item in value]
+    if type(value) is int and abs(value) > 99_999:
+        return MASK if is_secret_name(name) else value
     if not isinstance(value, str) or not value:
         return value
     if is_secret_name(name) and not _SPECIAL_TOKEN.fullmatch(value) and value not in ("True", "False", MASK):

@@ -145,6 +145,7 @@ def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns:
 
 def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
     """vLLM with the configuration's adapter: a ``shared`` server, a running one, or one of its own."""
+    from diversity_tuning.generation.local import say_ignored
     from diversity_tuning.generation.vllm import VllmEngine
     from diversity_tuning.policy import base_settings, check_adapter, policy_tokenizer, stop_ids
 
@@ -156,6 +157,7 @@ def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
     own = None if shared or config.base_url else make_server(config, {name: config.adapter} if config.adapter else {}, log)
     tokenizer = policy_tokenizer(config.base_model, config.adapter, config.trust_remote_code)
     settings, shape = base_settings(config.base_model, config.trust_remote_code)
+    say_ignored(config.base_model, settings)
     context = getattr(shape, "max_position_embeddings", None)
     return VllmEngine(
         name, tokenizer, stop_ids(settings, tokenizer), context, shared or own, config.base_url, extra_body(config),
