@@ -191,11 +191,11 @@ def _check_base(adapter: str, base_model: str, config: PeftConfig) -> None:
         raise UserError(f"{adapter}: trained on {config.base_model_name_or_path}, which is not the base model {base_model}")
 
 
-def from_pretrained(auto_class, name: str, new_head: bool = False, **options):
+def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str | None = None, **options):
     """``auto_class.from_pretrained(name)``; what is not there, damaged, a pickle or not whole is a :class:`UserError`.
 
     A model's weights come from safetensors, and every one of its tensors must be there; with ``new_head`` those above the
-    base model, which are drawn, need not.
+    base model, which are drawn, need not. ``exactly``: what the folder must be, with no tensor besides.
     """
     if missing := missing_path(name):
         raise UserError(f"{name}: cannot be loaded ({missing})")
@@ -209,6 +209,8 @@ def from_pretrained(auto_class, name: str, new_head: bool = False, **options):
     if not weights:
         return loaded
     model, found = loaded
+    if exactly and (wrong := sorted({*found["missing_keys"], *found["unexpected_keys"]})):
+        raise UserError(f"{name}: not {exactly}; weights missing or unexpected: {', '.join(wrong[:3])}")
     absent = sorted(key for key in found["missing_keys"] if not new_head or not _is_in_head(model, key))
     if absent or found["mismatched_keys"]:
         wrong = f"lacks {len(absent)} tensors, such as {absent[0]}" if absent else "has tensors of other shapes"

@@ -78,8 +78,9 @@ def load_reward_model(
     else:
         tokenizer = from_pretrained(AutoTokenizer, path, trust_remote_code=trust_remote_code)
         model = from_pretrained(
-            AutoModelForSequenceClassification, path, dtype=dtype or "auto", trust_remote_code=trust_remote_code
-        )
+            AutoModelForSequenceClassification, path, exactly="a trained reward model", dtype=dtype or "auto",
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return RewardModel(model.to(device), tokenizer)
 

@@ -52,8 +52,8 @@ class LocalEngine:
         say_ignored(self._arguments[0], model.generation_config)
         if self.batch_size > 1 and not ignores_padding(model, tokenizer):
             raise UserError(
-                f"{self._arguments[0]}: what a {model.config.model_type} model writes depends on the texts beside it in a batch,"
-                " since it reads their padding; give --sample_batch_size 1"
+                f"{self._arguments[0]}: what a {model.config.model_type} model writes depends on the texts beside it in a"
+                " batch, since it reads their padding; give --sample_batch_size 1"
             )
         return model, tokenizer
 
@@ -181,7 +181,7 @@ def _generate(model, tokenizer, ids, mask, stops: list[int], new_tokens: int, pr
 
 def say_ignored(base_model: str, settings: GenerationConfig) -> None:
     """Print which of a model's own generation settings sampling does not use: it has its own, the same for every engine."""
-    ignored = {name: value for name, value in settings.to_diff_dict().items() if name not in _REPLACED and value is not None}
+    ignored = {name: value for name, value in settings.to_diff_dict().items() if name not in _REPLACED and value}
     if ignored:
         listed = ", ".join(f"{name} {str(value)[:40]}" for name, value in sorted(ignored.items()))
         print(printable(f"{base_model}: its generation_config.json sets {listed}; sampling does not use that"), flush=True)

@@ -71,7 +71,7 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
         tokenizer = from_pretrained(AutoTokenizer, folder, **options)
         model = from_pretrained(AutoModelForSequenceClassification, folder, **options)
     except UserError as error:
-        raise UserError(f"{error}; a classifier of pairs is needed") from None
+        raise UserError(f"{folder}: cannot be loaded as a classifier of pairs ({error})") from None
     outputs = model.config.num_labels
     if outputs not in (1, 2):
         raise UserError(f"{folder}: has {outputs} outputs; a classifier of pairs has one, or two of which the second is 'same'")
