@@ -15,6 +15,7 @@ from enum import Enum
 from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
+from diversity_tuning.public import printable
 from diversity_tuning.recipe import read_recipe
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
@@ -48,6 +49,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
         finally:
             _running.pop()
+        message = printable(message)  # it may quote what a server or a file said
         if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)
         if code == 130 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):
