@@ -11,12 +11,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
-from pathlib import Path
 
-import yaml
-
+from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
-from diversity_tuning.names import near_path, nearest
+from diversity_tuning.names import nearest
+from diversity_tuning.recipe import read_recipe
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
@@ -39,7 +38,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         try:
             return main(argv) or 0
         except UserError as error:
-            message, code = f"error: {' '.join(str(error).split())}", 2
+            message, code = f"error: {' '.join(as_run_here(str(error)).split())}", 2
         except KeyboardInterrupt:
             message, code = STOPPED, 130
         except Exception as error:
@@ -90,7 +89,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{', '.join(named)} {value}"
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = (action.help or "").removesuffix(" (default: %(default)s)")
+        text = as_run_here((action.help or "").removesuffix(" (default: %(default)s)"))
         default = action.default.value if isinstance(action.default, Enum) else action.default
         without = default is None or default is False or default is argparse.SUPPRESS or default in ("", [])
         if without or not action.option_strings:
@@ -140,7 +139,8 @@ class Parser(OneLineErrors, argparse.ArgumentParser):
     """The parser of the command ``python -m MODULE``; ``text``, its docstring, holds commands to copy."""
 
     def __init__(self, module: str, text: str | None, **options):
-        options = {"prog": f"python -m {module}", "description": text, "formatter_class": HelpFormatter, **options}
+        words = {"prog": as_run_here(f"python -m {module}"), "description": as_run_here(text or "")}
+        options = {**words, "formatter_class": HelpFormatter, **options}
         super().__init__(allow_abbrev=False, **options)
 
     def format_help(self) -> str:
@@ -217,21 +217,6 @@ def at_least(smallest: int):
 
     whole.__name__ = "whole number"
     return whole
-
-
-def read_recipe(path: str) -> dict:
-    """Read a YAML mapping."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such recipe{near_path(path) or '; see the folder recipes/'}")
-    try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(recipe, dict):
-        raise UserError(f"{path}: a recipe is a mapping of argument: value")
-    return recipe
 
 
 def _as_flags(actions: list[argparse.Action], value: object, path: str, default: object) -> list[str]:
