@@ -24,12 +24,11 @@ _BLOOD = re.compile(
     rf"|\b(?:slit|slic(?:ed|ing)|slash(?:ed|ing)|gouged?|stabb(?:ed|ing)|hack(?:ed|ing)|sever(?:ed|ing)|saw(?:ed|ing) (?:off|through)|bit (?:off|through)|"
     rf"crush(?:ed|ing)|peel(?:ed|ing)|carv(?:ed|ing)|skewered|(?:tore|torn|ripp?ed|ripping|tearing|cut|cutting|split|pull(?:ed|ing)|burst) (?:out|off|open|away|"
     rf"apart|through))\b(?:(?! and (?:he|she|they|it)\b)[^.!?;]){{0,30}}\b{_FLESH}\b"
-    rf"|\b(?:tore|ripp?ed|pulled|cut|wrenched|dragged|slit) (?:the|his|her|their|its|my|him|her|them)(?: \w+){{0,2}} (?:out|off|open|from (?:his|her|their|its|ear)|in two|in half|hand over hand)\b"
-    rf"(?<!hand off)(?<!coat off)(?<!door open)(?<!mask off)(?<!hat off)(?<!letter open)(?<!curtains open)(?<!key out)"
-    rf"|\bdr[ea]w\w* (?:the |a |his |her )?(?:\w+ )?(?:knife|blade|razor|saw) (?:across|over|through)\b"
-    rf"|\b(?:head|arm|hand|leg|face|skin|flesh|jaw|scalp)\b (?:came|fell|was torn|was ripped|peeled|hung) (?:away|off|loose|in strips|from the bone)\b"
-    rf"|\bfrom ear to ear\b[^.]*\bblood|\bbones? (?:snapp|splinter|jutt|cracked|crunch|poking|stuck out)\w*|\bbrain matter\b|\bbowels\b|\b(?:exposed|wet|raw|shredded|"
-    rf"mangled) (?:bone|flesh|meat|muscle|organs?)\b",
+    r"|\b(?:tore|ripp?ed|pulled|cut|wrenched|dragged|slit) (?:the|his|her|their|its|my|him|them)(?: \w+){0,2} (?:in two|in half|hand over hand|limb from limb|from \w+ to)\b"
+    r"|\bdr[ea]w\w* (?:the |a |his |her )?(?:\w+ )?(?:knife|blade|razor|saw) (?:across|over|through)\b"
+    r"|\b(?:head|arm|hand|leg|face|skin|flesh|jaw|scalp)\b (?:came|fell|was torn|was ripped|peeled|hung) (?:away|off|loose|in strips|from the bone)\b"
+    r"|\bslit (?:him|her|them)\b|\bbones? (?:snapp|splinter|jutt|cracked|crunch|poking|stuck out)\w*|\bbrain matter\b|\bbowels\b|\b(?:exposed|wet|raw|shredded|"
+    r"mangled) (?:bone|flesh|meat|muscle|organs?)\b",
     re.I,
 )
 _NAMES = (

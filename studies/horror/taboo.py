@@ -12,6 +12,7 @@ from studies.horror.wording import (
     STOPWORDS,
     content,
     holds,
+    needed,
     normal,
     stem,
     stems,
@@ -34,11 +35,11 @@ _CLAUSE_END = re.compile(r"[,;:()]|\s-\s|\b(?:and|but|then|because|while|so|unti
 _UNDONE = frozenset(
     """not never no nor neither without refused refuse refusing resisted resist resisting almost nearly instead must should could
     might would may wanted wants want begged beg longed tempted rather than forbidden forbids forbade warned warning against
-    before lest tried avoid avoided stopped if whether unless can cannot only""".split()
+    lest tried avoid avoided if whether unless can cannot only""".split()
 ) - {"only"}
 # A subject that is nobody of the story's stage; said of the whole sentence, up to the act.
 _OTHERS = frozenset(
-    "nobody nothing none whoever anyone everyone everybody those last others who something someone if whether unless".split()
+    "nobody nothing none whoever anyone everyone everybody those who something someone if whether unless".split()
 )
 _ACTORS = frozenset("i he she they we you".split())
 _STARTS = frozenset("began begun begins start started starts dared chose decided went help had has kept going".split())
@@ -54,7 +55,7 @@ _SETS = [
         "monday tuesday wednesday thursday friday saturday sunday",
         "first second third fourth fifth sixth seventh eighth ninth tenth last",
         "1 2 3 4 5 6 7 8 9 10 11 12",
-        "left right",
+        "left right", "north south east west", "upper lower front",
         "red blue black green white yellow grey",
     )
 ]
@@ -62,12 +63,22 @@ _SETS = [
 _SYNONYMS = [
     frozenset(stem(word) for word in group.split())
     for group in (
-        "answer reply respond", "open unlock unseal unlatch", "speak say utter whisper pronounce", "look peer gaze glance stare peek",
+        "answer reply respond", "open unlock unseal unlatch", "speak say utter whisper pronounce", "look peer gaze glance stare peek squint",
         "touch stroke finger", "eat taste swallow bite", "drink sip", "follow chase", "call shout cry", "sing hum", "wash rinse scrub clean",
-        "carry take remove bring steal", "pick pluck", "throw toss", "close shut", "break smash", "burn light", "wake rouse",
+        "carry take remove bring steal pocket", "pick pluck", "throw toss", "close shut", "break smash", "burn light", "wake rouse",
         "sign initial", "push shove", "turn rotate twist", "cross step", "enter step", "board climb", "press push", "feed give",
     )
 ]  # fmt: skip
+# Things that move or sound by themselves: as subjects they do no forbidden act.
+_LIFELESS = frozenset("wind sea rain water tide storm tree trees house door bell clock kettle train floor pipes fire it".split())
+_NIGHT = frozenset("dark night midnight dusk sunset evening".split())
+_DAY = frozenset("noon midday morning daylight dawn afternoon".split())
+_ASIDE = frozenset("around round beside away off past near".split())  # "stepped around" is not "stepped on"
+_SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread shed burst".split())  # base and past alike
+_UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
+_LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
+_MANNER = frozenset("backwards backward open aloud early late alone shut closed unlocked unlit lit burning empty barefoot naked blindfold".split())
+_ELLIPSIS = re.compile(r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))")
 _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
 
 
@@ -75,11 +86,14 @@ _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across
 class Act:
     """What a taboo forbids: its verb, the object after it, and what else it says."""
 
+    whole: str
     verb: str
     object: list[str]  # stems of the noun phrase right after the verb; none for "whistle after dark"
     others: list[str]  # stems of all content words but the verb
     repeated: bool  # only doing it more than once is forbidden
     pronoun: bool  # the taboo itself has a pronoun in its object's place
+    manner: list[str]  # how it is done, where that is what is forbidden ("backwards")
+    particles: list[str]  # prepositions right after the verb
 
     @property
     def forms(self) -> frozenset[str]:
@@ -96,12 +110,13 @@ def parse(taboo: str) -> Act:
     after = found[found.index(verb) + 1 :] if verb else []
     phrase = []
     for word in after:
-        if word in PREPOSITIONS or word in ("twice", "again", "alone", "early", "aloud", "backwards", "open", "who", "what", "when"):
+        if word in PREPOSITIONS or word in ("twice", "again", "who", "what", "when", *_MANNER):
             break
         phrase.append(word)
     named = [stem(word) for word in phrase if word not in STOPWORDS]
     others = [word for word in content(taboo) if word != stem(verb) and not (repeated and word in ("twice", "time"))]
-    return Act(verb, named, others, repeated, bool(phrase) and not named and phrase[0] in _PRONOUNS)
+    particles = [word for word in after[:1] if word in PREPOSITIONS or word in ("up", "down", "out", "back", "away")]
+    return Act(taboo.casefold(), verb, named, others, repeated, bool(phrase) and not named and phrase[0] in _PRONOUNS, [word for word in after if word in _MANNER], particles)
 
 
 _PERMITTED = re.compile(
@@ -143,11 +158,16 @@ def is_broken(taboo: str, prose: list[str]) -> bool:
     done = [_tells_act(sentence, act) for sentence in told]
     for place, sentence in enumerate(text):
         done[place] |= any(_tells_act(speech, act, speech=True) for speech in _SPEECH.findall(sentence))
+    base = re.compile(rf"\b{re.escape(act.verb)}\b") if act.verb else None
+    for place, sentence in enumerate(told[1:], 1):
+        if base and _ELLIPSIS.match(sentence.strip().casefold()) and base.search(text[place - 1].casefold()):
+            return True
     if not act.repeated:
         return any(done)
     first = done.index(True) if any(done) else len(told)
     near, later = " ".join(told[first : first + 2]).casefold(), " ".join(told[first:]).casefold()
-    return sum(done) > 1 or bool(_AGAIN.search(near) or _SECOND.search(later))
+    once = re.search(r"\bonce\b(?! more)", told[first].casefold()) if any(done) else None
+    return (sum(done) > 1 and not once) or bool(_AGAIN.search(near) or _SECOND.search(later))
 
 
 def _merged(prose: list[str]) -> list[str]:
@@ -190,18 +210,31 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
         subject = here if here else before  # "… who came in and opened it": the subject stands in an earlier clause
         if set(here) & _UNDONE or any(one.endswith("n't") for one in here) or set(subject) & _OTHERS:
             continue
-        if "had" in here[-3:] and not _ACTORS & set(here[-4:]) and not here[-2:-1] == ["and"]:
+        if "had" in here[-3:] and not _ACTORS & set(here[-4:]) and _LONG_AGO & {*before, *clause, *rest}:
+            continue
+        if any(one == "before" for one in clause[max(place - 4, 0) : place]) or _by_itself(clause, place, act):
+            continue
+        if "had" in here and act.others and not set(act.others) & {*found, *(stem(one) for one in rest)} and not _PRONOUNS & set(clause):
             continue
         if speech and not ({"i", "we", "you", "i've", "you've", "we've", "you'd"} & set(here[-3:])):
             continue
-        if _has_object(clause, place, found, rest, act):
+        if _has_object(clause, place, found, rest, before, act):
             return True
     return False
 
 
-def _has_object(clause: list[str], place: int, found: list[str], rest: list[str], act: Act) -> bool:
+def _has_object(clause: list[str], place: int, found: list[str], rest: list[str], before: list[str], act: Act) -> bool:
     """Whether the object of the act stands with it: its own, or a pronoun; and nothing that tells of another act."""
-    text = found + [stem(word) for word in rest]
+    end = next((i for i, word in enumerate(clause) if i > place and (word in _UNDONE or word.endswith("n't"))), len(clause))
+    plain = clause[:end] + (rest if end == len(clause) else [])
+    text = [stem(word) for word in plain]
+    words_of_act = set(words(act.whole))
+    if words_of_act & _NIGHT and set(plain) & _DAY and not set(plain) & _NIGHT:
+        return False
+    if act.manner and not {stem(word) for word in act.manner} & {*text, *map(stem, before)}:
+        return False
+    if act.particles and clause[place + 1 : place + 2] and clause[place + 1] in _ASIDE - set(act.particles):
+        return False
     for group in _SETS:
         asked = group & {*act.others, act.verb}
         if asked and not asked & set(text) and group & set(text[:12]):
@@ -211,8 +244,14 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
     if not act.object:
         if act.pronoun:
             return sum(word in text for word in act.others) >= max(len(act.others) - 1, 1)
-        return direct and (_is_rare(act.verb) or any(word in text for word in act.others)) or any(w in text for w in act.others)
-    if act.object[-1] in text and _same(act, text, clause + rest):
+        if not act.others:
+            return bool(set(act.particles) & set(plain[place:])) or (act.particles == ["behind"] and "back" in plain) or (direct and _is_rare(act.verb))
+        around = text + [stem(word) for word in before]
+        return (direct and _is_rare(act.verb)) or (bool(act.others) and sum(word in around for word in act.others) + bool({'it', 'they'} & set(before)) >= needed(len(act.others)))
+    own = found[:end]
+    if act.object[-1] in own:
+        return _same(act, own, clause[:end])
+    if act.object[-1] in text and _same(act, text, plain):
         return True
     if sum(word in text for word in act.object) >= max(2, len(act.object) - 1):
         return True
@@ -241,16 +280,26 @@ def _is_rare(verb: str) -> bool:
     return stem(verb) not in _COMMON
 
 
+def _by_itself(clause: list[str], place: int, act: Act) -> bool:
+    """Whether the subject right before the verb is a lifeless thing, or the very object of the taboo ("the bell rang")."""
+    before = [word for word in clause[:place] if word not in ("had", "has", "was", "were", "is", "then", "still", "only")]
+    passive = any(word in ("was", "were", "been", "being", "got") for word in clause[max(place - 3, 0) : place])
+    subject = before[-1] if before else ""
+    return not passive and (subject in _LIFELESS or bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS))
+
+
 def _is_done(clause: list[str], place: int, act: Act) -> bool:
     """Whether the word at ``place`` tells the act as done: past, participle, third person, or base form after "began to"."""
     word, before, after = clause[place], clause[max(place - 3, 0) : place], " ".join(clause[place + 1 : place + 3])
-    if act.verb == "lie":
-        flat = bool(_LYING_DOWN.search(" ".join(act.others)) or "lie down" in act.verb)
-        if not flat and (word in ("lay", "lain", "lies") or (word == "lying" and _LYING_DOWN.search(after))):
+    if act.verb == "lie":  # two verbs: lie, lay, lain and lie, lied
+        flat = _LYING_DOWN.search(act.whole) is not None
+        if word in (("lied",) if flat else ("lay", "lain")) or (word in ("lying", "lies") and flat is not bool(_LYING_DOWN.search(after))):
             return False
-    if word == "left" and (set(before[-1:]) & _DETERMINERS or (before[-1:] and before[-1] in ("was", "were", "nothing", "to"))):
+    if word == "left" and (set(before[-1:]) & _DETERMINERS or before[-1:] in (["was"], ["were"], ["nothing"], ["to"])):
         return False
-    if stem(word) == word or word in (act.verb, stem(word) + "e"):
-        start = before[-1:] == ["to"] and bool(_STARTS & set(before))
-        return start or before[-1:] == ["did"] or (before[-1:] == ["i"] and False)
-    return word.endswith(("ed", "ing")) or word in IRREGULAR or (word.endswith("s") and bool(before) and before[-1] not in _DETERMINERS)
+    if word in _SAME_FORM:
+        return not set(before[-2:]) & _UNSPOKEN
+    if word in (act.verb, stem(word), stem(word) + "e") and word not in IRREGULAR:
+        return (before[-1:] == ["to"] and bool(_STARTS & set(before))) or before[-1:] == ["did"]
+    third = word.endswith("s") and (not before or before[-1] not in _DETERMINERS)
+    return word.endswith(("ed", "ing")) or word in IRREGULAR or third

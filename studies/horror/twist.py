@@ -12,13 +12,14 @@ _DENIED = re.compile(
 _NEGATORS = frozenset("not never no nobody none neither".split())
 _TOLD = frozenset(map(stem, "know tell say guess see understand realise realize doubt deny remember think believe mention".split()))
 _PRONOUNS = frozenset("he she it they i you we him her them this that".split())
+_AUXILIARIES = frozenset(map(stem, "is are was were be been has have had does did do".split()))
 _REACH = 3  # words after a negation within which it reaches a word of the twist
 
 
 def is_revealed(twist: str, prose: list[str], known: str = "", strict: bool = False) -> bool:
     """Whether two sentences that follow each other hold the twist (:func:`..wording.holds`), and do not deny it.
 
-    A pronoun may stand for the twist's first content word where all others are there. A twist is denied when a negation that it
+    A pronoun may stand for the twist's subject where the rest of the twist is there word for word. A twist is denied when a negation that it
     has not itself stands right before one of its words, or when what follows calls it a lie, a rumour, a mistake.
     ``strict``: a twist of ``known`` words only must stand in one sentence, as its words come up anyway.
     """
@@ -35,8 +36,13 @@ def _is_there(twist: str, text: str, known: str) -> bool:
     found = stems(text)
     if holds(twist, found, known):
         return True
-    asked = content(twist)
-    return len(asked) > 1 and set(asked[1:]) <= found and bool(_PRONOUNS & set(words(text)))
+    said = [stem(word) for word in words(twist)]
+    said = said[said.index(content(twist)[0]) + 1 :]
+    while said and said[0] in _AUXILIARIES:
+        said = said[1:]
+    told = [stem(word) for word in words(text)]
+    same = any(told[place : place + len(said)] == said for place in range(len(told)))
+    return len(said) > 1 and same and bool(_PRONOUNS & set(words(text)))
 
 
 def _is_denied(twist: str, one: str, other: str, after: str) -> bool:

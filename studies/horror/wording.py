@@ -13,7 +13,7 @@ _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"
 STOPWORDS = frozenset(
     """a an the this that these those of in on at to from by for with without into onto upon about after before over under and
     or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever past below near against until across through
-    someone somebody anyone anybody else must
+    someone somebody anyone anybody anything everything else must
     should would could can may might shall will it its he she they them his her their him i me my we us our you your who whom
     whose which what one there here all any some just only very too also up down out off again still""".split()
 )
@@ -79,7 +79,7 @@ def stem(word: str) -> str:
 def content(phrase: str) -> list[str]:
     """Stems of the words of a phrase that say what it is about; of all its words where there are no others."""
     found = words(phrase)
-    telling = [word for word in found if word not in STOPWORDS]
+    telling = [word for word in found if word.removesuffix("'s") not in STOPWORDS]
     return list(dict.fromkeys(stem(word) for word in telling or found))
 
 
@@ -129,7 +129,7 @@ def needed(count: int) -> int:
 
 def windows(prose: list[str]) -> list[tuple[str, str]]:
     """Every sentence with the one after it ("" after the last)."""
-    return list(zip(prose, [*prose[1:], ""], strict=True))
+    return list(zip(prose, [*prose[1:], ""][: len(prose)], strict=True))
 
 
 def holds(phrase: str, text: set[str], known: str = "") -> bool:
