@@ -99,6 +99,7 @@ def is_unsettling(last_paragraph: str) -> bool:
     if not last:
         return False
     alone = cues(last[-1])
+    points = sum(alone.values())
     if len(words(last[-1])) <= _SHORT or min(alone.values(), default=0) >= 0:
-        alone = cues(" ".join(last))
-    return sum(alone.values()) >= ENOUGH
+        points = max(points, sum(cues(" ".join(last)).values()))
+    return points >= ENOUGH

@@ -77,7 +77,7 @@ _ASIDE = frozenset("around round beside away off past near".split())  # "stepped
 _SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread shed burst".split())  # base and past alike
 _UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
 _LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
-_MANNER = frozenset("backwards backward open aloud early late alone shut closed unlocked unlit lit burning empty barefoot naked blindfold".split())
+_MANNER = frozenset("backwards backward open shut closed unlocked lit burning empty".split())
 _ELLIPSIS = re.compile(r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))")
 _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
 
@@ -110,7 +110,7 @@ def parse(taboo: str) -> Act:
     after = found[found.index(verb) + 1 :] if verb else []
     phrase = []
     for word in after:
-        if word in PREPOSITIONS or word in ("twice", "again", "who", "what", "when", *_MANNER):
+        if word in PREPOSITIONS or word in ("twice", "again", "alone", "early", "aloud", "who", "what", "when", *_MANNER):
             break
         phrase.append(word)
     named = [stem(word) for word in phrase if word not in STOPWORDS]
