@@ -5,6 +5,8 @@ import functools
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.intervals import percentile_interval
+
 DRAWS = 10_000
 
 
@@ -93,8 +95,8 @@ def mean_interval(
     mean = overall_mean(values, nested)
     if np.isnan(mean):
         return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    low, high = np.nanquantile(bootstrap_means(values, draws, seed, nested), [(1 - level) / 2, (1 + level) / 2])
-    return {"mean": mean, "low": float(low), "high": float(high)}
+    low, high = percentile_interval(bootstrap_means(values, draws, seed, nested), level)
+    return {"mean": mean, "low": low, "high": high}
 
 
 def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
