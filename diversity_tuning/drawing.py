@@ -6,7 +6,9 @@ from pathlib import Path
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 WINE, INDIGO, OLIVE, PURPLE = "#7A1F3D", "#332288", "#999933", "#AA4499"
 COLOURS = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, WINE, INDIGO, OLIVE, PURPLE)
-BLACK, DARK, SLATE, GREY, LIGHT, FAINT = "#000000", "#444444", "#666666", "#8a8a8a", "#e5e5e5", "#f3f3f3"
+RUST = "#C24E00"  # vermilion, darker: white words on it can be read
+BLACK, DARK, SLATE, LEADER, GREY = "#000000", "#444444", "#666666", "#777777", "#8a8a8a"  # LEADER: from a point to its label
+LIGHT, FAINT = "#e5e5e5", "#f3f3f3"
 
 
 def pyplot():

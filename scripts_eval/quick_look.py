@@ -115,7 +115,7 @@ def _flags(args: argparse.Namespace, names: list[str]) -> list[str]:
 
 def _show(args: argparse.Namespace, output: Path, runs: list[str]) -> None:
     """Print and keep the table; say where the texts are and what to do next."""
-    from diversity_tuning.evaluation.report.terminal import terminal_table
+    from diversity_tuning.evaluation.report.overview import terminal_table
     from diversity_tuning.runs import write_text
 
     encoders = {"semantic": args.semantic_model, "style": args.style_model}

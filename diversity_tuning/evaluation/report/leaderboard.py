@@ -14,7 +14,7 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.rendering import NONE, interval
-from diversity_tuning.evaluation.report.origin import shown_name
+from diversity_tuning.evaluation.study import of_run, shown_name
 from diversity_tuning.outputs import check_ours
 from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
 
@@ -127,7 +127,7 @@ def _row(folder: Path, content: dict, results: Path) -> list[str]:
 
 
 def _label(run: Path, content: dict) -> str:
-    name, strength = shown_name(run, content) or NONE, content.get("strength")
+    name, strength = shown_name(content, of_run(run, content)) or NONE, content.get("strength")
     return f"{name} ({strength})" if strength else str(name)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
-from diversity_tuning.evaluation.report.origin import shown_name
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
+from diversity_tuning.evaluation.study import Study, of_run, shown_name
 
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 
@@ -34,6 +34,7 @@ class Run:
     seed: int | None
     counts: dict
     prompts: pd.DataFrame
+    study: Study = field(default_factory=Study)
 
 
 @dataclass
@@ -141,7 +142,8 @@ def read_run(folder: str | Path) -> Run:
     try:
         content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
-        labels["name"] = shown_name(folder, labels)
+        study = of_run(folder, content)
+        labels["name"] = shown_name(labels, study)
     except FileNotFoundError:
         raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
     except (ValueError, KeyError) as error:
@@ -152,7 +154,7 @@ def read_run(folder: str | Path) -> Run:
         raise UserError(f"{folder / PROMPTS}: no column '{PROMPT}', nor '{DIGEST}' of a published run")
     again = prompts.groupby(key).cumcount()
     prompts[key] = prompts[key].where(again == 0, prompts[key] + " (" + (again + 1).astype(str) + ")")
-    return Run(folder, **labels, prompts=prompts.set_index(key))
+    return Run(folder, **labels, prompts=prompts.set_index(key), study=study)
 
 
 def run_names(runs: list[Run]) -> list[dict]:

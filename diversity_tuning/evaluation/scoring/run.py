@@ -11,7 +11,7 @@ import pandas as pd
 from diversity_tuning.cli import from_flags
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation import metrics, study
 from diversity_tuning.evaluation.files import SAMPLES
 from diversity_tuning.evaluation.registry import TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
@@ -32,7 +32,7 @@ class ScoringConfig:
     semantic_model: str = "jinaai/jina-embeddings-v3-hf"
     style_model: str = "AnnaWegmann/Style-Embedding"  # "none" leaves style out
     embedding_cache: str | None = None  # folder that keeps embeddings between runs
-    diagnostics: str | None = None  # module with diagnose(prompts, responses) -> {name: values}
+    diagnostics: str | None = None  # module with diagnose(prompts, responses) -> {name: values}, and perhaps METRICS
     batch_size: int = 32  # texts scored at once
     distinct_threshold: str | float | None = None  # a number, or the output of scripts_eval.distinct_threshold
     distinct_classifier: str | None = None  # folder or hub id
@@ -93,6 +93,7 @@ def scoring_record(config: ScoringConfig, stage: str, inputs: dict, seed: int | 
     """Settings and fingerprints that decide the scores."""
     from diversity_tuning.embeddings import encoder_input
 
+    study_of(config.diagnostics)  # what it registers wrongly is refused before anything is scored
     names = ("diagnostics", "trust_remote_code", "quality_threshold")
     settings = {**run_labels(config, seed), **{name: getattr(config, name) for name in names}}
     settings["distinct_threshold"] = distinct_rule(config)["threshold"]
@@ -130,7 +131,7 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     scores = score_responses(rows, config)
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
-    prompts, results = summarise(scores, config.diagnostics, count)
+    prompts, results = summarise(scores, config.diagnostics, count, study_of(config.diagnostics).metrics)
     results["counts"]["failed"] = len(sampled.get("failures", []))
     header = {**header_of(config, seed), "samples_per_prompt": count, "split": _where(sampled)}
     write_results(output, record, header, scores, prompts, results)
@@ -139,7 +140,8 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
 def header_of(config: ScoringConfig, seed: int | None = None) -> dict:
     """What metrics.json says first: the labels, the thresholds that the numbers depend on, and the command."""
     thresholds = {"distinct_k": distinct_rule(config), "quality_threshold": config.quality_threshold}
-    return {**run_labels(config, seed), **thresholds, "command": command_line()}
+    registered = {study.KEY: study_of(config.diagnostics).record()} if config.diagnostics else {}
+    return {**run_labels(config, seed), **thresholds, "command": command_line(), **registered}
 
 
 def _where(sampled: dict) -> dict:
@@ -218,12 +220,22 @@ def diagnose(module: str | None, prompts: list[str], responses: list[str]) -> di
     """What the diagnostics module says of every response: column -> values (numbers, or labels with None for no label)."""
     if module is None:
         return {}
-    try:
-        function = importlib.import_module(module).diagnose
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--diagnostics {module}: no module with a function diagnose(prompts, responses) ({error})") from None
-    columns = function(prompts, responses)
+    columns = _imported(module).diagnose(prompts, responses)
     for name, values in columns.items():
         if len(values) != len(responses):
             raise UserError(f"--diagnostics {module}: '{name}' has {len(values)} values for {len(responses)} responses")
     return columns
+
+
+def study_of(module: str | None) -> study.Study:
+    """What the diagnostics module registers (:mod:`diversity_tuning.evaluation.study`)."""
+    return study.of_module(_imported(module)) if module else study.Study()
+
+
+def _imported(module: str):
+    try:
+        found = importlib.import_module(module)
+        found.diagnose  # noqa: B018
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"--diagnostics {module}: no module with a function diagnose(prompts, responses) ({error})") from None
+    return found
