@@ -11,12 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
-from pathlib import Path
-
-import yaml
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.names import near_path, nearest
+from diversity_tuning.names import nearest
+from diversity_tuning.recipe import read_recipe
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
@@ -217,21 +215,6 @@ def at_least(smallest: int):
 
     whole.__name__ = "whole number"
     return whole
-
-
-def read_recipe(path: str) -> dict:
-    """Read a YAML mapping."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such recipe{near_path(path) or '; see the folder recipes/'}")
-    try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(recipe, dict):
-        raise UserError(f"{path}: a recipe is a mapping of argument: value")
-    return recipe
 
 
 def _as_flags(actions: list[argparse.Action], value: object, path: str, default: object) -> list[str]:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from diversity_tuning.cli import read_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import (
     PROVENANCE,
@@ -207,22 +206,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-
-def explicit_settings(argv: list[str]) -> dict:
-    """The settings that a recipe and the flags give, as text and without loading a trainer: ``{"beta": "0.3", …}``.
-
-    Flags override the recipe. Used to know at once whether a run is finished; the trainer's parser checks the settings.
-    """
-    settings: dict = {}
-    key = None
-    for word in argv:
-        if word.startswith("--"):
-            key, _, value = word[2:].partition("=")
-            key = key.replace("-", "_")  # transformers' parser takes --output-dir for --output_dir
-            settings[key] = [value] if value else []
-        elif key:
-            settings[key].append(word)
-    flags = {key: " ".join(words) or "True" for key, words in settings.items()}
-    recipe = read_recipe(flags.pop("config")) if "config" in flags else {}
-    return {**{key: str(value) for key, value in recipe.items() if value is not None}, **flags}

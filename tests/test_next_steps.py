@@ -73,7 +73,7 @@ def test_a_stage_ends_with_it(tmp_path, capsys):
 
 def test_every_step_that_is_known_is_said_somewhere():
     """And nowhere one that is not known; a training command says the one of its stage when it is done."""
-    places = [path for folder in ("diversity_tuning", "scripts_*") for path in ROOT.glob(f"{folder}/**/*.py")]
+    places = [path for folder in ("diversity_tuning", "studies", "scripts_*") for path in ROOT.glob(f"{folder}/**/*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in places)
     said = set(re.findall(r'print_next\("(\w+)"', text)) | set(re.findall(r'STAGE = "(\w+)"', text))
     assert "print_next(self.stage, self.output)" in text

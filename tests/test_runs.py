@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.recipe import explicit_settings
 from diversity_tuning.runs import (
     atomic_folder,
-    explicit_settings,
     fingerprint,
     is_finished,
     provenance,
@@ -242,17 +242,17 @@ def test_explicit_settings(tmp_path):
     recipe.write_text("beta: 0.1\nbf16: true\nmax_length: 2048\nlora_r: null\n")
     argv = ["--config", str(recipe), "--beta", "0.3", "--overwrite", "--names", "a", "b", "--max_steps=-1"]
     assert explicit_settings(argv) == {
-        "beta": "0.3", "bf16": "True", "max_length": "2048", "overwrite": "True", "names": "a b", "max_steps": "-1",
+        "beta": 0.3, "bf16": True, "max_length": 2048, "overwrite": True, "names": ["a", "b"], "max_steps": -1,
     }  # fmt: skip
 
 
 def test_a_negative_number_is_a_value():
-    assert explicit_settings(["--weight_offset", "-1"]) == {"weight_offset": "-1"}
+    assert explicit_settings(["--weight_offset", "-1"]) == {"weight_offset": -1}
 
 
 def test_dashes_and_underscores_are_the_same_flag():
     """transformers' parser takes --output-dir for --output_dir."""
-    assert explicit_settings(["--output-dir", "a", "--max-steps=3"]) == {"output_dir": "a", "max_steps": "3"}
+    assert explicit_settings(["--output-dir", "a", "--max-steps=3"]) == {"output_dir": "a", "max_steps": 3}
 
 
 @pytest.fixture

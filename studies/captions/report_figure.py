@@ -18,7 +18,7 @@ _ARROWS = (("dpo", "ddpo"), ("dpo", "ddpo-permuted"))
 
 
 def draw(results: Results, path: Path) -> None:
-    """Write ``path``.png: a labelled point with its intervals per model, small ones per seed; temperatures joined by a dotted line."""
+    """Write ``path``.png: a labelled point with its intervals per model, small ones per seed; temperatures joined, dotted."""
     figure, axis = pyplot().subplots(figsize=(8, 5.6), layout="constrained")
     draw_grid(axis)
     labels = []
