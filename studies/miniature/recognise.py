@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from diversity_tuning.evaluation.registry import Metric
-from studies.miniature.plots import PLOTS, SENSORY, TABOO_VERBS, Event
+from studies.miniature.events import PLOTS, SENSORY, TABOO_VERBS, Event
 from studies.miniature.specification import TABOOS, TWISTS, from_prompt
 
 UNCLEAR = "unclear"
