@@ -9,7 +9,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.report.published import published_reports, runs_of
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
 from diversity_tuning.evaluation.statistics import share_of_gain
-from diversity_tuning.evaluation.study import REFERENCE
+from diversity_tuning.evaluation.diagnostics import REFERENCE
 
 # What decides leads: embeddings also move apart where a text is garbled.
 SHORT = {

@@ -4,7 +4,7 @@ To add a metric of a prompt's responses, write its function into :mod:`~.metrics
 then computed by `scripts_eval.generation_eval1_2` and is in prompts.csv, metrics.json, the tables, the figures, the
 results folder and the glossary of report.html (an example is in CONTRIBUTING.md). A metric of single responses, or one that
 needs a model, is computed in :mod:`~.scoring.run`; its entry has no ``function``. What only one data set has is registered by
-its study (:mod:`~.study`).
+its study (:mod:`~.diagnostics`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -140,7 +140,7 @@ METRICS = [
 ]  # fmt: skip
 TRUNCATED = {column: f"truncated_for_{column}" for column in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)}  # 1: longer than read
 DIVERSITIES = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # against quality in the main figure and at equal quality
-_OF_STUDIES: dict[str, Metric] = {}  # column -> what a study means by it (:mod:`~.study`)
+_OF_STUDIES: dict[str, Metric] = {}  # column -> what a study means by it (:mod:`~.diagnostics`)
 
 
 def register(metric: Metric) -> None:

@@ -20,7 +20,7 @@ LEAST_FAMILIAR = 0.25  # share of a text's word pairs that occur in the syntheti
 LEAST_PLOT = 8  # distinct word pairs of plots, whichever; its own stories have over 12
 LEAST_MARKERS = 4  # distinct word pairs of one direction
 
-# What the reports show of these labels (diversity_tuning/evaluation/study.py).
+# What the reports show of these labels (diversity_tuning/evaluation/diagnostics.py).
 DATA, REFERENCES = "synthetic data", "synthetic authors"
 METRICS = [
     Metric(

@@ -23,7 +23,7 @@ from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
-from diversity_tuning.evaluation.study import KEY, of_module
+from diversity_tuning.evaluation.diagnostics import KEY, by_module
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
 from studies.miniature import recognise
@@ -632,7 +632,7 @@ def test_synthetic_text_is_called_synthetic(study, tmp_path):
     for name in ("gold", "dpo-1.0-0"):
         shutil.copytree(study / name, tmp_path / name)
         content = json.loads((tmp_path / name / "metrics.json").read_text())
-        (tmp_path / name / "metrics.json").write_text(json.dumps(content | {KEY: of_module(recognise).record()}))
+        (tmp_path / name / "metrics.json").write_text(json.dumps(content | {KEY: by_module(recognise).record()}))
     flags = ["--compare", "dpo:gold", "--samples=0"]
     for kind, folder in (("synthetic", tmp_path), ("real", study)):
         runs = [str(folder / name) for name in ("gold", "dpo-1.0-0")]

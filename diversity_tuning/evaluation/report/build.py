@@ -72,7 +72,7 @@ def make_report(
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     compared = Comparison(runs, compare, anchor, controls, baselines)
     models, frames = compared.models, compared.frames()
-    if note is None and len(said := {run.study.data for run in runs}) == 1:
+    if note is None and len(said := {run.registered.data for run in runs}) == 1:
         note = said.pop()
     settings = {"compare": compare, "anchor": anchor, "figure": figure, "ablation": ablation}
     settings |= {"controls": controls, "baselines": baselines, "note": note}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation import registry, study
+from diversity_tuning.evaluation import diagnostics, registry
 from diversity_tuning.evaluation.rendering import NONE, Table, interval
 from diversity_tuning.evaluation.report import tables
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, add_equal_length, check_seeds, group_runs, shared_prompts
@@ -37,7 +37,7 @@ class Comparison:
         controls: Sequence[str] | None = None,
         baselines: Sequence[str] | None = None,
     ):
-        study.check_same({str(run.folder): run.study for run in runs})
+        diagnostics.check_same({str(run.folder): run.registered for run in runs})
         check_seeds(runs)
         self.slopes = add_equal_length(runs)
         self.models, self.columns, self.anchor = group_runs(runs), tables.metric_columns(runs), anchor

@@ -14,7 +14,7 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
-from diversity_tuning.evaluation.study import Study, of_run, shown_name
+from diversity_tuning.evaluation.diagnostics import KEY, Registered, by_record, shown_name
 
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 
@@ -34,7 +34,7 @@ class Run:
     seed: int | None
     counts: dict
     prompts: pd.DataFrame
-    study: Study = field(default_factory=Study)
+    registered: Registered = field(default_factory=Registered)
 
 
 @dataclass
@@ -142,8 +142,8 @@ def read_run(folder: str | Path) -> Run:
     try:
         content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
-        study = of_run(folder, content)
-        labels["name"] = shown_name(labels, study)
+        registered = by_record(content.get(KEY), folder / METRICS)
+        labels["name"] = shown_name(labels, registered)
     except FileNotFoundError:
         raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
     except (ValueError, KeyError) as error:
@@ -154,7 +154,7 @@ def read_run(folder: str | Path) -> Run:
         raise UserError(f"{folder / PROMPTS}: no column '{PROMPT}', nor '{DIGEST}' of a published run")
     again = prompts.groupby(key).cumcount()
     prompts[key] = prompts[key].where(again == 0, prompts[key] + " (" + (again + 1).astype(str) + ")")
-    return Run(folder, **labels, prompts=prompts.set_index(key), study=study)
+    return Run(folder, **labels, prompts=prompts.set_index(key), registered=registered)
 
 
 def run_names(runs: list[Run]) -> list[dict]:

@@ -11,7 +11,7 @@ from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.styles import control_markers, data_and_seeds, method_styles
 from diversity_tuning.evaluation.statistics import overall_mean, seed_means
-from diversity_tuning.evaluation.study import REFERENCE
+from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
 
 _BETTER = ((0.905, 0.925), (0.985, 0.99))  # of the axes: tail and head of the arrow

@@ -67,7 +67,7 @@ def gold_run(config: ReferenceConfig) -> None:
     rows.loc[np.concatenate(list(drawn.values())), summary.DRAWN] = 1
     scores = scoring.score_responses(rows, config.scoring)
     scores[VOTE], scores[summary.DRAWN] = rows[VOTE], rows[summary.DRAWN]
-    own = scoring.study_of(config.scoring.diagnostics).metrics
+    own = scoring.registered_by(config.scoring.diagnostics).metrics
     prompts, results = summary.summarise(scores, config.scoring.diagnostics, config.draw, own)
     summary.begin(output, record)
     write_csv(output / files.GOLD_ROWS, scores.rename(columns=GOLD))

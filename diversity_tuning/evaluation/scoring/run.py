@@ -11,7 +11,7 @@ import pandas as pd
 from diversity_tuning.cli import from_flags
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation import metrics, study
+from diversity_tuning.evaluation import diagnostics, metrics
 from diversity_tuning.evaluation.files import SAMPLES
 from diversity_tuning.evaluation.registry import TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
@@ -93,7 +93,7 @@ def scoring_record(config: ScoringConfig, stage: str, inputs: dict, seed: int | 
     """Settings and fingerprints that decide the scores."""
     from diversity_tuning.embeddings import encoder_input
 
-    study_of(config.diagnostics)  # what it registers wrongly is refused before anything is scored
+    registered_by(config.diagnostics)  # what it registers wrongly is refused before anything is scored
     names = ("diagnostics", "trust_remote_code", "quality_threshold")
     settings = {**run_labels(config, seed), **{name: getattr(config, name) for name in names}}
     settings["distinct_threshold"] = distinct_rule(config)["threshold"]
@@ -131,7 +131,7 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     scores = score_responses(rows, config)
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
-    prompts, results = summarise(scores, config.diagnostics, count, study_of(config.diagnostics).metrics)
+    prompts, results = summarise(scores, config.diagnostics, count, registered_by(config.diagnostics).metrics)
     results["counts"]["failed"] = len(sampled.get("failures", []))
     header = {**header_of(config, seed), "samples_per_prompt": count, "split": _where(sampled)}
     write_results(output, record, header, scores, prompts, results)
@@ -140,7 +140,7 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
 def header_of(config: ScoringConfig, seed: int | None = None) -> dict:
     """What metrics.json says first: the labels, the thresholds that the numbers depend on, and the command."""
     thresholds = {"distinct_k": distinct_rule(config), "quality_threshold": config.quality_threshold}
-    registered = {study.KEY: study_of(config.diagnostics).record()} if config.diagnostics else {}
+    registered = {diagnostics.KEY: registered_by(config.diagnostics).record()} if config.diagnostics else {}
     return {**run_labels(config, seed), **thresholds, "command": command_line(), **registered}
 
 
@@ -227,9 +227,9 @@ def diagnose(module: str | None, prompts: list[str], responses: list[str]) -> di
     return columns
 
 
-def study_of(module: str | None) -> study.Study:
-    """What the diagnostics module registers (:mod:`diversity_tuning.evaluation.study`)."""
-    return study.of_module(_imported(module)) if module else study.Study()
+def registered_by(module: str | None) -> diagnostics.Registered:
+    """What the diagnostics module registers (:mod:`diversity_tuning.evaluation.diagnostics`)."""
+    return diagnostics.by_module(_imported(module)) if module else diagnostics.Registered()
 
 
 def _imported(module: str):

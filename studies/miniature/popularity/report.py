@@ -35,14 +35,14 @@ def main(argv=None) -> None:
 
 def write_report(points: list[str], marks: list[str], output: str, split: str = "") -> str:
     """Write everything into ``output``; returns what to print."""
-    from diversity_tuning.evaluation import study
+    from diversity_tuning.evaluation import diagnostics
     from diversity_tuning.evaluation.page import write_pages
     from diversity_tuning.runs import atomic_folder, provenance, write_provenance
     from studies.miniature import recognise
     from studies.miniature.popularity import figure, tables
     from studies.miniature.popularity.points import read_marks, read_points
 
-    study.of_module(recognise)
+    diagnostics.by_module(recognise)
     marked, read = read_marks(marks), read_points(points, split)
     frames = {
         "popularity": tables.differences(read),

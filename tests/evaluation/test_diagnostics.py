@@ -1,6 +1,5 @@
 """A study of one's own: its module registers metrics, and reports show them without any change to the library."""
 
-import importlib
 import json
 import re
 import subprocess
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.study import FILE, KEY, of_module
+from diversity_tuning.evaluation.diagnostics import KEY
 from scripts_eval import leaderboard, report, score_texts
 
 MODULE = """
@@ -92,18 +91,6 @@ def test_a_report_over_another_leaves_no_figure_of_it(module, tmp_path):
     assert "| references |" in (out / "report.md").read_text()
 
 
-def test_published_runs_find_it_above_them(module, tmp_path):
-    folder = scored(tmp_path, module)
-    record = of_module(importlib.import_module(module)).record()
-    for path in folder.glob("*/metrics.json"):
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps({name: value for name, value in content.items() if name != KEY}))
-    (tmp_path / FILE).write_text(json.dumps(record))
-    registry._OF_STUDIES.clear()
-    report.main([f"--results={folder}", f"--output={tmp_path / 'out'}", "--no-figure", "--samples=0"])
-    assert "poets" in (tmp_path / "out" / "report.md").read_text()
-
-
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -128,7 +115,7 @@ def test_one_column_of_two_meanings_is_refused(module, tmp_path, capsys):
     path.write_text(path.read_text().replace("Lines of a response that rhyme.", "Something else."))
     with pytest.raises(SystemExit):
         report.main([f"--results={runs}", f"--output={tmp_path / 'out'}", "--samples=0"])
-    assert "their studies mean different things by 'rhymes'" in capsys.readouterr().err
+    assert "they mean different things by 'rhymes'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("record", ["3", '{"metrics": [{"colum": "x"}], "data": null, "references": null}', '{"metrics": []}'])
@@ -141,7 +128,7 @@ def test_a_record_that_is_none_is_one_line(module, tmp_path, capsys, record):
         report.main([f"--results={runs}", f"--output={tmp_path / 'out'}", "--samples=0"])
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
-    assert "what its study registers was not written by scripts_eval" in error[0]
+    assert "was not written by scripts_eval" in error[0]
 
 
 def test_the_library_alone_names_no_study():
