@@ -48,7 +48,7 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.judging.candidates import read_candidates
+    from diversity_tuning.judging.read import read_candidates
     from diversity_tuning.judging.stages import write_rows
     from diversity_tuning.runs import write_text
 
@@ -93,7 +93,7 @@ def balanced(rows: list[dict], num_prompts: int) -> list[dict]:
 def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict[str, np.ndarray]:
     """Verdicts of each of :data:`SHOWN`, bool ``(n,)``."""
     from diversity_tuning.generation.engine import EngineConfig
-    from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
+    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
     from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, REFLECT, StageConfig, run_stage
     from studies.miniature.simulated_llm.answers import Settings
     from studies.miniature.simulated_llm.server import simulated_server

@@ -16,6 +16,7 @@ import pytest
 
 from diversity_tuning import drawing
 from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.diagnostics import KEY, by_module
 from diversity_tuning.evaluation.rendering import Table, latex
 from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
@@ -23,7 +24,6 @@ from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
-from diversity_tuning.evaluation.diagnostics import KEY, by_module
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
 from studies.miniature import recognise

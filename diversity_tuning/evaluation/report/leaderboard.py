@@ -12,9 +12,9 @@ from diversity_tuning.data.schema import PROMPT, PROMPT_ID
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
+from diversity_tuning.evaluation.diagnostics import of_run, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.rendering import NONE, interval
-from diversity_tuning.evaluation.diagnostics import of_run, shown_name
 from diversity_tuning.outputs import check_ours
 from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
 

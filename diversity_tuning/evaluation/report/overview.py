@@ -7,10 +7,10 @@ import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
 from diversity_tuning.evaluation.report.runs import RunGroup, group_runs, number_of, read_run
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, model_table
-from diversity_tuning.evaluation.diagnostics import REFERENCE
 
 _MOST_PAIRS = 8  # compared in words; the tables have all
 WIDTH = 100

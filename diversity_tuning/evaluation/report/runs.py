@@ -12,9 +12,9 @@ from diversity_tuning.data.schema import PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSI
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.diagnostics import KEY, Registered, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
-from diversity_tuning.evaluation.diagnostics import KEY, Registered, by_record, shown_name
 
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 

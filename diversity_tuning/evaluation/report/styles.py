@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterable
 
 from diversity_tuning.drawing import BLACK, COLOURS, SLATE
-from diversity_tuning.evaluation.report.runs import RunGroup
 from diversity_tuning.evaluation.diagnostics import REFERENCE
+from diversity_tuning.evaluation.report.runs import RunGroup
 
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "d", "8"]  # beside the colours, for print without colour
 _GREYS = {REFERENCE: (BLACK, "*"), "sft": (SLATE, "h")}

@@ -6,12 +6,12 @@ import numpy as np
 
 from diversity_tuning.drawing import DARK, GREY, add_title, draw_grid, pyplot, whiskers
 from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.report.comparison import main_models
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.styles import control_markers, data_and_seeds, method_styles
 from diversity_tuning.evaluation.statistics import overall_mean, seed_means
-from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
 
 _BETTER = ((0.905, 0.925), (0.985, 0.99))  # of the axes: tail and head of the arrow
