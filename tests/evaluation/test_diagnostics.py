@@ -10,6 +10,7 @@ import pytest
 
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.diagnostics import KEY
+from diversity_tuning.evaluation.report.runs import read_runs
 from scripts_eval import leaderboard, report, score_texts
 
 MODULE = """
@@ -75,8 +76,15 @@ def test_its_metrics_are_in_metrics_table_figure_and_report(module, tmp_path):
     assert "**meters** (`distinct_meter`): Different meters among the responses to one prompt." in text
     assert '<dt id="metric-rhymes">rhymes' in page
     assert json.loads((out / "provenance.json").read_text())["settings"]["note"] == "recorded rhymes"
-    leaderboard.main(["--study", "mine", "--results", str(tmp_path / "results"), "--runs", str(runs / "dpo")])
-    assert "| distinct_meter | 1.000" in (tmp_path / "results" / "mine" / "runs" / "dpo" / "table.md").read_text()
+    registry._OF_STUDIES.clear()
+    leaderboard.main(["--study=mine", f"--results={tmp_path / 'results'}", f"--report={out}"])
+    study = tmp_path / "results" / "mine"
+    assert "distinct_meter" in pd.read_csv(study / "prompts.csv.gz")
+    again = read_runs(study)
+    assert [run.registered.references for run in again] == ["poets"] * 3
+    assert "poets" in {run.name for run in again}
+    assert registry.label("distinct_meter") == "meters"
+    assert (study / "meters_drawn.png").is_file()
 
 
 def test_a_report_over_another_leaves_no_figure_of_it(module, tmp_path):
@@ -128,7 +136,7 @@ def test_a_record_that_is_none_is_one_line(module, tmp_path, capsys, record):
         report.main([f"--results={runs}", f"--output={tmp_path / 'out'}", "--samples=0"])
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
-    assert "was not written by scripts_eval" in error[0]
+    assert "metrics.json: 'registered' was not written by scripts_eval" in error[0]
 
 
 def test_the_library_alone_names_no_study():
