@@ -15,4 +15,4 @@ from diversity_tuning.flags import parse_flags
 @command
 def main(argv=None) -> None:
     options = {"defaults": {"name": "gold"}, "required": ["reward_model"]}
-    gold_run(parse_flags(ReferenceConfig, "scripts_eval.generation_eval2", __doc__, argv, **options))
+    gold_run(parse_flags(ReferenceConfig, "scripts_eval.generation_eval2", __doc__, argv, extra="evaluation", **options))
