@@ -4,7 +4,7 @@ import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval, t_words
-from diversity_tuning.evaluation.report.curves import OUTSIDE_VALUES
+from diversity_tuning.evaluation.report.comparison import OUTSIDE_VALUES
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching
 from diversity_tuning.evaluation.statistics import overall_mean
