@@ -72,7 +72,7 @@ def document_tables(study: Path) -> dict[str, list[str]]:
     fewer = study.with_name(f"{study.name}-ablation")
     if (fewer / "models.csv").is_file():
         made["fewer responses"] = _fewer(read(fewer, "models"))
-    kept = study.with_name(f"{study.name}-variants") / "gain_kept" / "gain_kept.csv"
+    kept = study / "variants" / "gain_kept.csv"
     if kept.is_file():
         made["shares"] = _shares(pd.read_csv(kept, dtype={"seed": str}))
     sweep = study.with_name(f"{study.name}-popularity")
