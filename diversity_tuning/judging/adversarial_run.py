@@ -24,6 +24,7 @@ from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.held_out import FIGURES, scores, selected
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import prompt_hash
+from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import check_place, forget_retired, is_resumed, read_provenance, recover
 from diversity_tuning.runs import provenance, write_provenance, write_text
 
@@ -104,6 +105,7 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
             if rounds:
                 write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
     forget_retired(Path(config.output))
+    release(Path(config.output))
     return rounds
 
 
@@ -200,6 +202,7 @@ def _open(config: AdversarialConfig, record: dict) -> list[dict]:
     """The rounds that are there; a :class:`UserError` where the folder holds something else."""
     output = Path(config.output)
     check_place(output)
+    hold(output)
     recover(output)
     made = read_provenance(output)
     same = bool(made) and all(made.get(key) == record[key] for key in record)

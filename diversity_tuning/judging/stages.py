@@ -19,6 +19,7 @@ from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.candidates import RESPONSES, read_jsonl
 from diversity_tuning.judging.journal import ANSWERS, Journal, has_answers, prompt_key
 from diversity_tuning.judging.roles import Answer, Failed, Role, ask_each, filled, load_role, prompt_hash
+from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import check_place, forget_retired, is_resumed, read_provenance, recover
 from diversity_tuning.runs import provenance, write_provenance, write_text
 
@@ -163,6 +164,7 @@ def with_answer(stage: Stage, row: dict, answer: Answer | Failed | None) -> dict
 def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     """The record of what is in the folder, which may then be added to; :class:`UserError` where it was made otherwise."""
     check_place(output)
+    hold(output)
     recover(output)
     made = read_provenance(output)
     same = same_but_source(made, record)
@@ -242,6 +244,7 @@ def _finish(stage: Stage, output: Path, record: dict, config: StageConfig, rows:
     counts = {"all": len(rows), "failed_here": len(here), "failed_before": len(failed) - len(here)}
     write_provenance(output, record, finished=True, rows=counts, base_url=config.engine.base_url, files=FILES)
     forget_retired(output)
+    release(output)
     print(f"{output}: {len(rows)} responses, {len(rows) - len(failed)} of them with '{stage.adds}'", flush=True)
     if len(failed) > len(here):
         print(f"  left out, failed in an earlier stage: {len(failed) - len(here)}", flush=True)

@@ -153,7 +153,7 @@ def test_a_new_reward_head_is_drawn_and_nothing_else(base, tmp_path):
     new_reward_model(str(base), make_tokenizer())
     shutil.copytree(base, tmp_path / "broken")
     DAMAGES["a tensor less"](tmp_path / "broken")
-    with pytest.raises(UserError, match="lacks 1 tensors, such as model.layers.0.mlp.down_proj.weight"):
+    with pytest.raises(UserError, match=r"lacks 1 tensors, such as model\.layers\.0\.mlp\.down_proj\.weight"):
         new_reward_model(str(tmp_path / "broken"), make_tokenizer())
     with pytest.raises(UserError, match="filled at random"):
         load_base_model(str(tmp_path / "broken"))
