@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 
 from diversity_tuning.children import end_with_parents
+from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
 from diversity_tuning.locks import release
 from diversity_tuning.names import nearest
@@ -24,7 +25,7 @@ _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDI
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
-_running: list[Callable] = []  # the commands that are under way, each called by the one before
+_running: list[list[str]] = []  # the words of the commands that are under way, each called by the one before
 STOPPED = "stopped; the same command goes on"
 
 
@@ -37,11 +38,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
         end_with_parents()
-        _running.append(main)
+        _running.append(sys.argv[1:] if argv is None else [str(word) for word in argv])
         try:
             return main(argv) or 0
         except UserError as error:
-            message, code = f"error: {' '.join(str(error).split())}", 2
+            message, code = f"error: {' '.join(as_run_here(str(error)).split())}", 2
         except KeyboardInterrupt:
             message, code = STOPPED, 130
         except Exception as error:
@@ -66,6 +67,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 def is_part_of_another() -> bool:
     """Whether the command that runs was called by another command."""
     return len(_running) > 1
+
+
+def words_of_command() -> list[str]:
+    """The flags of the command that was started; empty outside a command."""
+    return _running[0] if _running else []
 
 
 def _of_the_system(error: BaseException | None) -> str | None:
@@ -95,7 +101,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{', '.join(named)} {value}"
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = (action.help or "").removesuffix(" (default: %(default)s)")
+        text = as_run_here((action.help or "").removesuffix(" (default: %(default)s)"))
         default = action.default.value if isinstance(action.default, Enum) else action.default
         without = default is None or default is False or default is argparse.SUPPRESS or default in ("", [])
         if without or not action.option_strings:
@@ -145,7 +151,8 @@ class Parser(OneLineErrors, argparse.ArgumentParser):
     """The parser of the command ``python -m MODULE``; ``text``, its docstring, holds commands to copy."""
 
     def __init__(self, module: str, text: str | None, **options):
-        options = {"prog": f"python -m {module}", "description": text, "formatter_class": HelpFormatter, **options}
+        words = {"prog": as_run_here(f"python -m {module}"), "description": as_run_here(text or "")}
+        options = {**words, "formatter_class": HelpFormatter, **options}
         super().__init__(allow_abbrev=False, **options)
 
     def format_help(self) -> str:

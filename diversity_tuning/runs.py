@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from diversity_tuning.outputs import (
     check_place,
     foreign_file,
     forget_retired,
+    is_resumed,
     put_in_place,
     read_provenance,
     recover,
@@ -96,18 +97,61 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
         release(output)
         return True
     advice = "choose another folder" if foreign_file(output) else f"{advice} or another folder"
-    raise UserError(f"{output}: exists already and was made otherwise ({_difference(made, record)}); {advice}")
+    raise UserError(f"{output}: exists already and was made otherwise ({difference(made, record, 'parts')}); {advice}")
 
 
-def _difference(made: dict, record: dict) -> str:
-    for part in ("stage", "arguments", "inputs"):
-        old, new = made.get(part), record[part]
-        if old != new and isinstance(old, dict):
-            names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            return f"different {part}: {', '.join(names)}"
-        if old != new:
-            return f"{part} {old!r} instead of {new!r}"
-    return "no difference"
+def difference(made: dict, record: dict, form: str = "values", ignored: tuple[str, ...] = ()) -> str:
+    """How two records differ, in words; empty where they do not. ``ignored``: names of inputs that may differ.
+
+    ``form``: "values" tells both values of a setting, "names" the names alone, "parts" those of the first part that differs.
+    """
+    if made.get("stage") != record["stage"]:
+        return f"stage {made.get('stage')!r} instead of {record['stage']!r}" if form == "parts" else f"by {made.get('stage')}"
+    changed: list[tuple[str, str, object, object]] = []
+    for part in ("arguments", "inputs"):
+        old, new = made.get(part) or {}, record[part]
+        names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name) and name not in ignored)
+        changed += [(part, name, old.get(name), new.get(name)) for name in names]
+    if form == "names":
+        return f"another {', '.join(name for _, name, *_ in changed)}" if changed else ""
+    if form == "parts":
+        first = changed[0][0] if changed else ""
+        return f"different {first}: {', '.join(name for part, name, *_ in changed if part == first)}" if changed else ""
+    words = {"prompt_hash": "the prompts or the rubric"}
+    return ", ".join(
+        words.get(name, f"{name} {old!r} there, {new!r} now" if part == "arguments" else f"another {name}")
+        for part, name, old, new in changed
+    )
+
+
+def open_output(
+    output: str | Path,
+    record: dict,
+    overwrite: bool,
+    what: str,
+    *,
+    made: Callable[[Path], dict] = read_provenance,
+    files: Iterable[str] = (),
+    ignored: tuple[str, ...] = (),
+    holds: str = "was",
+    form: str = "values",
+) -> dict:
+    """The record of an output that grows while it is made, and is added to; empty where a new one begins.
+
+    A :class:`UserError` where the folder holds files that are not ``what``, or was made otherwise (:func:`difference`).
+    ``made`` reads the record; ``files``: see :func:`~diversity_tuning.outputs.check_ours`; ``holds`` begins the complaint.
+    """
+    output = Path(output)
+    check_place(output)
+    hold(output)
+    recover(output)
+    there = made(output)
+    differs = difference(there, record, form, ignored)
+    if not is_resumed(output, there, not differs, overwrite, what, files):
+        return {}
+    if differs:
+        raise UserError(f"{output}: {holds} made otherwise ({differs}); --overwrite or another folder")
+    return there
 
 
 def write_provenance(folder: str | Path, record: dict, **results) -> None:

@@ -83,7 +83,7 @@ COMMANDS = {
     ),
     "leaderboard": (
         "scripts_eval.leaderboard",
-        ["--results", "{root}/results", "--study", "mine", "--runs", "{in}/run"],
+        ["--results", "{out}/..", "--study", "mine", "--runs", "{in}/run"],
     ),
 }
 WITHOUT_OVERWRITE = ("describe", "merge", "report", "human analysis", "leaderboard")
@@ -111,15 +111,15 @@ def inputs(tmp_path_factory):
 
 
 def call(name, inputs, output, *flags):
-    """``main(argv)`` of a command; what a folder is for the leaderboard is one of its runs."""
+    """``main(argv)`` of a command; a folder of the leaderboard is a study."""
     module, argv = COMMANDS[name]
-    places = {"{in}": inputs, "{out}": output, "{root}": output.parents[min(3, len(output.parents) - 1)]}
+    places = {"{in}": inputs, "{out}": output}
     words = [functools.reduce(lambda text, key: text.replace(key, str(places[key])), places, word) for word in argv]
     importlib.import_module(module).main([*words, *flags])
 
 
 def place(name, tmp_path):
-    return tmp_path / "results" / "mine" / "runs" / "seed0-run" if name == "leaderboard" else tmp_path / "mine"
+    return tmp_path / "results" / "mine" if name == "leaderboard" else tmp_path / "mine"
 
 
 @pytest.mark.parametrize(
