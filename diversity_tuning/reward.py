@@ -9,10 +9,10 @@ from peft import PeftConfig
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from diversity_tuning.chat_template import set_pad_token
 from diversity_tuning.data.examples import preference_pairs, rated_responses
 from diversity_tuning.data.schema import (
     CHOSEN,
-    CONVERSATIONS,
     FILTERED_COMMENT_TEXTS,
     FILTERED_TRANSFORMED_SCORES,
     POST_TEXT,
@@ -28,7 +28,15 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
-_PAIR_COLUMNS = (PROMPT, CONVERSATIONS, CHOSEN, REJECTED)
+_MAX_LENGTH = "reward_max_length"  # among the tokenizer's settings: what a reward model was trained to be cut at
+
+
+def reward_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer with a pad token that no text holds; ``max_length`` is kept with it when it is saved."""
+    set_pad_token(tokenizer)
+    if max_length is not None:
+        tokenizer.init_kwargs[_MAX_LENGTH] = max_length
+    return tokenizer
 
 
 def reward_text(prompt: str, response: str) -> str:
@@ -76,12 +84,12 @@ def load_reward_model(
         if not config.modules_to_save:
             raise UserError(f"{path}: an adapter without a reward head (its modules_to_save is empty)")
         base = config.base_model_name_or_path
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = reward_tokenizer(AutoTokenizer.from_pretrained(path))
         model = new_reward_model(base, tokenizer, dtype, trust_remote_code)
         model = attach_adapter(model, path, base)
     else:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            tokenizer = reward_tokenizer(AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code))
             model, loading = AutoModelForSequenceClassification.from_pretrained(
                 path, dtype=dtype or "auto", trust_remote_code=trust_remote_code, output_loading_info=True
             )
@@ -91,7 +99,14 @@ def load_reward_model(
         if wrong:
             raise UserError(f"{path}: not a trained reward model; weights missing or unexpected: {', '.join(wrong[:3])}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return RewardModel(model.to(device), tokenizer)
+    _pool_before(model, tokenizer)
+    return RewardModel(model.to(device), tokenizer, tokenizer.init_kwargs.get(_MAX_LENGTH, MAX_LENGTH))
+
+
+def _pool_before(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Tell the model which token pads: it reads the reward at the last other one. Multimodal models ask the text's settings."""
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = tokenizer.pad_token_id
 
 
 def new_reward_model(
@@ -106,7 +121,7 @@ def new_reward_model(
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{base_model}: cannot be loaded ({str(error).splitlines()[0]})") from None
-    model.config.pad_token_id = tokenizer.pad_token_id
+    _pool_before(model, tokenizer)
     return model
 
 
@@ -155,7 +170,7 @@ def reward_pair_dataset(rows: Dataset, where: str = "the source") -> Dataset:
         sides = {name: list(map(reward_text, prompts, texts)) for name, texts in ((CHOSEN, chosen), (REJECTED, rejected))}
         return {PROMPT: prompts, RESPONSE: chosen, **sides}
 
-    pairs = preference_pairs(rows.select_columns([c for c in rows.column_names if c in _PAIR_COLUMNS]), where)
+    pairs = preference_pairs(rows, where, keep=[])
     return pairs.map(read, batched=True, batch_size=200, remove_columns=pairs.column_names)
 
 
