@@ -35,13 +35,13 @@ SOURCE = TableSchema(
     {
         schema.POST_TITLE: TEXT,
         schema.POST_TEXT: TEXT,
-        schema.POST_SCORES: INTEGER,
         schema.COMMENT_TEXTS: TEXTS,
         schema.COMMENT_SCORES: INTEGERS,
     },
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.COMMENT_TIMES),
     nullable=(schema.POST_TEXT,),
 )
+SOURCE_TYPES = {name: _ARROW[kind] for name, kind in SOURCE.kinds.items()}
 SCORED = TableSchema(
     {**SOURCE.kinds, schema.TRANSFORMED_SCORE: NUMBERS},
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.TRANSFORMED_SCORE),
