@@ -16,6 +16,7 @@ from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import check_place
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
+from diversity_tuning.words import count_words
 
 FILES = ("page.md", "histograms.png")
 _CORRELATION = "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts"
@@ -80,7 +81,7 @@ def _row_figures(rows, texts: str, votes: str) -> Description:
             prompts.append(text_key(schema.prompt_text(title, text)))
             counts.append(len(row))
             scores.extend(row_votes)
-            words.extend(len(response.split()) for response in row)
+            words.extend(count_words(response) for response in row)
             responses.extend(text_key(response) for response in row)
             repeated += len(row) - len(set(row))
 
@@ -97,7 +98,7 @@ def _pair_figures(rows) -> Description:
         for side, keys in sides.items():
             texts = [messages[-1]["content"] for messages in batch[side]]
             keys.extend(text_key(text) for text in texts)
-            words.extend(len(text.split()) for text in texts)
+            words.extend(count_words(text) for text in texts)
         prompts.extend(prompt_keys)
 
     _collect(rows, [schema.CHOSEN, schema.REJECTED], read)
@@ -193,7 +194,7 @@ def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
     lines = ["Responses that deviate most, which weigh most. Are they stories?", ""]
     lines += ["| δ | votes | words | response | prompt |", "| --- " * 5 + "|"]
     return lines + [
-        f"| {delta:.2f} | {votes} | {len(text.split())} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
+        f"| {delta:.2f} | {votes} | {count_words(text)} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
         for delta, votes, text, prompt in responses
     ]
 

@@ -30,6 +30,7 @@ class Metric:
     gain: str = "more varied"  # what the better direction means
     function: OfResponses | None = None  # the responses to one prompt -> value
     released: OfResponses | None = None  # the same as the released code computed it, where that differs
+    rouge: OfResponses | None = None  # the same with the words of the package rouge-score, where those differ
     short: str = ""  # label for narrow tables and lines; default: the label
     equal_length_of: str | None = None  # this is that column at the runs' common length
 
@@ -93,7 +94,10 @@ METRICS = [
         "distinct_k_good", "distinct good samples",
         "Distinct samples among the good responses to a prompt.", "groups, 0 to the number of responses", "further", "higher",
     ),
-    Metric("words", "words a response", "Mean number of words in a response, split at white space.", "words", "further"),
+    Metric(
+        "words", "words a response",
+        "Mean number of words in a response, split at white space; characters in scripts without spaces.", "words", "further",
+    ),
     Metric(
         "compression_ratio", "compression ratio",
         "Bytes of the responses to one prompt, joined, over their bytes after gzip.",
@@ -104,11 +108,13 @@ METRICS = [
         "Mean ROUGE-L F over the pairs of responses to one prompt.",
         "F score, 0 to 1", "auxiliary", "lower", function=metrics.homogenization_score,
         released=partial(metrics.homogenization_score, variant="released"),
+        rouge=partial(metrics.homogenization_score, variant="rouge"),
     ),
     Metric(
         "ngram_diversity_score", "n-gram diversity",
         "Share of different n-grams among all n-grams of the responses to one prompt, summed over n = 1 to 4.",
         "sum of four shares, 0 to 4", "auxiliary", "higher", function=metrics.ngram_diversity_score,
+        released=partial(metrics.ngram_diversity_score, variant="released"),
     ),
     Metric(
         "distinct_direction", "plots",

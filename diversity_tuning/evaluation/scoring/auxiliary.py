@@ -18,11 +18,12 @@ def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole", count: int = 0
     """One row per prompt: every metric of the registry that has a function, of its responses in the order of the rows.
 
     Such metrics grow or fall with the number of responses, so of the data's own only the drawn ones count, where that is
-    known, and prompts with fewer responses than ``count`` get NaN. ``variant="released"``: as the released code computed them.
+    known, and prompts with fewer responses than ``count`` get NaN.
+    ``variant``: of :data:`~diversity_tuning.evaluation.metrics.VARIANTS`.
     """
     rows = rows[rows[DRAWN] == 1] if DRAWN in rows else rows
     chosen = registry.computed()
-    functions = {m.column: m.released if variant == "released" and m.released else m.function for m in chosen}
+    functions = {m.column: getattr(m, variant, None) or m.function for m in chosen}
     table = []
     groups = rows.groupby(PROMPT_ID, sort=True)[RESPONSE]
     for prompt_id, texts in tqdm(groups, desc="auxiliary metrics", unit="prompt", leave=False):

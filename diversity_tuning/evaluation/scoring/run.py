@@ -18,6 +18,7 @@ from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, sum
 from diversity_tuning.flags import flag
 from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
+from diversity_tuning.words import count_words
 
 NO_ENCODER = "none"
 _SCORING, _CALLED = "scoring", "what a report calls the run"  # headings of --help
@@ -155,7 +156,7 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig) -> pd.DataFrame:
         more[truncated] = encoder.truncated(responses).astype(int)
         encoder.close()
     scores["sample"] = rows["sample"]
-    scores["words"] = [len(response.split()) for response in responses]
+    scores["words"] = [count_words(response) for response in responses]
     for name, values in more.items():
         scores[name] = values
     for name, values in diagnose(config.diagnostics, prompts, responses).items():
