@@ -22,6 +22,7 @@ class SampleRow:
     response: str
     finished: bool  # EOS was seen; else cut at max_new_tokens
     tokens: int | None  # generated, EOS not counted; None where a server does not say
+    thinking: int = 0  # characters of reasoning that stood before the response and were cut off; tokens counts them, too
 
 
 def select_prompts(source: str, split: str, start: int, num_prompts: int, say: bool = True) -> dict[int, str]:
