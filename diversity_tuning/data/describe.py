@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from diversity_tuning.data import histograms, schema
 from diversity_tuning.data.filter import worth_telling
 from diversity_tuning.data.popularity import Popularity, pooled, popularity
+from diversity_tuning.data.validate import INTEGERS, PAIRS, TEXT, TEXTS, WEIGHTED, TableSchema, check_dataset
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
@@ -49,9 +50,13 @@ class Description:
 def figures(rows, where: str) -> Description:
     """Read one split, whichever stage made it."""
     if schema.CHOSEN in rows.column_names:
+        weighted = {schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED} <= set(rows.column_names)
+        check_dataset(rows, WEIGHTED if weighted else PAIRS, where)
         return _pair_figures(rows)
     there = [(name, texts, votes) for name, texts, votes in _RESPONSES if {texts, votes} <= set(rows.column_names)]
     if there:
+        kinds = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT, there[0][1]: TEXTS, there[0][2]: INTEGERS}
+        check_dataset(rows, TableSchema(kinds, tuple(there[0][1:]), (schema.POST_TEXT,)), where)
         description = _row_figures(rows, *there[0][1:])
         description.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
         return description

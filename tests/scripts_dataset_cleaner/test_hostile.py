@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict, config, load_from_disk
 
 from diversity_tuning import stylometry
 from diversity_tuning.data import tables
+from scripts_dataset_cleaner import describe
 from tests.scripts_dataset_cleaner.helpers import posts, row, stage
 
 GOOD = row("[WP] a", ["x", "y"], [1, 2])
@@ -440,3 +441,31 @@ def test_stylometry_errors(pipeline, tmp_path, capsys):
     refused(capsys, tmp_path, fit("--source", "nowhere", "--output", tmp_path / "out"), "run stage 1 first")
     refused(capsys, tmp_path, fit("--source", pipeline.scored, "--output", tmp_path / "out"), "stage 1 is expected")
     refused(capsys, tmp_path, fit("--source", pipeline.filtered, "--output", tmp_path / "out", "--dimension", 1), "--dimension")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("deviation_chosen", "much", "row 1, column 'deviation_chosen': expected a number"),
+        ("deviation_rejected", float("nan"), "row 1, column 'deviation_rejected': NaN or infinity"),
+        ("score_chosen", "9", "row 1, column 'score_chosen': expected a whole number"),
+        ("chosen", "text", "row 1, column 'chosen': expected a list of messages"),
+    ],
+)
+def test_pairs_edited_by_hand_are_described_or_one_line(tmp_path, capsys, column, value, message):
+    message_of = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]
+    pair = {"chosen": message_of, "rejected": message_of, "score_chosen": 2, "score_rejected": 1}
+    pair |= {"deviation_chosen": 1.0, "deviation_rejected": 1.0}
+    DatasetDict({"train": Dataset.from_list([{**pair, column: value}])}).save_to_disk(str(tmp_path / "pairs"))
+    capsys.readouterr()
+    refused(capsys, tmp_path, lambda: describe.main(["--source", str(tmp_path / "pairs")]), message)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a", "a/b"])
+def test_names_too_long_and_loops_of_links(tmp_path, capsys, name):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "posts.jsonl").write_bytes(lines(*posts()))
+    refused(capsys, tmp_path, score(tmp_path / "posts.jsonl", tmp_path / name))
+    refused(capsys, tmp_path, score(tmp_path / name, tmp_path / "out"))
+    refused(capsys, tmp_path, lambda: describe.main(["--source", str(tmp_path / name)]))

@@ -82,11 +82,21 @@ def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
             if not line.endswith(b"\n"):
                 break
             try:
-                row = SampleRow(**json.loads(line))
-            except (ValueError, TypeError):
+                row = _sample(json.loads(line))
+            except (ValueError, TypeError, RecursionError):
                 raise UserError(f"{path}, line {number}: not a sample; delete the line, or give --overwrite") from None
             rows.setdefault((row.prompt_id, row.sample), row)
     return rows
+
+
+def _sample(values: dict) -> SampleRow:
+    """A row of ``samples.jsonl``; :class:`TypeError` for values of other types."""
+    row = SampleRow(**values)
+    for name, kind in SampleRow.__annotations__.items():
+        value = getattr(row, name)
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise TypeError(name)
+    return row
 
 
 def shards(folder: str | Path) -> list[Path]:

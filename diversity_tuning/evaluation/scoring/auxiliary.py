@@ -1,6 +1,5 @@
 """Metrics of a scored run that are functions of each prompt's responses, such as their compression ratio."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from tqdm import tqdm
 from diversity_tuning.data.schema import PROMPT_ID, RESPONSE
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
-from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES
+from diversity_tuning.evaluation.files import PROMPTS, SCORES, read_metrics
 from diversity_tuning.evaluation.scoring.summary import DRAWN, means, write_metrics
 
 
@@ -38,7 +37,7 @@ def add_to_run(folder: Path, variant: str) -> None:
     """Add the metrics to a run folder's prompts.csv and metrics.json."""
     rows = read_csv(folder / SCORES, [PROMPT_ID, RESPONSE])
     prompts = read_csv(folder / PROMPTS, [PROMPT_ID])
-    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    content = read_metrics(folder)
     table = auxiliary_metrics(rows, variant, content.get("draw") or content.get("samples_per_prompt") or 0)
     columns = registry.columns(registry.computed())
     prompts = prompts.drop(columns=columns, errors="ignore").merge(table, on=PROMPT_ID, how="left")
