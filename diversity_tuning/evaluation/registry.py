@@ -13,6 +13,7 @@ from functools import partial
 from typing import Literal
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.deviation_types import TYPES
 from diversity_tuning.evaluation import metrics
 
 TABLES = ("main", "further", "auxiliary", "other", "counts")
@@ -144,8 +145,8 @@ METRICS = [
         "Longer than the style encoder reads, so that the rest of the text does not count.", "responses", "counts",
     ),
 ]  # fmt: skip
-TRUNCATED = {column: f"truncated_for_{column}" for column in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)}  # 1: longer than read
-DIVERSITIES = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # against quality in the main figure and at equal quality
+TRUNCATED = {one.column: f"truncated_for_{one.column}" for one in TYPES.values()}  # 1: longer than read
+DIVERSITIES = tuple(TRUNCATED)  # against quality in the main figure and at equal quality
 _OF_STUDIES: dict[str, Metric] = {}  # column -> what a study means by it (:mod:`~.diagnostics`)
 
 

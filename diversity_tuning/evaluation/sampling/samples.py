@@ -31,8 +31,10 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     A row is a post (title and text), as the data stages write it, or has a column ``prompt``.
     """
     rows = read_split(source, split)
-    if POST_TITLE in rows.column_names or PROMPT not in rows.column_names:
+    if POST_TITLE in rows.column_names:
         require_columns(rows, (POST_TITLE, POST_TEXT), where_of(source, split))
+    else:
+        require_columns(rows, (PROMPT,), where_of(source, split))
     if num_prompts < 1 or start < 0:
         raise UserError("--num_prompts must be at least 1 and --start at least 0")
     if start >= len(rows):
