@@ -111,7 +111,7 @@ def test_a_table_without_prompts_asks_for_a_prompt(tmp_path, capsys):
     (tmp_path / "p.csv").write_text("text,author\nA fox,me\n")
     with pytest.raises(UserError, match=r"p\.csv: no column 'prompt'; it has text, author"):
         select_prompts(str(tmp_path / "p.csv"), "train", 0, 5)
-    (tmp_path / "p.csv").write_text("prompt,author\nA fox,me\n,you\n \"\",he\n")
+    (tmp_path / "p.csv").write_text('prompt,author\nA fox,me\n,you\n "",he\n')
     with pytest.raises(UserError, match=r"row 2, column 'prompt': expected a text"):
         select_prompts(str(tmp_path / "p.csv"), "train", 0, 5)
     (tmp_path / "p.jsonl").write_text('{"prompt": "A fox"}\n{"prompt": " "}\n')
