@@ -22,6 +22,7 @@ from diversity_tuning.recipe import read_recipe
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
+_NAMES = {errno.ENAMETOOLONG: "give a shorter name", errno.ELOOP: "its links lead back to itself; give another path"}
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
@@ -79,6 +80,10 @@ def _of_the_system(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, KeyboardInterrupt):  # `datasets` raises a TimeoutError after it
             return STOPPED
+        if isinstance(error, OSError) and error.errno in _NAMES:
+            return f"{error.filename or 'a path'}: {error.strerror}; {_NAMES[error.errno]}"
+        if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from"):  # of Path.resolve
+            return f"{str(error).removeprefix('Symlink loop from ')}: {_NAMES[errno.ELOOP]}"
         if isinstance(error, OSError) and error.errno in _MENDABLE:
             where = error.filename or "the output folder"
             advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "change its permissions"

@@ -86,8 +86,9 @@ def sampling_record(config: SamplingConfig) -> dict:
 def read_record(folder: str | Path) -> dict:
     """``sampling.json``, or an empty dict."""
     try:
-        return json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
+        return record if isinstance(record, dict) else {}
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
 
 
