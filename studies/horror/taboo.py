@@ -77,7 +77,7 @@ _ASIDE = frozenset("around round beside away off past near".split())  # "stepped
 _SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread shed burst".split())  # base and past alike
 _UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
 _LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
-_MANNER = frozenset("backwards backward open shut closed unlocked lit burning empty".split())
+_MANNER = frozenset("backwards backward early late open shut closed unlocked lit burning empty".split())
 _ELLIPSIS = re.compile(r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))")
 _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
 
@@ -110,11 +110,14 @@ def parse(taboo: str) -> Act:
     after = found[found.index(verb) + 1 :] if verb else []
     phrase = []
     for word in after:
-        if word in PREPOSITIONS or word in ("twice", "again", "alone", "early", "aloud", "who", "what", "when", *_MANNER):
+        if word in PREPOSITIONS or word in ("twice", "again", "alone", "aloud", "who", "what", "when", *_MANNER):
             break
         phrase.append(word)
     named = [stem(word) for word in phrase if word not in STOPWORDS]
     others = [word for word in content(taboo) if word != stem(verb) and not (repeated and word in ("twice", "time"))]
+    if verb == "let" and len(named) > 1:  # "let the lamp go out": the act is the lamp's
+        verb = phrase[-1]
+        named, others = [], [word for word in named if word != stem(verb)]
     particles = [word for word in after[:1] if word in PREPOSITIONS or word in ("up", "down", "out", "back", "away")]
     return Act(taboo.casefold(), verb, named, others, repeated, bool(phrase) and not named and phrase[0] in _PRONOUNS, [word for word in after if word in _MANNER], particles)
 
@@ -131,12 +134,15 @@ _PROHIBITED = re.compile(
 
 
 def is_told(taboo: str, prose: list[str]) -> bool:
-    """Whether two sentences that follow each other hold the rule, and do not say that there is no such rule."""
+    """Whether two sentences that follow each other hold the rule (or four hold all of it and forbid), and do not call it no rule."""
     for one, other in windows(prose):
         pair = normal(f"{one} {other}").casefold()
         if holds(taboo, stems(pair)) and (not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair))):
             return True
-    return False
+    return any(
+        holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True) and _PROHIBITED.search(" ".join(prose[place : place + 4]).casefold())
+        for place in range(len(prose))
+    ) and len(content(taboo)) > 1
 
 
 def is_broken(taboo: str, prose: list[str]) -> bool:
@@ -212,7 +218,9 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
             continue
         if "had" in here[-3:] and not _ACTORS & set(here[-4:]) and _LONG_AGO & {*before, *clause, *rest}:
             continue
-        if any(one == "before" for one in clause[max(place - 4, 0) : place]) or _by_itself(clause, place, act):
+        if act.whole.startswith("let ") and not set(act.others) <= {*found[:place], *(stem(one) for one in before)}:
+            continue
+        if any(one == "before" for one in clause[max(place - 4, 0) : place]) or (not act.whole.startswith("let ") and _by_itself(clause, place, act)):
             continue
         if "had" in here and act.others and not set(act.others) & {*found, *(stem(one) for one in rest)} and not _PRONOUNS & set(clause):
             continue
@@ -232,6 +240,8 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
     if words_of_act & _NIGHT and set(plain) & _DAY and not set(plain) & _NIGHT:
         return False
     if act.manner and not {stem(word) for word in act.manner} & {*text, *map(stem, before)}:
+        return False
+    if _at_another_time(act, plain):
         return False
     if act.particles and clause[place + 1 : place + 2] and clause[place + 1] in _ASIDE - set(act.particles):
         return False
@@ -256,6 +266,15 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
     if sum(word in text for word in act.object) >= max(2, len(act.object) - 1):
         return True
     return direct and not act.pronoun and bool(_PRONOUNS & set(after[:2])) and not _other_noun(after)
+
+
+_LIMIT = re.compile(r"\b(before|after|until)\b (?:the |a )?(\w+)")
+
+
+def _at_another_time(act: Act, plain: list[str]) -> bool:
+    """Whether the act is told for the very time that the taboo lets it be: on Monday, where "before Monday" is forbidden."""
+    found = _LIMIT.search(act.whole)
+    return found is not None and found[2] in plain and found[1] not in plain
 
 
 def _other_noun(after: list[str]) -> bool:
