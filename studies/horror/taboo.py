@@ -116,7 +116,7 @@ def parse(taboo: str) -> Act:
     named = [stem(word) for word in phrase if word not in STOPWORDS]
     others = [word for word in content(taboo) if word != stem(verb) and not (repeated and word in ("twice", "time"))]
     if verb == "let" and len(named) > 1:  # "let the lamp go out": the act is the lamp's
-        verb = phrase[-1]
+        verb = [word for word in phrase if word not in STOPWORDS][-1]
         named, others = [], [word for word in named if word != stem(verb)]
     particles = [word for word in after[:1] if word in PREPOSITIONS or word in ("up", "down", "out", "back", "away")]
     return Act(taboo.casefold(), verb, named, others, repeated, bool(phrase) and not named and phrase[0] in _PRONOUNS, [word for word in after if word in _MANNER], particles)
@@ -220,7 +220,7 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
             continue
         if act.whole.startswith("let ") and not set(act.others) <= {*found[:place], *(stem(one) for one in before)}:
             continue
-        if any(one == "before" for one in clause[max(place - 4, 0) : place]) or (not act.whole.startswith("let ") and _by_itself(clause, place, act)):
+        if clause[max(place - 2, 0) : place][:1] == ["before"] or (not act.whole.startswith("let ") and _by_itself(clause, place, act)):
             continue
         if "had" in here and act.others and not set(act.others) & {*found, *(stem(one) for one in rest)} and not _PRONOUNS & set(clause):
             continue

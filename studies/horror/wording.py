@@ -158,13 +158,12 @@ def is_mentioned(phrase: str, prose: list[str], known: str = "") -> bool:
 
 
 def is_used(phrase: str, prose: list[str]) -> bool:
-    """Whether a thing or a place occurs: its head noun, and with it two thirds of its content words, anywhere in the prose."""
+    """Whether a thing or a place occurs: its noun, and with it two thirds of its content words, anywhere in the prose.
+
+    What follows a preposition ("a vineyard in Tokaj") says where or of what it is, and need not be told.
+    """
     found = stems(" ".join(prose))
-    return head(phrase) in found and holds(phrase, found)
-
-
-def head(phrase: str) -> str:
-    """The stem of the noun that a phrase is about: its last content word before a preposition or a participle clause."""
-    found = words(phrase)
-    cut = next((i for i, word in enumerate(found) if i > 1 and word in PREPOSITIONS), len(found))
-    return (content(" ".join(found[:cut])) or content(phrase) or [""])[-1]
+    named = words(phrase)
+    cut = next((place for place, word in enumerate(named) if word in PREPOSITIONS and set(named[:place]) - STOPWORDS), len(named))
+    thing = " ".join(named[:cut])
+    return content(thing)[-1:] != [] and content(thing)[-1] in found and holds(thing, found)
