@@ -31,7 +31,7 @@ def endings():
 def test_agreement_on_stories_that_the_rules_were_not_written_on():
     """docs/HORROR.md states these counts."""
     found = confusion("stories_held_out.jsonl")
-    assert found["over_all"] == {"kept_kept": 394, "kept_failed": 10, "failed_kept": 0, "failed_failed": 16}
+    assert found["over_all"] == {"kept_kept": 395, "kept_failed": 9, "failed_kept": 0, "failed_failed": 16}
     assert found["unsettling_end"] == {"kept_kept": 18, "kept_failed": 6, "failed_kept": 0, "failed_failed": 4}
     over_all = found["over_all"]
     assert over_all["failed_failed"] / (over_all["failed_failed"] + over_all["kept_failed"]) >= 0.6
