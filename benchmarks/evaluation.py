@@ -24,9 +24,10 @@ import pandas as pd
 import torch
 
 from benchmarks.evaluation_loop import loop
-from diversity_tuning.cli import Parser, command, read_recipe
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.evaluation import metrics
 from diversity_tuning.evaluation.sampling.samples import SampleRow, SamplesFile
+from diversity_tuning.recipe import read_recipe
 from diversity_tuning.runs import git_commit, library_versions, write_text
 from scripts_eval import generation_eval1_1
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
+from diversity_tuning.intervals import percentile_interval
 
 BIASES = {
     "none": {}, "length bias .6": {"length_bias": 0.6}, "length bias 1": {"length_bias": 1.0}, "leniency .3": {"leniency": 0.3},
@@ -47,7 +48,7 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.judging.candidates import read_candidates
+    from diversity_tuning.judging.read import read_candidates
     from diversity_tuning.judging.stages import write_rows
     from diversity_tuning.runs import write_text
 
@@ -92,7 +93,7 @@ def balanced(rows: list[dict], num_prompts: int) -> list[dict]:
 def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict[str, np.ndarray]:
     """Verdicts of each of :data:`SHOWN`, bool ``(n,)``."""
     from diversity_tuning.generation.engine import EngineConfig
-    from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
+    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
     from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, REFLECT, StageConfig, run_stage
     from studies.miniature.simulated_llm.answers import Settings
     from studies.miniature.simulated_llm.server import simulated_server
@@ -124,8 +125,8 @@ def interval(rows: list[dict], verdicts: list[np.ndarray], key: str, weights: np
         return {"value": None, "low": None, "high": None}
     drawn = np.stack([figure(key, one, labels, lengths, weights) for one in verdicts])
     seeds = np.random.default_rng(0).integers(len(verdicts), size=(len(verdicts), DRAWS))
-    low, high = np.nanquantile(np.take_along_axis(drawn, seeds, axis=0).mean(axis=0), [0.025, 0.975])
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    low, high = percentile_interval(np.take_along_axis(drawn, seeds, axis=0).mean(axis=0))
+    return {"value": float(value), "low": low, "high": high}
 
 
 def figure(key: str, verdicts, labels, lengths, weights=None) -> np.ndarray:

@@ -11,19 +11,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
-from pathlib import Path
 
-import yaml
-
+from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
-from diversity_tuning.names import near_path, nearest
+from diversity_tuning.names import nearest
+from diversity_tuning.public import printable
+from diversity_tuning.recipe import read_recipe
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
-_running: list[Callable] = []  # the commands that are under way, each called by the one before
+_running: list[list[str]] = []  # the words of the commands that are under way, each called by the one before
 STOPPED = "stopped; the same command goes on"
 
 
@@ -35,11 +35,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
-        _running.append(main)
+        _running.append(sys.argv[1:] if argv is None else [str(word) for word in argv])
         try:
             return main(argv) or 0
         except UserError as error:
-            message, code = f"error: {' '.join(str(error).split())}", 2
+            message, code = f"error: {' '.join(as_run_here(str(error)).split())}", 2
         except KeyboardInterrupt:
             message, code = STOPPED, 130
         except Exception as error:
@@ -49,6 +49,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
         finally:
             _running.pop()
+        message = printable(message)  # it may quote what a server or a file said
         if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)
         if code == 130 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):
@@ -61,6 +62,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 def is_part_of_another() -> bool:
     """Whether the command that runs was called by another command."""
     return len(_running) > 1
+
+
+def words_of_command() -> list[str]:
+    """The flags of the command that was started; empty outside a command."""
+    return _running[0] if _running else []
 
 
 def _of_the_system(error: BaseException | None) -> str | None:
@@ -90,7 +96,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{', '.join(named)} {value}"
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = (action.help or "").removesuffix(" (default: %(default)s)")
+        text = as_run_here((action.help or "").removesuffix(" (default: %(default)s)"))
         default = action.default.value if isinstance(action.default, Enum) else action.default
         without = default is None or default is False or default is argparse.SUPPRESS or default in ("", [])
         if without or not action.option_strings:
@@ -140,7 +146,8 @@ class Parser(OneLineErrors, argparse.ArgumentParser):
     """The parser of the command ``python -m MODULE``; ``text``, its docstring, holds commands to copy."""
 
     def __init__(self, module: str, text: str | None, **options):
-        options = {"prog": f"python -m {module}", "description": text, "formatter_class": HelpFormatter, **options}
+        words = {"prog": as_run_here(f"python -m {module}"), "description": as_run_here(text or "")}
+        options = {**words, "formatter_class": HelpFormatter, **options}
         super().__init__(allow_abbrev=False, **options)
 
     def format_help(self) -> str:
@@ -217,21 +224,6 @@ def at_least(smallest: int):
 
     whole.__name__ = "whole number"
     return whole
-
-
-def read_recipe(path: str) -> dict:
-    """Read a YAML mapping."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such recipe{near_path(path) or '; see the folder recipes/'}")
-    try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(recipe, dict):
-        raise UserError(f"{path}: a recipe is a mapping of argument: value")
-    return recipe
 
 
 def _as_flags(actions: list[argparse.Action], value: object, path: str, default: object) -> list[str]:

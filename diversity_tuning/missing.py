@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 _ROOT = Path(__file__).parents[1]
-_OURS = ("diversity_tuning", "scripts_", "benchmarks", "tests")
+_OURS = ("diversity_tuning", "scripts_", "benchmarks", "studies", "tests")
 # Where a package to install is called otherwise than the module to import.
 _PACKAGES = {"yaml": "PyYAML", "sklearn": "scikit-learn", "sentence_transformers": "sentence-transformers"}
 
@@ -31,7 +31,7 @@ def advice(module: str) -> str:
 
 def _is_command(argv: list[str]) -> bool:
     words = argv[argv.index("-m") + 1 :] if "-m" in argv else []
-    return bool(words) and words[0].startswith(_OURS[:3])
+    return bool(words) and words[0].startswith(_OURS[:4])
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -8,11 +8,10 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from diversity_tuning.cli import read_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import (
     PROVENANCE,
@@ -20,10 +19,12 @@ from diversity_tuning.outputs import (
     check_place,
     foreign_file,
     forget_retired,
+    is_resumed,
     put_in_place,
     read_provenance,
     recover,
 )
+from diversity_tuning.public import masked
 
 _LIBRARIES = (
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers", "scikit-learn", "numpy",
@@ -36,11 +37,12 @@ def provenance(stage: str, arguments: dict, inputs: dict[str, str | Path | None]
     """What makes an output what it is: stage, settings (paths left out) and the fingerprint of every input.
 
     ``inputs`` maps a name to a file, a folder or a hub id. A name in ``arguments`` that is also an input, or in
-    :data:`NOT_SETTINGS`, is left out of the settings: the content of an input counts, not where it lies.
+    :data:`NOT_SETTINGS`, is left out of the settings: the content of an input counts, not where it lies. Settings that hold a
+    secret by their name, as ``hub_token``, are masked.
     """
     settings = {key: value for key, value in arguments.items() if key not in NOT_SETTINGS and key not in inputs}
     prints = {name: fingerprint(path) for name, path in inputs.items() if path is not None}
-    record = {"stage": stage, "arguments": settings, "inputs": prints}
+    record = {"stage": stage, "arguments": masked(settings), "inputs": prints}
     return json.loads(json.dumps(record, default=str, sort_keys=True))
 
 
@@ -92,23 +94,65 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
         print(f"{output}: already made with these settings, skipped", flush=True)
         return True
     advice = "choose another folder" if foreign_file(output) else f"{advice} or another folder"
-    raise UserError(f"{output}: exists already and was made otherwise ({_difference(made, record)}); {advice}")
+    raise UserError(f"{output}: exists already and was made otherwise ({difference(made, record, 'parts')}); {advice}")
 
 
-def _difference(made: dict, record: dict) -> str:
-    for part in ("stage", "arguments", "inputs"):
-        old, new = made.get(part), record[part]
-        if old != new and isinstance(old, dict):
-            names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            return f"different {part}: {', '.join(names)}"
-        if old != new:
-            return f"{part} {old!r} instead of {new!r}"
-    return "no difference"
+def difference(made: dict, record: dict, form: str = "values", ignored: tuple[str, ...] = ()) -> str:
+    """How two records differ, in words; empty where they do not. ``ignored``: names of inputs that may differ.
+
+    ``form``: "values" tells both values of a setting, "names" the names alone, "parts" those of the first part that differs.
+    """
+    if made.get("stage") != record["stage"]:
+        return f"stage {made.get('stage')!r} instead of {record['stage']!r}" if form == "parts" else f"by {made.get('stage')}"
+    changed: list[tuple[str, str, object, object]] = []
+    for part in ("arguments", "inputs"):
+        old, new = made.get(part) or {}, record[part]
+        names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name) and name not in ignored)
+        changed += [(part, name, old.get(name), new.get(name)) for name in names]
+    if form == "names":
+        return f"another {', '.join(name for _, name, *_ in changed)}" if changed else ""
+    if form == "parts":
+        first = changed[0][0] if changed else ""
+        return f"different {first}: {', '.join(name for part, name, *_ in changed if part == first)}" if changed else ""
+    words = {"prompt_hash": "the prompts or the rubric"}
+    return ", ".join(
+        words.get(name, f"{name} {old!r} there, {new!r} now" if part == "arguments" else f"another {name}")
+        for part, name, old, new in changed
+    )
+
+
+def open_output(
+    output: str | Path,
+    record: dict,
+    overwrite: bool,
+    what: str,
+    *,
+    made: Callable[[Path], dict] = read_provenance,
+    files: Iterable[str] = (),
+    ignored: tuple[str, ...] = (),
+    holds: str = "was",
+    form: str = "values",
+) -> dict:
+    """The record of an output that grows while it is made, and is added to; empty where a new one begins.
+
+    A :class:`UserError` where the folder holds files that are not ``what``, or was made otherwise (:func:`difference`).
+    ``made`` reads the record; ``files``: see :func:`~diversity_tuning.outputs.check_ours`; ``holds`` begins the complaint.
+    """
+    output = Path(output)
+    check_place(output)
+    recover(output)
+    there = made(output)
+    differs = difference(there, record, form, ignored)
+    if not is_resumed(output, there, not differs, overwrite, what, files):
+        return {}
+    if differs:
+        raise UserError(f"{output}: {holds} made otherwise ({differs}); --overwrite or another folder")
+    return there
 
 
 def write_provenance(folder: str | Path, record: dict, **results) -> None:
     """Write ``provenance.json`` into a folder: the record, library versions, the git commit and what came out."""
-    full = {**record, **results, "versions": library_versions(), "git_commit": git_commit()}
+    full = {**masked({**record, **results}), "versions": library_versions(), "git_commit": git_commit()}
     write_text(Path(folder) / PROVENANCE, json.dumps(full, indent=2, default=str, sort_keys=True) + "\n")
 
 
@@ -207,22 +251,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-
-def explicit_settings(argv: list[str]) -> dict:
-    """The settings that a recipe and the flags give, as text and without loading a trainer: ``{"beta": "0.3", …}``.
-
-    Flags override the recipe. Used to know at once whether a run is finished; the trainer's parser checks the settings.
-    """
-    settings: dict = {}
-    key = None
-    for word in argv:
-        if word.startswith("--"):
-            key, _, value = word[2:].partition("=")
-            key = key.replace("-", "_")  # transformers' parser takes --output-dir for --output_dir
-            settings[key] = [value] if value else []
-        elif key:
-            settings[key].append(word)
-    flags = {key: " ".join(words) or "True" for key, words in settings.items()}
-    recipe = read_recipe(flags.pop("config")) if "config" in flags else {}
-    return {**{key: str(value) for key, value in recipe.items() if value is not None}, **flags}

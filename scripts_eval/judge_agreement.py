@@ -27,7 +27,7 @@ def main(argv=None) -> None:
     args = parse_with_recipe(parser, argv)
     if bool(args.annotations) != bool(args.key and args.runs):
         parser.error("--annotations, --key and --runs go together")
-    from diversity_tuning.judging.scorers import check_scorer_name
+    from diversity_tuning.judging.judge_reward import check_scorer_name
 
     check_scorer_name(args.reward)
     record = record_of(args)
@@ -80,8 +80,8 @@ def run(args: argparse.Namespace, record: dict) -> dict:
     """Read, judge, compare; the content of agreement.json."""
     from diversity_tuning.errors import UserError
     from diversity_tuning.judging.check import check
+    from diversity_tuning.judging.judge_reward import is_judge, load_scorer
     from diversity_tuning.judging.read import read_labels_or_pairs
-    from diversity_tuning.judging.scorers import is_judge, load_scorer
 
     data = people(args)
     rows = len(data.responses)

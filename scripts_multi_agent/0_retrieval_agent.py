@@ -31,7 +31,7 @@ def main(argv=None) -> None:
     parser.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the encoder")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="redo what is there")
     args = parse_with_recipe(parser, argv)
-    from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
+    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
 
     run_retrieval(from_flags(RetrievalConfig, args))
     print_next(STAGE, args.output)

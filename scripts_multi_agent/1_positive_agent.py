@@ -10,21 +10,9 @@ them out, --retry_failed asks again.
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_multi_agent.1_positive_agent")
 
-from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.next_steps import print_next
-from scripts_multi_agent.common import stage_config, stage_parser
+from scripts_multi_agent.common import stage_command
 
-STAGE = "1_positive_agent"
-
-
-@command
-def main(argv=None) -> None:
-    args = parse_with_recipe(stage_parser(STAGE, __doc__), argv)
-    from diversity_tuning.judging.stages import POSITIVE, run_stage
-
-    run_stage(POSITIVE, stage_config(args))
-    print_next(STAGE, args.output)
-
+main = stage_command("1_positive_agent", __doc__)
 
 if __name__ == "__main__":
     main()

@@ -10,23 +10,9 @@ them out, --retry_failed asks again. --no_debate is for comparison: the judge se
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_multi_agent.3_judge_agent")
 
-from diversity_tuning.cli import command, parse_with_recipe
-from diversity_tuning.next_steps import print_next
-from scripts_multi_agent.common import stage_config, stage_parser
+from scripts_multi_agent.common import stage_command
 
-STAGE = "3_judge_agent"
-
-
-@command
-def main(argv=None) -> None:
-    parser = stage_parser(STAGE, __doc__)
-    parser.add_argument("--no_debate", action="store_true", help="hide strengths and weaknesses from the judge")
-    args = parse_with_recipe(parser, argv)
-    from diversity_tuning.judging.stages import JUDGE, run_stage
-
-    run_stage(JUDGE, stage_config(args, debate=not args.no_debate))
-    print_next(STAGE, args.output)
-
+main = stage_command("3_judge_agent", __doc__)
 
 if __name__ == "__main__":
     main()

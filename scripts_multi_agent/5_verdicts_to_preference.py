@@ -14,7 +14,7 @@ import argparse
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.next_steps import print_next
-from scripts_multi_agent.common import add_pair_arguments
+from scripts_multi_agent.common import add_pair_arguments, run_pairs
 
 STAGE = "5_verdicts_to_preference"
 
@@ -28,16 +28,8 @@ def main(argv=None) -> None:
     parser.add_argument("--seed", type=at_least(0), default=0, help="which pairs and prompts are drawn")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="redo what is there")
     args = parse_with_recipe(parser, argv)
-    run(args, args.source, args.output)
+    run_pairs(args, args.source, args.output)
     print_next(STAGE, args.output)
-
-
-def run(args, source: str, output: str, update: bool = False) -> None:
-    """Read, pair, save, report; nothing where the same pairs are there already. ``update``: replace those of other rows."""
-    from diversity_tuning.judging.pairs_stage import make_pairs
-
-    options = {"length_match": args.length_match, "max_pairs": args.max_pairs, "validation_share": args.validation_share}
-    make_pairs(source, output, args.verdict, **options, seed=args.seed, overwrite=args.overwrite, update=update)
 
 
 if __name__ == "__main__":

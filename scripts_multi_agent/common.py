@@ -1,16 +1,55 @@
 """What the stages that ask an LLM share on their command lines."""
 
 import argparse
+from collections.abc import Callable
 
-from diversity_tuning.cli import Parser, at_least, from_flags
+from diversity_tuning.cli import Parser, at_least, command, from_flags, parse_with_recipe
+from diversity_tuning.next_steps import print_next
 
 
-def stage_parser(name: str, description: str) -> Parser:
-    """A parser with the flags of every stage that asks an LLM."""
-    parser = Parser(f"scripts_multi_agent.{name}", description)
-    parser.add_argument("--source", required=True, help="output folder of the stage before")
-    add_role_arguments(parser)
-    return parser
+def stage_command(name: str, text: str) -> Callable[..., int]:
+    """``main(argv)`` of the stage of that name, which asks an LLM; ``text`` is its module's docstring."""
+
+    @command
+    def main(argv=None) -> None:
+        from diversity_tuning.judging.stages import STAGES
+
+        stage = next(one for one in STAGES if one.name == name)
+        parser = Parser(f"scripts_multi_agent.{name}", text)
+        parser.add_argument("--source", required=True, help="output folder of the stage before")
+        add_role_arguments(parser)
+        if "strengths" in stage.reads:
+            parser.add_argument("--no_debate", action="store_true", help=f"hide strengths and weaknesses from {stage.role}")
+        if stage is STAGES[-1]:
+            add_report_arguments(parser)
+        args = parse_with_recipe(parser, argv)
+        run_role(stage, args, stage_config(args, debate=not getattr(args, "no_debate", False)))
+        print_next(name, args.output)
+
+    return main
+
+
+def run_role(stage, args: argparse.Namespace, config, engine: Callable | None = None) -> None:
+    """Ask the stage's role, and after the last one report on all; ``engine`` makes one."""
+    from diversity_tuning.judging.stages import REFLECT, read_rows, run_stage
+
+    if stage is not REFLECT:
+        run_stage(stage, config, engine)
+        return
+    from diversity_tuning.judging.verdict_report import check_labels, table, write_report
+
+    check_labels(read_rows(config.source, ()), args.label_column)
+    rows = run_stage(stage, config, engine)
+    model = config.engine.model or config.engine.base_model
+    print(table(write_report(rows, config.output, args.label_column, prices(args), model=model)), flush=True)
+
+
+def run_pairs(args: argparse.Namespace, source: str, output: str, update: bool = False) -> None:
+    """Read, pair, save, report; nothing where the same pairs are there already. ``update``: replace those of other rows."""
+    from diversity_tuning.judging.verdict_pairs import make_pairs
+
+    options = {"length_match": args.length_match, "max_pairs": args.max_pairs, "validation_share": args.validation_share}
+    make_pairs(source, output, args.verdict, **options, seed=args.seed, overwrite=args.overwrite, update=update)
 
 
 def add_role_arguments(parser: Parser) -> None:
@@ -76,7 +115,7 @@ def share(text: str) -> float:
 
 
 def stage_config(args: argparse.Namespace, **more):
-    """The flags of :func:`stage_parser`."""
+    """The flags of :func:`add_role_arguments`."""
     from diversity_tuning.generation.engine import engine_config
     from diversity_tuning.generation.requests import SamplingSettings
     from diversity_tuning.judging.stages import StageConfig

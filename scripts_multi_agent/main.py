@@ -1,7 +1,7 @@
 r"""All stages of Path A: candidates to examples, strengths, weaknesses, verdicts, final verdicts, pairs.
 
-bash cm_multi_agent.sh --source runs/eval/sft --corpus corpus.jsonl --popularity_column clicks --output out --engine openai \
-    --base_url http://localhost:8000/v1 --model MODEL
+python -m scripts_multi_agent.main --source runs/eval/sft --corpus corpus.jsonl --popularity_column clicks --output out \
+    --engine openai --base_url http://localhost:8000/v1 --model MODEL
 OPENAI_API_KEY=… python -m scripts_multi_agent.main --source candidates.jsonl --output out --engine openai --model gpt-4o \
     --max_cost 20 --price_input 2.5 --price_output 10
 
@@ -13,7 +13,6 @@ so does one with other candidates in --source, where only new responses are aske
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_multi_agent.main")
 
-import importlib
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, command, from_flags, parse_with_recipe
@@ -23,6 +22,8 @@ from scripts_multi_agent.common import (
     add_report_arguments,
     add_retrieval_arguments,
     add_role_arguments,
+    run_pairs,
+    run_role,
     stage_config,
 )
 
@@ -57,9 +58,9 @@ class Caps:
 
 def run(args) -> None:
     """The stages in their order, each from the folder of the one before."""
-    from diversity_tuning.judging.retrieval_stage import RetrievalConfig, run_retrieval
+    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
     from diversity_tuning.judging.roles import load_role
-    from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, STAGES, run_stage
+    from diversity_tuning.judging.stages import STAGES
     from diversity_tuning.judging.verdict_report import check_labels
 
     output = Path(args.output)
@@ -73,13 +74,10 @@ def run(args) -> None:
     options = {"output": places["0_retrieval"], "embedding_cache": cache, "device": args.device or "auto", "update": True}
     check_labels(run_retrieval(from_flags(RetrievalConfig, args, **options)), args.label_column)
     source = places["0_retrieval"]
-    for stage, name in ((POSITIVE, "1_positive"), (NEGATIVE, "2_negative"), (JUDGE, "3_judge")):
-        run_stage(stage, stage_config(args, source=source, output=places[name]), caps.engine)
+    for stage, name in zip(STAGES, list(places)[1:-1], strict=True):
+        run_role(stage, args, stage_config(args, source=source, output=places[name]), caps.engine)
         source = places[name]
-    reflect = importlib.import_module("scripts_multi_agent.4_reflect_agent")
-    reflect.run(args, stage_config(args, source=source, output=places["4_reflect"]), caps.engine)
-    pairs = importlib.import_module("scripts_multi_agent.5_verdicts_to_preference")
-    pairs.run(args, places["4_reflect"], places["pairs"], update=True)
+    run_pairs(args, source, places["pairs"], update=True)
 
 
 if __name__ == "__main__":

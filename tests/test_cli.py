@@ -5,8 +5,9 @@ import errno
 
 import pytest
 
-from diversity_tuning.cli import Parser, command, expand_recipe, parse_with_recipe, read_recipe
+from diversity_tuning.cli import Parser, command, expand_recipe, parse_with_recipe
 from diversity_tuning.errors import UserError
+from diversity_tuning.recipe import read_recipe
 
 
 def make_parser():

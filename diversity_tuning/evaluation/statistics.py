@@ -5,6 +5,8 @@ import functools
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.intervals import percentile_interval
+
 DRAWS = 10_000
 
 
@@ -64,6 +66,12 @@ def cluster_weights(clusters: list, draws: int = DRAWS, seed: int = 0) -> np.nda
     return _times_drawn(len(number), draws, seed)[:, [number[name] for name in clusters]]
 
 
+def bounded(value: np.ndarray, drawn: np.ndarray) -> dict[str, float | None]:
+    """A figure ``(1,)`` with the 95% interval of its draws ``(draws,)``: ``{"value", "low", "high"}``, None where undefined."""
+    figures = zip(("value", "low", "high"), (float(value[0]), *percentile_interval(drawn)), strict=True)
+    return {name: one if np.isfinite(one) else None for name, one in figures}
+
+
 @functools.lru_cache(maxsize=2)
 def _signs(size: int, draws: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2, (draws, size), dtype=np.int8).astype(np.float32) * 2 - 1
@@ -93,8 +101,8 @@ def mean_interval(
     mean = overall_mean(values, nested)
     if np.isnan(mean):
         return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    low, high = np.nanquantile(bootstrap_means(values, draws, seed, nested), [(1 - level) / 2, (1 + level) / 2])
-    return {"mean": mean, "low": float(low), "high": float(high)}
+    low, high = percentile_interval(bootstrap_means(values, draws, seed, nested), level)
+    return {"mean": mean, "low": low, "high": high}
 
 
 def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 
 from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means
 from diversity_tuning.human_eval.annotations import UNDECIDED
+from diversity_tuning.intervals import percentile_interval
 
 ALPHA_DRAWS = 1000
 
@@ -64,8 +65,8 @@ def net_preference(answers: pd.DataFrame, one: str, other: str, draws: int = DRA
     and other prompts. It is wide with few annotators, and leans to the safe side.
     """
     score = (answers["choice"] == one).to_numpy(float) - (answers["choice"] == other).to_numpy(float)
-    low, high = np.nanquantile(bootstrap_means(_matrix(answers, score), draws), [0.025, 0.975])
-    return {"mean": float(score.mean()), "low": float(low), "high": float(high)}
+    low, high = percentile_interval(bootstrap_means(_matrix(answers, score), draws))
+    return {"mean": float(score.mean()), "low": low, "high": high}
 
 
 def annotator_rates(answers: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
@@ -88,9 +89,8 @@ def agreement(answers: pd.DataFrame, column: str = "choice", seed: int = 0) -> d
     data = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
     rng = np.random.default_rng(seed)
     draws = [_alpha(data[:, rng.integers(0, data.shape[1], data.shape[1])]) for _ in range(ALPHA_DRAWS if data.size else 0)]
-    known = [draw for draw in draws if not np.isnan(draw)]
-    low, high = np.quantile(known, [0.025, 0.975]) if known else (np.nan, np.nan)
-    return {"mean": _alpha(data), "low": float(low), "high": float(high)}
+    low, high = percentile_interval(draws)
+    return {"mean": _alpha(data), "low": low, "high": high}
 
 
 def pairs_agree(answers: pd.DataFrame) -> float:

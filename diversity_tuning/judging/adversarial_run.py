@@ -13,19 +13,21 @@ from diversity_tuning.judging.adversarial import (
     STEPS,
     Asker,
     Check,
+    Data,
     Rules,
     Stopped,
+    drawn,
     load_roles,
     play_round,
+    read_data,
     start_rules,
 )
-from diversity_tuning.judging.adversarial_data import Data, drawn, read_data
 from diversity_tuning.judging.adversarial_report import write_report
-from diversity_tuning.judging.held_out import FIGURES, scores, selected
+from diversity_tuning.judging.agreement import FIGURES, selected, verdict_scores
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import prompt_hash
-from diversity_tuning.outputs import check_place, forget_retired, is_resumed, read_provenance, recover
-from diversity_tuning.runs import provenance, write_provenance, write_text
+from diversity_tuning.outputs import forget_retired
+from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
 
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
@@ -75,7 +77,8 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     """
     roles = load_roles(config.language, config.task, config.prompts)
     record = _record(config, prompt_hash(roles.values()))
-    rounds = _open(config, record)
+    made = open_output(config.output, record, config.overwrite, "made by this command", files=FILES, form="names")
+    rounds = read_rounds(config.output) if made else []
     if _is_over(rounds, config):
         say(f"{config.output}: round {len(rounds) - 1} was the last, skipped")
         if not (Path(config.output) / "report.html").exists():  # killed before it was written
@@ -155,7 +158,7 @@ def _evaluate(asker: Asker, principles: list[str], data: Data) -> dict:
     found = [one if one is None else one["verdict"] for one in asker.verdicts(principles, rows)]
     if all(one is None for one in found):
         raise UserError(f"none of {len(found)} held-out rows has a verdict")
-    return scores(found, data.held_out.labels, data.strata, data.weights)
+    return verdict_scores(found, data.held_out.labels, data.strata, data.weights)
 
 
 def best_round(rounds: list[dict]) -> int:
@@ -194,28 +197,6 @@ def _record(config: AdversarialConfig, prompts: str) -> dict:
     if config.engine.engine in ("local", "vllm"):
         inputs |= {"base_model": config.engine.base_model, "adapter": config.engine.adapter}
     return provenance("adversarial", settings, inputs)
-
-
-def _open(config: AdversarialConfig, record: dict) -> list[dict]:
-    """The rounds that are there; a :class:`UserError` where the folder holds something else."""
-    output = Path(config.output)
-    check_place(output)
-    recover(output)
-    made = read_provenance(output)
-    same = bool(made) and all(made.get(key) == record[key] for key in record)
-    if not is_resumed(output, made, same, config.overwrite, "made by this command", FILES):
-        return []
-    if not same:
-        raise UserError(f"{output}: was made otherwise ({_difference(made, record)}); give --overwrite or another folder")
-    return read_rounds(output)
-
-
-def _difference(made: dict, record: dict) -> str:
-    if made.get("stage") != record["stage"]:
-        return f"stage {made.get('stage')}"
-    parts = [(made.get(part) or {}, record[part]) for part in ("arguments", "inputs")]
-    names = sorted(name for old, new in parts for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return f"another {', '.join(names)}"
 
 
 def read_rounds(folder: str | Path) -> list[dict]:

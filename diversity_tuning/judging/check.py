@@ -8,17 +8,15 @@ import numpy as np
 from scipy import stats
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.statistics import cluster_weights
+from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.plot import plot_agreement
+from diversity_tuning.judging.judge_reward import Scorer, length
 from diversity_tuning.judging.read import Judged
-from diversity_tuning.judging.scorers import Scorer, length
 from diversity_tuning.reward import other_prompts
 from diversity_tuning.runs import write_text
 
 DRAWS = 1_000
 APART = (0.0, 0.15, 0.5, 1.0)  # strata of comparisons, by the relative difference of the two lengths
-QUARTERS = 4  # strata of responses, by length
 
 
 def check(
@@ -103,7 +101,7 @@ def _by_difference(scores, won, data: Judged, weights) -> list[dict]:
         strata.append({
             "stratum": "relative difference of two lengths", "from": low, "to": high,
             "n_pairs": int(rows.sum()), "pair_accuracy": _interval(won[rows], weights[:, data.pairs[rows, 0]]),
-            "n_comparisons": n, "auc": _bounds(value, drawn),
+            "n_comparisons": n, "auc": bounded(value, drawn),
         })  # fmt: skip
     return strata
 
@@ -111,8 +109,7 @@ def _by_difference(scores, won, data: Judged, weights) -> list[dict]:
 def _by_quarter(scores, verdicts, data: Judged, weights) -> list[dict]:
     """Responses by their length in characters; the bounds are inclusive."""
     sizes = length([], data.responses)
-    edges = np.unique(np.quantile(sizes, np.linspace(0, 1, QUARTERS + 1)))
-    number = np.clip(np.searchsorted(edges, sizes, side="left") - 1, 0, None)
+    number = agreement.length_strata(data.responses)
     strata = []
     for part in np.unique(number):
         rows = number == part
@@ -159,18 +156,12 @@ def _length_bias(scores, data: Judged, weights) -> dict:
 
 
 def _with_interval(figure, values: tuple, weights) -> dict[str, float]:
-    return _bounds(figure(*values), figure(*values, weights))
+    return bounded(figure(*values), figure(*values, weights))
 
 
 def _interval(values, weights) -> dict[str, float]:
     """A mean and its interval."""
-    return _bounds(agreement.weighted_mean(values), agreement.weighted_mean(values, weights))
-
-
-def _bounds(value: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
-    known = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (float("nan"), float("nan"))
-    return {"value": float(value[0]), "low": float(low), "high": float(high)}
+    return bounded(agreement.weighted_mean(values), agreement.weighted_mean(values, weights))
 
 
 def _plain(value):
@@ -180,3 +171,44 @@ def _plain(value):
     if isinstance(value, list):
         return [_plain(one) for one in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+SHOWN = {
+    "accuracy": "accuracy", "f1": "F1", "auc": "AUC", "kappa": "Cohen's κ", "pair_accuracy": "pairs",
+    "own_vs_other": "own response\nover another\nprompt's",
+}  # fmt: skip
+_JUDGE, _LENGTH = "#0072B2", "#999999"
+
+
+def plot_agreement(result: dict, path: Path) -> None:
+    """All figures, and the comparisons of responses by how much their lengths differ; ``result`` as in agreement.json."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=[1.4, 1])
+    for place, (label, one, color) in enumerate([(result["judge"], result, _JUDGE), ("length", result["length"], _LENGTH)]):
+        _points(left, [one[key] for key in SHOWN], place, label, color)
+        strata = [row for row in one["by_length"] if "n_comparisons" in row]
+        _points(right, [row["auc"] for row in strata], place, label, color)
+    left.set_xticks(range(len(SHOWN)), SHOWN.values(), fontsize=8)
+    counts = f"{result['responses']} responses, {result['pairs']} pairs; 95% over {result['prompts']} prompts"
+    left.set_title(counts, fontsize=9)
+    names = [f"{row['from']:.0%}–{row['to']:.0%}\n(n = {row['n_comparisons']})" for row in strata]
+    right.set_xticks(range(len(names)), names, fontsize=8)
+    right.set(xlabel="relative difference of two lengths", ylabel="AUC")
+    for axis in (left, right):
+        axis.axhline(0.5, color="grey", lw=0.6, ls=":")
+        axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)
+    left.legend(frameon=False, fontsize=8, loc="lower left")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _points(axis, figures: list[dict], place: int, label: str, color: str) -> None:
+    known = [(x + 0.2 * place - 0.1, one) for x, one in enumerate(figures) if one["value"] is not None]
+    for x, one in known:
+        if one["low"] is not None:
+            axis.plot([x, x], [one["low"], one["high"]], color=color, lw=1)
+    axis.plot([x for x, _ in known], [one["value"] for _, one in known], "o", color=color, ms=4, label=label)

@@ -1,16 +1,24 @@
-"""What people said of responses, from files: a label for each, or pairs of a better and a worse one."""
+"""Responses from any source: to be judged, as a corpus of examples, or with what people said of them."""
 
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.examples import preference_pairs
+from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.tables import open_split
 from diversity_tuning.errors import UserError
+from diversity_tuning.judging.replies import label_of
 from diversity_tuning.reward import text_of
 
-QUERY, LABEL = "query", "label"
+RESPONSES = "responses.jsonl"  # in a stage's folder
+SAMPLES = "samples.jsonl"  # in a run folder of scripts_eval.sample
+QUERY, LABEL, VOTES = "query", "label", "votes"
+_STAGE_1 = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_COMMENT_SCORES)
 
 
 @dataclass(frozen=True)
@@ -44,20 +52,54 @@ class Judged:
         return Judged(*texts, self.labels[rows], place[pairs].reshape(-1, 2), self.from_pairs)
 
 
+def read_candidates(source: str, split: str = schema.TRAIN, empty: bool = False) -> list[dict]:
+    """Rows with ``prompt`` and ``response`` as texts, in the order of the source; other columns stay as they are.
+
+    ``source``: a run folder of ``scripts_eval.sample``, or whatever a training command takes, with columns ``prompt`` (or
+    ``query``) and ``response`` (or ``completion``), texts or messages; the output of data stage 1 gives a row for each kept
+    response, with its ``votes``. A :class:`UserError` names the row and column of a fault, as
+    of a response without text unless ``empty``.
+    """
+    path = Path(source)
+    if path.is_dir() and (path / SAMPLES).is_file():
+        source = str(path / SAMPLES)
+    where = where_of(source, split)
+    if source.endswith(".jsonl") and Path(source).is_file():
+        rows = read_jsonl(source)  # exactly as it is: a table would give every row the fields of the others
+    else:
+        rows = _exploded(read_split(source, split))
+    found = [_candidate(row, f"{where}: row {number}", empty) for number, row in enumerate(rows, start=1)]
+    if not found:
+        raise UserError(f"{where}: no rows")
+    return found
+
+
 def read_pairs(source: str) -> Judged:
     """Rows of prompt, chosen, rejected (texts or messages), from any source that a training command takes."""
-    return _pairs(open_split(source, schema.TRAIN), source)
+    found = preference_pairs(open_split(source, schema.TRAIN), source)
+    n = len(found)
+    if not n:
+        raise UserError(f"{source}: no rows")
+    sides = [[text_of(value) for value in found[name][:]] for name in (schema.PROMPT, schema.CHOSEN, schema.REJECTED)]
+    pairs = np.stack([np.arange(n), np.arange(n) + n], axis=1)
+    return Judged(sides[0] * 2, sides[1] + sides[2], np.arange(2 * n) < n, pairs, from_pairs=True)
 
 
 def read_labels(source: str) -> Judged:
-    """Rows of prompt (or query), response, label (0 or 1), from any source that a training command takes."""
-    return _labels(open_split(source, schema.TRAIN), source)
+    """Rows of :func:`read_candidates` with a label (0 or 1)."""
+    rows = read_candidates(source, empty=True)
+    if not any(LABEL in row for row in rows):
+        raise UserError(f"{source}: no column '{LABEL}'; it has {', '.join(rows[0])}")
+    labels = [label_of(row.get(LABEL), f"{source}: row {n}, column '{LABEL}'") for n, row in enumerate(rows, start=1)]
+    prompts, responses = ([row[name] for row in rows] for name in (schema.PROMPT, schema.RESPONSE))
+    labels = np.array(labels, dtype=bool)
+    return Judged(prompts, responses, labels, pairs_of_labels(prompts, labels), from_pairs=False)
 
 
 def read_labels_or_pairs(source: str) -> Judged:
     """Pairs where there is a column ``chosen``, else labels."""
-    rows = open_split(source, schema.TRAIN)
-    return (_pairs if schema.CHOSEN in rows.column_names else _labels)(rows, source)
+    paired = schema.CHOSEN in open_split(source, schema.TRAIN).column_names
+    return (read_pairs if paired else read_labels)(source)
 
 
 def read_queries(source: str) -> list[str]:
@@ -71,32 +113,11 @@ def read_queries(source: str) -> list[str]:
         name = next((name for name in (schema.PROMPT, QUERY) if name in columns), None)
         if name is None:
             raise UserError(f"{source}: no column '{schema.PROMPT}' or '{QUERY}'; it has {', '.join(columns)}")
-        found = _texts(rows[name][:], name, source)
+        found = [_text(value, f"{source}: row {n}, column '{name}'", True) for n, value in enumerate(rows[name][:], start=1)]
     found = [query for query in dict.fromkeys(found) if query.strip()]
     if not found:
         raise UserError(f"{source}: no queries")
     return found
-
-
-def _pairs(rows, source: str) -> Judged:
-    found = preference_pairs(rows, source)
-    _not_empty(found, source)
-    sides = [[text_of(value) for value in found[name][:]] for name in (schema.PROMPT, schema.CHOSEN, schema.REJECTED)]
-    n = len(found)
-    pairs = np.stack([np.arange(n), np.arange(n) + n], axis=1)
-    return Judged(sides[0] * 2, sides[1] + sides[2], np.arange(2 * n) < n, pairs, from_pairs=True)
-
-
-def _labels(rows, source: str) -> Judged:
-    prompt = QUERY if QUERY in rows.column_names and schema.PROMPT not in rows.column_names else schema.PROMPT
-    missing = [name for name in (prompt, schema.RESPONSE, LABEL) if name not in rows.column_names]
-    if missing:
-        raise UserError(f"{source}: no column '{missing[0]}'; it has {', '.join(rows.column_names)}")
-    _not_empty(rows, source)
-    texts = {name: _texts(rows[name][:], name, source) for name in (prompt, schema.RESPONSE)}
-    labels = np.array([_label(value, f"{source}: row {row}") for row, value in enumerate(rows[LABEL][:], start=1)])
-    pairs = pairs_of_labels(texts[prompt], labels)
-    return Judged(texts[prompt], texts[schema.RESPONSE], labels, pairs, from_pairs=False)
 
 
 def pairs_of_labels(prompts: list[str], labels: np.ndarray) -> np.ndarray:
@@ -108,22 +129,71 @@ def pairs_of_labels(prompts: list[str], labels: np.ndarray) -> np.ndarray:
     return np.array(pairs, dtype=int).reshape(-1, 2)
 
 
-def _not_empty(rows, source: str) -> None:
-    if len(rows) == 0:
-        raise UserError(f"{source}: no rows")
+def popularity(rows: list[dict], column: str, where: str) -> list[float]:
+    """The numbers in a column; −∞ where there is none."""
+    if not any(column in row for row in rows):
+        names = sorted({name for row in rows for name in row})
+        raise UserError(f"{where}: no column '{column}' (--popularity_column); it has {', '.join(names)}")
+    values = []
+    for number, row in enumerate(rows, start=1):
+        value = row.get(column)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"{where}: row {number}, column '{column}': expected a number, found {value!r}")
+        values.append(-math.inf if value is None or math.isnan(value) else float(value))
+    return values
 
 
-def _texts(values: list, column: str, source: str) -> list[str]:
-    texts = [text_of(value) if isinstance(value, list) and value else value for value in values]
-    wrong = next((row for row, text in enumerate(texts, start=1) if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise UserError(f"{source}: row {wrong}, column '{column}': expected a text, found {values[wrong - 1]!r}")
-    return texts
+def read_jsonl(path: str | Path) -> list[dict]:
+    """The rows of a JSON Lines file as they are."""
+    rows = []
+    try:
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").split("\n"), start=1):
+            if line.strip():
+                rows.append(json.loads(line))
+                if not isinstance(rows[-1], dict):
+                    raise UserError(f"{path}: row {number}: expected a JSON object with named columns")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: row {number}: not valid JSON ({error})") from None
+    return rows
 
 
-def _label(value: object, where: str) -> bool:
-    if isinstance(value, str):
-        value = {"0": 0, "1": 1}.get(value.strip(), value)
-    if value not in (0, 1):
-        raise UserError(f"{where}, column '{LABEL}': expected 0 (bad) or 1 (good), found {value!r}")
-    return bool(value)
+def _exploded(rows) -> list[dict]:
+    """Rows of a data set; of stage 1, one for each kept response."""
+    if not set(_STAGE_1) <= set(rows.column_names):
+        return rows.to_list()
+    found = []
+    for title, text, responses, votes in zip(*(rows[name][:] for name in _STAGE_1), strict=True):
+        prompt = schema.prompt_text(title, text)
+        pairs = zip(responses, votes, strict=True)
+        found += [{schema.PROMPT: prompt, schema.RESPONSE: response, VOTES: vote} for response, vote in pairs]
+    return found
+
+
+def _candidate(row: dict, where: str, empty: bool) -> dict:
+    """The row with ``prompt`` and ``response`` first, as texts."""
+    texts = {}
+    for name, other in ((schema.PROMPT, QUERY), (schema.RESPONSE, schema.COMPLETION)):
+        column = name if name in row else other
+        if column not in row:
+            raise UserError(f"{where}: no column '{name}'; it has {', '.join(row)}")
+        texts[name] = _text(row[column], f"{where}, column '{column}'", empty)
+    return {**texts, **{name: value for name, value in row.items() if name not in texts}}
+
+
+def _text(value: object, where: str, empty: bool) -> str:
+    """A text, or that of messages."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "content" in one for one in value):
+        value = schema.text_of(value)
+    if not isinstance(value, str) or not (value.strip() or empty):
+        raise UserError(f"{where}: expected a text, found {value!r:.60}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: no valid text ({error.reason} at character {error.start})") from None
+    return value

@@ -7,7 +7,8 @@ else that is not the object asked for is a :class:`BadReply`; a verdict is never
 import json
 import unicodedata
 
-from diversity_tuning.generation.apis import cut_thinking
+from diversity_tuning.errors import UserError
+from diversity_tuning.thinking import cut_thinking
 
 MOST_RULES = 10
 _VERDICTS = {"0": 0, "1": 1, "bad": 0, "good": 1, "坏": 0, "好": 1, "不合格": 0, "合格": 1}
@@ -49,14 +50,22 @@ def read_object(reply: str, keys: tuple[str, ...]) -> dict:
 
 
 def verdict(value: object) -> int:
-    """1 for good, 0 for bad: 0, 1, true, false, or as text 0, 1, Good, Bad, 好, 坏, 合格, 不合格, exactly."""
-    if isinstance(value, bool) or (type(value) is int and value in (0, 1)):
+    """1 for good, 0 for bad: 0, 1, 1.0, true, false, or as text 0, 1, Good, Bad, 好, 坏, 合格, 不合格, exactly."""
+    if isinstance(value, bool | int | float) and value in (0, 1):
         return int(value)
     if isinstance(value, str):
         word = unicodedata.normalize("NFKC", value).strip().lower()
         if word in _VERDICTS:
             return _VERDICTS[word]
     raise BadReply(f"the verdict is neither 0 nor 1: {json.dumps(value, ensure_ascii=False)[:60]}")
+
+
+def label_of(value: object, where: str) -> int:
+    """A label of people, written as a :func:`verdict` is; :class:`UserError` for anything else."""
+    try:
+        return verdict(value)
+    except BadReply:
+        raise UserError(f"{where}: expected 0 (bad) or 1 (good), found {value!r}") from None
 
 
 def parse_strengths(reply: str) -> dict:

@@ -5,12 +5,13 @@
     answers = ask(engine, role, inputs, SamplingSettings(), seed=0)
 
 A template holds a slot ``{{name}}`` for each input. A filled prompt carries every input between the tags ``<name>`` and
-``</name>``, each on a line of its own; no input can close its tag (:func:`~diversity_tuning.judging.tags.neutralised`).
+``</name>``, each on a line of its own; no input can close its tag (:func:`neutralised`).
 """
 
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +19,47 @@ from pathlib import Path
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
 from diversity_tuning.judging import replies
-from diversity_tuning.judging.tags import TAGS, tagged
 from diversity_tuning.names import nearest
+
+TAGS = (
+    *("query", "response", "examples", "strengths", "weaknesses", "judge_verdict", "principles", "strategies", "feedback"),
+    *("rubric", "label", "verdict", "explanation"),
+)
+_OPENING = re.compile(r"[<＜﹤]")
+_TAG = re.compile(rf"\s*/?\s*(?:{'|'.join(TAGS)})(?![a-z0-9_])", re.IGNORECASE)
+_LONGEST_TAG = 100  # characters in which a tag is looked for, blanks and invisible ones counted
+_UNSEEN = ("Cf", "Cc", "Mn")  # kinds of characters that show nothing
+
+
+def tagged(tag: str, value: object) -> str:
+    """A value between the tags of that name, which stand on lines of their own.
+
+    A text stands as it is, a list of texts as numbered lines, anything else as JSON.
+    """
+    return f"<{tag}>\n{neutralised(_rendered(value))}\n</{tag}>"
+
+
+def neutralised(text: str) -> str:
+    """The text with ``‹`` in place of the ``<`` of every tag of ours, so that nothing in an input can pass for the prompt's.
+
+    Tags in full-width letters or with invisible characters count too: an LLM may read them all the same.
+    """
+
+    def replaced(sign: re.Match) -> str:
+        after = unicodedata.normalize("NFKC", text[sign.end() : sign.end() + _LONGEST_TAG])
+        visible = "".join(letter for letter in after if letter.isspace() or unicodedata.category(letter) not in _UNSEEN)
+        return "‹" if _TAG.match(visible) else sign[0]
+
+    return _OPENING.sub(replaced, text)
+
+
+def _rendered(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return "\n".join(f"{number}. {' '.join(one.split())}" for number, one in enumerate(value, start=1))
+    return json.dumps(value, ensure_ascii=False, indent=1)
+
 
 LANGUAGES = ("en", "zh")
 ATTEMPTS = 3  # the first, and at most two more for a bad reply
@@ -135,7 +175,7 @@ def prompt_hash(roles: Iterable[Role]) -> str:
 def filled(role: Role, inputs: dict) -> str:
     """The prompt of a role for one item.
 
-    Values are texts or anything else that JSON holds, written as :func:`~diversity_tuning.judging.tags.tagged` says. The rubric
+    Values are texts or anything else that JSON holds, written as :func:`tagged` says. The rubric
     is the role's unless ``inputs`` has one. The optimizer's ``rules`` stand under the tag of their ``kind``, of :data:`KINDS`.
     """
     values = {"rubric": role.rubric, **inputs}

@@ -4,7 +4,9 @@ Source: Wei et al. 2025, arXiv 2508.21476. What differs from their code: docs/FI
 """
 
 import contextlib
+import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,15 +18,82 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, SamplingSettings
-from diversity_tuning.judging.candidates import RESPONSES, read_jsonl
-from diversity_tuning.judging.journal import ANSWERS, Journal, has_answers, prompt_key
-from diversity_tuning.judging.roles import Answer, Failed, Role, ask_each, filled, load_role, prompt_hash
-from diversity_tuning.outputs import check_place, forget_retired, is_resumed, read_provenance, recover
-from diversity_tuning.runs import provenance, write_provenance, write_text
+from diversity_tuning.judging.read import RESPONSES, read_jsonl
+from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask_each, filled, load_role, prompt_hash
+from diversity_tuning.outputs import forget_retired, read_provenance
+from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
+
+ANSWERS = "answers.jsonl"
+
+
+class Journal:
+    """``answers.jsonl``: a line for every answer, by the prompt that was sent; of several to one prompt the last counts.
+
+    So an answer belongs to what was asked, not to a row's place: rows may come in another order, go, or be added.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.path = Path(folder) / ANSWERS
+        self._answers: dict[str, Answer | Failed] = {}
+        self.path.touch()
+        with self.path.open("rb+") as stream:
+            content = stream.read()
+            stream.truncate(content.rfind(b"\n") + 1)  # a line that a kill cut in two
+        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+            try:
+                self._read(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{self.path}, line {number}: not an answer; delete the line, or give --overwrite") from None
+        self._stream = self.path.open("a", encoding="utf-8")
+
+    def _read(self, line: dict) -> None:
+        usage = Usage(**line["usage"])
+        failed = line.get("failed")
+        self._answers[line["key"]] = (
+            Answer(line["value"], usage) if failed is None else Failed(failed["reason"], failed["reply"], usage, line["tried"])
+        )
+
+    def get(self, key: str) -> Answer | Failed | None:
+        """What is known of a prompt."""
+        return self._answers.get(key)
+
+    def add(self, key: str, answer: Answer | Failed) -> None:
+        """Put an answer on the disk before anything else happens; its usage is added to that of the ones before."""
+        before = self._answers[key].usage if key in self._answers else Usage()
+        for name, value in asdict(before).items():
+            setattr(answer.usage, name, getattr(answer.usage, name) + value)
+        line = {"key": key, "usage": asdict(answer.usage)}
+        if isinstance(answer, Failed):
+            line |= {"failed": {"reason": answer.reason, "reply": answer.raw}, "tried": answer.tried}
+        else:
+            line |= {"value": answer.value}
+        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._answers[key] = answer
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stream.close()
+
+
+def has_answers(folder: str | Path) -> bool:
+    """Whether a stage's folder holds any answer."""
+    path = Path(folder) / ANSWERS
+    return path.is_file() and path.stat().st_size > 0
+
+
+def prompt_key(prompt: str) -> str:
+    """A digest of a filled prompt."""
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
 
 EXAMPLES, FAILED, USAGE = "examples", "failed", "usage"
 SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
 FILES = [ANSWERS, RESPONSES, "summary.json", "summary.md", "verdicts.png"]  # the last three of the last stage
+_SOURCE = ("source",)  # rows may go, come, or stand in another order
 _LONGEST_REPLY = 2000  # characters of a bad reply that a failed row keeps
 
 
@@ -162,48 +231,21 @@ def with_answer(stage: Stage, row: dict, answer: Answer | Failed | None) -> dict
 
 def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     """The record of what is in the folder, which may then be added to; :class:`UserError` where it was made otherwise."""
-    check_place(output)
-    recover(output)
     made = read_provenance(output)
-    same = same_but_source(made, record)
-    if made and not same and made.get("stage") == record["stage"] and not has_answers(output):
-        made = {}  # it ended before the first answer, as with a wrong --model
-    elif not is_resumed(output, made, same, overwrite, "a stage's output"):
+    if made.get("stage") != record["stage"] or difference(made, record, ignored=_SOURCE) == "" or has_answers(output):
+        made = open_output(output, record, overwrite, "a stage's output", ignored=_SOURCE, holds="has answers")
+    else:  # it ended before the first answer, as with a wrong --model
         made = {}
-    elif not same:
-        raise UserError(f"{output}: has answers made otherwise ({_difference(made, record)}); --overwrite or another folder")
     output.mkdir(parents=True, exist_ok=True)
     if not made:
         write_provenance(output, record, finished=False, files=FILES)
     return made
 
 
-def same_but_source(made: dict, record: dict) -> bool:
-    """Whether two records have the same stage, settings and inputs, the rows that were read aside."""
-    return all(made.get(key) == record[key] for key in ("stage", "arguments")) and _models(made) == _models(record)
-
-
 def from_other_rows(output: str | Path, record: dict) -> bool:
     """Whether what is there was made with the same settings of another source."""
     made = read_provenance(output)
-    return same_but_source(made, record) and made["inputs"] != record["inputs"]
-
-
-def _models(record: dict) -> dict:
-    return {name: value for name, value in record.get("inputs", {}).items() if name != "source"}
-
-
-def _difference(made: dict, record: dict) -> str:
-    if made.get("stage") != record["stage"]:
-        return f"by {made.get('stage')}"
-    parts = [(made["arguments"], record["arguments"]), (_models(made), _models(record))]
-    names = {"prompt_hash": "the prompts or the rubric"}
-    return ", ".join(
-        names.get(name, f"{name} {old.get(name)!r} there, {new.get(name)!r} now")
-        for old, new in parts
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    )
+    return not difference(made, record, ignored=_SOURCE) and made["inputs"] != record["inputs"]
 
 
 def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dict, journal: Journal, engine) -> Counter:

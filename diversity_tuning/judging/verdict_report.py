@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.statistics import cluster_weights
+from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.replies import BadReply, verdict
+from diversity_tuning.judging.read import LABEL
+from diversity_tuning.judging.replies import label_of
 from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, STAGES, USAGE
 from diversity_tuning.runs import write_text
 
-LABEL = "label"
 DRAWS = 1000
 _FIGURES = {"accuracy": agreement.accuracy, "f1": agreement.f1, "kappa": agreement.kappa}
 _VERDICTS = (JUDGE.role, REFLECT.role)
@@ -32,8 +32,6 @@ def write_report(
     ``rows``: those of the last stage. ``label``: the column with what people (or rules) say, 0 or 1; None: ``label``, if it is
     there. ``prices``: per million tokens in and out. ``model``: who judged.
     """
-    from diversity_tuning.judging.verdict_plot import plot_verdicts
-
     folder = Path(folder)
     summary = {"model": model, **summarise(rows, label, prices, draws)}
     write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -74,7 +72,7 @@ def check_labels(rows: list[dict], label: str | None) -> None:
 
 def labels_of(rows: list[dict], column: str) -> list[int | None]:
     """The labels in a column, None where there is none; :class:`UserError` for anything else."""
-    return [None if row.get(column) is None else _label(row[column], column) for row in rows]
+    return [None if row.get(column) is None else label_of(row[column], f"column '{column}'") for row in rows]
 
 
 def table(summary: dict) -> str:
@@ -170,23 +168,8 @@ def _with_length(verdicts: np.ndarray, lengths: np.ndarray, weights: np.ndarray)
     return {"good": float(verdicts.mean()), "length_auc": bounded(agreement.auc(lengths, verdicts), drawn)}
 
 
-def bounded(value: np.ndarray, drawn: np.ndarray) -> dict[str, float | None]:
-    """A figure ``(1,)`` with the 95% interval of its draws ``(draws,)``; None where it is not defined."""
-    known = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-    figures = {"value": value[0], "low": low, "high": high}
-    return {name: float(one) if np.isfinite(one) else None for name, one in figures.items()}
-
-
 def _verdicts(rows: list[dict], name: str) -> np.ndarray:
     return np.array([row[name]["verdict"] for row in rows], dtype=bool)
-
-
-def _label(value: object, column: str) -> int:
-    try:
-        return verdict(int(value) if isinstance(value, float) and value in (0, 1) else value)
-    except BadReply:
-        raise UserError(f"column '{column}': expected 0 (bad) or 1 (good), found {value!r}") from None
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -197,3 +180,54 @@ def _interval(figure: dict) -> str:
     if figure["value"] is None:
         return "–"
     return f"{figure['value']:.3f} [{_number(figure['low'], 3)}, {_number(figure['high'], 3)}]"
+
+
+_JUDGE, _REFLECT, _GOOD, _BAD = "#999999", "#0072B2", "#009E73", "#D55E00"
+_SHOWN = {"accuracy": "accuracy", "f1": "F1", "kappa": "Cohen's κ"}
+
+
+def plot_verdicts(summary: dict, path: Path) -> None:
+    """``summary`` as in summary.json; the right half is there only with labels."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    found = summary["agreement"]
+    figure, axes = plt.subplots(1, 2 if found else 1, figsize=(8 if found else 4.2, 3.4), layout="constrained", squeeze=False)
+    _flows(axes[0, 0], summary["overturned"], summary["judged"])
+    if found:
+        _plot_agreement(axes[0, 1], found)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _flows(axis, turned: dict, judged: int) -> None:
+    """For each verdict of the judge, what reflect made of it."""
+    bars = (("bad", turned["kept_0"], turned["0_to_1"]), ("good", turned["1_to_0"], turned["kept_1"]))
+    for place, (_, bad, good) in enumerate(bars):
+        axis.bar(place, bad, color=_BAD, width=0.6, label="bad" if place == 0 else None)
+        axis.bar(place, good, bottom=bad, color=_GOOD, width=0.6, label="good" if place == 0 else None)
+        overturned = good if place == 0 else bad
+        axis.text(place, bad + good, f"{overturned} overturned", ha="center", va="bottom", fontsize=8)
+    axis.set_xticks((0, 1), [f"judge: {name}" for name, *_ in bars])
+    axis.set(ylabel="responses", title=f"{judged} responses")
+    axis.margins(y=0.12)
+    axis.legend(title="reflect", frameon=False, fontsize=8, title_fontsize=8)
+
+
+def _plot_agreement(axis, found: dict) -> None:
+    for place, (name, color) in enumerate((("judge", _JUDGE), ("reflect", _REFLECT))):
+        for x, key in enumerate(_SHOWN):
+            one = found[name][key]
+            if one["value"] is None:
+                continue
+            at = x + 0.2 * place - 0.1
+            if one["low"] is not None:
+                axis.plot([at, at], [one["low"], one["high"]], color=color, lw=1)
+            axis.plot([at], [one["value"]], "o", color=color, ms=4, label=name if key == "accuracy" else None)
+    axis.set_xticks(range(len(_SHOWN)), _SHOWN.values())
+    axis.axhline(0, color="grey", lw=0.6, ls=":")
+    axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)
+    axis.set_title(f"against {found['n']} labels; 95% over {found['prompts']} prompts", fontsize=9)
+    axis.legend(frameon=False, fontsize=8)

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import yaml
-
 from diversity_tuning.embeddings.encoder import encoder_input
 from diversity_tuning.errors import UserError
 from diversity_tuning.rewards import check_reward, parse_reward
 
 
-def grpo_inputs(settings: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+def grpo_inputs(settings: dict) -> tuple[dict, dict[str, str]]:
     """The settings of recipe and flags to record, and the further inputs to take fingerprints of.
 
     A reward, an encoder or a threshold that lies in a folder or file counts by its content, not by where it lies: it becomes
@@ -17,7 +15,7 @@ def grpo_inputs(settings: dict[str, str]) -> tuple[dict[str, str], dict[str, str
     """
     kept = {key: value for key, value in settings.items() if key not in ("reward", "encoders", "distinct_threshold")}
     inputs = {}
-    rewards = words_of(settings.get("reward", ""))
+    rewards = words_of(settings.get("reward", []))
     if not rewards:
         raise UserError("grpo: --reward is missing, in the flags and in the recipe")
     for place, text in enumerate(rewards):
@@ -25,18 +23,18 @@ def grpo_inputs(settings: dict[str, str]) -> tuple[dict[str, str], dict[str, str
         name, weight = parse_reward(text)
         found = _keep(name, f"reward_{place}", inputs)
         kept[f"reward_{place}_weight" if found else f"reward_{place}"] = f"{weight:g}" if found else f"{name}={weight:g}"
-    for place, name in enumerate(words_of(settings.get("encoders", ""))):
+    for place, name in enumerate(words_of(settings.get("encoders", []))):
         if not _keep(encoder_input(name), f"encoder_{place}", inputs):
             kept[f"encoder_{place}"] = name
     threshold = settings.get("distinct_threshold")
-    if threshold is not None and not _keep(threshold, "distinct_threshold", inputs):
+    if threshold is not None and not _keep(str(threshold), "distinct_threshold", inputs):
         kept["distinct_threshold"] = threshold
     return kept, inputs
 
 
-def words_of(setting: str) -> list[str]:
-    """The values of a flag that takes several: words, or a recipe's list as text."""
-    return [str(word) for word in yaml.safe_load(setting)] if setting.startswith("[") else setting.split()
+def words_of(setting: object) -> list[str]:
+    """The values of a flag that takes several: a list, or the only one."""
+    return [str(word) for word in (setting if isinstance(setting, list) else [setting])]
 
 
 def _keep(path: str, name: str, inputs: dict[str, str]) -> bool:

@@ -14,8 +14,9 @@ from diversity_tuning.data.tables import check_source_name
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.public import masked
+from diversity_tuning.recipe import explicit_settings, truth
 from diversity_tuning.runs import (
-    explicit_settings,
     git_commit,
     is_finished,
     library_versions,
@@ -58,10 +59,10 @@ class TrainingRun:
         if missing:
             typed = nearest(missing[0], settings).replace("did you mean", "is it meant by --")
             raise UserError(f"{stage}: --{missing[0]} is missing, in the flags and in the recipe{typed.replace('-- ', '--')}")
-        self.base_model = settings.get("model_name_or_path", "")
-        self.output = Path(settings.get("output_dir", "."))
-        self.overwrite = settings.get("overwrite", "False").lower() == "true"
-        self.resume = settings.get("resume_from_checkpoint", "auto")
+        self.base_model = str(settings.get("model_name_or_path", ""))
+        self.output = Path(str(settings.get("output_dir", ".")))
+        self.overwrite = truth(settings.get("overwrite", False)) or False
+        self.resume = str(settings.get("resume_from_checkpoint", "auto"))
         if settings.get("source"):
             check_source_name(settings["source"], f"{stage}'s --source")
         named = self.resume.lower() not in (*_LAST, *_NEVER)
@@ -133,7 +134,7 @@ class TrainingRun:
     def _configuration(self, trainer) -> dict:
         """Every setting of data, model and trainer as it was built and used, which is what a recipe's key has become."""
         together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
-        return json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value)))
+        return masked(json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value))))
 
     def _write_cards(self, record: dict, history: list[dict], counts: dict) -> None:
         """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""

@@ -1,6 +1,5 @@
 """A row of the table of stages as the command that runs: its words, its environment, and both as a line for a shell."""
 
-import glob
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -173,12 +172,18 @@ def resolve(words: list[str], root: Path) -> list[str]:
     resolved: list[str] = []
     for word in words:
         if word.endswith("/*/"):
-            resolved += sorted(str(Path(path).relative_to(root)) + "/" for path in glob.glob(str(root / word))) or [word]
+            resolved += _folders(word[:-3], root) or [word]
         elif match := re.fullmatch(r"(.*/)checkpoint@(\d+)", word):
             resolved.append(_checkpoint(match[1], int(match[2]), root))
         else:
             resolved.append(word)
     return resolved
+
+
+def _folders(parent: str, root: Path) -> list[str]:
+    """The folders in ``parent``, a path from the root or an absolute one, as the words of a command."""
+    found = sorted(path for path in (root / parent).glob("*") if path.is_dir() and not path.name.startswith("."))
+    return [f"{parent}/{path.name}/" for path in found]
 
 
 def _checkpoint(prefix: str, place: int, root: Path) -> str:

@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.recipe import Recipe, read_recipe
 from studies.reproduce import controls, popularity, rlaif, stages
 from studies.reproduce.captions import CAPTIONS
 from studies.reproduce.commands import Report, Run
@@ -42,7 +42,7 @@ def parts(
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
-    if run.split == "validation" and run.has(_SPLITS) and not _setting(run, _SPLITS, r"validation_size: *(0?\.\d*[1-9])"):
+    if run.split == "validation" and run.has(_SPLITS) and not _recipe(run, _SPLITS).number("validation_size", 0):
         raise UserError(f"--split validation: the recipe {run.recipe} makes none; set validation_size in its {_SPLITS}.yaml")
     if kind in ("controls", "ablation") and not _has(table, kind):
         raise UserError(f"--{kind}: the recipe {run.recipe} has none")
@@ -94,7 +94,7 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
     if len(set(shown)) < len(shown) or not all(map(math.isfinite, values)):
         raise UserError(f"--popularity {' '.join(shown)}: give finite numbers of at most six digits, each once")
     values = list(map(float, shown))
-    own = float(_setting(first, "world", r"popularity: *(-?[\d.]+)") or 1.0)
+    own = _recipe(first, "world").number("popularity", 1.0)
     points = []
     for one in runs:
         yield _part(one, _without(table_of(one.recipe).seed, *popularity.UNUSED))
@@ -177,23 +177,20 @@ def _report(
 
 def _checkpoints(run: Run, model: str) -> int:
     """How many checkpoints a training leaves, by the share of it that its recipe saves after."""
-    share = _setting(run, model.partition("-")[0], r"save_steps: *(0?\.\d+)")
-    return round(1 / float(share)) if share else 1
+    share = _recipe(run, model.partition("-")[0]).number("save_steps", 1)
+    return round(1 / share) if 0 < share < 1 else 1
 
 
 def _divpo_differs(run: Run) -> bool:
     """Whether the recipe's stage 4 has other settings than the released code."""
-    given = {name: _setting(run, "4_data_prep_divpo", rf"{name}: *(\d+) *$") for name in stages.RELEASED_DIVPO}
-    return any(value and int(value) != stages.RELEASED_DIVPO[name] for name, value in given.items())
+    recipe = _recipe(run, "4_data_prep_divpo")
+    return any(recipe.number(name, released) != released for name, released in stages.RELEASED_DIVPO.items())
 
 
 def _beta(run: Run) -> float:
     """DPO's β in the recipe; TRL's default where it names none."""
-    return float(_setting(run, "dpo", r"beta: *([\d.]+)") or 0.1)
+    return _recipe(run, "dpo").number("beta", 0.1)
 
 
-def _setting(run: Run, recipe: str, pattern: str) -> str | None:
-    """What the pattern's group finds at the beginning of a line of a recipe file; nothing but Python is there to read it."""
-    text = (Path(run.root) / "recipes" / run.recipe / f"{recipe}.yaml").read_text(encoding="utf-8")
-    found = re.search(f"^{pattern}", text, re.MULTILINE)
-    return found[1] if found else None
+def _recipe(run: Run, name: str) -> Recipe:
+    return read_recipe(Path(run.root) / "recipes" / run.recipe / f"{name}.yaml")

@@ -15,11 +15,10 @@ from diversity_tuning.evaluation.statistics import cluster_weights
 from diversity_tuning.generation.apis import OpenAI
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.adversarial import Asker, Check, Labelled, Rules, load_roles, play_round
-from diversity_tuning.judging.adversarial_data import drawn, read_data
+from diversity_tuning.judging.adversarial import Asker, Check, Labelled, Rules, drawn, load_roles, play_round, read_data
 from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.adversarial_run import best_round, read_rounds
-from diversity_tuning.judging.held_out import balanced, length_strata, scores, selected
+from diversity_tuning.judging.agreement import balanced, length_strata, selected, verdict_scores
 from diversity_tuning.judging.principles import SAMPLING, read_judge
 from diversity_tuning.rewards import load_reward
 from scripts_adversarial import main as adversarial
@@ -98,7 +97,7 @@ def test_length_alone_gains_nothing_by_length():
     labels = np.array([n % 5 == 0 for n in range(20)] + [n % 5 != 0 for n in range(20)])
     strata = length_strata(responses)
     assert np.bincount(strata).tolist() == [10, 10, 10, 10]
-    found = scores([int(len(text) > 60) for text in responses], labels, strata, cluster_weights(responses, 50, 0))
+    found = verdict_scores([int(len(text) > 60) for text in responses], labels, strata, cluster_weights(responses, 50, 0))
     assert found["accuracy"]["value"] == pytest.approx(0.8)
     assert found["accuracy_by_length"]["value"] == pytest.approx(0.8)  # right by the majority of each stratum
     assert found["f1_by_length"]["value"] < 0.5 < found["f1"]["value"]
@@ -106,11 +105,11 @@ def test_length_alone_gains_nothing_by_length():
 
 def test_rows_without_a_verdict_count_as_wrong():
     labels, strata = np.array([True, False, True, False]), np.zeros(4, dtype=int)
-    found = scores([1, 0, None, 1], labels, strata, cluster_weights(list("abcd"), 20, 0))
+    found = verdict_scores([1, 0, None, 1], labels, strata, cluster_weights(list("abcd"), 20, 0))
     assert (found["n"], found["without_verdict"], found["judged_good"]) == (4, 1, pytest.approx(2 / 3))
     assert found["accuracy"]["value"] == 0.5
     assert found["f1"]["value"] == 0.5  # one right of two judged good, one of two good ones found
-    assert scores([1, 0, 1, 1], labels, strata, cluster_weights(list("abcd"), 20, 0))["accuracy"]["value"] == 0.75
+    assert verdict_scores([1, 0, 1, 1], labels, strata, cluster_weights(list("abcd"), 20, 0))["accuracy"]["value"] == 0.75
 
 
 def as_round(number, value, by_length=None):

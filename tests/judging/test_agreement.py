@@ -123,13 +123,6 @@ def test_relative_difference():
     assert agreement.relative_difference(np.array([0, 10, 8]), np.array([0, 8, 10])).tolist() == [0, 0.2, 0.2]
 
 
-def test_position_bias():
-    """The same place is preferred in both orders in two of four pairs; four of eight verdicts are for the first place."""
-    found = agreement.position_bias([True, True, True, False], [True, False, False, False])
-    assert found == {"inconsistent": 0.5, "first_preferred": 0.5}
-    assert agreement.position_bias([True, True], [True, True]) == {"inconsistent": 1.0, "first_preferred": 1.0}
-
-
 def test_weights_of_whole_prompts():
     weights = cluster_weights(["a", "b", "a", "c"], draws=50, seed=1)
     assert weights.shape == (50, 4)

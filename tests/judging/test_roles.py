@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import Failure, Sample, SamplingSettings
 from diversity_tuning.judging import roles
-from diversity_tuning.judging.roles import ROLES, Answer, Failed, ask, ask_each, filled, load_role, prompt_hash
-from diversity_tuning.judging.tags import TAGS, neutralised
+from diversity_tuning.judging.roles import (
+    ROLES,
+    TAGS,
+    Answer,
+    Failed,
+    ask,
+    ask_each,
+    filled,
+    load_role,
+    neutralised,
+    prompt_hash,
+)
 
 VERDICT = {"verdict": 1, "reason": "fine"}
 INPUTS = {

@@ -1,6 +1,7 @@
 """Path A through its commands, with a model behind a real server."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -414,11 +415,12 @@ def test_candidates_of_any_policy(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_shell_wrapper(source, tmp_path):
+def test_the_command_in_another_folder(source, tmp_path):
     with chat_server(answer) as server:
         flags = ["--source", source, "--output", tmp_path / "out", *server_flags(server, tmp_path / "bought")]
-        command = ["bash", str(ROOT / "cm_multi_agent.sh"), *map(str, flags)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        command = [sys.executable, "-m", "scripts_multi_agent.main", *map(str, flags)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.name != "embeddings") == sorted(FOLDERS)
 

@@ -13,7 +13,7 @@ from studies.miniature import world
 from studies.reproduce import ending
 from studies.reproduce.__main__ import make_parser
 from tests import test_recipes as recipes
-from tests.test_reproduce import lines_of, names, outputs_of, parts_of, printed
+from tests.studies.test_reproduce import lines_of, names, outputs_of, parts_of, printed
 
 MAIN = "runs/miniature/seed0"
 

@@ -271,7 +271,13 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
 def small(tmp_path_factory):
     """A checkout whose one recipe is the miniature with fewer prompts; a path with a space in it."""
     root = tmp_path_factory.mktemp("a checkout")
-    for path in (*ROOT.glob("scripts_*"), *ROOT.glob("*.sh"), ROOT / "diversity_tuning", ROOT / "accelerate_configs"):
+    for path in (
+        *ROOT.glob("scripts_*"),
+        *ROOT.glob("*.sh"),
+        ROOT / "diversity_tuning",
+        ROOT / "studies",
+        ROOT / "accelerate_configs",
+    ):
         (root / path.name).symlink_to(path)
     shutil.copytree(ROOT / "recipes" / "miniature", root / "recipes" / "small")
     world = root / "recipes" / "small" / "world.yaml"

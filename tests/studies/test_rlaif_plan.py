@@ -9,7 +9,7 @@ from diversity_tuning.errors import UserError
 from studies.reproduce import ending
 from studies.reproduce.__main__ import make_parser
 from tests import test_recipes as recipes
-from tests.test_reproduce import lines_of, names, parts_of
+from tests.studies.test_reproduce import lines_of, names, parts_of
 
 
 def test_the_order():
