@@ -94,7 +94,7 @@ def test_the_report_holds_means_differences_and_figures(seeds, tmp_path):
     assert sum(float(row["title"]) for row in values if row["model"] == "sft") == 4
     page = (output / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 4
-    assert "<script" not in page
+    assert page.count("<script") == 1, "the library's own, allowed by its digest"
     assert "http" not in page.replace("http-equiv", "")
     assert "&lt;i&gt;sft &amp; 0&lt;/i&gt;" in page
     assert "<b>" not in page
