@@ -135,14 +135,18 @@ _PROHIBITED = re.compile(
 
 def is_told(taboo: str, prose: list[str]) -> bool:
     """Whether two sentences that follow each other hold the rule (or four hold all of it and forbid), and do not call it no rule."""
+    verb = stem(parse(taboo).verb)
     for one, other in windows(prose):
         pair = normal(f"{one} {other}").casefold()
-        if holds(taboo, stems(pair)) and (not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair))):
+        found = stems(pair)
+        if not holds(taboo, found) or not (verb in found or _PROHIBITED.search(pair)):
+            continue
+        if not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair)):
             return True
-    return any(
-        holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True) and _PROHIBITED.search(" ".join(prose[place : place + 4]).casefold())
-        for place in range(len(prose))
-    ) and len(content(taboo)) > 1
+    forbids = [bool(_PROHIBITED.search(normal(one).casefold())) and verb in stems(one) for one in prose]
+    return len(content(taboo)) > 1 and any(
+        any(forbids[place : place + 4]) and holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True) for place in range(len(prose))
+    )
 
 
 def is_broken(taboo: str, prose: list[str]) -> bool:
@@ -261,9 +265,10 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
     own = found[:end]
     if act.object[-1] in own:
         return _same(act, own, clause[:end])
-    if act.object[-1] in text and _same(act, text, plain):
+    alone = not set(clause[place + 1 : end]) - STOPWORDS  # "washed everything, the mug too"
+    if alone and act.object[-1] in text and _same(act, text, plain):
         return True
-    if sum(word in text for word in act.object) >= max(2, len(act.object) - 1):
+    if sum(word in own for word in act.object) >= max(2, len(act.object) - 1):
         return True
     return direct and not act.pronoun and bool(_PRONOUNS & set(after[:2])) and not _other_noun(after)
 
