@@ -129,7 +129,7 @@ _PERMITTED = re.compile(
 )
 _PROHIBITED = re.compile(
     r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one rule|warn\w*|"
-    r"taboo|except|broke|obeyed|leave)\b"
+    r"taboo|except|broke|obeyed|leave|rule|no (?:deeper|further|farther|later|more))\b"
 )
 
 
