@@ -51,7 +51,7 @@ def train_grpo(training_run: TrainingRun) -> None:
         short = short_prompts(found, tokenizer, arguments.max_prompt_length)
         data[name] = first_rows(short, limit)
         counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(found) - len(short)}
-    model = base_model_of(model_config, config)
+    model = base_model_of(model_config, config, training_run)
     if arguments.adapter:
         model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
     trainer = GRPOTrainer(

@@ -77,7 +77,7 @@ _ASIDE = frozenset("around round beside away off past near".split())  # "stepped
 _SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread shed burst".split())  # base and past alike
 _UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
 _LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
-_MANNER = frozenset("backwards backward open shut closed unlocked lit burning empty".split())
+_MANNER = frozenset("backwards backward early late open shut closed unlocked lit burning empty".split())
 _ELLIPSIS = re.compile(r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))")
 _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
 
@@ -110,11 +110,14 @@ def parse(taboo: str) -> Act:
     after = found[found.index(verb) + 1 :] if verb else []
     phrase = []
     for word in after:
-        if word in PREPOSITIONS or word in ("twice", "again", "alone", "early", "aloud", "who", "what", "when", *_MANNER):
+        if word in PREPOSITIONS or word in ("twice", "again", "alone", "aloud", "who", "what", "when", *_MANNER):
             break
         phrase.append(word)
     named = [stem(word) for word in phrase if word not in STOPWORDS]
     others = [word for word in content(taboo) if word != stem(verb) and not (repeated and word in ("twice", "time"))]
+    if verb == "let" and len(named) > 1:  # "let the lamp go out": the act is the lamp's
+        verb = [word for word in phrase if word not in STOPWORDS][-1]
+        named, others = [], [word for word in named if word != stem(verb)]
     particles = [word for word in after[:1] if word in PREPOSITIONS or word in ("up", "down", "out", "back", "away")]
     return Act(taboo.casefold(), verb, named, others, repeated, bool(phrase) and not named and phrase[0] in _PRONOUNS, [word for word in after if word in _MANNER], particles)
 
@@ -126,17 +129,24 @@ _PERMITTED = re.compile(
 )
 _PROHIBITED = re.compile(
     r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one rule|warn\w*|"
-    r"taboo|except|broke|obeyed|leave)\b"
+    r"taboo|except|broke|obeyed|leave|rule|no (?:deeper|further|farther|later|more))\b"
 )
 
 
 def is_told(taboo: str, prose: list[str]) -> bool:
-    """Whether two sentences that follow each other hold the rule, and do not say that there is no such rule."""
+    """Whether two sentences that follow each other hold the rule (or four hold all of it and forbid), and do not call it no rule."""
+    verb = stem(parse(taboo).verb)
     for one, other in windows(prose):
         pair = normal(f"{one} {other}").casefold()
-        if holds(taboo, stems(pair)) and (not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair))):
+        found = stems(pair)
+        if not holds(taboo, found) or not (verb in found or _PROHIBITED.search(pair)):
+            continue
+        if not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair)):
             return True
-    return False
+    forbids = [bool(_PROHIBITED.search(normal(one).casefold())) and verb in stems(one) for one in prose]
+    return len(content(taboo)) > 1 and any(
+        any(forbids[place : place + 4]) and holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True) for place in range(len(prose))
+    )
 
 
 def is_broken(taboo: str, prose: list[str]) -> bool:
@@ -212,7 +222,9 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
             continue
         if "had" in here[-3:] and not _ACTORS & set(here[-4:]) and _LONG_AGO & {*before, *clause, *rest}:
             continue
-        if any(one == "before" for one in clause[max(place - 4, 0) : place]) or _by_itself(clause, place, act):
+        if act.whole.startswith("let ") and not set(act.others) <= {*found[:place], *(stem(one) for one in before)}:
+            continue
+        if clause[max(place - 2, 0) : place][:1] == ["before"] or (not act.whole.startswith("let ") and _by_itself(clause, place, act)):
             continue
         if "had" in here and act.others and not set(act.others) & {*found, *(stem(one) for one in rest)} and not _PRONOUNS & set(clause):
             continue
@@ -233,6 +245,8 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
         return False
     if act.manner and not {stem(word) for word in act.manner} & {*text, *map(stem, before)}:
         return False
+    if _at_another_time(act, plain):
+        return False
     if act.particles and clause[place + 1 : place + 2] and clause[place + 1] in _ASIDE - set(act.particles):
         return False
     for group in _SETS:
@@ -251,11 +265,21 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
     own = found[:end]
     if act.object[-1] in own:
         return _same(act, own, clause[:end])
-    if act.object[-1] in text and _same(act, text, plain):
+    alone = not set(clause[place + 1 : end]) - STOPWORDS  # "washed everything, the mug too"
+    if alone and act.object[-1] in text and _same(act, text, plain):
         return True
-    if sum(word in text for word in act.object) >= max(2, len(act.object) - 1):
+    if sum(word in own for word in act.object) >= max(2, len(act.object) - 1):
         return True
     return direct and not act.pronoun and bool(_PRONOUNS & set(after[:2])) and not _other_noun(after)
+
+
+_LIMIT = re.compile(r"\b(before|after|until)\b (?:the |a )?(\w+)")
+
+
+def _at_another_time(act: Act, plain: list[str]) -> bool:
+    """Whether the act is told for the very time that the taboo lets it be: on Monday, where "before Monday" is forbidden."""
+    found = _LIMIT.search(act.whole)
+    return found is not None and found[2] in plain and found[1] not in plain
 
 
 def _other_noun(after: list[str]) -> bool:
