@@ -22,7 +22,9 @@ from diversity_tuning.errors import UserError
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser("scripts_eval.play_model", __doc__)
-    parser.add_argument("--adapter", "--checkpoint", required=True, help="folder of an adapter or of a whole model, or a hub id")
+    parser.add_argument(
+        "--adapter", "--checkpoint", required=True, help="folder of an adapter or of a whole model, or a hub id"
+    )
     parser.add_argument("--base_model", default=None, help="base model of the adapter; default: the one it names")
     parser.add_argument("--mode", choices=["oneshot", "interactive"], default=None, help="default: interactive in a terminal")
     what = parser.add_mutually_exclusive_group()

@@ -50,7 +50,9 @@ def main(argv=None) -> None:
         return
     from datasets import Dataset, DatasetDict
 
-    hard = {split: read_split(str(Path(args.data) / "hard"), split, (schema.CHOSEN, "fault", "specification")) for split in SPLITS}
+    hard = {
+        split: read_split(str(Path(args.data) / "hard"), split, (schema.CHOSEN, "fault", "specification")) for split in SPLITS
+    }
     score, rng = likelihood(args.base_model, args.batch_size), np.random.default_rng(args.seed)
     made, shares = {}, {}
     for split, rows in hard.items():
@@ -68,7 +70,9 @@ def likelihood(base_model: str, batch_size: int) -> Score:
     from studies.horror.preference_accuracy import log_probs
 
     model, tokenizer = load_policy(base_model, None, None)
-    return lambda pairs: log_probs(model, tokenizer, [encode_example(tokenizer, *pair, MAX_LENGTH) for pair in pairs], batch_size)
+    return lambda pairs: log_probs(
+        model, tokenizer, [encode_example(tokenizer, *pair, MAX_LENGTH) for pair in pairs], batch_size
+    )
 
 
 def match(rng: np.random.Generator, rows: list[dict], drafts: int, score: Score) -> tuple[list[dict], dict[str, float]]:

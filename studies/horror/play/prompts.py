@@ -21,8 +21,14 @@ _LABEL = re.compile(
     r"(?:[ \t]*\([^()\n]{0,40}\))?[ \t*_\"'\]>]*(?:[:=|]|[ \t][-–—][ \t]|(?<=[\]>])[ \t]*)[ \t*_|\"']*",
     re.I,
 )
-_TOLD = re.compile(r"\s*[\[(,;-]*\s*\b(?:(?:it|which|the rule) (?:is|was|must be|should be|gets?|will be) )?(?P<told>kept|broken|obeyed|violated)\b\s*[)\]]*\.?$", re.I)
-_PROHIBITION = re.compile(r"^(?:you |one |they |characters |nobody |no one )?(?:must |should |may |can |shall )?(?:never|not|do not|don't|mustn't|shouldn't|cannot|can't)\s+(?:ever\s+)?", re.I)
+_TOLD = re.compile(
+    r"\s*[\[(,;-]*\s*\b(?:(?:it|which|the rule) (?:is|was|must be|should be|gets?|will be) )?(?P<told>kept|broken|obeyed|violated)\b\s*[)\]]*\.?$",
+    re.I,
+)
+_PROHIBITION = re.compile(
+    r"^(?:you |one |they |characters |nobody |no one )?(?:must |should |may |can |shall )?(?:never|not|do not|don't|mustn't|shouldn't|cannot|can't)\s+(?:ever\s+)?",
+    re.I,
+)
 
 
 def read_prompt(text: str) -> dict:
@@ -37,7 +43,7 @@ def read_prompt(text: str) -> dict:
         end = found[place + 1].start() if place + 1 < len(found) else len(text)
         name = _name(label["label"])
         value = text[label.end() : end].strip().split("\n\n")[0].split("\n")[0]
-        value = clean_field(value).strip(" *_\"|;,{}[]<>")
+        value = clean_field(value).strip(' *_"|;,{}[]<>')
         if name is None or name in given or not value or field_problem(name, value):
             continue
         if name == "taboo" and (told := _TOLD.search(value)) and told.start():
@@ -66,7 +72,11 @@ def unread_words(tokenizer, fields: dict) -> list[str]:
     return [
         word
         for word in dict.fromkeys(WORD.findall(text))
-        if min(len(tokenizer(form, add_special_tokens=False)["input_ids"]) for form in (word, " " + word, word.casefold(), " " + word.casefold())) > 1
+        if min(
+            len(tokenizer(form, add_special_tokens=False)["input_ids"])
+            for form in (word, " " + word, word.casefold(), " " + word.casefold())
+        )
+        > 1
     ]
 
 

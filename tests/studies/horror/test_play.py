@@ -136,7 +136,17 @@ def test_what_a_prompt_says_of_its_rule_is_read():
 
 
 def test_a_prompt_with_fields_gets_marks_and_unread_words_are_named(base, capsys):
-    flags = ["--checkpoint", str(base), "--mode", "oneshot", "--prompt", LAYOUTS[0].format(**POSTER), *FEW, "--num_variations", "2"]
+    flags = [
+        "--checkpoint",
+        str(base),
+        "--mode",
+        "oneshot",
+        "--prompt",
+        LAYOUTS[0].format(**POSTER),
+        *FEW,
+        "--num_variations",
+        "2",
+    ]
     assert play_model.main(flags) == 0
     said = capsys.readouterr().err
     assert said.count("constraints ") == 2
