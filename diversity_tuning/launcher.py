@@ -17,6 +17,9 @@ import sys
 import threading
 import time
 
+from diversity_tuning.children import start
+from diversity_tuning.public import MASK, masked_words, secrets
+
 STOPPED = "stopped; the same command goes on"
 _RANK = rb"^(?:\[rank\d+\]: ?)?"  # torch puts it before what an unhandled exception prints
 _OURS = re.compile(_RANK + rb"(error: .*)")
@@ -83,15 +86,19 @@ def run(command: list[str]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):  # before there is anything to stop
         signal.signal(number, stop)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, bufsize=0)
+    process = start(command, stderr=subprocess.PIPE, bufsize=0)
     started.append(process)
     found = FirstError()
+    masked_words(command)
+    known = secrets()
 
     def pass_on():
         while data := process.stderr.read(1 << 16):
             found.feed(data)
             time.sleep(_DELAY)
             if not stopped:
+                for secret in known:  # the launcher's own traceback quotes the whole command
+                    data = data.replace(secret.encode(), MASK.encode())
                 sys.stderr.buffer.write(data)
                 sys.stderr.buffer.flush()
         found.end()

@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import hold, real, release
 from diversity_tuning.outputs import (
     PROVENANCE,
     check_ours,
@@ -24,6 +25,7 @@ from diversity_tuning.outputs import (
     read_provenance,
     recover,
 )
+from diversity_tuning.public import masked
 
 _LIBRARIES = (
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers", "scikit-learn", "numpy",
@@ -36,11 +38,12 @@ def provenance(stage: str, arguments: dict, inputs: dict[str, str | Path | None]
     """What makes an output what it is: stage, settings (paths left out) and the fingerprint of every input.
 
     ``inputs`` maps a name to a file, a folder or a hub id. A name in ``arguments`` that is also an input, or in
-    :data:`NOT_SETTINGS`, is left out of the settings: the content of an input counts, not where it lies.
+    :data:`NOT_SETTINGS`, is left out of the settings: the content of an input counts, not where it lies. Settings that hold a
+    secret by their name, as ``hub_token``, are masked.
     """
     settings = {key: value for key, value in arguments.items() if key not in NOT_SETTINGS and key not in inputs}
     prints = {name: fingerprint(path) for name, path in inputs.items() if path is not None}
-    record = {"stage": stage, "arguments": settings, "inputs": prints}
+    record = {"stage": stage, "arguments": masked(settings), "inputs": prints}
     return json.loads(json.dumps(record, default=str, sort_keys=True))
 
 
@@ -79,6 +82,7 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
     """
     output = Path(output)
     check_place(output)
+    hold(output)
     recover(output)
     if not output.exists() or not any(output.iterdir()):
         return False
@@ -90,6 +94,7 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
         made["arguments"] = made["request"]
     if all(made.get(key) == record[key] for key in record):
         print(f"{output}: already made with these settings, skipped", flush=True)
+        release(output)
         return True
     advice = "choose another folder" if foreign_file(output) else f"{advice} or another folder"
     raise UserError(f"{output}: exists already and was made otherwise ({difference(made, record, 'parts')}); {advice}")
@@ -138,6 +143,7 @@ def open_output(
     """
     output = Path(output)
     check_place(output)
+    hold(output)
     recover(output)
     there = made(output)
     differs = difference(there, record, form, ignored)
@@ -150,7 +156,7 @@ def open_output(
 
 def write_provenance(folder: str | Path, record: dict, **results) -> None:
     """Write ``provenance.json`` into a folder: the record, library versions, the git commit and what came out."""
-    full = {**record, **results, "versions": library_versions(), "git_commit": git_commit()}
+    full = {**masked({**record, **results}), "versions": library_versions(), "git_commit": git_commit()}
     write_text(Path(folder) / PROVENANCE, json.dumps(full, indent=2, default=str, sort_keys=True) + "\n")
 
 
@@ -161,7 +167,8 @@ def atomic_folder(output: str | Path, names: Iterable[str] = ()) -> Iterator[Pat
     A killed process leaves the old output or none; the sibling it left behind is swept by the next run. An output that holds
     what we did not write is a :class:`UserError` (``names``: see :func:`~diversity_tuning.outputs.check_ours`).
     """
-    output = Path(output)
+    output = real(output)
+    hold(output)
     recover(output)
     check_ours(output, names)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -173,6 +180,7 @@ def atomic_folder(output: str | Path, names: Iterable[str] = ()) -> Iterator[Pat
         yield partial
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        release(output)
         raise
     put_in_place(partial, output, names)
 
@@ -189,6 +197,7 @@ def written_in_place(
     """
     output, names = Path(output), tuple(names)
     check_place(output)
+    hold(output)
     there = _matching(output, names)
     made = read_provenance(output)
     if made.get("stage") == stage:
@@ -207,6 +216,7 @@ def written_in_place(
     write_provenance(output, {"stage": stage, "files": sorted({*ours, *names}), **(record or {})})
     yield ours
     write_provenance(output, {"stage": stage, "files": _matching(output, names), **(record or {})})
+    release(output)
 
 
 def _matching(folder: Path, names: tuple[str, ...]) -> list[str]:

@@ -11,15 +11,18 @@ import pyarrow.compute as pc
 from diversity_tuning.data import histograms, schema
 from diversity_tuning.data.filter import worth_telling
 from diversity_tuning.data.popularity import Popularity, pooled, popularity
+from diversity_tuning.data.validate import INTEGERS, PAIRS, TEXT, TEXTS, WEIGHTED, TableSchema, check_dataset
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import check_place
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
+from diversity_tuning.words import count_words
 
 FILES = ("page.md", "histograms.png")
 _CORRELATION = "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts"
 _ROWS = 500
+_MOST = 10  # responses that deviate most, shown with their texts
 # What a stage added last describes it best: (what it is, texts, votes) of the rows, latest first.
 _RESPONSES = (
     ("used in pairs", schema.POSTTRAINING_COMMENT_TEXT, schema.POSTTRAINING_SCORE),
@@ -27,7 +30,7 @@ _RESPONSES = (
     ("of the source", schema.COMMENT_TEXTS, schema.COMMENT_SCORES),
 )
 # What stages count, beside the rows they write.
-_RECORDED = ("rows_in", "votes", "prompts_in_two_splits", "responses", "texts", "truncated_texts")
+_RECORDED = ("rows_in", "votes", "prompts_in_two_splits", "responses", "mended", "texts", "truncated_texts")
 
 
 @dataclass
@@ -41,14 +44,19 @@ class Description:
     responses: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a response
     distributions: dict[str, np.ndarray] = field(default_factory=dict)
     popularity: Popularity | None = None  # of pairs with deviations
+    odd: list[tuple[float, int, str, str]] = field(default_factory=list)  # deviation, votes, response, prompt: the largest
 
 
 def figures(rows, where: str) -> Description:
     """Read one split, whichever stage made it."""
     if schema.CHOSEN in rows.column_names:
+        weighted = {schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED} <= set(rows.column_names)
+        check_dataset(rows, WEIGHTED if weighted else PAIRS, where)
         return _pair_figures(rows)
     there = [(name, texts, votes) for name, texts, votes in _RESPONSES if {texts, votes} <= set(rows.column_names)]
     if there:
+        kinds = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT, there[0][1]: TEXTS, there[0][2]: INTEGERS}
+        check_dataset(rows, TableSchema(kinds, tuple(there[0][1:]), (schema.POST_TEXT,)), where)
         description = _row_figures(rows, *there[0][1:])
         description.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
         return description
@@ -78,7 +86,7 @@ def _row_figures(rows, texts: str, votes: str) -> Description:
             prompts.append(text_key(schema.prompt_text(title, text)))
             counts.append(len(row))
             scores.extend(row_votes)
-            words.extend(len(response.split()) for response in row)
+            words.extend(count_words(response) for response in row)
             responses.extend(text_key(response) for response in row)
             repeated += len(row) - len(set(row))
 
@@ -95,7 +103,7 @@ def _pair_figures(rows) -> Description:
         for side, keys in sides.items():
             texts = [messages[-1]["content"] for messages in batch[side]]
             keys.extend(text_key(text) for text in texts)
-            words.extend(len(text.split()) for text in texts)
+            words.extend(count_words(text) for text in texts)
         prompts.extend(prompt_keys)
 
     _collect(rows, [schema.CHOSEN, schema.REJECTED], read)
@@ -114,8 +122,28 @@ def _pair_figures(rows) -> Description:
     description = _figures(len(rows), prompts, responses, spread, repeated)
     if len(deviations) == 2:
         values = np.concatenate([np.asarray(rows[column], dtype=float) for column in deviations])
-        description.popularity = popularity(prompts * 2, responses, values, np.concatenate([chosen, rejected]))
+        votes = np.concatenate([chosen, rejected])
+        description.popularity = popularity(prompts * 2, responses, values, votes)
+        description.odd = _most_deviating(rows, list(zip(prompts * 2, responses, strict=True)), values, votes)
     return description
+
+
+def _most_deviating(rows, keys: list[tuple], values: np.ndarray, votes: np.ndarray) -> list[tuple[float, int, str, str]]:
+    """Deviation, votes, text and prompt of the responses with the largest deviations, each once.
+
+    ``keys`` tell responses apart; they, ``values`` and ``votes`` are ``(2n,)``: the chosen of the n rows, then the rejected.
+    """
+    places = {}
+    for place in np.argsort(-values, kind="stable"):
+        places.setdefault(keys[place], int(place))
+        if len(places) == _MOST:
+            break
+    found = []
+    for place in places.values():
+        side = schema.CHOSEN if place < len(rows) else schema.REJECTED
+        messages = rows[place % len(rows)][side]
+        found.append((float(values[place]), int(votes[place]), messages[-1]["content"], prompt_of(messages)))
+    return found
 
 
 def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: int = 0) -> Description:
@@ -130,6 +158,7 @@ def page(source: str, splits: dict[str, Description]) -> str:
     for name, description in splits.items():
         lines += [f"## {name}", "", *_table(description.distributions), ""]
         lines += [*description.popularity.sentences(), ""] if description.popularity else []
+        lines += [*_odd(description.odd), ""] if description.odd else []
     return "\n".join(lines + _leakage(splits))
 
 
@@ -164,6 +193,22 @@ def _table(distributions: dict[str, np.ndarray]) -> list[str]:
         statistics = summary(values)
         lines.append(f"| {name} | " + " | ".join(f"{statistics[key]:g}" if key in statistics else "" for key in columns) + " |")
     return lines
+
+
+def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
+    lines = ["Responses that deviate most, which weigh most. Are they stories?", ""]
+    lines += ["| δ | votes | words | response | prompt |", "| --- " * 5 + "|"]
+    return lines + [
+        f"| {delta:.2f} | {votes} | {count_words(text)} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
+        for delta, votes, text, prompt in responses
+    ]
+
+
+def _cell(text: str, length: int) -> str:
+    """The beginning of a text as a cell of a table, as code, with nothing that ends it or acts on a terminal."""
+    words = " ".join(text.split())
+    words = "".join(one if one.isprintable() else "·" for one in words).replace("`", "'").replace("|", "¦")
+    return f"`{words[:length]}{'…' if len(words) > length else ''}`" if words else "(empty)"
 
 
 def _leakage(splits: dict[str, Description]) -> list[str]:

@@ -5,6 +5,8 @@ import functools
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.intervals import percentile_interval
+
 DRAWS = 10_000
 
 
@@ -64,17 +66,9 @@ def cluster_weights(clusters: list, draws: int = DRAWS, seed: int = 0) -> np.nda
     return _times_drawn(len(number), draws, seed)[:, [number[name] for name in clusters]]
 
 
-def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The ends of the percentile interval of draws, ``(draws,)``; NaN is left out, and both are NaN without a draw."""
-    known = np.asarray(drawn, dtype=float)
-    known = known[~np.isnan(known)]
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
-    return float(low), float(high)
-
-
 def bounded(value: np.ndarray, drawn: np.ndarray) -> dict[str, float | None]:
     """A figure ``(1,)`` with the 95% interval of its draws ``(draws,)``: ``{"value", "low", "high"}``, None where undefined."""
-    figures = zip(("value", "low", "high"), (float(value[0]), *percentiles(drawn)), strict=True)
+    figures = zip(("value", "low", "high"), (float(value[0]), *percentile_interval(drawn)), strict=True)
     return {name: one if np.isfinite(one) else None for name, one in figures}
 
 
@@ -107,7 +101,7 @@ def mean_interval(
     mean = overall_mean(values, nested)
     if np.isnan(mean):
         return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    low, high = percentiles(bootstrap_means(values, draws, seed, nested), level)
+    low, high = percentile_interval(bootstrap_means(values, draws, seed, nested), level)
     return {"mean": mean, "low": low, "high": high}
 
 
@@ -121,6 +115,21 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         return float("nan"), float("nan")
     half = stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
     return float(means.mean() - half), float(means.mean() + half)
+
+
+def t_test_p(mean: float, low: float, high: float, seeds: int) -> float:
+    """Two-sided p of Student's t test that belongs to a 95% t interval over this many seeds, at least 2."""
+    scale = stats.t.ppf(0.975, seeds - 1) / ((high - low) / 2)
+    return float(2 * stats.t.sf(abs(mean) * scale, seeds - 1))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values of a family of comparisons, ``(n,)``, adjusted so that any false one among them has the level (Holm 1979)."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
 
 
 def paired_difference(
@@ -202,3 +211,22 @@ def at_equal_length(diversities: list[np.ndarray], lengths: list[np.ndarray]) ->
     slope = float((x * y).sum() / spread) if spread > 0 else 0.0
     common = float(np.mean([np.nanmean(log) for log in logs]))
     return [d - slope * (log - common) for d, log in zip(diversities, logs, strict=True)], slope
+
+
+def concave_hull_at(x: np.ndarray, y: np.ndarray, at: float | np.ndarray) -> np.ndarray:
+    """Height at ``at`` of the upper concave hull of the points ``(x, y)``; NaN left and right of all of them.
+
+    The hull is what mixtures of the points reach: of two models, one of which is drawn at random for each prompt, any mean on
+    the chord between theirs. ``x`` and ``y``: ``(..., n)``, points in any order, those with a NaN left out; ``at``: ``(...)``,
+    which broadcasts against the axes before ``n`` (of one set of points: any shape). Returns ``(...)``.
+    """
+    x, y = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+    at = np.asarray(at, dtype=float)[..., None]
+    height = np.full(np.broadcast_shapes(at.shape[:-1], x.shape[:-1]), -np.inf)
+    for i in range(x.shape[-1]):  # the hull is the highest of the chords between any two points
+        x0, y0 = x[..., i : i + 1], y[..., i : i + 1]
+        share = np.divide(at - x0, x - x0, out=np.zeros(np.broadcast_shapes(at.shape, x.shape)), where=x != x0)
+        inside = (np.minimum(x0, x) <= at) & (at <= np.maximum(x0, x)) & ~np.isnan(y0 + y)
+        chord = np.where(share < 1, y0 + share * (y - y0), y)  # exact in both ends
+        height = np.maximum(height, np.where(inside, np.where(x != x0, chord, np.maximum(y0, y)), -np.inf).max(axis=-1))
+    return np.where(np.isneginf(height), np.nan, height)

@@ -7,11 +7,13 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
 """
 
 import json
+import math
 from dataclasses import dataclass
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import add_flags, flag, read_flags
 from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
+from diversity_tuning.public import masked
 
 ENGINES = ("local", "vllm", "openai", "anthropic")
 OWN_MODELS = ("local", "vllm")  # engines whose model and adapter are files here
@@ -54,6 +56,13 @@ class EngineConfig:
             raise UserError(f"engine '{self.engine}': is one of {', '.join(ENGINES)}")
         if self.sample_batch_size < 1:
             raise UserError(f"--sample_batch_size {self.sample_batch_size}: must be at least 1")
+        for name in ("timeout", "server_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"--{name} {getattr(self, name)}: must be a number of seconds above 0")
+        if self.base_url is not None:
+            from diversity_tuning.generation.remote import checked_url
+
+            checked_url(self.base_url)
 
 
 def add_engine_arguments(parser) -> None:
@@ -102,6 +111,7 @@ def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns:
 
 def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
     """vLLM with the configuration's adapter: a ``shared`` server, a running one, or one of its own."""
+    from diversity_tuning.generation.local import say_ignored
     from diversity_tuning.generation.vllm import VllmEngine
     from diversity_tuning.policy import base_settings, check_adapter, policy_tokenizer, stop_ids
 
@@ -113,6 +123,7 @@ def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
     own = None if shared or config.base_url else make_server(config, {name: config.adapter} if config.adapter else {}, log)
     tokenizer = policy_tokenizer(config.base_model, config.adapter, config.trust_remote_code)
     settings, shape = base_settings(config.base_model, config.trust_remote_code)
+    say_ignored(config.base_model, settings)
     context = getattr(shape, "max_position_embeddings", None)
     return VllmEngine(
         name, tokenizer, stop_ids(settings, tokenizer), context, shared or own, config.base_url, extra_body(config),
@@ -136,14 +147,25 @@ def make_server(config: EngineConfig, adapters: dict[str, str], log: str):
 def extra_body(config: EngineConfig) -> dict:
     """``extra_body`` as a dict."""
     if isinstance(config.extra_body, dict):
-        return config.extra_body
+        return _without_secrets(config.extra_body)
     try:
-        extra = json.loads(config.extra_body or "{}")
-    except ValueError as error:
+        extra = json.loads(config.extra_body or "{}", parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--extra_body: not JSON ({error})") from None
     if not isinstance(extra, dict):
         raise UserError('--extra_body: must be a JSON object, such as {"top_k": 50}')
+    return _without_secrets(extra)
+
+
+def _without_secrets(extra: dict) -> dict:
+    """What goes into every body is recorded, so that no key may be in it."""
+    if masked(extra) != extra:
+        raise UserError("--extra_body: holds a key, token or password; those come from the environment only")
     return extra
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def sent_settings(config: EngineConfig, settings: SamplingSettings, seed: int) -> dict:

@@ -3,9 +3,8 @@
 import torch
 from datasets import Dataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from trl import is_conversational
 
-from diversity_tuning.errors import UserError
+from diversity_tuning.trainers.portable import check_chat_template
 
 PAIR_SHARES = "pair_shares"  # in a batch: the share of each pair in the update, where it is not 1 / (pairs of the batch)
 
@@ -72,18 +71,6 @@ class LengthGroupedPairsMixin:
 
     def _get_train_sampler(self, train_dataset=None):
         return _seeded(super()._get_train_sampler(train_dataset), self.args)
-
-
-def check_chat_template(pairs: Dataset, tokenizer) -> None:
-    """A :class:`UserError` for pairs of messages and a tokenizer that cannot write messages as text."""
-    if not isinstance(pairs, Dataset) or len(pairs) == 0 or not is_conversational(pairs[0]):
-        return
-    if getattr(tokenizer, "chat_template", None) is None:
-        name = getattr(tokenizer, "name_or_path", "") or "the model"
-        raise UserError(
-            f"{name}: its tokenizer has no chat template, which pairs of messages need; give --chat_template_from an Instruct"
-            f" model of this base (in Python: processing_class=diversity_tuning.policy.load_tokenizer({name!r}, INSTRUCT))"
-        )
 
 
 class ExactEvaluationMixin:

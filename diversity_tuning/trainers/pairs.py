@@ -10,7 +10,8 @@ import trl
 
 from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
-from diversity_tuning.trainers.precision import FullPrecisionMixin, PortablePrecision, check_not_rounded
+from diversity_tuning.trainers.portable import PortablePrecision
+from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
 from diversity_tuning.trainers.weights import PAIR_WEIGHT
 
 _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps", PAIR_WEIGHT, PAIR_SHARES}

@@ -4,21 +4,11 @@ import dataclasses
 import math
 
 import torch
-from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_available
 
 from diversity_tuning.errors import UserError
 
 _FLOAT32_INPUTS = ("pair_weight", "pair_shares", "ref_chosen_logps", "ref_rejected_logps", "labels")
 _ENOUGH = 16  # numbers; that so many are all bfloat16 numbers by chance has a probability below 2**-256
-
-
-class PortablePrecision:
-    """Before TRL's configuration: bfloat16 by default only where the hardware has it; TRL's own has it anywhere."""
-
-    def __post_init__(self):
-        if self.bf16 is None and (self.use_cpu or not (is_torch_bf16_gpu_available() or is_torch_xla_available())):
-            self.bf16 = False
-        super().__post_init__()
 
 
 class FiniteMixin:

@@ -58,6 +58,13 @@ class RunArguments:
         default=3,
         metadata={"help": "With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops."},
     )
+    chosen_for_parameters: float | None = field(
+        default=None,
+        metadata={
+            "help": "In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten "
+            "times as many is refused without a --learning_rate of one's own."
+        },
+    )
     overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
 
 
@@ -96,6 +103,8 @@ def parse(
     check_processes(config.world_size)
     check_read(training, arguments, model)
     config.output_dir = str(training_run.folder)
+    if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
+        os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config

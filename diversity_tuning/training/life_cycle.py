@@ -12,8 +12,10 @@ from pathlib import Path
 
 from diversity_tuning.data.tables import check_source_name
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import real
 from diversity_tuning.names import nearest
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.public import masked
 from diversity_tuning.recipe import explicit_settings, truth
 from diversity_tuning.runs import (
     git_commit,
@@ -78,7 +80,8 @@ class TrainingRun:
     @property
     def folder(self) -> Path:
         """Where the run trains until it is whole."""
-        return self.output.with_name(f".{self.output.name}.training")
+        output = real(self.output)
+        return output.with_name(f".{output.name}.training")
 
     def is_finished(self) -> bool:
         return not self.asks_for_help and is_finished(self.output, self.record, self.overwrite)
@@ -134,7 +137,7 @@ class TrainingRun:
     def _configuration(self, trainer) -> dict:
         """Every setting of data, model and trainer as it was built and used, which is what a recipe's key has become."""
         together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
-        return json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value)))
+        return masked(json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value))))
 
     def _write_cards(self, record: dict, history: list[dict], counts: dict) -> None:
         """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diversity_tuning import drawing
 from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.diagnostics import KEY, by_module
 from diversity_tuning.evaluation.rendering import Table, latex
 from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
@@ -23,8 +25,8 @@ from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
-from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
+from studies.miniature import recognise
 from tests.evaluation.synthetic import hash_of, write_run, write_study
 
 COMPARE = ["--compare", "ddpo-both:dpo", "dorpo-both:orpo", "ddpo-both (1.0):gold"]
@@ -267,7 +269,7 @@ def test_the_figure_of_controls(controlled):
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {
         "mean, 95% interval", "one seed", "unweighted → weighted, one seed", "control: permuted-prompt",
-        "other strength of a method", "95% band of a method's curve",
+        "other strength of a method", "hull of a method's models and SFT, 95% band",
     } <= set(legend)  # fmt: skip
     assert len(legend) == len(set(legend))
     assert sum("without intervals" in text for text in legend) == 1
@@ -408,11 +410,6 @@ def test_any_two_models(study, tmp_path):
     table = pd.read_csv(tmp_path / "out" / "differences.csv")
     assert table["difference"].nunique() == 6
     assert table["p"].between(0, 1).all()
-
-
-def test_pareto_by_hand():
-    points = np.array([[0, 3], [1, 2], [1, 1], [2, 0], [2, 0], [np.nan, 9], [0.5, 2.5]])
-    assert list(pareto_front(points)) == [True, True, False, True, True, False, True]
 
 
 def test_labels_do_not_overlap():
@@ -633,8 +630,8 @@ def test_synthetic_text_is_called_synthetic(study, tmp_path):
     """The data's own responses are the synthetic authors' where the rules for the miniature labelled them; never gold."""
     for name in ("gold", "dpo-1.0-0"):
         shutil.copytree(study / name, tmp_path / name)
-        record = {"arguments": {"diagnostics": "studies.miniature.recognise"}, "stage": "score"}
-        (tmp_path / name / "provenance.json").write_text(json.dumps(record))
+        content = json.loads((tmp_path / name / "metrics.json").read_text())
+        (tmp_path / name / "metrics.json").write_text(json.dumps(content | {KEY: by_module(recognise).record()}))
     flags = ["--compare", "dpo:gold", "--samples=0"]
     for kind, folder in (("synthetic", tmp_path), ("real", study)):
         runs = [str(folder / name) for name in ("gold", "dpo-1.0-0")]
@@ -695,5 +692,5 @@ def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, mon
     axis = drawn["means"].axes[0]
     labels = [label.get_text() for label in axis.get_yticklabels()]
     colours = [container.lines[0].get_color() for container in axis.containers]
-    grey = {label for label, colour in zip(labels, colours, strict=True) if colour == styles.GREY}
+    grey = {label for label, colour in zip(labels, colours, strict=True) if colour == drawing.GREY}
     assert grey == {model.label for model in models if model.method in controls}

@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import load_tokenizer
-from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, ORPOConfig, precision
+from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, ORPOConfig, portable
 from tests.tiny import make_pairs, save_base
 
 
@@ -17,7 +17,7 @@ def test_bfloat16_only_where_it_is_supported(config_class, tmp_path, monkeypatch
         assert config_class(output_dir=tmp_path).bf16 is False
     assert config_class(output_dir=tmp_path, use_cpu=True).bf16 is False
     assert config_class(output_dir=tmp_path, use_cpu=True, bf16=True).bf16 is True
-    monkeypatch.setattr(precision, "is_torch_bf16_gpu_available", lambda: True)
+    monkeypatch.setattr(portable, "is_torch_bf16_gpu_available", lambda: True)
     monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)
     assert config_class(output_dir=tmp_path).bf16 is True, "TRL's default"
     assert config_class(output_dir=tmp_path, bf16=False).bf16 is False

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.files import RECORD
+from diversity_tuning.evaluation.files import RECORD, SAMPLES
 from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.samples import (
     SampleRow,
@@ -24,6 +24,7 @@ from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, verbalized
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
+from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, is_resumed, recover
 from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
 
@@ -85,8 +86,9 @@ def sampling_record(config: SamplingConfig) -> dict:
 def read_record(folder: str | Path) -> dict:
     """``sampling.json``, or an empty dict."""
     try:
-        return json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
+        return record if isinstance(record, dict) else {}
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
 
 
@@ -117,11 +119,22 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     """Refuse a folder that is not ours or has other samples; with ``overwrite``, move these aside until all new are there."""
     check_place(output)
+    hold(output)
     recover(output)
     made = read_record(output)
     same = bool(made) and all(made.get(key) == record[key] for key in record)
+    if made and not same and not made.get("finished") and _is_without_responses(output):
+        (output / SAMPLES).unlink(missing_ok=True)
+        (output / RECORD).unlink()
+        made = {}
     if is_resumed(output, made, same, overwrite, f"a run folder (no {RECORD})", RUN_FILES) and not same:
         raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
+
+
+def _is_without_responses(output: Path) -> bool:
+    """Whether a run has got no answer, so that what it was asked for binds nobody, and nothing else lies in its folder."""
+    there = {path.name for path in output.iterdir()}
+    return there <= {RECORD, SAMPLES} and (SAMPLES not in there or (output / SAMPLES).stat().st_size == 0)
 
 
 def _as_json(record: dict) -> str:
@@ -143,6 +156,8 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
     turns, log = config.num_samples if config.iterative else 1, f"{config.output.rstrip('/')}.vllm.log"
     engine = engines.make_engine(replace(config.engine, device=processes.device), server, log, turns)
+    if hasattr(engine, "open"):
+        engine.open()  # what cannot be loaded leaves nothing behind
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
@@ -167,6 +182,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     write_text(output / RECORD, _as_json({**record, **results}))
     if results["finished"]:
         forget_retired(output)
+    release(output)
     _tell(output, failed, len(prompts) * config.num_samples)
     if not results["finished"]:
         raise UserError(
@@ -198,7 +214,7 @@ def _sample_missing(
         for answers in ask(engine, share, before, config.num_samples, config.settings, config.seed):
             failed |= {key: answer.error for key, answer in answers if isinstance(answer, Failure)}
             file.append(
-                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens)
+                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens, answer.thinking)
                 for (row, number), answer in answers
                 if isinstance(answer, Sample)
             )
