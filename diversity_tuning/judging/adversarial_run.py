@@ -31,6 +31,7 @@ from diversity_tuning.runs import open_output, provenance, write_provenance, wri
 
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
+_HOPELESS = 4  # replies of the optimizer without one of use
 DRAWS = 1000
 CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are checked on
 _WRITING = dataclasses.replace(SAMPLING, temperature=1.0)
@@ -79,8 +80,10 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     record = _record(config, prompt_hash(roles.values()))
     made = open_output(config.output, record, config.overwrite, "made by this command", files=FILES, form="names")
     rounds = read_rounds(config.output) if made else []
+    _check_optimizer(rounds, config.output, _HOPELESS)
     if _is_over(rounds, config):
         say(f"{config.output}: round {len(rounds) - 1} was the last, skipped")
+        _check_optimizer(rounds, config.output)
         if not (Path(config.output) / "report.html").exists():  # killed before it was written
             write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
         return rounds
@@ -98,6 +101,8 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
                 rounds.append(_next_round(config, asker, data, rounds, first))
                 _save(config, record, rounds, prompt_hash([roles["detector"]]))
                 say(summary(rounds[-1]))
+                _check_optimizer(rounds, config.output, _HOPELESS)
+            _check_optimizer(rounds, config.output)
         except Stopped as error:
             kept = f"{len(rounds)} rounds are kept" if rounds else "no round is complete"
             raise UserError(
@@ -108,6 +113,17 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
                 write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
     forget_retired(Path(config.output))
     return rounds
+
+
+def _check_optimizer(rounds: list[dict], output: str, least: int = 2) -> None:
+    """:class:`UserError` where the optimizer was asked ``least`` times or more and never gave rules: nothing was searched."""
+    asked, failed = (sum(one[part].get("optimizer", 0) for one in rounds) for part in ("asked", "failed"))
+    if asked == failed >= least:
+        why = next(one["reasons"]["optimizer"] for one in reversed(rounds) if "optimizer" in one["reasons"])
+        raise UserError(
+            f"{output}: no reply of the optimizer was of use ({failed} asked for, the last: {why}), so that {JUDGE_FILE} holds "
+            "the principles to begin with; another --model or --response_format, then --overwrite"
+        )
 
 
 def _check(config: AdversarialConfig, data: Data, rounds: list[dict]) -> Check | None:
@@ -122,7 +138,9 @@ def _check(config: AdversarialConfig, data: Data, rounds: list[dict]) -> Check |
 def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: list[dict], first: Rules) -> dict:
     """Play the next round, judge the held-out rows by its principles, and return its line."""
     number = len(rounds)
-    asker.failed.clear()
+    for counts in (asker.asked, asker.failed, asker.reasons):
+        counts.clear()
+    asker.left_out = 0
     calls, tokens = asker.usage.calls, (asker.usage.tokens_in, asker.usage.tokens_out)
     rules, told = first, {"attempts": [], "errors": [], "judged": 0, "rejected": 0}
     if rounds:
@@ -144,7 +162,10 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
         "judged": told["judged"],
         "rejected": told["rejected"],
         "checked": asker.check(asker, rules.principles) if asker.check else None,
-        "failed": dict(asker.failed),
+        "asked": dict(asker.asked),
+        "failed": dict(+asker.failed),
+        "reasons": dict(asker.reasons),
+        "rules_left_out": asker.left_out,
         "calls": asker.usage.calls - calls,
         "tokens_in": asker.usage.tokens_in - tokens[0],
         "tokens_out": asker.usage.tokens_out - tokens[1],
@@ -177,6 +198,9 @@ def summary(one: dict) -> str:
     found = [f"{name.replace('_', ' ')} {_shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
     told = f"fooled {one['fooled']}/{one['written']}, erred {one['erred']}/{one['judged']}, " if one["round"] else ""
     told += f"{one['rejected']} changes rejected, " if one["rejected"] else ""
+    told += f"{one['rules_left_out']} rules beyond the tenth left out, " if one["rules_left_out"] else ""
+    for role, count in one["failed"].items():
+        told += f"{role}: {count} of {one['asked'][role]} replies of no use ({one['reasons'][role]}), "
     return f"round {one['round']}: {', '.join(found)}, {told}{len(one['principles'])} principles, {one['calls']} calls"
 
 

@@ -20,7 +20,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine
 from diversity_tuning.judging.principles import principles_hash, read_judge
-from diversity_tuning.judging.roles import Failed, Usage, ask, prompt_hash
+from diversity_tuning.judging.roles import HOPELESS, Failed, Usage, ask, prompt_hash
 
 _VARIABLES = {  # environment variable -> field of EngineConfig, and its kind
     "JUDGE_BASE_URL": ("base_url", str), "JUDGE_CACHE": ("cache", str), "JUDGE_MAX_COST": ("max_cost", float),
@@ -59,8 +59,10 @@ class JudgeReward:
         whole = [row for row, done in zip(rows, finished, strict=True) if done]
         asked = [row for row in dict.fromkeys(whole) if row not in self._known]
         inputs = [{"query": query, "response": response, "principles": self.principles} for query, response in asked]
+        patience = None if self._known else HOPELESS
+        answers = ask(self.engine, self.role, inputs, self.sampling, self.seed, patience=patience)
         stopped = ""
-        for row, answer in zip(asked, ask(self.engine, self.role, inputs, self.sampling, self.seed), strict=True):
+        for row, answer in zip(asked, answers, strict=True):
             self._count(answer.usage)
             if isinstance(answer, Failed):
                 self.failed, self.reason = self.failed + 1, answer.reason

@@ -19,7 +19,7 @@ from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.read import RESPONSES, read_jsonl
-from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask_each, filled, load_role, prompt_hash
+from diversity_tuning.judging.roles import HOPELESS, Answer, Failed, Role, Usage, ask_each, filled, load_role, prompt_hash
 from diversity_tuning.outputs import forget_retired, read_provenance
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
@@ -163,7 +163,12 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
     missing = sum(answer is None for answer in answers.values())
     if missing:
         why = f" ({stopped.most_common(1)[0][0]})" if stopped else ""
-        raise UserError(f"{output}: {missing} of {len(rows)} responses have no answer yet{why}; the same command goes on")
+        advice = "the same command goes on"
+        if any(isinstance(one, Failed) for one in answers.values()) and not any(
+            isinstance(one, Answer) for one in answers.values()
+        ):
+            advice = "see --model, --response_format, --prompts; --retry_failed asks again"
+        raise UserError(f"{output}: {missing} of {len(rows)} responses have no answer yet{why}; {advice}")
     rows = [with_answer(stage, one, answers.get(row)) for row, one in enumerate(rows)]
     _finish(stage, output, record, config, rows)
     return _usable(rows, output)
@@ -261,11 +266,14 @@ def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dic
     if not rows:
         return stopped
     first = [known[row].tried if known[row] else 0 for row in rows]
+    tried = 0 if config.retry_failed else sum(was.tried for was in known.values() if isinstance(was, Failed))
+    patience = None if any(isinstance(was, Answer) for was in known.values()) else HOPELESS - tried
     engine = engine() if engine else engines.make_engine(config.engine, log=f"{config.output.rstrip('/')}.vllm.log")
     bar = tqdm(total=len(rows), desc=stage.role, unit="response")
     with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext(), bar:
         seen = set()
-        for place, answer in ask_each(engine, role, [inputs[row] for row in rows], config.settings, config.seed, first=first):
+        asked = [inputs[row] for row in rows]
+        for place, answer in ask_each(engine, role, asked, config.settings, config.seed, first=first, patience=patience):
             bar.update()
             key = keys[rows[place]]
             if isinstance(answer, Failed) and answer.stopped:
