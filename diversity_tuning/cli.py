@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 
+from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.recipe import read_recipe
@@ -37,7 +38,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         try:
             return main(argv) or 0
         except UserError as error:
-            message, code = f"error: {' '.join(str(error).split())}", 2
+            message, code = f"error: {' '.join(as_run_here(str(error)).split())}", 2
         except KeyboardInterrupt:
             message, code = STOPPED, 130
         except Exception as error:
@@ -88,7 +89,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{', '.join(named)} {value}"
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = (action.help or "").removesuffix(" (default: %(default)s)")
+        text = as_run_here((action.help or "").removesuffix(" (default: %(default)s)"))
         default = action.default.value if isinstance(action.default, Enum) else action.default
         without = default is None or default is False or default is argparse.SUPPRESS or default in ("", [])
         if without or not action.option_strings:
@@ -138,7 +139,8 @@ class Parser(OneLineErrors, argparse.ArgumentParser):
     """The parser of the command ``python -m MODULE``; ``text``, its docstring, holds commands to copy."""
 
     def __init__(self, module: str, text: str | None, **options):
-        options = {"prog": f"python -m {module}", "description": text, "formatter_class": HelpFormatter, **options}
+        words = {"prog": as_run_here(f"python -m {module}"), "description": as_run_here(text or "")}
+        options = {**words, "formatter_class": HelpFormatter, **options}
         super().__init__(allow_abbrev=False, **options)
 
     def format_help(self) -> str:

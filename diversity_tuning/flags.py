@@ -25,24 +25,27 @@ _UNSET = dataclasses.MISSING
 
 def flag(
     help: str, *, default=_UNSET, factory=_UNSET, choices: Sequence | None = None, least: float | None = None,
-    most: float | None = None, metavar: str | None = None,
+    most: float | None = None, metavar: str | None = None, count: int | None = None, group: str | None = None,
 ):  # fmt: skip
     """A field that is a flag. Without ``default`` and ``factory`` it must be given.
 
-    ``choices``: the values it may have. ``least`` and ``most``: bounds of a number, both allowed.
+    ``choices``: the values it may have. ``least`` and ``most``: bounds of a number, both allowed. ``count``: how many values
+    a list has. ``group``: the heading of ``--help`` that it stands under; default: its dataclass's, or none.
     """
-    kept = {"help": help, "choices": choices, "least": least, "most": most, "metavar": metavar}
+    kept = {"help": help, "choices": choices, "least": least, "most": most}
+    kept |= {"metavar": metavar, "count": count, "group": group}
     return dataclasses.field(default=default, default_factory=factory, metadata=kept)
 
 
 def parse_flags(
     configs: type | Sequence[type], module: str, text: str | None, argv: Sequence[str] | None = None, *,
-    defaults: dict | None = None, required: Iterable[str] = (), without: Iterable[str] = (),
+    defaults: dict | None = None, required: Iterable[str] = (), without: Iterable[str] = (), given: dict | None = None,
 ):  # fmt: skip
     """The configuration (or one for each of several classes) that recipe and flags give to the command ``module``.
 
     A field that several classes have is one flag. ``text``: the command's docstring. ``defaults``: other defaults than the
-    fields'; ``required``: flags that must be given here; ``without``: fields that are no flags here.
+    fields'; ``required``: flags that must be given here; ``without``: fields that are no flags here, whose values are those
+    of ``given`` or else their defaults.
     Raises :class:`UserError` for what cannot be parsed.
     """
     several = isinstance(configs, Sequence)
@@ -51,6 +54,8 @@ def parse_flags(
     for one in classes:
         add_flags(parser, one, defaults or {}, tuple(required), tuple(without))
     namespace = parse_with_recipe(parser, argv)
+    for name, value in (given or {}).items():
+        setattr(namespace, name, value)
     built = [read_flags(one, namespace) for one in classes]
     return built if several else built[0]
 
@@ -82,10 +87,17 @@ def _add(parser, group, config, defaults, required, without) -> None:
     for field in dataclasses.fields(config):
         kind = hints[field.name]
         if dataclasses.is_dataclass(kind):
-            title, _, more = (kind.__doc__ or "").strip().partition(". ")
-            _add(parser, parser.add_argument_group(title.rstrip("."), more or None), kind, defaults, required, without)
+            title, *_ = (kind.__doc__ or "").strip().partition(". ")
+            _add(parser, _group(parser, title.rstrip(".").replace("\n    ", " ")), kind, defaults, required, without)
         elif "help" in field.metadata and field.name not in without and f"--{field.name}" not in parser._option_string_actions:
-            _add_field(group, field, kind, defaults, field.name in required)
+            place = _group(parser, field.metadata["group"]) if field.metadata["group"] else group
+            _add_field(place, field, kind, defaults, field.name in required)
+
+
+def _group(parser, title: str):
+    """The group of flags with this heading, made where it is not there."""
+    there = (group for group in parser._action_groups if group.title == title)
+    return next(there, None) or parser.add_argument_group(title)
 
 
 def _add_field(group, field, kind, defaults: dict, required: bool) -> None:
@@ -101,11 +113,11 @@ def _add_field(group, field, kind, defaults: dict, required: bool) -> None:
             group.add_argument(f"--no_{field.name}", dest=field.name, action="store_false", help=argparse.SUPPRESS)
         return
     if many:
-        options["nargs"] = "+"
+        options["nargs"] = about["count"] or "+"
     for name in ("choices", "metavar"):
-        if about.get(name) is not None:
+        if about[name] is not None:
             options[name] = about[name]
-    group.add_argument(f"--{field.name}", type=_bounded(one, about.get("least"), about.get("most")), **options)
+    group.add_argument(f"--{field.name}", type=_bounded(one, about["least"], about["most"]), **options)
 
 
 def _kind(hint) -> tuple[type, bool]:
@@ -113,7 +125,7 @@ def _kind(hint) -> tuple[type, bool]:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _kind(next(one for one in inside if one is not type(None)))
-    if origin in (list, tuple):
+    if origin in (list, tuple, Sequence):
         return inside[0], True
     return hint, False
 

@@ -6,47 +6,48 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
         ...
 """
 
-import argparse
 import json
 from dataclasses import dataclass
 
-from diversity_tuning.cli import from_flags
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import add_flags, flag, read_flags
 from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
 
 ENGINES = ("local", "vllm", "openai", "anthropic")
 OWN_MODELS = ("local", "vllm")  # engines whose model and adapter are files here
+_SERVER = "server"
+_VLLM = "vLLM, started and stopped here, or running at --base_url with the adapter as --model"
 
 
 @dataclass(frozen=True)
 class EngineConfig:
     """Which model answers, and through what. API keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
 
-    engine: str = "local"  # of ENGINES
-    # Of the local engine; the first four of vLLM, too.
-    base_model: str | None = None
-    adapter: str | None = None
-    dtype: str | None = None  # None: as saved
-    trust_remote_code: bool = False
-    sample_batch_size: int = 64  # does not change the samples
-    device: str | None = None  # None: cuda where there is one
-    # Of the servers.
-    model: str | None = None
-    base_url: str | None = None  # None: the provider's
-    extra_body: str | dict | None = None  # JSON or what it stands for; fields to send besides, None takes one out
-    max_requests: int | None = None
-    max_cost: float | None = None
-    price_input: float | None = None  # per million tokens
-    price_output: float | None = None
-    concurrency: int | None = None  # requests at once; None: 8, with vLLM 64 a GPU
-    timeout: float = 600  # seconds
-    max_retries: int = 5
-    cache: str = "transcripts"
+    engine: str = flag("transformers or vLLM here, or a server's API", default="local", choices=ENGINES)
+    base_model: str | None = flag("local, vllm: model to sample from, folder or hub id", default=None)
+    adapter: str | None = flag("local, vllm: LoRA adapter of that model; none for an instruct model", default=None)
+    dtype: str | None = flag("local, vllm: precision of the weights, as bfloat16; default: as saved", default=None)
+    trust_remote_code: bool = flag("run the hub's code", default=False)
+    sample_batch_size: int = flag("local: responses at once; does not change them", default=64)
+    device: str | None = flag("cpu, cuda, cuda:1, …; default: cuda where there is one", default=None)
+    model: str | None = flag("model id as the server knows it", default=None, group=_SERVER)
+    base_url: str | None = flag("such as http://localhost:8000/v1; default: the provider's", default=None, group=_SERVER)
+    extra_body: str | dict | None = flag(
+        'JSON to send besides, such as {"top_k": 50}; null takes a field out', default=None, group=_SERVER
+    )
+    max_requests: int | None = flag("send at most so many in this run, retries counted", default=None, group=_SERVER)
+    max_cost: float | None = flag("US dollars to spend in this run at most, needs prices", default=None, group=_SERVER)
+    price_input: float | None = flag("US dollars per million input tokens", default=None, group=_SERVER)
+    price_output: float | None = flag("US dollars per million output tokens", default=None, group=_SERVER)
+    concurrency: int | None = flag("requests at once; default: 8, vllm: 64 a GPU", default=None, group=_SERVER)
+    timeout: float = flag("seconds that one answer may take", default=600, group=_SERVER)
+    max_retries: int = flag("how often one request is sent again", default=5, group=_SERVER)
+    cache: str = flag("folder of all paid answers, so that none is bought twice", default="transcripts", group=_SERVER)
     # Of vLLM, which is started where there is no base_url.
-    tensor_parallel: int = 1  # GPUs that share one copy of the model
-    data_parallel: int | None = None  # copies; None: one on every GPU
-    vllm_flags: str = ""  # more flags of vllm serve
-    server_timeout: float = 1800  # seconds until it must answer
+    tensor_parallel: int = flag("GPUs that share a copy of the model", default=1, group=_VLLM)
+    data_parallel: int | None = flag("copies of the model; default: one on every GPU", default=None, group=_VLLM)
+    vllm_flags: str = flag('more flags of vllm serve: "--max-num-seqs 64"', default="", group=_VLLM)
+    server_timeout: float = flag("seconds until it must answer", default=1800, group=_VLLM)
 
     def __post_init__(self):
         if self.engine not in ENGINES:
@@ -55,50 +56,14 @@ class EngineConfig:
             raise UserError(f"--sample_batch_size {self.sample_batch_size}: must be at least 1")
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which model answers, and through what. Keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
-    default = EngineConfig()
-    group = parser.add_argument_group("model")
-    group.add_argument("--engine", choices=ENGINES, default=default.engine, help="transformers or vLLM here, or a server's API")
-    group.add_argument("--base_model", default=None, help="local, vllm: model to sample from, folder or hub id")
-    group.add_argument("--adapter", default=None, help="local, vllm: LoRA adapter of that model; none for an instruct model")
-    group.add_argument("--dtype", default=None, help="local, vllm: precision of the weights, as bfloat16; default: as saved")
-    group.add_argument(
-        "--trust_remote_code",
-        action=argparse.BooleanOptionalAction,
-        default=default.trust_remote_code,
-        help="run the hub's code",
-    )
-    group.add_argument(
-        "--sample_batch_size",
-        type=int,
-        default=default.sample_batch_size,
-        help="local: responses at once; does not change them",
-    )
-    group = parser.add_argument_group("server")
-    group.add_argument("--model", default=None, help="model id as the server knows it")
-    group.add_argument("--base_url", default=None, help="such as http://localhost:8000/v1; default: the provider's")
-    group.add_argument("--extra_body", default=None, help='JSON to send besides, such as {"top_k": 50}; null takes a field out')
-    group.add_argument("--max_requests", type=int, default=None, help="send at most so many in this run, retries counted")
-    group.add_argument("--max_cost", type=float, default=None, help="US dollars to spend in this run at most, needs prices")
-    group.add_argument("--price_input", type=float, default=None, help="US dollars per million input tokens")
-    group.add_argument("--price_output", type=float, default=None, help="US dollars per million output tokens")
-    group.add_argument("--concurrency", type=int, default=None, help="requests at once; default: 8, vllm: 64 a GPU")
-    group.add_argument("--timeout", type=float, default=default.timeout, help="seconds that one answer may take")
-    group.add_argument("--max_retries", type=int, default=default.max_retries, help="how often one request is sent again")
-    group.add_argument("--cache", default=default.cache, help="folder of all paid answers, so that none is bought twice")
-    group = parser.add_argument_group("vLLM", "started and stopped here, or running at --base_url with the adapter as --model")
-    group.add_argument(
-        "--tensor_parallel", type=int, default=default.tensor_parallel, help="GPUs that share a copy of the model"
-    )
-    group.add_argument("--data_parallel", type=int, default=None, help="copies of the model; default: one on every GPU")
-    group.add_argument("--vllm_flags", default=default.vllm_flags, help='more flags of vllm serve: "--max-num-seqs 64"')
-    group.add_argument("--server_timeout", type=float, default=default.server_timeout, help="seconds until it must answer")
+def add_engine_arguments(parser) -> None:
+    """The flags of :class:`EngineConfig` but for ``--device``."""
+    add_flags(parser, EngineConfig, without=("device",))
 
 
-def engine_config(args: argparse.Namespace) -> EngineConfig:
+def engine_config(args) -> EngineConfig:
     """The flags of :func:`add_engine_arguments`, and ``--device`` where the command has one."""
-    return from_flags(EngineConfig, args)
+    return read_flags(EngineConfig, args)
 
 
 def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns: int = 1) -> Engine:

@@ -8,19 +8,23 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How to sample; the defaults are the paper's. Which of them an API takes is said in :mod:`generation.apis`."""
+    """Sampling. The defaults are the paper's. Which of them an API takes is said in :mod:`generation.apis`."""
 
-    temperature: float = 1.0
-    top_k: int = 50  # 0: no limit
-    top_p: float = 0.95
-    min_p: float = 0.0  # tokens less probable than so many times the most probable one are left out; 0: off
-    repetition_penalty: float = 1.1  # as in transformers, tokens of the prompt are penalised too
-    max_new_tokens: int = 2048
-    system_prompt: str | None = None  # stands before the messages of every request
+    system_prompt: str | None = flag("system line, for instruct models; stands before every conversation", default=None)
+    temperature: float = flag("temperature", default=1.0)
+    top_k: int = flag("local, vllm: most likely tokens; 0 keeps all", default=50)
+    top_p: float = flag("probability that is kept; not sent to Anthropic", default=0.95)
+    min_p: float = flag(
+        "leave out tokens less probable than MIN_P times the most probable one; 0: off; OpenAI and Anthropic have none",
+        default=0.0,
+    )
+    repetition_penalty: float = flag("local, vllm: applies to the prompt's tokens too", default=1.1)
+    max_new_tokens: int = flag("where a response is cut", default=2048)
 
     def __post_init__(self):
         positive = all(0 < value < math.inf for value in (self.temperature, self.repetition_penalty))

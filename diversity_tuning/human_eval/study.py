@@ -3,7 +3,6 @@
 ``items.jsonl`` is all that annotators may get. ``key.csv`` says which condition each set was.
 """
 
-import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diversity_tuning.cli import from_flags
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, RESPONSE
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
 from diversity_tuning.evaluation.files import METRICS, SAMPLES, SCORES
 from diversity_tuning.evaluation.sampling.samples import read_samples
-from diversity_tuning.generation.engine import EngineConfig, engine_config, engine_settings
+from diversity_tuning.flags import flag
+from diversity_tuning.generation.engine import EngineConfig, engine_settings
 from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_order, item_html, item_id
 from diversity_tuning.human_eval.summaries import Story, SummaryFile
 from diversity_tuning.next_steps import print_next
@@ -27,6 +26,7 @@ from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_
 
 ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
 KEY_COLUMNS = ["id", PROMPT_ID, PROMPT, "set_a", "set_b", "samples_a", "samples_b"]
+_SUMMARIES = "summaries"  # heading of --help
 _REMOVED = re.compile(r"\[\s*(?:removed|deleted)\b[^\]]*\]", re.IGNORECASE)
 _SETTINGS = "num_prompts skip num_samples no_summaries summary_words summary_tokens temperature seed".split()
 
@@ -35,29 +35,24 @@ _SETTINGS = "num_prompts skip num_samples no_summaries summary_words summary_tok
 class StudyConfig:
     """A study of two evaluated runs: which folders, how many items, and how the stories are shown."""
 
-    runs: Sequence[str]  # two run folders
-    output: str
-    seed: int  # decides prompts, stories and which set is A; one that nobody guesses
-    names: Sequence[str] | None = None  # of the conditions; None: the runs'
-    num_prompts: int = 50  # items to make
-    skip: int = 0  # prompts to pass over, those that an earlier study has shown
-    num_samples: int = 4  # stories per set
-    overwrite: bool = False
-    no_summaries: bool = False  # show the full texts
-    summary_words: int = 100  # length to ask for
-    summary_tokens: int = 400  # a summary that is longer counts as failed
-    temperature: float = 0.3  # of the summaries
-    summaries: str | None = None  # file that keeps them; None: OUTPUT.summaries.jsonl
+    runs: Sequence[str] = flag("two evaluated run folders", count=2, metavar=("ONE", "OTHER"))
+    output: str = flag("folder to write to")
+    seed: int = flag("decides prompts, stories and which set is A; one that nobody guesses", least=0)
+    names: Sequence[str] | None = flag("condition names; default: the runs'", default=None, count=2, metavar=("ONE", "OTHER"))
+    num_prompts: int = flag("items to make", default=50)
+    skip: int = flag("prompts to pass over, those that an earlier study has shown", default=0)
+    num_samples: int = flag("stories per set; the two questions are made for 4", default=4)
+    overwrite: bool = flag("redo what is there", default=False)
+    no_summaries: bool = flag("show the full texts, in boxes that scroll", default=False, group=_SUMMARIES)
+    summary_words: int = flag("length to ask for", default=100, group=_SUMMARIES)
+    summary_tokens: int = flag("a summary that is longer counts as failed", default=400, group=_SUMMARIES)
+    temperature: float = flag("of the summaries", default=0.3, group=_SUMMARIES)
+    summaries: str | None = flag("file that keeps them; default: OUTPUT.summaries.jsonl", default=None, group=_SUMMARIES)
     engine: EngineConfig = field(default_factory=EngineConfig)  # writes the summaries
 
     def __post_init__(self):
         if self.num_prompts < 1 or self.skip < 0 or self.num_samples < 1 or self.summary_words < 1:
             raise UserError("--num_prompts, --num_samples and --summary_words must be at least 1, --skip at least 0")
-
-
-def study_config(args: argparse.Namespace) -> StudyConfig:
-    """The flags of `scripts_eval.prepare_human_eval_data`."""
-    return from_flags(StudyConfig, args, engine=engine_config(args))
 
 
 @dataclass

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
+from diversity_tuning.commands.human_power import REPORTED, main
 from diversity_tuning.human_eval import statistics as stats
 from diversity_tuning.human_eval.simulation import ONE, OTHER, Design, detection_rates, simulate_answers
-from scripts_eval.human_eval_power import REPORTED, main
 
 
 def answers(*rows):

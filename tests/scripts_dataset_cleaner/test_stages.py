@@ -1,6 +1,5 @@
 """Whole stages through ``main``: what each writes, that it is repeatable, skipped when done, and never half there."""
 
-import importlib
 import json
 import os
 import signal
@@ -15,10 +14,13 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, load_from_disk
 
+from diversity_tuning.commands.divpo import DivPOConfig
+from diversity_tuning.commands.weigh import WeighConfig
 from diversity_tuning.data.schema import prompt_text
 from diversity_tuning.data.weigh import prompt_of
 from diversity_tuning.deviation import deviation_weights, mean_cosine_distance
 from diversity_tuning.embeddings import load_encoder
+from diversity_tuning.flags import parse_flags
 from scripts_dataset_cleaner import describe
 from tests.scripts_dataset_cleaner.helpers import STAGES, data_digest, posts, row, stage, write_jsonl
 
@@ -343,16 +345,15 @@ def test_stage_names_are_in_order():
 
 @pytest.mark.parametrize("number", [3, 4])
 def test_a_floor_that_is_given_is_meant(number):
-    parser = importlib.import_module(f"scripts_dataset_cleaner.{STAGES[number]}").build_parser()
+    config = {3: WeighConfig, 4: DivPOConfig}[number]
     places = {3: ["--source_pair", "a", "--data_path_pair_div", "b"], 4: ["--source", "a", "--data_path_pair", "b"]}[number]
 
     def floor(*flags):
-        args = parser.parse_args([*places, *flags])
-        return args.min_score_non_zero, args.min_deviation
+        return parse_flags(config, "the.command", "", [*places, *flags]).floor
 
-    assert floor() == (False, 0.2)
-    assert floor("--min_score_non_zero") == (True, 0.2)
-    assert floor("--min_deviation", "0.1") == floor("--min_deviation", "0.1", "--min_score_non_zero") == (True, 0.1)
+    assert floor() == 0
+    assert floor("--min_score_non_zero") == 0.2
+    assert floor("--min_deviation", "0.1") == floor("--min_deviation", "0.1", "--min_score_non_zero") == 0.1
 
 
 def test_the_commit_of_a_hub_set_is_read_and_recorded(tmp_path, monkeypatch):

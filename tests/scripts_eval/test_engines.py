@@ -1,6 +1,5 @@
 """The sampling command over a server and over several processes: faults, caps, kill and resume."""
 
-import argparse
 import json
 import os
 import signal
@@ -12,12 +11,8 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.evaluation.sampling.processes import Processes
-from diversity_tuning.evaluation.sampling.run import (
-    add_output_arguments,
-    add_sampling_arguments,
-    sampling_config,
-    sampling_record,
-)
+from diversity_tuning.evaluation.sampling.run import SamplingConfig, sampling_record
+from diversity_tuning.flags import parse_flags
 from scripts_eval import generation_eval1_1, sample
 from tests.generation.server import chat_server, openai_reply
 from tests.scripts_eval.test_evaluation import PUBLISHED, sampling_flags, scoring_flags
@@ -237,14 +232,14 @@ def test_two_processes_go_on_and_sample_what_one_does(world, tmp_path):
     ],
 )
 def test_the_record_says_what_was_sent(world, tmp_path, engine, extra, unsent, sent):
-    parser = argparse.ArgumentParser()
-    add_sampling_arguments(parser)
-    add_output_arguments(parser)
-    args = parser.parse_args(sampling_flags(world, tmp_path, engine=engine, model="m", extra_body=extra, base_model=None))
-    arguments = sampling_record(sampling_config(args))["arguments"]
+    def record_of(argv):
+        return sampling_record(parse_flags(SamplingConfig, "the.command", "", argv))
+
+    flags = sampling_flags(world, tmp_path, engine=engine, model="m", extra_body=extra, base_model=None)
+    arguments = record_of(flags)["arguments"]
     assert set(arguments["not_sent"]) == unsent | {"dtype"}
     assert arguments | sent == arguments
     assert not (set(arguments) & unsent - {"seed"})
     assert "min_p" not in [*arguments, *arguments["not_sent"]], "off: the record of a run from before it was known"
     settings = ["--min_p=0.1", *sampling_flags(world, tmp_path)]
-    assert sampling_record(sampling_config(parser.parse_args(settings)))["arguments"]["min_p"] == 0.1
+    assert record_of(settings)["arguments"]["min_p"] == 0.1

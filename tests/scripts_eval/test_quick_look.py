@@ -85,7 +85,7 @@ def test_a_model_alone_without_a_reward_model(world, tmp_path, capsys, kind):
         (["--adapter", "BASE"], "no adapter here (adapter_config.json); give a whole model as --base_model"),
         (["--reward_model", "nowhere"], "--reward_model nowhere: not there"),
         (["--prompts", "nowhere.txt"], "nowhere.txt: not there (--prompts)"),
-        (["--num_samples", "1"], "1 is below 2"),
+        (["--num_samples", "1"], "--num_samples 1: give 2 or more"),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_made(world, tmp_path, capsys, flags, message):

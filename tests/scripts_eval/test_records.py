@@ -1,19 +1,14 @@
 """The records of finished run folders, held against those that earlier commands wrote (tests/oracle/records.json)."""
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 
 from diversity_tuning import embeddings
-from diversity_tuning.evaluation.sampling.run import (
-    SamplingConfig,
-    add_output_arguments,
-    add_sampling_arguments,
-    sampling_config,
-)
-from diversity_tuning.evaluation.scoring.run import ScoringConfig, add_scoring_arguments, scoring_config
+from diversity_tuning.evaluation.sampling.run import SamplingConfig
+from diversity_tuning.evaluation.scoring.run import ScoringConfig
+from diversity_tuning.flags import parse_flags
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.runs import fingerprint
 from scripts_eval import distinct_threshold, generation_eval1_1, generation_eval2, prepare_human_eval_data, sample, score_texts
@@ -88,10 +83,7 @@ def test_an_old_run_folder_is_recognised(world, tmp_path, capsys, monkeypatch):
 
 
 def test_flags_take_their_defaults_from_the_configurations():
-    parser = argparse.ArgumentParser()
-    add_sampling_arguments(parser)
-    add_scoring_arguments(parser)
-    add_output_arguments(parser)
-    args = parser.parse_args(["--source=data", "--output=run", "--reward_model=reward"])
-    assert sampling_config(args) == SamplingConfig("data", "run")
-    assert scoring_config(args) == ScoringConfig("run", reward_model="reward")
+    argv = ["--source=data", "--output=run", "--reward_model=reward"]
+    sampling, scoring = parse_flags((SamplingConfig, ScoringConfig), "the.command", "", argv)
+    assert sampling == SamplingConfig("data", "run")
+    assert scoring == ScoringConfig("run", reward_model="reward")

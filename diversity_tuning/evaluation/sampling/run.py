@@ -1,6 +1,5 @@
 """The sampling step: a run folder with ``samples.jsonl`` and ``sampling.json``, the record of how it was made."""
 
-import argparse
 import contextlib
 import functools
 import json
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from diversity_tuning.cli import from_flags
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import RECORD
 from diversity_tuning.evaluation.sampling.processes import Processes
@@ -21,6 +19,7 @@ from diversity_tuning.evaluation.sampling.samples import (
     read_samples,
     select_prompts,
 )
+from diversity_tuning.flags import flag
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, verbalized
 from diversity_tuning.generation.engine import EngineConfig
@@ -28,6 +27,7 @@ from diversity_tuning.generation.requests import Engine, Failure, Sample, Sampli
 from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, is_resumed, recover
 from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
 
+_PROMPTS, _SAMPLING = "prompts", "Sampling"  # headings of --help
 _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
 
 
@@ -35,19 +35,21 @@ _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names 
 class SamplingConfig:
     """What to sample, how, and where to. ``source`` is the output of data stage 0 or 1, ``output`` the run folder."""
 
-    source: str
-    output: str
+    source: str = flag("output of data stage 0 or 1, or a file with prompts (its split is train)", group=_PROMPTS)
+    output: str = flag("run folder")
+    split: str = flag("split of it", default="test", group=_PROMPTS)
+    start: int = flag("first row", default=1000, group=_PROMPTS)
+    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, group=_PROMPTS)
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = field(default_factory=SamplingSettings)
-    split: str = "test"
-    start: int = 1000  # first row of the split
-    num_prompts: int = 1000  # rows from there on; fewer where the split ends
-    num_samples: int = 4  # responses per prompt
-    seed: int = 42
-    iterative: bool = False
-    verbalized: int | None = None  # responses that one request asks for
-    accept_failures: bool = False
-    overwrite: bool = False
+    num_samples: int = flag("responses per prompt", default=4, group=_SAMPLING)
+    seed: int = flag("decides every sample of the local engine, whatever the batch size", default=42, group=_SAMPLING)
+    iterative: bool = flag("show the responses before, ask for one far from them", default=False, group=_SAMPLING)
+    verbalized: int | None = flag(
+        "ask for K responses with probabilities, draw from them", default=None, metavar="K", group=_SAMPLING
+    )
+    accept_failures: bool = flag("go on to scoring with the responses that there are", default=False, group=_SAMPLING)
+    overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
         if self.num_samples < 1:
@@ -58,65 +60,6 @@ class SamplingConfig:
             raise UserError(
                 f"--verbalized {self.verbalized}: at least --num_samples {self.num_samples} are needed to draw from"
             )
-
-
-def sampling_config(args: argparse.Namespace) -> SamplingConfig:
-    """The flags of :func:`add_sampling_arguments` and :func:`add_output_arguments`."""
-    engine, settings = engines.engine_config(args), from_flags(SamplingSettings, args)
-    return from_flags(SamplingConfig, args, engine=engine, settings=settings)
-
-
-def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """What decides the samples, and the batch size."""
-    settings = SamplingSettings()
-    group = parser.add_argument_group("prompts")
-    group.add_argument(
-        "--source", required=True, help="output of data stage 0 or 1, or a file with prompts (its split is train)"
-    )
-    group.add_argument("--split", default=SamplingConfig.split, help="split of it")
-    group.add_argument("--start", type=int, default=SamplingConfig.start, help="first row")
-    group.add_argument(
-        "--num_prompts", type=int, default=SamplingConfig.num_prompts, help="rows from there on; fewer where the split ends"
-    )
-    engines.add_engine_arguments(parser)
-    group = parser.add_argument_group("sampling")
-    group.add_argument("--system_prompt", default=settings.system_prompt, help="system line, for instruct models")
-    group.add_argument("--num_samples", type=int, default=SamplingConfig.num_samples, help="responses per prompt")
-    group.add_argument("--temperature", type=float, default=settings.temperature, help="temperature")
-    group.add_argument("--top_k", type=int, default=settings.top_k, help="local, vllm: most likely tokens; 0 keeps all")
-    group.add_argument("--top_p", type=float, default=settings.top_p, help="probability that is kept; not sent to Anthropic")
-    group.add_argument(
-        "--min_p",
-        type=float,
-        default=settings.min_p,
-        help="leave out tokens less probable than MIN_P times the most probable one; 0: off; OpenAI and Anthropic have none",
-    )
-    group.add_argument(
-        "--repetition_penalty",
-        type=float,
-        default=settings.repetition_penalty,
-        help="local, vllm: applies to the prompt's tokens too",
-    )
-    group.add_argument("--max_new_tokens", type=int, default=settings.max_new_tokens, help="where a response is cut")
-    group.add_argument(
-        "--seed",
-        type=int,
-        default=SamplingConfig.seed,
-        help="decides every sample of the local engine, whatever the batch size",
-    )
-    ways = group.add_mutually_exclusive_group()
-    ways.add_argument("--iterative", action="store_true", help="show the responses before, ask for one far from them")
-    ways.add_argument("--verbalized", type=int, metavar="K", help="ask for K responses with probabilities, draw from them")
-    group.add_argument("--accept_failures", action="store_true", help="go on to scoring with the responses that there are")
-
-
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to, where on, and whether over what is there."""
-    parser.add_argument("--output", required=True, help="run folder")
-    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, …; default: cuda where there is one")
-    parser.add_argument(
-        "--overwrite", action=argparse.BooleanOptionalAction, default=SamplingConfig.overwrite, help="redo what is there"
-    )
 
 
 def sampling_record(config: SamplingConfig) -> dict:

@@ -1,6 +1,5 @@
 """The scoring step: rewards, diversities and diagnostics of a run's samples, per response, per prompt and as means."""
 
-import argparse
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diversity_tuning.cli import from_flags
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import metrics
@@ -17,69 +15,51 @@ from diversity_tuning.evaluation.registry import TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
 from diversity_tuning.evaluation.sampling.samples import read_samples
 from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, was_killed, write_results
+from diversity_tuning.flags import flag
 from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 
 NO_ENCODER = "none"
+_SCORING, _CALLED = "scoring", "what a report calls the run"  # headings of --help
 
 
 @dataclass(frozen=True)
 class ScoringConfig:
     """What scores the responses of ``output``, a run folder, and what the run is called in a report."""
 
-    output: str
-    reward_model: str | None = None  # folder or hub id; None: no reward, and no response is called good
-    semantic_model: str = "jinaai/jina-embeddings-v3-hf"
-    style_model: str = "AnnaWegmann/Style-Embedding"  # "none" leaves style out
-    embedding_cache: str | None = None  # folder that keeps embeddings between runs
-    diagnostics: str | None = None  # module with diagnose(prompts, responses) -> {name: values}
-    batch_size: int = 32  # texts scored at once
-    distinct_threshold: str | float | None = None  # a number, or the output of scripts_eval.distinct_threshold
-    distinct_classifier: str | None = None  # folder or hub id
-    quality_threshold: float = 0.0  # reward from which on a response is good
-    name: str | None = None  # None: the folder's name
-    method: str | None = None  # None: the name
-    strength: str | None = None
-    training_seed: int | None = None  # None: that of the sampling
-    device: str | None = None  # None: cuda where there is one
-    trust_remote_code: bool = False
-    overwrite: bool = False
-
-
-def scoring_config(args: argparse.Namespace, **more) -> ScoringConfig:
-    """The flags of :func:`add_scoring_arguments` and what else a command has of its fields; ``more`` replaces some."""
-    return from_flags(ScoringConfig, args, **more)
-
-
-def add_scoring_arguments(parser: argparse.ArgumentParser, reward_required: bool = True) -> None:
-    """The models that score, diagnostics, and what the run is called in a report."""
-    group = parser.add_argument_group("scoring")
-    group.add_argument("--reward_model", required=reward_required, help="trained reward model: folder or hub id")
-    group.add_argument("--semantic_model", default=ScoringConfig.semantic_model, help="semantic embedding model")
-    group.add_argument("--style_model", default=ScoringConfig.style_model, help="style embedding model; none to leave it out")
-    group.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
-    group.add_argument("--diagnostics", default=None, help="module with diagnose(prompts, responses) -> {name: values}")
-    group.add_argument("--batch_size", type=int, default=ScoringConfig.batch_size, help="texts scored at once")
-    group.add_argument(
-        "--distinct_threshold",
+    output: str = flag("run folder")
+    reward_model: str | None = flag(
+        "trained reward model: folder or hub id; without one there is no reward, and no sample is called good",
         default=None,
-        help="samples nearer than this semantic distance count as one in distinct_k: a number or the output of"
+        group=_SCORING,
+    )
+    semantic_model: str = flag("semantic embedding model", default="jinaai/jina-embeddings-v3-hf", group=_SCORING)
+    style_model: str = flag(
+        "style embedding model; none to leave it out", default="AnnaWegmann/Style-Embedding", group=_SCORING
+    )
+    embedding_cache: str | None = flag("folder that keeps embeddings between runs", default=None, group=_SCORING)
+    diagnostics: str | None = flag("module with diagnose(prompts, responses) -> {name: values}", default=None, group=_SCORING)
+    batch_size: int = flag("texts scored at once", default=32, least=1, group=_SCORING)
+    distinct_threshold: str | float | None = flag(
+        "samples nearer than this semantic distance count as one in distinct_k: a number or the output of"
         " scripts_eval.distinct_threshold; with a classifier, the least probability that two are the same (0.5)",
+        default=None, group=_SCORING,
+    )  # fmt: skip
+    distinct_classifier: str | None = flag(
+        "classifier of pairs that decides instead: folder or hub id", default=None, group=_SCORING
     )
-    group.add_argument("--distinct_classifier", default=None, help="classifier of pairs that decides instead: folder or hub id")
-    group.add_argument(
-        "--quality_threshold",
-        type=float,
-        default=ScoringConfig.quality_threshold,
-        help="reward from which on a sample is good, for diversity among these",
+    quality_threshold: float = flag(
+        "reward from which on a sample is good, for diversity among these", default=0.0, group=_SCORING
     )
-    group = parser.add_argument_group("what a report calls the run")
-    group.add_argument("--name", default=None, help="label; default: the folder's name")
-    group.add_argument("--method", default=None, help="family, such as sft, dpo, ddpo-both; default: the name")
-    group.add_argument("--strength", default=None, help='strength within the family, such as "1.0"')
-    group.add_argument(
-        "--training_seed", type=int, default=None, help="seed the model was trained with; default: that of the sampling"
+    name: str | None = flag("label; default: the folder's name", default=None, group=_CALLED)
+    method: str | None = flag("family, such as sft, dpo, ddpo-both; default: the name", default=None, group=_CALLED)
+    strength: str | None = flag('strength within the family, such as "1.0"', default=None, group=_CALLED)
+    training_seed: int | None = flag(
+        "seed the model was trained with; default: that of the sampling", default=None, group=_CALLED
     )
+    device: str | None = flag("cpu, cuda, cuda:1, …; default: cuda where there is one", default=None)
+    trust_remote_code: bool = flag("run the hub's code", default=False)
+    overwrite: bool = flag("score anew", default=False)
 
 
 def run_labels(config: ScoringConfig, seed: int | None = None) -> dict:

@@ -13,6 +13,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.scoring import run as scoring
 from diversity_tuning.evaluation.scoring import summary
+from diversity_tuning.flags import flag
 from diversity_tuning.runs import is_finished
 
 COLUMNS = "columns prompt and response, prompt_id where prompts that are alike are to be told apart, and any others"
@@ -22,9 +23,9 @@ COLUMNS = "columns prompt and response, prompt_id where prompts that are alike a
 class TextsConfig:
     """A table of texts, and the column whose values are scored into run folders of their own; None: one folder."""
 
-    texts: str  # .csv, .jsonl or .jsonl.gz
+    texts: str = flag(f".csv, .jsonl or .jsonl.gz; {COLUMNS}")
     scoring: scoring.ScoringConfig  # its ``output`` is the run folder, or the folder of them
-    split_by: str | None = None
+    split_by: str | None = flag("one run folder per value of this column", default=None, metavar="COLUMN")
 
 
 def read_texts(path: str | Path) -> pd.DataFrame:

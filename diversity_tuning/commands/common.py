@@ -1,0 +1,87 @@
+"""What the data stages share: flags, records, encoders."""
+
+import dataclasses
+from pathlib import Path
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag
+from diversity_tuning.runs import NOT_SETTINGS
+
+TYPES = ("semantic", "style")
+_RELEASED_FLOOR = 0.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """The flags of every stage."""
+
+    num_proc: int = flag("processes; the output is the same for any number", default=1, least=1)
+    overwrite: bool = flag("replace an output made with other settings", default=False)
+
+    def settings(self, *paths: str) -> dict:
+        """What decides the output: the flags without ``paths`` and without speed."""
+        left_out = {*paths, *NOT_SETTINGS}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderConfig(StageConfig):
+    """The flags of the stages that embed texts."""
+
+    score_process: list[str] = flag(
+        "types of deviation; two are combined by their geometric mean", factory=lambda: list(TYPES), choices=TYPES
+    )
+    semantic_model: str = flag("id, folder or builtin:minilm", default="jinaai/jina-embeddings-v3-hf")
+    style_model: str = flag("id, folder or builtin:stylometry:FOLDER", default="AnnaWegmann/Style-Embedding")
+    device: str = flag("auto, cpu, cuda:0, or several: cuda:0,cuda:1", default="auto")
+    batch_size: int = flag("texts embedded at once on each device", default=32, least=1)
+    trust_remote_code: bool = flag("run code that comes with a model", default=False)
+    embedding_cache: str | None = flag("folder that keeps embeddings between runs", default=None)
+    min_score_non_zero: bool = flag("raise deviations to --min_deviation at least", default=False)
+    min_deviation: float | None = flag(
+        "the floor, which it switches on; default: 0.2 with --min_score_non_zero, as released", default=None, least=0, most=1
+    )
+
+    def __post_init__(self):
+        if len(set(self.score_process)) != len(self.score_process):
+            raise UserError("--score_process: a type is given twice")
+
+    @property
+    def floor(self) -> float:
+        """The least deviation; 0 where there is no floor."""
+        if self.min_deviation is not None:
+            return self.min_deviation
+        return _RELEASED_FLOOR if self.min_score_non_zero else 0.0
+
+    def settings(self, *paths: str) -> dict:
+        unused = {f"{kind}_model" for kind in TYPES if kind not in self.score_process}
+        unused |= {"embedding_cache", "min_score_non_zero"}
+        return {**super().settings(*paths, *unused), "min_deviation": self.floor}
+
+    def inputs(self) -> dict[str, str]:
+        """The models in use, by name, for provenance."""
+        from diversity_tuning.embeddings import encoder_input
+
+        return {f"{kind}_model": encoder_input(getattr(self, f"{kind}_model")) for kind in sorted(self.score_process)}
+
+    def open_stores(self, work: Path) -> list:
+        """An embedding store for every type, in ``--embedding_cache`` or, for this run only, in ``work``."""
+        from diversity_tuning.embeddings import load_encoder
+
+        options = {"device": self.device, "batch_size": self.batch_size, "trust_remote_code": self.trust_remote_code}
+        folder = self.embedding_cache or work / "embeddings"
+        names = [getattr(self, f"{kind}_model") for kind in sorted(self.score_process)]
+        return [load_encoder(name, cache=folder, **options).store for name in names]
+
+
+def tokenizer_inputs(name: str) -> dict:
+    """The files that make a local tokenizer, or the hub id: the weights beside them decide nothing here."""
+    parts = ("tokenizer", "chat_template", "special_tokens", "vocab", "merges", "added_tokens")
+    files = sorted(file for file in Path(name).glob("*") if file.name.startswith(parts)) if Path(name).is_dir() else []
+    return {file.name: file for file in files} or {"model_to_use": name}
+
+
+def close_stores(stores: list) -> None:
+    """End the encoders' processes."""
+    for store in stores:
+        store.encoder.close()

@@ -1,0 +1,65 @@
+"""Stage 4: DivPO pairs, the baseline: the most deviating well-voted against the least deviating badly-voted responses.
+
+python -m scripts_dataset_cleaner.4_data_prep_divpo --source out/unpaired --data_path_pair out/pairs_divpo \\
+    --score_process semantic style --device cuda:0 --embedding_cache out/embeddings --max_pair_num 2 --rho 25
+python -m scripts_dataset_cleaner.4_data_prep_divpo --source out/unpaired --data_path_pair out/pairs_divpo \\
+    --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
+"""
+
+from dataclasses import dataclass
+
+from diversity_tuning.cli import command
+from diversity_tuning.commands.common import EncoderConfig, close_stores
+from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.next_steps import print_next
+from diversity_tuning.runs import is_finished, provenance
+
+STAGE = "4_data_prep_divpo"
+SCRIPT = f"scripts_dataset_cleaner.{STAGE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivPOConfig(EncoderConfig):
+    """Stage 4."""
+
+    source: str = flag("stage 2's rows with the responses used (--data_path_filtered)")
+    data_path_pair: str = flag("output folder")
+    max_pair_num: int = flag("pairs of a prompt, at most", default=2, least=1)
+    rho: float = flag("share of the responses in each pool, in percent", default=25.0, least=0, most=100)
+    seed: int = flag("which chosen meets which rejected", default=42, least=0)
+
+
+@command
+def main(argv=None) -> None:
+    args = parse_flags(DivPOConfig, SCRIPT, __doc__, argv)
+    from diversity_tuning.data.storage import require_apart, require_stage
+
+    require_stage(args.source, 2)
+    require_apart(source=args.source, data_path_pair=args.data_path_pair, embedding_cache=args.embedding_cache)
+    record = provenance(STAGE, args.settings("data_path_pair"), {"source": args.source, **args.inputs()})
+    if not is_finished(args.data_path_pair, record, args.overwrite):
+        run(args, record)
+
+
+def run(args, record: dict) -> None:
+    """Read, embed, choose, save, report."""
+    from diversity_tuning.data import divpo, storage, weigh
+    from diversity_tuning.data.validate import UNPAIRED
+
+    splits = storage.load_stage(args.source, UNPAIRED, 2)
+    with storage.stage_output(args.data_path_pair) as (folder, work):
+        stores = args.open_stores(work)
+        texts = weigh.embed_texts((batch for rows in splits.values() for batch in divpo.unpaired_texts(rows)), stores)
+        made, reports = {}, {}
+        for name, rows in splits.items():
+            options = (args.seed, args.max_pair_num, args.rho, args.floor)
+            made[name], reports[name] = divpo.make_pairs(rows, name, stores, work, *options)
+        made = {name: rows for name, rows in made.items() if len(rows)}
+        if not made:
+            raise UserError(f"{args.source}: no prompt has two responses to pair")
+        truncated = {store.encoder.name: store.count_truncated(texts) for store in stores}
+        storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
+        close_stores(stores)
+    weigh.print_report(args.data_path_pair, reports, len(texts), truncated)
+    print_next(STAGE, args.data_path_pair)

@@ -1,0 +1,65 @@
+"""Stage 1: leave out responses that are no story, and those too long for the model's context.
+
+python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --data_path out/filtered --num_proc 16
+python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --data_path out/filtered --model_to_use FOLDER
+
+Every row stays, even one left with no response: rows are addressed by number later.
+"""
+
+from dataclasses import dataclass
+
+from diversity_tuning.cli import command
+from diversity_tuning.commands.common import StageConfig, tokenizer_inputs
+from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.next_steps import print_next
+from diversity_tuning.runs import is_finished, provenance
+
+STAGE = "1_data_prep_filtering"
+SCRIPT = f"scripts_dataset_cleaner.{STAGE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterConfig(StageConfig):
+    """Stage 1."""
+
+    source: str = flag("stage 0's output")
+    data_path: str = flag("output folder")
+    model_to_use: str = flag("model whose tokenizer and chat template count", default="meta-llama/Llama-3.1-8B-Instruct")
+    max_tokens: int = flag("longest prompt and response, with the template", default=2048, least=1)
+
+
+@command
+def main(argv=None) -> None:
+    args = parse_flags(FilterConfig, SCRIPT, __doc__, argv)
+    from diversity_tuning.data.storage import require_apart, require_stage
+
+    require_stage(args.source, 0)
+    require_apart(source=args.source, data_path=args.data_path)
+    inputs = {"source": args.source, **tokenizer_inputs(args.model_to_use)}
+    record = provenance(STAGE, args.settings("data_path", "model_to_use"), inputs)
+    if not is_finished(args.data_path, record, args.overwrite):
+        run(args, record)
+
+
+def run(args, record: dict) -> None:
+    """Read, filter, save, report."""
+    from diversity_tuning.data import filter, storage
+    from diversity_tuning.data.token_counts import TokenCounter
+    from diversity_tuning.data.validate import SCORED
+
+    splits = storage.load_stage(args.source, SCORED, 0)
+    counter = TokenCounter(filter.load_tokenizer(args.model_to_use))
+    with storage.stage_output(args.data_path) as (folder, work):
+        filtered, reasons = {}, {}
+        for name, rows in splits.items():
+            marked = storage.add_columns(
+                rows, filter.filter_batch, filter.filter_features(), work, f"filtering-{name}", args.num_proc,
+                batch_size=200, counter=counter, max_tokens=args.max_tokens,
+            )  # fmt: skip
+            reasons[name] = filter.count_reasons(marked)
+            filtered[name] = marked.remove_columns(filter.REASON)
+        storage.finish(filtered, folder, record, args.num_proc, responses=reasons)
+    for name, counts in reasons.items():
+        told = filter.worth_telling(counts)
+        print(f"{args.data_path}/{name}: " + ", ".join(f"{reason}: {count}" for reason, count in told.items()))
+    print_next(STAGE, args.data_path)

@@ -1,0 +1,85 @@
+"""Stage 3: give both responses of every pair their deviation, the loss weight of DDPO and DORPO.
+
+python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_pair out/pairs \\
+    --data_path_pair_div out/pairs_div --score_process semantic style --device cuda:0 --embedding_cache out/embeddings
+python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_pair out/pairs \\
+    --data_path_pair_div out/pairs_div --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
+
+Controls, to tell what the deviations themselves do: --permute prompt or --permute all shuffles them among pairs,
+--constant gives their mean to all.
+
+With --embedding_cache a killed run resumes, and later runs and the evaluation reuse its vectors.
+"""
+
+from dataclasses import dataclass
+
+from diversity_tuning.cli import command
+from diversity_tuning.commands.common import EncoderConfig, close_stores
+from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.next_steps import print_next
+from diversity_tuning.runs import is_finished, provenance
+
+STAGE = "3_data_prep_for_diversified_training"
+SCRIPT = f"scripts_dataset_cleaner.{STAGE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighConfig(EncoderConfig):
+    """Stage 3."""
+
+    source_pair: str = flag("stage 2's pairs")
+    data_path_pair_div: str = flag("output folder")
+    max_cutoff: int = flag("responses of a prompt, at most (two a pair); -1: all", default=-1)
+    sort_with_score: bool = flag("let --max_cutoff keep the pairs with the most-voted chosen, not the first", default=False)
+    permute: str | None = flag(
+        "control: shuffle the deviations among the pairs of a prompt, or among all", default=None, choices=("prompt", "all")
+    )
+    permute_seed: int = flag("draws the shuffle of --permute", default=0, least=0)
+    constant: bool = flag("control: the mean deviation to every pair", default=False)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.max_cutoff != -1 and (self.max_cutoff < 2 or self.max_cutoff % 2):
+            raise UserError(f"--max_cutoff {self.max_cutoff}: expected an even number from 2 up (two responses a pair), or -1")
+        if self.permute and self.constant:
+            raise UserError("--permute and --constant: give one of them")
+
+
+@command
+def main(argv=None) -> None:
+    args = parse_flags(WeighConfig, SCRIPT, __doc__, argv)
+    from diversity_tuning.data.storage import require_apart, require_stage
+
+    require_stage(args.source_pair, 2)
+    require_apart(
+        source_pair=args.source_pair, data_path_pair_div=args.data_path_pair_div, embedding_cache=args.embedding_cache
+    )
+    inputs = {"source_pair": args.source_pair, **args.inputs()}
+    record = provenance(STAGE, args.settings("data_path_pair_div"), inputs)
+    if not is_finished(args.data_path_pair_div, record, args.overwrite):
+        run(args, record)
+
+
+def run(args, record: dict) -> None:
+    """Read, embed, weigh, save, report."""
+    from diversity_tuning.data import storage, weigh
+    from diversity_tuning.data.validate import PAIRS
+
+    splits = storage.load_stage(args.source_pair, PAIRS, 2)
+    with storage.stage_output(args.data_path_pair_div) as (folder, work):
+        stores = args.open_stores(work)
+        keys, kept = {}, {}
+        for name, rows in splits.items():
+            keys[name], kept[name] = weigh.cut(rows, name, work, args.num_proc, args.max_cutoff, args.sort_with_score)
+        texts = weigh.embed_texts((batch for rows in kept.values() for batch in weigh.pair_texts(rows)), stores)
+        made_of = weigh.Settings(args.floor, args.permute, args.permute_seed, args.constant)
+        made, reports = {}, {}
+        for name, rows in kept.items():
+            made[name], reports[name] = weigh.weigh(rows, keys[name], stores, made_of, name, work, args.num_proc)
+            reports[name]["pairs_in"] = len(splits[name])
+        truncated = {store.encoder.name: store.count_truncated(texts) for store in stores}
+        storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
+        close_stores(stores)
+    weigh.print_report(args.data_path_pair_div, reports, len(texts), truncated)
+    print_next(STAGE, args.data_path_pair_div)

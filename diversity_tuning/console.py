@@ -1,0 +1,118 @@
+"""The commands of the library, and how they are called: ``diversity-tuning NAME`` or, in the repository, a module.
+
+diversity-tuning ddpo --help                            installed by pip
+python -m scripts_dpo.generation_ddpo_model_train --help    the same in the repository
+"""
+
+import importlib
+import importlib.metadata
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from diversity_tuning.names import nearest
+
+CONSOLE = "diversity-tuning"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: ``module`` of the library has its ``main(argv)``, ``script`` is its module in the repository."""
+
+    module: str
+    script: str
+    about: str
+
+
+COMMANDS = {
+    "describe": Command("commands.describe", "scripts_dataset_cleaner.describe", "a page about any data: sizes, votes, δ"),
+    "votes": Command(
+        "commands.votes", "scripts_dataset_cleaner.0_data_prep_scoring", "stage 0: votes mapped to [-1, 1], splits"
+    ),
+    "filter": Command(
+        "commands.filter", "scripts_dataset_cleaner.1_data_prep_filtering", "stage 1: leave out what is no response"
+    ),
+    "pair": Command(
+        "commands.pair", "scripts_dataset_cleaner.2_data_prep_to_preference", "stage 2: preference pairs within a prompt"
+    ),
+    "weigh": Command(
+        "commands.weigh", "scripts_dataset_cleaner.3_data_prep_for_diversified_training", "stage 3: δ, the weight of a pair"
+    ),
+    "divpo": Command("commands.divpo", "scripts_dataset_cleaner.4_data_prep_divpo", "stage 4: DivPO's pairs, a baseline"),
+    "sft": Command(
+        "training.commands.generation", "scripts_finetuning.generation_model_train", "supervised fine-tuning on responses"
+    ),
+    "dpo": Command("training.commands.dpo", "scripts_dpo.generation_dpo_model_train", "DPO on pairs"),
+    "ddpo": Command("training.commands.ddpo", "scripts_dpo.generation_ddpo_model_train", "DDPO: DPO weighted by δ"),
+    "orpo": Command("training.commands.orpo", "scripts_orpo.generation_orpo_model_train", "ORPO on pairs"),
+    "dorpo": Command("training.commands.dorpo", "scripts_orpo.generation_dorpo_model_train", "DORPO: ORPO weighted by δ"),
+    "grpo": Command("training.commands.grpo", "scripts_grpo.generation_grpo_model_train", "GRPO that keeps its groups diverse"),
+    "reward": Command("training.commands.reward", "scripts_reward_modeling.reward_model_train", "reward model from votes"),
+    "reward_pairs": Command(
+        "training.commands.reward_pairs", "scripts_reward_modeling.pairwise_reward_model_train", "reward model from pairs"
+    ),
+    "sample": Command("commands.sample", "scripts_eval.sample", "sample responses to prompts"),
+    "score": Command("commands.score", "scripts_eval.score", "score samples: reward, diversity"),
+    "evaluate": Command("commands.evaluate", "scripts_eval.generation_eval1_1", "sample and score"),
+    "look": Command("commands.look", "scripts_eval.quick_look", "a first look at models: one table"),
+    "report": Command("commands.report", "scripts_eval.report", "tables, figures and a page of scored runs"),
+    "distinct": Command(
+        "commands.distinct", "scripts_eval.distinct_threshold", "the distance below which two samples are the same"
+    ),
+    "auxiliary": Command(
+        "commands.auxiliary", "scripts_eval.generation_eval1_2", "n-gram diversity, homogenization, compression of scored runs"
+    ),
+    "references": Command(
+        "commands.references", "scripts_eval.generation_eval2", "the data's own responses, measured like a model's"
+    ),
+    "texts": Command("commands.texts", "scripts_eval.score_texts", "score responses that were sampled elsewhere"),
+    "adapters": Command("commands.adapters", "scripts_eval.sample_adapters", "sample several adapters from one vLLM server"),
+    "reward_check": Command(
+        "commands.reward_check",
+        "scripts_reward_modeling.reward_model_perf_analysis",
+        "check a reward model on held-out responses",
+    ),
+    "human_analysis": Command(
+        "commands.human_analysis", "scripts_eval.human_eval_analysis", "win rates and agreement of a human study"
+    ),
+    "human_items": Command(
+        "commands.human_items", "scripts_eval.prepare_human_eval_data", "the items of a human study from two runs"
+    ),
+    "human_power": Command(
+        "commands.human_power", "scripts_eval.human_eval_power", "what a human study of a given size can find"
+    ),
+}
+
+
+def in_repository() -> bool:
+    """Whether this is a checkout of the repository, with its stage scripts beside the library."""
+    return (Path(__file__).parents[1] / "scripts_eval").is_dir()
+
+
+def as_run_here(text: str) -> str:
+    """``text`` with every command in the form that exists here: as a module of the repository, or of the installed package."""
+    if in_repository():
+        return text
+    names = {command.script: name for name, command in COMMANDS.items()}
+    found = re.compile(r"(?:python -m )?(scripts_\w+(?:\.\w+)+)")
+    return found.sub(lambda match: f"{CONSOLE} {names[match[1]]}" if match[1] in names else match[0], text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``diversity-tuning NAME …``: run a command of :data:`COMMANDS`."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        rows = [f"  {name:{width}}  {command.about}" for name, command in COMMANDS.items()]
+        print("\n".join([f"usage: {CONSOLE} NAME [flags]", "", *rows, "", f"Flags of a command: {CONSOLE} NAME --help"]))
+        return 0
+    if words[0] == "--version":
+        print(f"{CONSOLE} {importlib.metadata.version(CONSOLE)}")
+        return 0
+    name = words[0].replace("-", "_")
+    if name not in COMMANDS:
+        print(f"error: no command '{words[0]}'{nearest(words[0], COMMANDS)} (see {CONSOLE} --help)", file=sys.stderr)
+        return 2
+    run = importlib.import_module(f"diversity_tuning.{COMMANDS[name].module}").main
+    return run(words[1:])
