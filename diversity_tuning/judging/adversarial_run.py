@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.adversarial import (
+    ACCEPT,
     STEPS,
     Asker,
     Check,
@@ -25,7 +27,7 @@ from diversity_tuning.judging.adversarial import (
 from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.agreement import FIGURES, selected, verdict_scores
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
-from diversity_tuning.judging.roles import prompt_hash
+from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
 from diversity_tuning.outputs import forget_retired
 from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
 
@@ -34,39 +36,50 @@ FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenanc
 _HOPELESS = 4  # replies of the optimizer without one of use
 DRAWS = 1000
 CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are checked on
-_WRITING = dataclasses.replace(SAMPLING, temperature=1.0)
 
 
 @dataclass(frozen=True)
 class AdversarialConfig:
     """What is read, who answers and how long it goes on. ``early_stop``: rounds without a better one; 0 goes on to the last."""
 
-    labels: str
-    output: str
-    queries: str | None = None  # None: the queries of the labelled rows that are learned from
-    held_out: str | None = None  # None: a share of the prompts of ``labels``
-    held_out_share: float = 0.5
+    labels: str = flag("what people said: rows of prompt, response, label")
+    output: str = flag("folder for judge.yaml, rounds.jsonl, report")
+    held_out: str | None = flag("labels that rounds are compared by; default: a share of the prompts of --labels", default=None)
+    held_out_share: float = flag("share of the prompts, without --held_out", default=0.5)
+    queries: str | None = flag(
+        "prompts to write flawed responses to; default: those of the labels that are learned from", default=None
+    )
+    language: str = flag("language of the roles' prompts", default="en", choices=LANGUAGES)
+    task: str = flag("rubric: stories, greetings, or one of --prompts", default="stories")
+    prompts: str | None = flag("folder of your own ROLE.txt and rubrics/TASK.txt; ours for what it has not", default=None)
+    principles: str | None = flag("text file with the principles to begin with, one a line; may be empty", default=None)
+    strategies: str | None = flag("text file with the strategies to begin with, one a line; may be empty", default=None)
+    rounds: int = flag("rounds; 0 only judges the principles to begin with", default=10, least=0)
+    batch: int = flag("queries, and labelled rows, of a round", default=16, least=1)
+    early_stop: int = flag("stop after so many rounds without a better one; 0: never", default=3, least=0)
+    update: str = flag("rewrite rules once a step, or for each item", default="batch", choices=("batch", "item"))
+    steps: tuple[str, ...] = flag("of a round", default=STEPS, choices=STEPS)
+    accept: str = flag(
+        "new principles: always, as in the paper, or unless they judge six batches of labelled rows worse than the old",
+        default="always", choices=ACCEPT,
+    )  # fmt: skip
     engine: EngineConfig = field(default_factory=EngineConfig)
-    sampling: SamplingSettings = SAMPLING
-    writing: SamplingSettings = _WRITING  # of the generator
-    language: str = "en"
-    task: str = "stories"
-    prompts: str | None = None
-    principles: str | None = None  # files with the first rules
-    strategies: str | None = None
-    rounds: int = 10
-    batch: int = 16
-    early_stop: int = 3
-    update: str = "batch"
-    steps: tuple[str, ...] = STEPS
-    accept: str = "always"  # of new principles; not_worse: unless they judge labelled rows worse than the old ones
-    seed: int = 0
-    overwrite: bool = False
+    sampling: SamplingSettings = SAMPLING  # of all roles but the generator
+    writing_temperature: float = flag("of the generator; --temperature is that of all other roles", default=1.0)
+    response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
+    seed: int = flag("decides the held-out part, the batches and what servers are sent", default=0)
+    overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
         if not 0 < self.held_out_share < 1:
             raise UserError(f"--held_out_share {self.held_out_share}: must be between 0 and 1")
         object.__setattr__(self, "steps", tuple(step for step in STEPS if step in self.steps))  # in their order, each once
+        object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
+
+    @property
+    def writing(self) -> SamplingSettings:
+        """How the generator samples."""
+        return dataclasses.replace(self.sampling, temperature=self.writing_temperature)
 
 
 def find_principles(config: AdversarialConfig, engine: Engine | None = None, say=print) -> list[dict]:
