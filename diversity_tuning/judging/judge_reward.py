@@ -11,6 +11,7 @@ JUDGE_MAX_REQUESTS cap one run; of these, one that is empty counts as not set.
 import dataclasses
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class JudgeReward:
             raise UserError(f"{path}: {error}") from None
         self.principles, self.sampling, self.seed = judge.principles, judge.sampling, judge.seed
         self.asked = self.failed = 0
+        self.reasons: Counter[str] = Counter()
         self.reason, self.usage = "", Usage()
         self._known: dict[tuple[str, str], float] = {}
         self._told = False
@@ -66,6 +68,7 @@ class JudgeReward:
             self._count(answer.usage)
             if isinstance(answer, Failed):
                 self.failed, self.reason = self.failed + 1, answer.reason
+                self.reasons[answer.reason] += 1
                 stopped = stopped or (answer.reason if answer.stopped else "")
             else:
                 self._known[row] = float(answer.value["verdict"])
@@ -151,6 +154,11 @@ class JudgeScorer:
     def about(self) -> dict:
         """Which judge, and what it was asked."""
         return self.reward.about
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why there was no verdict, and how often."""
+        return self.reward.reasons
 
 
 def load_scorer(name: str, device: str | None = None, batch_size: int = 32, **engine) -> Scorer:
