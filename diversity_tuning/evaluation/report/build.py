@@ -1,5 +1,6 @@
 """A report: tables as Markdown, CSV and LaTeX, figures as PNG and PDF, and one page of HTML that holds it all."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ from diversity_tuning.evaluation.report import figures, overview, tables
 from diversity_tuning.evaluation.report.comparison import Comparison
 from diversity_tuning.evaluation.report.curves import curve_tables
 from diversity_tuning.evaluation.report.html_page import Page, write_page
-from diversity_tuning.evaluation.report.origin import SYNTHETIC, is_synthetic
-from diversity_tuning.evaluation.report.runs import RunGroup, prompt_warning, read_run, run_names
+from diversity_tuning.evaluation.report.origin import SYNTHETIC
+from diversity_tuning.evaluation.report.runs import Run, RunGroup, prompt_warning, read_runs, run_names
 from diversity_tuning.runs import write_text, written_in_place
 
 # What a report consists of; nothing else in its folder is touched.
@@ -26,7 +27,8 @@ FILES = (
     *("models.tex", "models-*.tex", "differences.tex", "differences-*.tex"),
     *("reward_diversity.p*", "plots_voices.p*", "ablation.p*", "auxiliary.p*", "further.p*"),
 )
-SETTINGS, RUNS = "settings", "runs"  # in provenance.json: what the report was asked for, and of which runs
+# In provenance.json: what the report was asked for, of which runs, and where these are, seen from the report.
+SETTINGS, RUNS, FOLDERS = "settings", "runs", "run_folders"
 _HEADINGS = ("# Evaluation", "# Quality and diversity of ")
 METHOD = """\
 Means over prompts with 95% percentile bootstrap intervals, 10,000 draws: of prompts; over several seeds, of seeds and then of
@@ -43,7 +45,7 @@ within runs (regression keeps every prompt; matching would drop most). Slopes: {
 
 
 def make_report(
-    folders: list[Path],
+    folders: list[Path | Run],
     output: Path,
     compare: list[str],
     anchor: str | None = None,
@@ -60,6 +62,7 @@ def make_report(
 
     Returns the overview for a terminal, which summary.txt holds as well. Runs that differ in prompts are warned of.
 
+    ``folders``: scored runs, published studies (all of their runs), or runs that were read before.
     ``ablation``: strengths are the most responses a prompt, drawn as the paper's figure 3. ``samples``: prompts whose samples
     the page shows, of the models in ``show`` (default: one per name). ``further``: tables of
     another source, such as a human study. ``controls``: methods that get tables of their differences to ``baselines``, and
@@ -67,16 +70,17 @@ def make_report(
     by default that they are synthetic, where all runs are the miniature's. The provenance says how to make the report again
     from the runs alone (:mod:`~.published`), so not where there are ``further`` tables.
     """
-    runs = [read_run(folder) for folder in folders]
+    runs = [run for one in folders for run in ([one] if isinstance(one, Run) else read_runs(one))]
     if warning := prompt_warning(runs):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     compared = Comparison(runs, compare, anchor, controls, baselines)
     models, frames = compared.models, compared.frames()
-    if note is None and all(map(is_synthetic, folders)):
+    if note is None and all(run.synthetic for run in runs):
         note = SYNTHETIC
     settings = {"compare": compare, "anchor": anchor, "figure": figure, "ablation": ablation}
     settings |= {"controls": controls, "baselines": baselines, "note": note}
-    record = {} if further else {SETTINGS: settings, RUNS: run_names(runs)}
+    where = [os.path.relpath(run.folder, output) for run in runs]
+    record = {} if further else {SETTINGS: settings, RUNS: run_names(runs), FOLDERS: where}
     with written_in_place(output, "report", FILES, _HEADINGS, record) as before:
         for name, rows in frames.items():
             _write_or_remove(output / f"{name}.csv", rows)

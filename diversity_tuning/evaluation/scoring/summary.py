@@ -1,7 +1,6 @@
 """What a scored run folder says: per prompt, over prompts, and counts."""
 
 import json
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES
 from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.public import masked_words
 from diversity_tuning.runs import PROVENANCE, read_provenance, write_provenance, write_text
 
 DRAWN = "drawn"  # of the data's own responses: 1 for as many a prompt as a model has samples
@@ -108,8 +108,8 @@ def nan_to_none(value):
 
 
 def command_line(words: list[str] | None = None) -> str:
-    """The command of this process, to run again from the project's folder: no interpreter's path, no password in a URL."""
+    """The command of this process, to run again from the project's folder: no interpreter's path, no secrets."""
     words = list(sys.orig_argv if words is None else words)
     here = str(Path.cwd())
     words = ["python", *words[1:]] if words else []
-    return shlex.join(re.sub(r"//[^/@\s]+@", "//***@", word.replace(here + "/", "")) for word in words)
+    return shlex.join(word.replace(here + "/", "") for word in masked_words(words))
