@@ -108,6 +108,34 @@ def test_prompts_of_every_kind_of_row():
         prompts_of(Dataset.from_list([{"text": "a"}]), "x")
 
 
+def exact(prompts, completions, finished, answer, hint=None):
+    EXACT.append((prompts, answer))
+    return [float(text == right) for text, right in zip(completions, answer, strict=True)]
+
+
+EXACT = []
+
+
+def test_columns_that_a_reward_takes_stay_beside_the_prompt():
+    rows = Dataset.from_list([{"prompt": "a", "answer": one, "image": None, "other": 1} for one in ("x", "y", "x")])
+    assert prompts_of(rows, "x").column_names == ["prompt"]
+    found = prompts_of(rows, "x", [vowels, exact])
+    assert (found.column_names, found["answer"][:]) == (["prompt", "answer"], ["x", "y"])
+    every = prompts_of(rows, "x", [lambda prompts, completions, finished, **columns: None])
+    assert every.column_names == ["prompt", "answer", "other"]
+    with pytest.raises(UserError, match="x: the reward exact takes a column 'answer'; there is prompt"):
+        prompts_of(rows.select_columns(["prompt"]), "x", [exact])
+
+
+def test_a_reward_gets_the_columns_of_the_data_that_it_names(world):
+    EXACT.clear()
+    (world / "answers.jsonl").write_text("".join(json.dumps({"prompt": p, "answer": p.upper()}) + "\n" for p in "ab"))
+    flags = [*adapter(world), *RECIPE[:-3], "--reward", "tests.test_training_grpo:exact", "--max_steps", "2"]
+    assert train(grpo, world, "columns", "answers.jsonl", flags) == 0
+    assert len(EXACT) == 2
+    assert all(prompt.upper() == right for prompts, answer in EXACT for prompt, right in zip(prompts, answer, strict=True))
+
+
 def test_long_prompts_are_left_out():
     """Byte-level: <|bos|>, <|user|>, the bytes, <|assistant|>."""
     prompts = prompts_of(Dataset.from_list([{"prompt": "abc"}, {"prompt": "abcd"}]), "x")

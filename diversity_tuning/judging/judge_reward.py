@@ -33,7 +33,8 @@ class JudgeReward:
     """A judge as a reward of :mod:`diversity_tuning.rewards`: one call asks for all its verdicts at once.
 
     ``engine``: one that is there already, in place of the file's. Equal prompts and responses are asked once in the object's
-    life; the engine keeps paid answers on disk, so that a later process does not ask again either. A bad reply is asked for
+    life, and of several processes the first one asks for all, so that caps and ``concurrency`` are those of the run; the engine
+    keeps paid answers on disk, so that a later process does not ask again either. A bad reply is asked for
     again twice. What then has no verdict is None, and counted in :attr:`failed`, with the last reason in :attr:`reason`. A
     completion that was cut has 0 without being asked about.
     """
@@ -56,7 +57,13 @@ class JudgeReward:
         self._told = False
 
     def __call__(self, prompts: list[str], completions: list[str], finished: list[bool]) -> list[float | None]:
-        """Verdicts in order; a :class:`UserError` when the engine asks for nothing more (a cap, a server that is gone)."""
+        """Verdicts in order; a :class:`UserError` when the engine asks for nothing more (a cap, a server that is gone).
+
+        Of several processes every one calls it, as often as the others.
+        """
+        return by_first_process(self._verdicts, prompts, completions, finished)
+
+    def _verdicts(self, prompts: list[str], completions: list[str], finished: list[bool]) -> list[float | None]:
         rows = list(zip(prompts, completions, strict=True))
         whole = [row for row, done in zip(rows, finished, strict=True) if done]
         asked = [row for row in dict.fromkeys(whole) if row not in self._known]
@@ -99,6 +106,30 @@ class JudgeReward:
                 f"warning: {self.path}: {self.failed} of {self.asked} verdicts failed, the last: {self.reason}",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
+
+
+def by_first_process(function: Callable[..., list], *columns: list) -> list:
+    """``function`` of the rows of all processes, called on the first one alone; each gets its own rows' results.
+
+    What it raises there as a :class:`UserError` is raised on every process, so that none waits for the others.
+    """
+    distributed = sys.modules.get("torch.distributed")  # a process that has not loaded it is the only one
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return function(*columns)
+    parts: list = [None] * distributed.get_world_size()
+    distributed.all_gather_object(parts, columns)
+    found: list = [None, ""]
+    if distributed.get_rank() == 0:
+        together = [[value for part in parts for value in part[place]] for place in range(len(columns))]
+        try:
+            found[0] = function(*together)
+        except UserError as error:
+            found[1] = str(error)
+    distributed.broadcast_object_list(found, src=0)
+    if found[1]:
+        raise UserError(found[1])
+    start = sum(len(part[0]) for part in parts[: distributed.get_rank()])
+    return found[0][start : start + len(columns[0])]
 
 
 def engine_of(config: EngineConfig, overrides: Mapping[str, object]) -> EngineConfig:
