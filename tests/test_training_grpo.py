@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from datasets import Dataset
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.training.grpo import prompts_of, short_prompts
+from diversity_tuning.training.grpo import prompts_of, short_prompts, updates_line
 from scripts_grpo import generation_grpo_model_train as grpo
 from tests.test_training_survival import KILLED
 from tests.tiny import make_pairs, make_tokenizer
@@ -134,6 +135,18 @@ def test_a_reward_gets_the_columns_of_the_data_that_it_names(world):
     assert train(grpo, world, "columns", "answers.jsonl", flags) == 0
     assert len(EXACT) == 2
     assert all(prompt.upper() == right for prompts, answer in EXACT for prompt, right in zip(prompts, answer, strict=True))
+
+
+def test_how_many_updates_a_generation_makes_is_said():
+    """Two of 64 on four processes become one of 128 on eight."""
+    one = SimpleNamespace(
+        per_device_train_batch_size=8, gradient_accumulation_steps=2, world_size=4, generation_batch_size=128, num_generations=4
+    )
+    assert "128 completions (32 prompts x 4), 2 updates of 64 completions (8 x 2 x 4 processes)" in updates_line(one)
+    one.world_size = 8
+    assert "1 updates of 128 completions" in updates_line(one)
+    one.gradient_accumulation_steps = 4
+    assert "an update: 256 completions (8 x 4 x 8 processes), from 2 generations" in updates_line(one)
 
 
 def test_long_prompts_are_left_out():

@@ -53,7 +53,7 @@ def train_grpo(training_run: TrainingRun) -> None:
         short = short_prompts(found, tokenizer, arguments.max_prompt_length)
         data[name] = first_rows(short, limit)
         counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(found) - len(short)}
-    model = base_model_of(model_config, config)
+    model = base_model_of(model_config, config, arguments.adapter)
     if arguments.adapter:
         model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
     trainer = GRPOTrainer(
@@ -68,8 +68,20 @@ def train_grpo(training_run: TrainingRun) -> None:
     )
     if trainer.is_world_process_zero():
         print(json.dumps(counts), flush=True)
+        print(updates_line(config), flush=True)
     trainer.train(resume_from_checkpoint=training_run.open())
     training_run.close(trainer, counts)
+
+
+def updates_line(config: GRPOConfig) -> str:
+    """How many updates a generation makes, and of how many completions: the number of processes decides it."""
+    update = config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps
+    generated, group = config.generation_batch_size, config.num_generations
+    each = f"{generated} completions ({generated // group} prompts x {group})"
+    parts = f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.world_size} processes"
+    if generated >= update:
+        return f"a generation: {each}, {generated / update:g} updates of {update} completions ({parts})"
+    return f"an update: {update} completions ({parts}), from {update / generated:g} generations of {each}"
 
 
 def rewards_of(arguments: GRPOArguments, config: GRPOConfig) -> list[str]:

@@ -1,8 +1,10 @@
 """The base model or reward model, and the tokenizer, that a training command's arguments name."""
 
 import importlib.util
+import os
 from pathlib import Path
 
+import torch
 from peft import PeftConfig
 from transformers import AutoTokenizer
 from trl import ModelConfig, get_peft_config, get_quantization_config
@@ -25,16 +27,20 @@ def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
     return load_tokenizer(model_config.model_name_or_path, arguments.chat_template_from, model_config.model_revision, trusted)
 
 
-def base_model_of(model_config: ModelConfig, config):
-    """The causal language model to train."""
-    return load_base_model(
+def base_model_of(model_config: ModelConfig, config, adapter: str | None = None):
+    """The causal language model to train: whole, in float32 (:func:`dtype_to_train`), or with an ``adapter`` or a new one."""
+    whole = not adapter and not model_config.use_peft
+    model = load_base_model(
         model_config.model_name_or_path,
         revision=model_config.model_revision,
-        dtype=model_config.dtype,
+        dtype=dtype_to_train(model_config.dtype, whole),
         attn_implementation=model_config.attn_implementation,
         trust_remote_code=trusts_remote_code(config),
         **_quantization_of(model_config, config),
     )
+    if whole:
+        check_room(model, model_config.dtype)
+    return model
 
 
 def _quantization_of(model_config: ModelConfig, config) -> dict:
@@ -67,13 +73,15 @@ def reward_tokenizer_of(model_config: ModelConfig):
 
 def reward_model_of(model_config: ModelConfig, config, tokenizer):
     """The base model with a fresh head of one output, drawn from torch's generator; with a LoRA adapter if one is asked for."""
+    dtype = dtype_to_train(model_config.dtype, not model_config.use_peft)
     model = new_reward_model(
-        model_config.model_name_or_path, tokenizer, model_config.dtype, trusts_remote_code(config),
+        model_config.model_name_or_path, tokenizer, dtype, trusts_remote_code(config),
         revision=model_config.model_revision, attn_implementation=model_config.attn_implementation,
     )  # fmt: skip
     model_config.lora_task_type = "SEQ_CLS"  # the head is trained and saved with the adapter
     peft_config = get_peft_config(model_config)
     if peft_config is None:
+        check_room(model, model_config.dtype)
         return model
     from peft import get_peft_model
 
@@ -84,6 +92,42 @@ def reward_model_of(model_config: ModelConfig, config, tokenizer):
         for parameter in model.parameters():
             parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
     return model
+
+
+def dtype_to_train(dtype: str | None, whole: bool) -> str | None:
+    """The precision to load a model in: float32 where it is trained ``whole``, unless a sharding engine keeps float32 copies.
+
+    A bfloat16 number has 8 bits: a step of AdamW at a rate of 3e-7 is rounded to nothing for nearly every weight. FSDP with
+    mixed precision and DeepSpeed train float32 copies of whatever they are given.
+    """
+    on = {name: os.environ.get(f"ACCELERATE_{name}", "").lower() for name in ("USE_FSDP", "USE_DEEPSPEED", "MIXED_PRECISION")}
+    copies = on["USE_DEEPSPEED"] in ("true", "1") or (
+        on["USE_FSDP"] in ("true", "1") and on["MIXED_PRECISION"] not in ("", "no")
+    )
+    return "float32" if whole and not copies else dtype
+
+
+def check_room(model, dtype: str | None) -> None:
+    """Say what float32 training of a whole model takes where another precision was asked for, and refuse what cannot fit.
+
+    16 bytes a weight: itself, its gradient, and AdamW's two moments.
+    """
+    weights = [one for one in model.parameters() if one.requires_grad]
+    if {one.dtype for one in weights} != {torch.float32}:
+        return
+    needed = 16 * sum(one.numel() for one in weights)
+    room = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+    if room is not None and needed > room:
+        raise UserError(
+            f"training the whole model needs {needed / 1e9:.0f} GB on each GPU for float32 weights, gradients and AdamW, and "
+            f"there are {room / 1e9:.0f}; in half precision alone most steps would round to nothing: shard it over GPUs "
+            "(ACCELERATE=fsdp, or accelerate_configs/fsdp.yaml), or train an adapter (--use_peft)"
+        )
+    if dtype not in ("float32", None) and os.environ.get("RANK", "0") == "0":
+        print(
+            f"the whole model is trained in float32 weights, not {dtype}, in which small steps round to nothing: "
+            f"{needed / 1e9:.1f} GB with gradients and AdamW", flush=True,
+        )  # fmt: skip
 
 
 def trusts_remote_code(config) -> bool:
