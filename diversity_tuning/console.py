@@ -73,6 +73,7 @@ COMMANDS = {
         "scripts_reward_modeling.reward_model_perf_analysis",
         "check a reward model on held-out responses",
     ),
+    "judge_samples": Command("commands.judge_samples", "scripts_eval.judge_samples", "a judge's verdicts on policies' samples"),
     "judge_agreement": Command(
         "commands.judge_agreement", "scripts_eval.judge_agreement", "how far a judge or reward agrees with people"
     ),

@@ -149,6 +149,24 @@ def test_how_many_updates_a_generation_makes_is_said():
     assert "an update: 256 completions (8 x 4 x 8 processes), from 2 generations" in updates_line(one)
 
 
+def test_a_preflight_makes_one_step_says_what_came_of_it_and_leaves_nothing(world, capsys):
+    from scripts_grpo import preflight
+
+    flags = [*adapter(world), *RECIPE, "--max_steps", "500"]
+    before = sorted(path.name for path in world.iterdir())
+    assert preflight.main(argv(world, world / "long", "filtered", flags)) == 0
+    said = capsys.readouterr().out
+    for word in (
+        "a generation: 8 completions (2 prompts x 4), 1 updates of 8",
+        "one step, with loading",
+        "truncated/share:",
+        "failed/share:",
+    ):
+        assert word in said
+    assert "next:" not in said
+    assert sorted(path.name for path in world.iterdir()) == before
+
+
 def test_long_prompts_are_left_out():
     """Byte-level: <|bos|>, <|user|>, the bytes, <|assistant|>."""
     prompts = prompts_of(Dataset.from_list([{"prompt": "abc"}, {"prompt": "abcd"}]), "x")
