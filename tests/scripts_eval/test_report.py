@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diversity_tuning import drawing
 from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.diagnostics import KEY, by_module
 from diversity_tuning.evaluation.rendering import Table, latex
 from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
@@ -25,6 +27,7 @@ from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, gr
 from diversity_tuning.evaluation.report.tables import pair_models
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
+from studies.miniature import recognise
 from tests.evaluation.synthetic import hash_of, write_run, write_study
 
 COMPARE = ["--compare", "ddpo-both:dpo", "dorpo-both:orpo", "ddpo-both (1.0):gold"]
@@ -633,8 +636,8 @@ def test_synthetic_text_is_called_synthetic(study, tmp_path):
     """The data's own responses are the synthetic authors' where the rules for the miniature labelled them; never gold."""
     for name in ("gold", "dpo-1.0-0"):
         shutil.copytree(study / name, tmp_path / name)
-        record = {"arguments": {"diagnostics": "studies.miniature.recognise"}, "stage": "score"}
-        (tmp_path / name / "provenance.json").write_text(json.dumps(record))
+        content = json.loads((tmp_path / name / "metrics.json").read_text())
+        (tmp_path / name / "metrics.json").write_text(json.dumps(content | {KEY: by_module(recognise).record()}))
     flags = ["--compare", "dpo:gold", "--samples=0"]
     for kind, folder in (("synthetic", tmp_path), ("real", study)):
         runs = [str(folder / name) for name in ("gold", "dpo-1.0-0")]
@@ -695,5 +698,5 @@ def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, mon
     axis = drawn["means"].axes[0]
     labels = [label.get_text() for label in axis.get_yticklabels()]
     colours = [container.lines[0].get_color() for container in axis.containers]
-    grey = {label for label, colour in zip(labels, colours, strict=True) if colour == styles.GREY}
+    grey = {label for label, colour in zip(labels, colours, strict=True) if colour == drawing.GREY}
     assert grey == {model.label for model in models if model.method in controls}

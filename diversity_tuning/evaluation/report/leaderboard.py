@@ -13,17 +13,17 @@ from diversity_tuning.data.schema import PROMPT, PROMPT_ID
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.diagnostics import KEY, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.rendering import NONE, interval
 from diversity_tuning.evaluation.report.build import FOLDERS, RUNS, SETTINGS
-from diversity_tuning.evaluation.report.origin import is_synthetic, shown_name
 from diversity_tuning.evaluation.report.study import LABELS, RUN, STAGE, TABLE, read_study, read_table, write_gzip, write_study
 from diversity_tuning.outputs import check_ours, check_place, read_provenance
 from diversity_tuning.runs import PROVENANCE, write_text
 
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
 REPORT_FILES = ("report.md", "*.csv", "*.png", "*.json")  # of a report, what is published
-_KEPT = ("counts", "means", "command", "distinct_k", "samples_per_prompt", "split", "quality_threshold")  # of metrics.json
+_KEPT = ("counts", "means", "command", "distinct_k", "samples_per_prompt", "split", "quality_threshold", KEY)  # of metrics.json
 
 
 def study_folder(results: Path, study: str) -> Path:
@@ -65,15 +65,14 @@ def _record(run: Path) -> dict:
     record = {
         RUN: run_name(run, content.get("seed")),
         **{label: content.get(label) for label in LABELS},
-        "name": shown_name(run, content),
+        "name": shown_name(content, by_record(content.get(KEY), run / METRICS)),
     }
     record |= {name: content[name] for name in _KEPT if content.get(name) is not None}
     record["means"] = {
         name: value and {part: None if number is None else _digits(number) for part, number in value.items()}
         for name, value in record["means"].items()
     }
-    record |= {name: made[name] for name in ("git_commit", "inputs", "versions") if made.get(name)}
-    return record | {"synthetic": is_synthetic(run)}
+    return record | {name: made[name] for name in ("git_commit", "inputs", "versions") if made.get(name)}
 
 
 def publish_report(report: Path, study: Path, part: str = "") -> list[str]:

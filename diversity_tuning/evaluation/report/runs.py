@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from diversity_tuning.data.schema import PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSI
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.diagnostics import KEY, Registered, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
-from diversity_tuning.evaluation.report.origin import is_synthetic, shown_name
 from diversity_tuning.evaluation.report.study import LABELS, is_study, prompts_of, read_study, read_table
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
+from diversity_tuning.outputs import PROVENANCE
 
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 
@@ -25,7 +26,7 @@ class Run:
     """One scored run folder, or one run of a published study.
 
     ``prompts`` has one row per prompt, indexed by the prompt's text, or its digest where the run was published without
-    texts; a prompt again, as "… (2)". ``synthetic``: whether its prompts are the miniature's.
+    texts; a prompt again, as "… (2)". ``registered``: by its diagnostics module.
     """
 
     folder: Path
@@ -35,7 +36,7 @@ class Run:
     seed: int | None
     counts: dict
     prompts: pd.DataFrame
-    synthetic: bool = False
+    registered: Registered = field(default_factory=Registered)
 
 
 @dataclass
@@ -143,13 +144,14 @@ def read_run(folder: str | Path) -> Run:
     try:
         content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
-        labels["name"] = shown_name(folder, labels)
     except FileNotFoundError:
         raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder / METRICS}: not written by scripts_eval ({error!r})") from None
+    registered = by_record(content.get(KEY), folder / METRICS)
+    labels["name"] = shown_name(labels, registered)
     prompts = read_csv(folder / PROMPTS, [PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])
-    return Run(folder, **labels, prompts=_indexed(prompts, PROMPT), synthetic=is_synthetic(folder))
+    return Run(folder, **labels, prompts=_indexed(prompts, PROMPT), registered=registered)
 
 
 def read_runs(folder: str | Path) -> list[Run]:
@@ -164,7 +166,7 @@ def read_runs(folder: str | Path) -> list[Run]:
             *(record[name] for name in LABELS),
             counts=record["counts"],
             prompts=_indexed(prompts_of(table, record["run"]), DIGEST),
-            synthetic=record["synthetic"],
+            registered=by_record(record.get(KEY), folder / PROVENANCE),
         )
         for record in read_study(folder)["runs"]
     ]

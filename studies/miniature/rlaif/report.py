@@ -34,9 +34,9 @@ def write_report(folders: list[str], seeds: list[str], compare: list[str], outpu
     """Write everything into ``output``; returns what to print."""
     from os.path import relpath
 
-    from diversity_tuning.evaluation.rendering import markdown
+    from diversity_tuning.evaluation.page import write_pages
     from diversity_tuning.evaluation.report.build import FOLDERS
-    from diversity_tuning.evaluation.report.html_page import Page, write_page
+    from diversity_tuning.evaluation.report.page_samples import samples_section
     from diversity_tuning.evaluation.report.runs import check_seeds, group_runs, read_run
     from diversity_tuning.evaluation.report.tables import difference_table, model_table, paired_models
     from diversity_tuning.runs import atomic_folder, provenance, write_provenance
@@ -77,11 +77,8 @@ def write_report(folders: list[str], seeds: list[str], compare: list[str], outpu
             (figures.plot_training(frames["curves"], models, folder), "On the way, by step: mean over seeds, each seed faint"),
         ]
         pictures = [(path, caption) for path, caption in pictures if path]
-        links = "".join(f"![{caption}]({path.name})\n\n" for path, caption in pictures)
-        text = f"# {title}\n\n{_METHOD}\n{links}" + "\n".join(map(markdown, found))
-        (folder / "report.md").write_text(text, encoding="utf-8")
-        page = Page(title, [], found[0], pictures, _METHOD, found[1:], [])
-        write_page(folder / "report.html", page, models, _SHOWN, None)
+        sections = {"Samples": samples_section(models, _SHOWN, None)}
+        write_pages(folder, title, found, pictures, method=_METHOD, sections=sections)
         record = provenance("rlaif_report", {"compare": compare, "runs": folders, "seeds": seeds}, {})
         counts = {model.label: len(model.runs) for model in models}
         write_provenance(folder, record, counts=counts, **{FOLDERS: [relpath(run, output) for run in folders]})

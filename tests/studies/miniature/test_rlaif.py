@@ -139,8 +139,8 @@ def test_checkpoints_that_are_worse_in_both_are_no_point_of_a_curve(study, tmp_p
 
 
 def test_report(study, tmp_path, monkeypatch):
-    output, titles, saved = tmp_path / "report", [], figures._saved
-    monkeypatch.setattr(figures, "_saved", lambda figure, path: titles.append(figure.get_suptitle()) or saved(figure, path))
+    output, titles, saved = tmp_path / "report", [], figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, *to: titles.append(figure.get_suptitle()) or saved(figure, *to))
     seeds = [str(tmp_path / f"seed{seed}") for seed in (0, 1)]
     words = ["--run", study[0], "--output", str(tmp_path / "seed0" / "own-prompt.json")]
     assert own_prompt([*words, "--reward", "builtin:length", f"{__name__}:reads"]) == 0
