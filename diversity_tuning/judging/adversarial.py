@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.statistics import cluster_weights
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.agreement import length_strata
 from diversity_tuning.judging.read import Judged, read_labels, read_queries
@@ -230,6 +229,8 @@ def read_data(
     labels_file: str, queries_file: str | None, held_out_file: str | None, share: float, draws: int, seed: int
 ) -> Data:
     """The labelled rows in two parts by prompt, and the queries; :class:`UserError` where a part is of no use."""
+    from diversity_tuning.evaluation.statistics import cluster_weights  # SciPy: --help does without
+
     labels = read_labels(labels_file)
     if held_out_file:
         held_out = read_labels(held_out_file)

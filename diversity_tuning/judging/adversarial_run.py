@@ -24,7 +24,6 @@ from diversity_tuning.judging.adversarial import (
     read_data,
     start_rules,
 )
-from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.agreement import FIGURES, selected, verdict_scores
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
@@ -89,6 +88,8 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     when it cannot go on; what has been written stays, and the same configuration goes on from it. ``engine``: in place of the
     configuration's.
     """
+    from diversity_tuning.judging.adversarial_report import write_report  # pandas: --help does without
+
     roles = load_roles(config.language, config.task, config.prompts)
     record = _record(config, prompt_hash(roles.values()))
     made = open_output(config.output, record, config.overwrite, "made by this command", files=FILES, form="names")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.drawing import BLUE, GREY, pyplot
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
@@ -177,16 +178,12 @@ SHOWN = {
     "accuracy": "accuracy", "f1": "F1", "auc": "AUC", "kappa": "Cohen's κ", "pair_accuracy": "pairs",
     "own_vs_other": "own response\nover another\nprompt's",
 }  # fmt: skip
-_JUDGE, _LENGTH = "#0072B2", "#999999"
+_JUDGE, _LENGTH = BLUE, GREY
 
 
 def plot_agreement(result: dict, path: Path) -> None:
     """All figures, and the comparisons of responses by how much their lengths differ; ``result`` as in agreement.json."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=[1.4, 1])
     for place, (label, one, color) in enumerate([(result["judge"], result, _JUDGE), ("length", result["length"], _LENGTH)]):
         _points(left, [one[key] for key in SHOWN], place, label, color)
