@@ -196,3 +196,22 @@ def at_equal_length(diversities: list[np.ndarray], lengths: list[np.ndarray]) ->
     slope = float((x * y).sum() / spread) if spread > 0 else 0.0
     common = float(np.mean([np.nanmean(log) for log in logs]))
     return [d - slope * (log - common) for d, log in zip(diversities, logs, strict=True)], slope
+
+
+def concave_hull_at(x: np.ndarray, y: np.ndarray, at: float | np.ndarray) -> np.ndarray:
+    """Height at ``at`` of the upper concave hull of the points ``(x, y)``; NaN left and right of all of them.
+
+    The hull is what mixtures of the points reach: of two models, one of which is drawn at random for each prompt, any mean on
+    the chord between theirs. ``x`` and ``y``: ``(..., n)``, points in any order, those with a NaN left out; ``at``: ``(...)``,
+    which broadcasts against the axes before ``n`` (of one set of points: any shape). Returns ``(...)``.
+    """
+    x, y = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+    at = np.asarray(at, dtype=float)[..., None]
+    height = np.full(np.broadcast_shapes(at.shape[:-1], x.shape[:-1]), -np.inf)
+    for i in range(x.shape[-1]):  # the hull is the highest of the chords between any two points
+        x0, y0 = x[..., i : i + 1], y[..., i : i + 1]
+        share = np.divide(at - x0, x - x0, out=np.zeros(np.broadcast_shapes(at.shape, x.shape)), where=x != x0)
+        inside = (np.minimum(x0, x) <= at) & (at <= np.maximum(x0, x)) & ~np.isnan(y0 + y)
+        chord = np.where(share < 1, y0 + share * (y - y0), y)  # exact in both ends
+        height = np.maximum(height, np.where(inside, np.where(x != x0, chord, np.maximum(y0, y)), -np.inf).max(axis=-1))
+    return np.where(np.isneginf(height), np.nan, height)
