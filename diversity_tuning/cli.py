@@ -12,8 +12,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 
+from diversity_tuning.children import end_with_parents
 from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import release
 from diversity_tuning.names import nearest
 from diversity_tuning.public import printable
 from diversity_tuning.recipe import read_recipe
@@ -36,6 +38,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
+        end_with_parents()
         _running.append(sys.argv[1:] if argv is None else [str(word) for word in argv])
         try:
             return main(argv) or 0
@@ -50,6 +53,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
         finally:
             _running.pop()
+            if not _running:
+                release()
         message = printable(message)  # it may quote what a server or a file said
         if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)

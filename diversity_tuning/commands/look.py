@@ -42,7 +42,7 @@ class LookConfig:
 def main(argv=None) -> None:
     classes = (LookConfig, SamplingConfig, ScoringConfig)
     look, sampling, scoring = parse_flags(
-        classes, "scripts_eval.quick_look", __doc__, argv,
+        classes, "scripts_eval.quick_look", __doc__, argv, extra="evaluation",
         defaults=_DEFAULTS, required=["base_model"], without=_NOT_HERE, given={"source": ""},
     )  # fmt: skip
     check_inputs(look, sampling, scoring)

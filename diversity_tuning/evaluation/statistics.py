@@ -117,6 +117,21 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(means.mean() - half), float(means.mean() + half)
 
 
+def t_test_p(mean: float, low: float, high: float, seeds: int) -> float:
+    """Two-sided p of Student's t test that belongs to a 95% t interval over this many seeds, at least 2."""
+    scale = stats.t.ppf(0.975, seeds - 1) / ((high - low) / 2)
+    return float(2 * stats.t.sf(abs(mean) * scale, seeds - 1))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values of a family of comparisons, ``(n,)``, adjusted so that any false one among them has the level (Holm 1979)."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
 def paired_difference(
     one: np.ndarray, other: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False
 ) -> dict[str, float]:

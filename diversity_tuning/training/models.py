@@ -12,6 +12,9 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
 from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
+from diversity_tuning.training.life_cycle import TrainingRun
+
+_MUCH_LARGER = 10  # times
 
 
 def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
@@ -25,9 +28,9 @@ def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
     return load_tokenizer(model_config.model_name_or_path, arguments.chat_template_from, model_config.model_revision, trusted)
 
 
-def base_model_of(model_config: ModelConfig, config):
-    """The causal language model to train."""
-    return load_base_model(
+def base_model_of(model_config: ModelConfig, config, training_run: TrainingRun | None = None):
+    """The causal language model to train; one much larger than the run's recipe was chosen for is a :class:`UserError`."""
+    model = load_base_model(
         model_config.model_name_or_path,
         revision=model_config.model_revision,
         dtype=model_config.dtype,
@@ -35,6 +38,20 @@ def base_model_of(model_config: ModelConfig, config):
         trust_remote_code=trusts_remote_code(config),
         **_quantization_of(model_config, config),
     )
+    if training_run is not None:
+        _check_size(training_run, model, config)
+    return model
+
+
+def _check_size(training_run: TrainingRun, model, config) -> None:
+    chosen_for = training_run.built[0].chosen_for_parameters
+    own = any(flag.split("=")[0] == "--learning_rate" for flag in training_run.argv)
+    if chosen_for and model.num_parameters() > _MUCH_LARGER * chosen_for and not own:
+        raise UserError(
+            f"{training_run.stage}: the recipe's learning_rate {config.learning_rate:g} was chosen for {chosen_for / 1e6:g} M parameters,"
+            f" and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a pretrained model often"
+            " 1e-5 to 2e-4), and look at the recipe's other values too"
+        )
 
 
 def _quantization_of(model_config: ModelConfig, config) -> dict:

@@ -21,7 +21,7 @@ def train_preference(training_run: TrainingRun, trainer_class: type, config_clas
     weights = getattr(config, "weight_column", None)
     data = {name: read_pairs(first_rows(rows, limit), where, weights) for name, rows, limit, where in rows_of(arguments)}
     tokenizer = tokenizer_of(arguments, model_config, config)
-    model = base_model_of(model_config, config)
+    model = base_model_of(model_config, config, training_run)
     if arguments.adapter:
         model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
     trainer = trainer_class(

@@ -12,12 +12,14 @@ from diversity_tuning.evaluation.statistics import (
     at_equal_length,
     bootstrap_means,
     concave_hull_at,
+    holm,
     mean_interval,
     overall_mean,
     paired_difference,
     share_of_gain,
     sign_flip_p,
     t_interval,
+    t_test_p,
 )
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, hull_band, hull_line
 
@@ -166,6 +168,19 @@ def test_equal_length_by_hand():
     adjusted, slope = at_equal_length([np.array([0.5, 0.7]), np.array([0.7, 0.9])], lengths)
     assert slope == pytest.approx(0.1)
     assert np.concatenate(adjusted) == pytest.approx([0.7] * 4)
+
+
+def test_holm_by_hand():
+    """.01 · 3, then .02 · 2, then .03, which is not less than the one before; never above 1."""
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
+    assert len(holm([])) == 0
+
+
+def test_p_of_a_t_interval_is_that_of_the_test():
+    values = np.random.default_rng(3).normal(0.5, 1, 8)
+    low, high = t_interval(values[:, None])
+    assert t_test_p(values.mean(), low, high, 8) == pytest.approx(ttest_1samp(values, 0).pvalue)
 
 
 def test_the_hull_by_hand():

@@ -184,6 +184,6 @@ def _add_legend(figure, axis, arrow_name: str | None) -> None:
         heading = {"controls, in grey (without intervals):": lines([], [], ls="none")}
         grey = {name: found.pop(name) for name in controls}
         found = found | heading | grey
-    columns = 4 if figure.get_figwidth() > 8 else 2
+    columns = 3 if figure.get_figwidth() > 8 else 2
     figure.legend(found.values(), found.keys(), loc="outside lower left", ncols=columns, frameon=False, fontsize=8)
     cross.remove()  # from the panel, where its missing values would be in the way of labels

@@ -17,6 +17,7 @@ from diversity_tuning.evaluation.sampling.run import read_record
 from diversity_tuning.evaluation.sampling.samples import read_samples
 from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, was_killed, write_results
 from diversity_tuning.flags import flag
+from diversity_tuning.locks import hold
 from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 from diversity_tuning.words import count_words
@@ -101,6 +102,7 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     ``advice``: how to have them scored anew, where they were scored otherwise.
     """
     output = Path(config.output)
+    hold(output)
     sampled = read_record(output)
     if not sampled.get("finished"):
         raise UserError(f"{output}: its samples are not finished; run scripts_eval.sample with the same --output first")
