@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from diversity_tuning.builtin import model_source, renamed
 from diversity_tuning.chat_template import FAMILIES, complete_tokenizer, own_stops
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
@@ -53,7 +54,7 @@ def load_tokenizer(
 
 def _generation_config(base_model: str, revision: str | None) -> GenerationConfig | None:
     try:
-        return GenerationConfig.from_pretrained(base_model, revision=revision)
+        return GenerationConfig.from_pretrained(model_source(base_model), revision=revision)
     except OSError:  # a model need not have one
         return None
 
@@ -128,7 +129,7 @@ def base_settings(base_model: str, trust_remote_code: bool = False) -> tuple[Gen
     """A base model's generation settings, as loading the model would find them, and its configuration; no weights."""
     config = from_pretrained(AutoConfig, base_model, trust_remote_code=trust_remote_code)
     try:
-        return GenerationConfig.from_pretrained(base_model), config
+        return GenerationConfig.from_pretrained(model_source(base_model)), config
     except OSError:
         return GenerationConfig.from_model_config(config), config
 
@@ -186,11 +187,13 @@ def from_pretrained(auto_class, name: str, **options):
     """``auto_class.from_pretrained(name)``; what is not there or cannot be loaded is a :class:`UserError`."""
     if missing := missing_path(name):
         raise UserError(f"{name}: cannot be loaded ({missing})")
+    source = model_source(name)
     try:
-        return auto_class.from_pretrained(name, **options)
+        loaded = auto_class.from_pretrained(source, **options)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{name}: cannot be loaded ({reason})") from None
+    return loaded if source == name else renamed(loaded, name)
 
 
 @command

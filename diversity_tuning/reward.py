@@ -9,6 +9,7 @@ from peft import PeftConfig
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from diversity_tuning.builtin import model_source, renamed
 from diversity_tuning.data.examples import preference_pairs, rated_responses
 from diversity_tuning.data.schema import (
     CHOSEN,
@@ -80,10 +81,11 @@ def load_reward_model(
         model = new_reward_model(base, tokenizer, dtype, trust_remote_code)
         model = attach_adapter(model, path, base)
     else:
+        source = model_source(path)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
             model, loading = AutoModelForSequenceClassification.from_pretrained(
-                path, dtype=dtype or "auto", trust_remote_code=trust_remote_code, output_loading_info=True
+                source, dtype=dtype or "auto", trust_remote_code=trust_remote_code, output_loading_info=True
             )
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: no reward model can be loaded ({str(error).splitlines()[0]})") from None
@@ -100,14 +102,15 @@ def new_reward_model(
     """A base model with a fresh head of one output; further ``options`` as in ``from_pretrained``."""
     if missing := missing_path(base_model):
         raise UserError(f"{base_model}: {missing}")
+    source = model_source(base_model)
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
-            base_model, num_labels=1, dtype=dtype or "auto", trust_remote_code=trust_remote_code, **options
+            source, num_labels=1, dtype=dtype or "auto", trust_remote_code=trust_remote_code, **options
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{base_model}: cannot be loaded ({str(error).splitlines()[0]})") from None
     model.config.pad_token_id = tokenizer.pad_token_id
-    return model
+    return model if source == base_model else renamed(model, base_model)
 
 
 def reward_dataset(
