@@ -6,7 +6,7 @@ import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.report.origin import REFERENCE
+from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.report.published import published_reports, runs_of
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
 from diversity_tuning.evaluation.statistics import share_of_gain

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
+from diversity_tuning.intervals import percentile_interval
 
 BIASES = {
     "none": {}, "length bias .6": {"length_bias": 0.6}, "length bias 1": {"length_bias": 1.0}, "leniency .3": {"leniency": 0.3},
@@ -124,8 +125,8 @@ def interval(rows: list[dict], verdicts: list[np.ndarray], key: str, weights: np
         return {"value": None, "low": None, "high": None}
     drawn = np.stack([figure(key, one, labels, lengths, weights) for one in verdicts])
     seeds = np.random.default_rng(0).integers(len(verdicts), size=(len(verdicts), DRAWS))
-    low, high = np.nanquantile(np.take_along_axis(drawn, seeds, axis=0).mean(axis=0), [0.025, 0.975])
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    low, high = percentile_interval(np.take_along_axis(drawn, seeds, axis=0).mean(axis=0))
+    return {"value": float(value), "low": low, "high": high}
 
 
 def figure(key: str, verdicts, labels, lengths, weights=None) -> np.ndarray:

@@ -52,7 +52,7 @@ def model_source(name: str) -> str:
 
 
 def renamed(loaded, name: str):
-    """``loaded``, a model, configuration or tokenizer, under the name that was asked for: no record is to hold a cache's path."""
+    """``loaded``, a model, configuration or tokenizer, under the name that was asked for, so that no record holds a path."""
     if hasattr(loaded, "config"):
         loaded.config.name_or_path = name
     loaded.name_or_path = name

@@ -15,6 +15,7 @@ from enum import Enum
 from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
+from diversity_tuning.public import printable
 from diversity_tuning.recipe import read_recipe
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
@@ -22,7 +23,7 @@ _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDI
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
-_running: list[Callable] = []  # the commands that are under way, each called by the one before
+_running: list[list[str]] = []  # the words of the commands that are under way, each called by the one before
 STOPPED = "stopped; the same command goes on"
 
 
@@ -34,7 +35,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
-        _running.append(main)
+        _running.append(sys.argv[1:] if argv is None else [str(word) for word in argv])
         try:
             return main(argv) or 0
         except UserError as error:
@@ -48,6 +49,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
         finally:
             _running.pop()
+        message = printable(message)  # it may quote what a server or a file said
         if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)
         if code == 130 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):
@@ -60,6 +62,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 def is_part_of_another() -> bool:
     """Whether the command that runs was called by another command."""
     return len(_running) > 1
+
+
+def words_of_command() -> list[str]:
+    """The flags of the command that was started; empty outside a command."""
+    return _running[0] if _running else []
 
 
 def _of_the_system(error: BaseException | None) -> str | None:

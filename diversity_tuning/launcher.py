@@ -17,6 +17,8 @@ import sys
 import threading
 import time
 
+from diversity_tuning.public import MASK, masked_words, secrets
+
 STOPPED = "stopped; the same command goes on"
 _RANK = rb"^(?:\[rank\d+\]: ?)?"  # torch puts it before what an unhandled exception prints
 _OURS = re.compile(_RANK + rb"(error: .*)")
@@ -86,12 +88,16 @@ def run(command: list[str]) -> int:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, bufsize=0)
     started.append(process)
     found = FirstError()
+    masked_words(command)
+    known = secrets()
 
     def pass_on():
         while data := process.stderr.read(1 << 16):
             found.feed(data)
             time.sleep(_DELAY)
             if not stopped:
+                for secret in known:  # the launcher's own traceback quotes the whole command
+                    data = data.replace(secret.encode(), MASK.encode())
                 sys.stderr.buffer.write(data)
                 sys.stderr.buffer.flush()
         found.end()

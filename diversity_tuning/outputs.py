@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.public import clean_folder
 
 PROVENANCE = "provenance.json"
 RUN_FILES = (
@@ -146,6 +147,8 @@ def put_in_place(folder: Path, output: Path, names: Iterable[str] = ()) -> None:
         check_ours(output, names)
     except UserError as error:
         raise UserError(f"{error}. The new result is whole and lies in {folder}") from None
+    if cleaned := clean_folder(folder):
+        print(f"{output}: secrets of this run or of the environment were masked in {', '.join(cleaned)}", flush=True)
     made = read_provenance(folder)
     if made and not names:
         made["files"] = files_in(folder)

@@ -53,10 +53,17 @@ def load_tokenizer(
 
 
 def _generation_config(base_model: str, revision: str | None) -> GenerationConfig | None:
+    base_model = model_source(base_model)
+    if (path := Path(base_model)).is_dir() and not (path / "generation_config.json").exists():
+        return None  # a model need not have one
     try:
-        return GenerationConfig.from_pretrained(model_source(base_model), revision=revision)
-    except OSError:  # a model need not have one
+        return GenerationConfig.from_pretrained(base_model, revision=revision)
+    except OSError:
+        if path.is_dir():
+            raise UserError(f"{base_model}: its generation_config.json cannot be read") from None
         return None
+    except Exception as error:
+        raise UserError(f"{base_model}: its generation_config.json cannot be read ({_reason(base_model, error)})") from None
 
 
 def _tokenizer_of_sibling(base_model: str, sibling: str, typed: bool, options: dict) -> PreTrainedTokenizerBase:
@@ -128,10 +135,7 @@ def stop_ids(settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> 
 def base_settings(base_model: str, trust_remote_code: bool = False) -> tuple[GenerationConfig, PreTrainedConfig]:
     """A base model's generation settings, as loading the model would find them, and its configuration; no weights."""
     config = from_pretrained(AutoConfig, base_model, trust_remote_code=trust_remote_code)
-    try:
-        return GenerationConfig.from_pretrained(model_source(base_model)), config
-    except OSError:
-        return GenerationConfig.from_model_config(config), config
+    return _generation_config(base_model, None) or GenerationConfig.from_model_config(config), config
 
 
 def load_base_model(base_model: str, **options) -> PreTrainedModel:
@@ -143,10 +147,14 @@ def load_base_model(base_model: str, **options) -> PreTrainedModel:
 def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_trainable: bool = False) -> PeftModel:
     """Put a LoRA adapter on its base model. Another base model, missing or unexpected weights are a :class:`UserError`."""
     check_adapter(adapter, base_model)
+    if Path(adapter).is_dir() and not (Path(adapter) / "adapter_model.safetensors").is_file():
+        raise UserError(f"{adapter}: no adapter_model.safetensors here; pickles are not read")
     try:
         policy = PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
     except (RuntimeError, KeyError) as error:  # torch's "size mismatch for …"; PEFT's name of a head that was not saved
         raise UserError(f"{adapter}: its weights do not fit {base_model}: {str(error).splitlines()[-1].strip()}") from None
+    except Exception as error:  # damaged, each in its own way
+        raise UserError(f"{adapter}: cannot be loaded ({_reason(adapter, error)})") from None
     check_keys(adapter, load_peft_weights(adapter, device="cpu"), get_peft_model_state_dict(policy))
     return policy
 
@@ -155,7 +163,9 @@ def check_adapter(adapter: str, base_model: str) -> None:
     """A :class:`UserError` where there is no adapter, or one of another base model."""
     try:
         config = PeftConfig.from_pretrained(adapter)
-    except (ValueError, OSError):
+    except Exception as error:
+        if (Path(adapter) / "adapter_config.json").is_file():
+            raise UserError(f"{adapter}: its adapter_config.json cannot be read ({_reason(adapter, error)})") from None
         raise UserError(
             f"{adapter}: no adapter here (adapter_config.json); was the training before this one finished?{near_path(adapter)}"
         ) from None
@@ -183,17 +193,54 @@ def _check_base(adapter: str, base_model: str, config: PeftConfig) -> None:
         raise UserError(f"{adapter}: trained on {config.base_model_name_or_path}, which is not the base model {base_model}")
 
 
-def from_pretrained(auto_class, name: str, **options):
-    """``auto_class.from_pretrained(name)``; what is not there or cannot be loaded is a :class:`UserError`."""
+def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str | None = None, **options):
+    """``auto_class.from_pretrained(name)``; what is not there, damaged, a pickle or not whole is a :class:`UserError`.
+
+    A model's weights come from safetensors, and every one of its tensors must be there; with ``new_head`` those above the
+    base model, which are drawn, need not. ``exactly``: what the folder must be, with no tensor besides.
+    """
     if missing := missing_path(name):
         raise UserError(f"{name}: cannot be loaded ({missing})")
     source = model_source(name)
+    weights = auto_class.__name__.startswith("AutoModel")
+    if weights:
+        options |= {"use_safetensors": True, "output_loading_info": True}
     try:
         loaded = auto_class.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{name}: cannot be loaded ({reason})") from None
-    return loaded if source == name else renamed(loaded, name)
+    except Exception as error:  # a damaged folder fails in as many ways as there are libraries that read it
+        raise UserError(f"{name}: cannot be loaded ({_reason(source, error)})") from None
+    if source != name:
+        renamed(loaded[0] if weights else loaded, name)
+    if not weights:
+        return loaded
+    model, found = loaded
+    if exactly and (wrong := sorted({*found["missing_keys"], *found["unexpected_keys"]})):
+        raise UserError(f"{name}: not {exactly}; weights missing or unexpected: {', '.join(wrong[:3])}")
+    absent = sorted(key for key in found["missing_keys"] if not new_head or not _is_in_head(model, key))
+    if absent or found["mismatched_keys"]:
+        wrong = f"lacks {len(absent)} tensors, such as {absent[0]}" if absent else "has tensors of other shapes"
+        raise UserError(f"{name}: {wrong}, which would be filled at random; is it a whole {type(model).__name__}?")
+    return model
+
+
+def _is_in_head(model: PreTrainedModel, key: str) -> bool:
+    """Whether a tensor is above the base model, or is the pooling before a head, which few base models are saved with."""
+    return not key.startswith(f"{model.base_model_prefix}.") or ".pooler." in key
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Why a folder cannot be loaded, in one line."""
+    folder = Path(name)
+    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        with file.open("rb") as stream:
+            start = stream.read(40)
+        if not start or start.startswith(b"version https://git-lfs"):
+            return f"{file.name} {'is a pointer of Git LFS: run git lfs pull' if start else 'is empty'}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    pickled = not list(folder.glob("*.safetensors")) and [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
+    if pickled and "safetensors" in str(error):
+        return f"{pickled[0].name} is a pickle, which may run code; save it as safetensors"
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 @command

@@ -9,7 +9,6 @@ from peft import PeftConfig
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from diversity_tuning.builtin import model_source, renamed
 from diversity_tuning.data.examples import preference_pairs, rated_responses
 from diversity_tuning.data.schema import (
     CHOSEN,
@@ -27,6 +26,7 @@ from diversity_tuning.data.schema import (
 )
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
+from diversity_tuning.policy import attach_adapter, from_pretrained
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
 _PAIR_COLUMNS = (PROMPT, CONVERSATIONS, CHOSEN, REJECTED)
@@ -71,46 +71,41 @@ def load_reward_model(
     if missing := missing_path(path):
         raise UserError(f"{path}: {missing} (the reward model)")
     if Path(path).is_dir() and (Path(path) / "adapter_config.json").is_file():
-        from diversity_tuning.policy import attach_adapter
-
-        config = PeftConfig.from_pretrained(path)
-        if not config.modules_to_save:
-            raise UserError(f"{path}: an adapter without a reward head (its modules_to_save is empty)")
-        base = config.base_model_name_or_path
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        base = _adapter_base(path)
+        tokenizer = from_pretrained(AutoTokenizer, path)
         model = new_reward_model(base, tokenizer, dtype, trust_remote_code)
         model = attach_adapter(model, path, base)
     else:
-        source = model_source(path)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                source, dtype=dtype or "auto", trust_remote_code=trust_remote_code, output_loading_info=True
-            )
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: no reward model can be loaded ({str(error).splitlines()[0]})") from None
-        wrong = sorted({*loading["missing_keys"], *loading["unexpected_keys"]})
-        if wrong:
-            raise UserError(f"{path}: not a trained reward model; weights missing or unexpected: {', '.join(wrong[:3])}")
+        tokenizer = from_pretrained(AutoTokenizer, path, trust_remote_code=trust_remote_code)
+        model = from_pretrained(
+            AutoModelForSequenceClassification, path, exactly="a trained reward model", dtype=dtype or "auto",
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return RewardModel(model.to(device), tokenizer)
+
+
+def _adapter_base(path: str) -> str:
+    """The base model of a reward adapter; a :class:`UserError` for another kind of adapter."""
+    try:
+        config = PeftConfig.from_pretrained(path)
+    except Exception as error:
+        raise UserError(f"{path}: its adapter_config.json cannot be read ({type(error).__name__})") from None
+    if not config.modules_to_save:
+        raise UserError(f"{path}: an adapter without a reward head (its modules_to_save is empty)")
+    return config.base_model_name_or_path
 
 
 def new_reward_model(
     base_model: str, tokenizer: PreTrainedTokenizerBase, dtype: str | None = None, trust_remote_code: bool = False, **options
 ) -> PreTrainedModel:
     """A base model with a fresh head of one output; further ``options`` as in ``from_pretrained``."""
-    if missing := missing_path(base_model):
-        raise UserError(f"{base_model}: {missing}")
-    source = model_source(base_model)
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            source, num_labels=1, dtype=dtype or "auto", trust_remote_code=trust_remote_code, **options
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{base_model}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    model = from_pretrained(
+        AutoModelForSequenceClassification, base_model, new_head=True, num_labels=1, dtype=dtype or "auto",
+        trust_remote_code=trust_remote_code, **options,
+    )  # fmt: skip
     model.config.pad_token_id = tokenizer.pad_token_id
-    return model if source == base_model else renamed(model, base_model)
+    return model
 
 
 def reward_dataset(

@@ -24,6 +24,7 @@ from diversity_tuning.outputs import (
     read_provenance,
     recover,
 )
+from diversity_tuning.public import masked
 
 _LIBRARIES = (
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers", "scikit-learn", "numpy",
@@ -36,11 +37,12 @@ def provenance(stage: str, arguments: dict, inputs: dict[str, str | Path | None]
     """What makes an output what it is: stage, settings (paths left out) and the fingerprint of every input.
 
     ``inputs`` maps a name to a file, a folder or a hub id. A name in ``arguments`` that is also an input, or in
-    :data:`NOT_SETTINGS`, is left out of the settings: the content of an input counts, not where it lies.
+    :data:`NOT_SETTINGS`, is left out of the settings: the content of an input counts, not where it lies. Settings that hold a
+    secret by their name, as ``hub_token``, are masked.
     """
     settings = {key: value for key, value in arguments.items() if key not in NOT_SETTINGS and key not in inputs}
     prints = {name: fingerprint(path) for name, path in inputs.items() if path is not None}
-    record = {"stage": stage, "arguments": settings, "inputs": prints}
+    record = {"stage": stage, "arguments": masked(settings), "inputs": prints}
     return json.loads(json.dumps(record, default=str, sort_keys=True))
 
 
@@ -150,7 +152,7 @@ def open_output(
 
 def write_provenance(folder: str | Path, record: dict, **results) -> None:
     """Write ``provenance.json`` into a folder: the record, library versions, the git commit and what came out."""
-    full = {**record, **results, "versions": library_versions(), "git_commit": git_commit()}
+    full = {**masked({**record, **results}), "versions": library_versions(), "git_commit": git_commit()}
     write_text(Path(folder) / PROVENANCE, json.dumps(full, indent=2, default=str, sort_keys=True) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Fit style vectors (:mod:`diversity_tuning.embeddings.stylometry`) on the responses of the training split.
+"""Fit style vectors (:mod:`diversity_tuning.embeddings.style_vectors`) on the responses of the training split.
 
 python -m diversity_tuning.stylometry fit --source out/filtered --output out/stylometry
 python -m diversity_tuning.stylometry fit --source out/filtered --output out/stylometry --max_texts 500 --dimension 16
@@ -15,7 +15,7 @@ import numpy as np
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
-from diversity_tuning.embeddings.stylometry import fit_model, save_model
+from diversity_tuning.embeddings.style_vectors import fit_model, save_model
 from diversity_tuning.errors import UserError
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance

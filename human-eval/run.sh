@@ -38,6 +38,7 @@ fi
 if [ -d "$study" ] && [ ! -e "$study/items.jsonl" ] && [ -n "$(ls -A "$study")" ]; then
   fail "$study: not empty and not a study (no items.jsonl); choose another folder with --study"
 fi
+umask 077  # Potato writes the key of its administration into the study, and what people answered
 mkdir -p "$study"
 study=$(cd "$study" && pwd)
 [ ! -e "$study/key.csv" ] || fail "$study: holds a key, which annotators must not reach; give another folder with --study"
@@ -50,5 +51,6 @@ cp "$here"/{config.yaml,consent.yaml,instructions.html,style.css} "$study"
 cp "$items" "$study/items.jsonl"
 export POTATO_GENERATED_TEMPLATES_DIR="$study/.templates"
 cd "$study"
+[ ! -e admin_api_key.txt ] || chmod 600 admin_api_key.txt
 echo "open http://$host:$port/?PROLIFIC_PID=NAME (stop: Ctrl-C; answers: $study/annotations)"
 exec "$venv/bin/potato" start config.yaml --host "$host" --port "$port"

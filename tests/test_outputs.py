@@ -83,7 +83,7 @@ COMMANDS = {
     ),
     "leaderboard": (
         "scripts_eval.leaderboard",
-        ["--results", "{root}/results", "--study", "mine", "--runs", "{in}/run"],
+        ["--results", "{out}/..", "--study", "mine", "--runs", "{in}/run"],
     ),
 }
 WITHOUT_OVERWRITE = ("describe", "merge", "report", "human analysis", "leaderboard")
@@ -111,15 +111,15 @@ def inputs(tmp_path_factory):
 
 
 def call(name, inputs, output, *flags):
-    """``main(argv)`` of a command; what a folder is for the leaderboard is one of its runs."""
+    """``main(argv)`` of a command; a folder of the leaderboard is a study."""
     module, argv = COMMANDS[name]
-    places = {"{in}": inputs, "{out}": output, "{root}": output.parents[min(3, len(output.parents) - 1)]}
+    places = {"{in}": inputs, "{out}": output}
     words = [functools.reduce(lambda text, key: text.replace(key, str(places[key])), places, word) for word in argv]
     importlib.import_module(module).main([*words, *flags])
 
 
 def place(name, tmp_path):
-    return tmp_path / "results" / "mine" / "runs" / "seed0-run" if name == "leaderboard" else tmp_path / "mine"
+    return tmp_path / "results" / "mine" if name == "leaderboard" else tmp_path / "mine"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,22 @@ def test_a_study_is_not_started_in_a_folder_that_is_not_one(inputs, tmp_path):
     assert "choose another folder" in answer.stderr
     assert files_in(tmp_path / "mine") == ["config.yaml"]
     assert (tmp_path / "mine" / "config.yaml").read_text() == "mine"
+
+
+def test_the_key_of_a_studys_administration_is_readable_by_its_owner_alone(tmp_path):
+    potato = tmp_path / "venv" / "bin" / "potato"
+    potato.parent.mkdir(parents=True)
+    potato.write_text("#!/bin/sh\necho secret >> admin_api_key.txt\n")
+    potato.chmod(0o755)
+    (tmp_path / "venv" / ".installed").write_text((ROOT / "human-eval" / "requirements.txt").read_text())
+    (tmp_path / "items.jsonl").write_text("{}\n")
+    command = ["bash", ROOT / "human-eval" / "run.sh", "--study", tmp_path / "study", "--items", tmp_path / "items.jsonl"]
+    environment = {**os.environ, "HUMAN_EVAL_VENV": str(tmp_path / "venv")}
+    key = tmp_path / "study" / "admin_api_key.txt"
+    for _ in ("new", "from before"):
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment, umask=0o022)
+        assert key.stat().st_mode & 0o777 == 0o600
+        key.chmod(0o644)
 
 
 # How one folder takes the place of another.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.public import masked_words
 from diversity_tuning.recipe import explicit_settings
 from diversity_tuning.runs import (
     atomic_folder,
@@ -313,3 +314,55 @@ def test_a_finished_run_keeps_weights_and_no_state_to_unpickle(tmp_path):
         filled(run / folder, shard="x")
     _forget_resume_state(run)
     assert tree(run) == sorted(["README.md", *kept, "checkpoint-4", *(f"checkpoint-4/{name}" for name in kept)])
+
+
+# Secrets.
+
+TOKEN = "hf_ABCDEFabcdef0123456789"
+NAMES = "hub_token HF_TOKEN api_key openai-api-key db_password use_auth_token apiKey client_secret token".split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_that_name_a_secret_are_masked(name):
+    def made(secret):
+        return provenance("stage", {name: secret, "deep": {"a": [{name: secret}]}, "json": json.dumps({name: secret})}, {})
+
+    assert TOKEN not in json.dumps(made(TOKEN))
+    assert made(TOKEN) == made("another")
+    for words in (["--" + name, TOKEN], [f"--{name}={TOKEN}"], ["--flags", f"--a 1 --{name} {TOKEN}"], [f"{name}={TOKEN}"]):
+        assert TOKEN not in " ".join(masked_words(["python", "-m", "module", *words]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_new_tokens", "64"), ("pad_token", "<pad>"), ("eos_token", "</s>"), ("token_counts", "a"), ("tokenizer", "a/b"),
+        ("key", "runs/key.csv"), ("id_key", "id"), ("stop_token_ids", "[1, 2]"), ("image_token", "x"), ("token", "<|end|>"),
+        ("hub_token", None), ("use_auth_token", True), ("hub_token", ""),
+    ],
+)  # fmt: skip
+def test_settings_that_only_sound_like_secrets_stay(name, value):
+    assert provenance("stage", {name: value}, {})["arguments"] == {name: value}
+    assert value in (None, True) or masked_words(["--" + name, value])[1] == value
+
+
+@pytest.mark.parametrize("variable", ["HF_TOKEN", "OPENAI_API_KEY", "SOME_PASSWORD"])
+def test_what_is_published_holds_no_secret_of_the_environment(tmp_path, monkeypatch, capsys, variable):
+    monkeypatch.setenv(variable, TOKEN)
+    weights = b"\0" + TOKEN.encode()
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "notes.md").write_text(f"login {TOKEN} here")
+        (folder / "weights.bin").write_bytes(weights)
+        (folder / "plain.txt").write_text("test none")
+    assert (tmp_path / "out" / "deep" / "notes.md").read_text() == "login *** here"
+    assert (tmp_path / "out" / "weights.bin").read_bytes() == weights
+    assert "masked in deep/notes.md" in capsys.readouterr().out
+
+
+def test_a_dummy_key_is_no_secret_to_look_for(tmp_path, monkeypatch):
+    for name, dummy in (("OPENAI_API_KEY", "test"), ("VLLM_API_KEY", "sk-no-key-required"), ("API_TOKEN", "not-needed")):
+        monkeypatch.setenv(name, dummy)
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "a.txt").write_text("a test, not-needed; sk-no-key-required")
+    assert (tmp_path / "out" / "a.txt").read_text() == "a test, not-needed; sk-no-key-required"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diversity_tuning.embeddings.stylometry import fit_model, load_model, mask_content, save_model
+from diversity_tuning.embeddings.style_vectors import fit_model, load_model, mask_content, save_model
 from diversity_tuning.errors import UserError
 
 NOUNS = "harbor lantern engine orchard castle signal violin desert".split()

@@ -2,11 +2,13 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from diversity_tuning.training.arguments import OneResumeState
 from scripts_dpo import generation_ddpo_model_train as ddpo
 from scripts_dpo import generation_dpo_model_train as dpo
 from scripts_finetuning import generation_model_train as sft
@@ -158,3 +160,24 @@ def test_sft_loss_is_on_response_tokens_only(world, monkeypatch):
             assert whole.startswith("<|bos|><|user|>title ")
             assert whole.count("<|bos|>") == 1
     assert seen == expected
+
+
+def test_a_token_stands_in_no_file_of_a_run(world, monkeypatch):
+    """Nor in its checkpoints while it trains, in records or as a pickle."""
+    token, seen = "hf_ABCDEFabcdef0123456789", []
+    monkeypatch.setenv("HF_TOKEN", "")
+
+    def look(folder):
+        seen.append([str(file) for file in folder.rglob("*") if file.is_file() and token.encode() in file.read_bytes()])
+
+    monkeypatch.setattr(OneResumeState, "on_save", lambda self, args, *rest, **more: look(Path(args.output_dir)))
+    train(
+        sft,
+        world,
+        "token",
+        "filtered",
+        ["--hub_token", token, "--max_steps", "1", "--save_steps", "1", "--save_strategy", "steps"],
+    )
+    look(world / "token")
+    assert seen == [[], []]
+    assert json.loads((world / "token" / "provenance.json").read_text())["request"]["hub_token"] == "***"

@@ -2,6 +2,7 @@
 
 python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --data_path out/filtered --num_proc 16
 python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --data_path out/filtered --model_to_use FOLDER
+python -m scripts_dataset_cleaner.1_data_prep_filtering --source out/scored --data_path out/filtered --filter released
 
 Every row stays, even one left with no response: rows are addressed by number later.
 """
@@ -26,6 +27,11 @@ class FilterConfig(StageConfig):
     data_path: str = flag("output folder")
     model_to_use: str = flag("model whose tokenizer and chat template count", default="meta-llama/Llama-3.1-8B-Instruct")
     max_tokens: int = flag("longest prompt and response, with the template", default=2048, least=1)
+    filter: str = flag(
+        "stories: drop what is empty, deleted or removed, a bot's notice, or without a prompt, too, and replace HTML entities; "
+        "released: moderators' phrases alone, as the released code",
+        default="stories", choices=("stories", "released"),
+    )  # fmt: skip
 
 
 @command
@@ -50,16 +56,17 @@ def run(args, record: dict) -> None:
     splits = storage.load_stage(args.source, SCORED, 0)
     counter = TokenCounter(filter.load_tokenizer(args.model_to_use))
     with storage.stage_output(args.data_path) as (folder, work):
-        filtered, reasons = {}, {}
+        filtered, reasons, changes = {}, {}, {}
         for name, rows in splits.items():
             marked = storage.add_columns(
                 rows, filter.filter_batch, filter.filter_features(), work, f"filtering-{name}", args.num_proc,
-                batch_size=200, counter=counter, max_tokens=args.max_tokens,
+                batch_size=200, counter=counter, max_tokens=args.max_tokens, rules=args.filter,
             )  # fmt: skip
             reasons[name] = filter.count_reasons(marked)
-            filtered[name] = marked.remove_columns(filter.REASON)
-        storage.finish(filtered, folder, record, args.num_proc, responses=reasons)
+            changes[name] = filter.count_changes(marked)
+            filtered[name] = marked.remove_columns([filter.REASON, filter.MENDED])
+        storage.finish(filtered, folder, record, args.num_proc, responses=reasons, mended=changes)
     for name, counts in reasons.items():
-        told = filter.worth_telling(counts)
+        told = filter.worth_telling(counts) | changes[name]
         print(f"{args.data_path}/{name}: " + ", ".join(f"{reason}: {count}" for reason, count in told.items()))
     print_next(STAGE, args.data_path)

@@ -95,7 +95,7 @@ def named_models(adapters: list[str], base_model: str, with_base: bool) -> dict[
 def _show(scoring: ScoringConfig, output: Path, runs: list[str]) -> None:
     """Print and keep the table; say where the texts are and what to do next."""
     from diversity_tuning.console import as_run_here
-    from diversity_tuning.evaluation.report.terminal import terminal_table
+    from diversity_tuning.evaluation.report.overview import terminal_table
     from diversity_tuning.runs import write_text
 
     encoders = {"semantic": scoring.semantic_model, "style": scoring.style_model}

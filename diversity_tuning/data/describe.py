@@ -20,6 +20,7 @@ from diversity_tuning.runs import atomic_folder, read_provenance, write_text
 FILES = ("page.md", "histograms.png")
 _CORRELATION = "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts"
 _ROWS = 500
+_MOST = 10  # responses that deviate most, shown with their texts
 # What a stage added last describes it best: (what it is, texts, votes) of the rows, latest first.
 _RESPONSES = (
     ("used in pairs", schema.POSTTRAINING_COMMENT_TEXT, schema.POSTTRAINING_SCORE),
@@ -27,7 +28,7 @@ _RESPONSES = (
     ("of the source", schema.COMMENT_TEXTS, schema.COMMENT_SCORES),
 )
 # What stages count, beside the rows they write.
-_RECORDED = ("rows_in", "votes", "prompts_in_two_splits", "responses", "texts", "truncated_texts")
+_RECORDED = ("rows_in", "votes", "prompts_in_two_splits", "responses", "mended", "texts", "truncated_texts")
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Description:
     responses: np.ndarray = field(default_factory=lambda: np.empty(0, "S16"))  # one digest a response
     distributions: dict[str, np.ndarray] = field(default_factory=dict)
     popularity: Popularity | None = None  # of pairs with deviations
+    odd: list[tuple[float, int, str, str]] = field(default_factory=list)  # deviation, votes, response, prompt: the largest
 
 
 def figures(rows, where: str) -> Description:
@@ -114,8 +116,28 @@ def _pair_figures(rows) -> Description:
     description = _figures(len(rows), prompts, responses, spread, repeated)
     if len(deviations) == 2:
         values = np.concatenate([np.asarray(rows[column], dtype=float) for column in deviations])
-        description.popularity = popularity(prompts * 2, responses, values, np.concatenate([chosen, rejected]))
+        votes = np.concatenate([chosen, rejected])
+        description.popularity = popularity(prompts * 2, responses, values, votes)
+        description.odd = _most_deviating(rows, list(zip(prompts * 2, responses, strict=True)), values, votes)
     return description
+
+
+def _most_deviating(rows, keys: list[tuple], values: np.ndarray, votes: np.ndarray) -> list[tuple[float, int, str, str]]:
+    """Deviation, votes, text and prompt of the responses with the largest deviations, each once.
+
+    ``keys`` tell responses apart; they, ``values`` and ``votes`` are ``(2n,)``: the chosen of the n rows, then the rejected.
+    """
+    places = {}
+    for place in np.argsort(-values, kind="stable"):
+        places.setdefault(keys[place], int(place))
+        if len(places) == _MOST:
+            break
+    found = []
+    for place in places.values():
+        side = schema.CHOSEN if place < len(rows) else schema.REJECTED
+        messages = rows[place % len(rows)][side]
+        found.append((float(values[place]), int(votes[place]), messages[-1]["content"], prompt_of(messages)))
+    return found
 
 
 def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: int = 0) -> Description:
@@ -130,6 +152,7 @@ def page(source: str, splits: dict[str, Description]) -> str:
     for name, description in splits.items():
         lines += [f"## {name}", "", *_table(description.distributions), ""]
         lines += [*description.popularity.sentences(), ""] if description.popularity else []
+        lines += [*_odd(description.odd), ""] if description.odd else []
     return "\n".join(lines + _leakage(splits))
 
 
@@ -164,6 +187,22 @@ def _table(distributions: dict[str, np.ndarray]) -> list[str]:
         statistics = summary(values)
         lines.append(f"| {name} | " + " | ".join(f"{statistics[key]:g}" if key in statistics else "" for key in columns) + " |")
     return lines
+
+
+def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
+    lines = ["Responses that deviate most, which weigh most. Are they stories?", ""]
+    lines += ["| δ | votes | words | response | prompt |", "| --- " * 5 + "|"]
+    return lines + [
+        f"| {delta:.2f} | {votes} | {len(text.split())} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
+        for delta, votes, text, prompt in responses
+    ]
+
+
+def _cell(text: str, length: int) -> str:
+    """The beginning of a text as a cell of a table, as code, with nothing that ends it or acts on a terminal."""
+    words = " ".join(text.split())
+    words = "".join(one if one.isprintable() else "·" for one in words).replace("`", "'").replace("|", "¦")
+    return f"`{words[:length]}{'…' if len(words) > length else ''}`" if words else "(empty)"
 
 
 def _leakage(splits: dict[str, Description]) -> list[str]:

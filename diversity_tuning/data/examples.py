@@ -1,46 +1,44 @@
 """Training examples as conversations, from the forms of rows in use: texts or messages, with or without a prompt column.
 
 A plain text becomes a message, a prompt the user's and a response the assistant's, so that the policy's chat template is
-applied to every source alike. Faults are a :class:`UserError` that names the source, the row (from 1) and the column.
+applied to every source alike. Columns ``system`` (or ``system_prompt``) and ``history`` become turns before the prompt. Columns
+that may hold turns and are not read are named on one line. Faults are a :class:`UserError` that names the source, the row
+(from 1) and the column.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
+from diversity_tuning.data.conversations import LEADING, Fault, led, messages_of, prompt_columns, prompt_of, say_unread, shown
 from diversity_tuning.errors import UserError
 
 _SFT_FORMS = (
     f"'{schema.POST_TITLE}' with '{schema.FILTERED_COMMENT_TEXTS}' (the output of stage 1), '{schema.PROMPT}' with "
     f"'{schema.COMPLETION}' (or '{schema.RESPONSE}'), '{schema.INSTRUCTION}' with '{schema.OUTPUT}', or '{schema.MESSAGES}'"
 )
-_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
 
 
-class _Fault(Exception):
-    """What is wrong in a column of the row at hand."""
-
-    def __init__(self, column: str, what: str):
-        self.column, self.what = column, what
-
-
-def preference_pairs(rows, where: str):
+def preference_pairs(rows, where: str, keep: Sequence[str] | None = None):
     """Pairs as TRL has them, with the prompt apart: columns ``prompt``, ``chosen``, ``rejected`` are lists of messages.
 
     ``rows`` (``datasets.Dataset``) have ``chosen`` and ``rejected``, both texts or both lists of messages, and ``prompt``, a
     text or messages. The prompt may be missing where both sides are whole conversations: it is the messages that both begin
-    with. ShareGPT's form (``conversations``, and messages of ``from`` and ``value``) is read as well. Other columns, such as
-    weights, stay. ``where`` names the source in errors.
+    with. ShareGPT's form (``conversations``, and messages of ``from`` and ``value``), and ``question``, ``instruction`` or
+    ``input`` as the prompt, are read as well. Of the other columns those in ``keep`` stay, or all. ``where`` is for errors.
     """
-    if schema.PROMPT not in rows.column_names and schema.CONVERSATIONS in rows.column_names:
-        rows = rows.rename_column(schema.CONVERSATIONS, schema.PROMPT)
-    missing = [name for name in (schema.CHOSEN, schema.REJECTED) if name not in rows.column_names]
+    names = rows.column_names
+    missing = [name for name in (schema.CHOSEN, schema.REJECTED) if name not in names]
     if missing:
-        raise UserError(f"{where}: no column '{missing[0]}'; it has {', '.join(rows.column_names)}")
-    return _as_conversations(rows, (schema.PROMPT, schema.CHOSEN, schema.REJECTED), _pair, where)
+        raise UserError(f"{where}: no column '{missing[0]}'; it has {', '.join(names)}")
+    used = [*prompt_columns(names), schema.CHOSEN, schema.REJECTED]
+    say_unread(where, names, used)
+    others = [name for name in names if name not in used and (keep is None or name in keep)]
+    columns = (schema.PROMPT, schema.CHOSEN, schema.REJECTED)
+    return _as_conversations(rows.select_columns([*used, *others]), columns, _pair, where, others)
 
 
 def prompt_completions(rows, where: str):
@@ -50,21 +48,44 @@ def prompt_completions(rows, where: str):
     ``messages`` (ShareGPT: ``conversations``), whose last one, the assistant's, is the completion and all before it the prompt,
     or Alpaca's ``instruction``, ``input`` (may be missing or empty) and ``output``.
     """
-    if schema.MESSAGES not in rows.column_names and schema.CONVERSATIONS in rows.column_names:
-        rows = rows.rename_column(schema.CONVERSATIONS, schema.MESSAGES)
-    names = set(rows.column_names)
-    if {schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS} <= names:
-        return rows.map(_explode, batched=True, batch_size=100, remove_columns=rows.column_names)
-    completion = next((name for name in (schema.COMPLETION, schema.RESPONSE) if name in names), None)
-    if schema.PROMPT in names and completion:
-        read, used = partial(_prompt_completion, completion=completion), [schema.PROMPT, completion]
-    elif schema.MESSAGES in names:
-        read, used = _conversation, [schema.MESSAGES]
-    elif {schema.INSTRUCTION, schema.OUTPUT} <= names:
-        read, used = _instruction, [name for name in (schema.INSTRUCTION, schema.INPUT, schema.OUTPUT) if name in names]
+    names = rows.column_names
+    if {schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS} <= set(names):
+        say_unread(where, names, [])
+        return rows.map(_explode, batched=True, batch_size=100, remove_columns=names)
+    prompt = [name for name in prompt_columns(names) if name != schema.CONVERSATIONS]
+    asked = prompt[-1:] and prompt_of(dict.fromkeys(prompt, "")) is not None
+    completion = next((name for name in (schema.COMPLETION, schema.RESPONSE, schema.OUTPUT) if name in names), None)
+    conversation = next((name for name in (schema.MESSAGES, schema.CONVERSATIONS) if name in names), None)
+    if asked and completion:
+        read, used = partial(_prompt_completion, completion=completion), [*prompt, completion]
+    elif conversation:
+        leading = [name for name in prompt_columns(names) if name in LEADING]
+        read, used = partial(_conversation, column=conversation), [*leading, conversation]
     else:
-        raise UserError(f"{where}: no column {_SFT_FORMS}; it has {', '.join(rows.column_names)}")
-    return _as_conversations(rows.select_columns(used), (schema.PROMPT, schema.COMPLETION), read, where, keep=False)
+        raise UserError(f"{where}: no column {_SFT_FORMS}; it has {', '.join(names)}")
+    say_unread(where, names, used)
+    return _as_conversations(rows.select_columns(used), (schema.PROMPT, schema.COMPLETION), read, where)
+
+
+def prompts(rows, where: str):
+    """The prompts of rows that are not stages 0's or 1's, as lists of messages in a column ``prompt``; no other columns.
+
+    ``rows`` have a prompt as :func:`preference_pairs` takes it, or are pairs of whole conversations, or have ``messages``, of
+    which those before the last response are the prompt.
+    """
+    names = rows.column_names
+    used = prompt_columns(names)
+    if any(name not in LEADING for name in used):
+        read = _asked
+    elif schema.CHOSEN in names:
+        used = [*used, *(name for name in (schema.CHOSEN, schema.REJECTED) if name in names)]
+        read = _asked_in_pair
+    elif schema.MESSAGES in names:
+        read, used = partial(_asked, column=schema.MESSAGES), [*used, schema.MESSAGES]
+    else:
+        raise UserError(f"{where}: no prompts: no column '{schema.PROMPT}', '{schema.POST_TITLE}' or '{schema.CHOSEN}'")
+    say_unread(where, names, [*used, schema.OUTPUT, schema.COMPLETION, schema.RESPONSE])
+    return _as_conversations(rows.select_columns(used), (schema.PROMPT,), read, where)
 
 
 def rated_responses(rows, where: str):
@@ -83,7 +104,7 @@ def rated_responses(rows, where: str):
     for name in (schema.PROMPT, schema.RESPONSE):
         for number, value in enumerate(rows[name], start=1):
             if not isinstance(value, str):
-                raise UserError(f"{where}: row {number}, column '{name}': expected a text, found {_shown(value)}")
+                raise UserError(f"{where}: row {number}, column '{name}': expected a text, found {shown(value)}")
     return rows.select_columns(list(own))
 
 
@@ -97,7 +118,7 @@ def check_numbers(rows, column: str, where: str) -> None:
         bad = next((row for row, value in enumerate(values.to_pylist()) if not _is_number(value)), -1)
         bad = 0 if bad < 0 else bad  # texts that hold numbers are texts
     if bad >= 0:
-        raise UserError(f"{where}: row {bad + 1}, column '{column}': expected a number, found {_shown(values[bad].as_py())}")
+        raise UserError(f"{where}: row {bad + 1}, column '{column}': expected a number, found {shown(values[bad].as_py())}")
 
 
 def _is_number(value: object) -> bool:
@@ -108,20 +129,21 @@ def _is_number(value: object) -> bool:
     return True
 
 
-def _as_conversations(rows, columns: tuple[str, ...], read: Callable[[dict], tuple], where: str, keep: bool = True):
-    """``rows`` with ``columns`` of messages that ``read`` makes of each row, and their other columns if ``keep``."""
+def _as_conversations(rows, columns: tuple[str, ...], read: Callable[[dict], tuple], where: str, keep: Sequence[str] = ()):
+    """``rows`` with ``columns`` of messages that ``read`` makes of each row, and the columns ``keep``."""
     from datasets import Features, List, Value
 
     message = List({"role": Value("string"), "content": Value("string")})
-    others = {name: kind for name, kind in rows.features.items() if keep and name not in columns}
+    others = {name: rows.features[name] for name in keep}
 
     def convert(batch, indices):
         made = {name: [] for name in columns}
         for place, index in enumerate(indices):
             try:
                 found = read({name: values[place] for name, values in batch.items()})
-            except _Fault as fault:
-                raise UserError(f"{where}: row {index + 1}, column '{fault.column}': {fault.what}") from None
+            except Fault as fault:
+                column = f", column '{fault.column}'" if fault.column else ""
+                raise UserError(f"{where}: row {index + 1}{column}: {fault.what}") from None
             for name, messages in zip(columns, found, strict=True):
                 made[name].append(messages)
         return {**{name: batch[name] for name in others}, **made}
@@ -134,75 +156,89 @@ def _as_conversations(rows, columns: tuple[str, ...], read: Callable[[dict], tup
 
 def _pair(row: dict) -> tuple[list, list, list]:
     """Prompt, chosen, rejected of one row."""
-    chosen, rejected = (_messages(row, name, "assistant") for name in (schema.CHOSEN, schema.REJECTED))
-    apart = len(chosen) == len(rejected) == 1
-    if row.get(schema.PROMPT) is None and apart:
-        raise _Fault(schema.PROMPT, f"missing, and '{schema.CHOSEN}' is no conversation that would begin with it")
-    prompt = _messages(row, schema.PROMPT, "user") if row.get(schema.PROMPT) is not None else []
-    if apart or isinstance(row.get(schema.PROMPT), list):
-        repeated = not apart and all(side[: len(prompt)] == prompt for side in (chosen, rejected))
-        start = len(prompt) if repeated else 0
-        return prompt, chosen[start:], rejected[start:]
-    # Whole conversations. A prompt that is given as a text as well is their first message.
+    sides = [messages_of(row, name, "assistant") for name in (schema.CHOSEN, schema.REJECTED)]
+    given = prompt_of(row)
+    if given is None or (len(given) == 1 and not isinstance(row[_prompt_column(row)], list)):
+        prompt, *sides = _parted(row, given, *sides)
+    else:
+        parted = [_after(given, side, name) for side, name in zip(sides, (schema.CHOSEN, schema.REJECTED), strict=True)]
+        prompt, sides = parted[0][0], [side for _, side in parted]
+        if parted[1][0] != prompt:
+            raise Fault(schema.REJECTED, f"does not begin with the same messages as '{schema.CHOSEN}'")
+    return led(row, prompt), *sides
+
+
+def _prompt_column(row: dict) -> str:
+    return next(name for name in prompt_columns(list(row)) if name not in LEADING)
+
+
+def _parted(row: dict, given: list | None, chosen: list, rejected: list) -> tuple[list, list, list]:
+    """Prompt, chosen, rejected where the prompt is a text, or None: whole conversations hold it themselves."""
+    answers = all(side[0]["role"] == "assistant" for side in (chosen, rejected))
+    if answers and given:
+        return given, chosen, rejected
+    if answers:
+        raise Fault(schema.PROMPT, f"missing, and '{schema.CHOSEN}' is no conversation that would begin with it")
     shared = next((i for i, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other), None)
     shared = min(len(chosen), len(rejected)) - 1 if shared is None else shared
     if shared == 0:
-        raise _Fault(schema.REJECTED, f"does not begin with the same message as '{schema.CHOSEN}', so there is no prompt")
+        raise Fault(schema.REJECTED, f"does not begin with the same message as '{schema.CHOSEN}', so there is no prompt")
+    if given and given[0]["content"].strip() not in [message["content"].strip() for message in chosen[:shared]]:
+        raise Fault(
+            _prompt_column(row), "is not among the messages that both sides begin with; leave it out, or out of the sides"
+        )
     return chosen[:shared], chosen[shared:], rejected[shared:]
 
 
+def _after(prompt: list, side: list, column: str) -> tuple[list, list]:
+    """(the whole prompt, what follows it in ``side``), whether the side repeats the prompt, with or without its system turn."""
+    system, asked = (prompt[:1], prompt[1:]) if prompt[0]["role"] == "system" else ([], prompt)
+    own, rest = (side[:1], side[1:]) if side[0]["role"] == "system" else ([], side)
+    if rest[: len(asked)] == asked and len(rest) > len(asked):
+        if system and own and system != own:
+            raise Fault(column, f"begins with another system turn than '{schema.PROMPT}'")
+        return [*(system or own), *asked], rest[len(asked) :]
+    if own or (rest[0]["role"] == "user" and prompt[-1]["role"] == "user"):
+        raise Fault(column, f"begins with a message of role '{side[0]['role']}' that '{schema.PROMPT}' does not have")
+    return prompt, side
+
+
 def _prompt_completion(row: dict, completion: str) -> tuple[list, list]:
-    return _messages(row, schema.PROMPT, "user"), _messages(row, completion, "assistant")
+    prompt = prompt_of(row)
+    if prompt is None:
+        raise Fault(_prompt_column(row), "expected a text or a list of messages (role, content), found nothing")
+    whole, answer = _after(prompt, messages_of(row, completion, "assistant"), completion)
+    return led(row, whole), answer
 
 
-def _instruction(row: dict) -> tuple[list, list]:
-    """Alpaca's instruction and, below it, its input."""
-    prompt = _messages(row, schema.INSTRUCTION, "user")
-    if row.get(schema.INPUT):
-        prompt[0]["content"] += "\n" + _messages(row, schema.INPUT, "user")[0]["content"]
-    return prompt, _messages(row, schema.OUTPUT, "assistant")
-
-
-def _conversation(row: dict) -> tuple[list, list]:
-    messages = _messages(row, schema.MESSAGES, "assistant")
+def _conversation(row: dict, column: str) -> tuple[list, list]:
+    messages = messages_of(row, column, "assistant")
     if len(messages) < 2:
-        raise _Fault(schema.MESSAGES, "expected at least a user's and an assistant's message")
-    return messages[:-1], messages[-1:]
+        raise Fault(column, "expected at least a user's and an assistant's message")
+    return led(row, messages[:-1]), messages[-1:]
 
 
-def _messages(row: dict, column: str, role: str) -> list[dict[str, str]]:
-    """A column of a row as messages; a text is one message of ``role``. Responses end with the assistant's message."""
-    value = row[column]
-    if isinstance(value, str):
-        return [{"role": role, "content": value}]
-    value = [value] if isinstance(value, dict) else value
-    if not isinstance(value, list) or not value or not all(isinstance(message, dict) for message in value):
-        raise _Fault(column, f"expected a text or a list of messages (role, content), found {_shown(value)}")
-    value = [_from_sharegpt(message, column) for message in value]
-    for message in value:
-        texts = {name: message.get(name) for name in ("role", "content")}
-        wrong = next((name for name, text in texts.items() if not isinstance(text, str)), None)
-        if wrong:
-            raise _Fault(column, f"a message without a text as its '{wrong}'")
-        more = next((name for name, other in message.items() if name not in texts and other), None)
-        if more:
-            raise _Fault(column, f"a message with '{more}'; only role and content can be trained on")
-    if role == "assistant" and value[-1]["role"] != "assistant":
-        raise _Fault(column, f"ends with a message of role '{value[-1]['role']}', not the assistant's")
-    return [{"role": message["role"], "content": message["content"]} for message in value]
+def _asked(row: dict, column: str | None = None) -> tuple[list]:
+    """The prompt of one row; of a column of whole conversations, without the last response."""
+    prompt = messages_of(row, column, "user") if column else prompt_of(row)
+    whole = column or _prompt_column(row) == schema.CONVERSATIONS
+    if whole and prompt and prompt[-1]["role"] == "assistant":
+        prompt = prompt[:-1]
+    column = column or _prompt_column(row)
+    if not prompt or not all(message["content"].strip() for message in prompt):
+        raise Fault(None, "no prompt")
+    if prompt[-1]["role"] != "user":
+        raise Fault(column, f"ends with a message of role '{prompt[-1]['role']}', not the user's")
+    return (led(row, prompt),)
 
 
-def _from_sharegpt(message: dict, column: str) -> dict:
-    """A message of ``from`` and ``value`` in the usual names; any other as it is."""
-    if message.get("role") is not None or message.get("from") is None:
-        return message
-    if message["from"] not in _SHAREGPT_ROLES:
-        raise _Fault(column, f"a message from '{message['from']}'; expected {', '.join(_SHAREGPT_ROLES)}")
-    return {"role": _SHAREGPT_ROLES[message["from"]], "content": message.get("value")}
-
-
-def _shown(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:60]
+def _asked_in_pair(row: dict) -> tuple[list]:
+    if schema.REJECTED in row:
+        return (_pair(row)[0],)
+    messages = messages_of(row, schema.CHOSEN, "assistant")
+    if len(messages) < 2:
+        raise Fault(schema.CHOSEN, "is no conversation that would begin with a prompt")
+    return (led(row, messages[:-1]),)
 
 
 def _explode(batch: dict) -> dict[str, list]:

@@ -1,4 +1,7 @@
-"""Stage 1: drop responses that are no story, and those that do not fit the model's context."""
+"""Stage 1: drop responses that are no story, and those that do not fit the model's context; replace escaped characters.
+
+``released`` drops what the released code drops: three phrases of moderators (:data:`BOILERPLATE`) and what is too long.
+"""
 
 import json
 from collections import Counter
@@ -8,14 +11,17 @@ import numpy as np
 import pyarrow.compute as pc
 
 from diversity_tuning.builtin import model_source
-from diversity_tuning.data import schema
+from diversity_tuning.data import placeholders, schema
 from diversity_tuning.data.token_counts import TokenCounter
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
 
 BOILERPLATE = ("**Welcome to the Prompt!**", "this submission has been removed", "**Off-Topic Discussion**")
-REASONS = ("kept", *BOILERPLATE, "too long")
+REASONS = ("kept", *BOILERPLATE, "too long", "empty", "deleted or removed", "notice of a bot", "no prompt")
+FILTERS = ("stories", "released")
 REASON = "_reason"  # a working column: per response, an index into REASONS
+MENDED = "_mended"  # a working column: per row, how often each of CHANGES was made
+CHANGES = ("responses with HTML entities", "prompts with HTML entities", "post texts that were deleted or removed")
 
 
 def load_tokenizer(name: str):
@@ -48,59 +54,109 @@ def _tokenizer_class(name: str):
 
 
 def filter_features() -> dict:
-    """The columns of :func:`filter_batch`: those new in stage 1's output, and the working column."""
+    """The columns of :func:`filter_batch`: those new or changed in stage 1's output, and the working columns."""
     from datasets import List, Value
 
     return {
+        schema.POST_TITLE: Value("string"),
+        schema.POST_TEXT: Value("string"),
         schema.FILTERED_COMMENT_TEXTS: List(Value("string")),
         schema.FILTERED_COMMENT_SCORES: List(Value("int64")),
         schema.FILTERED_TRANSFORMED_SCORES: List(Value("float64")),
         REASON: List(Value("int8")),
+        MENDED: List(Value("int32")),
     }
 
 
-def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tokens: int) -> dict:
-    """Add the kept responses of a batch of rows, with their votes, and the reason for every response."""
-    reasons = _reasons(batch, counter, max_tokens)
-    columns = {REASON: reasons}
+def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tokens: int, rules: str = FILTERS[0]) -> dict:
+    """Add the kept responses of a batch of rows, with their votes, and the reason for every response.
+
+    ``rules``: one of :data:`FILTERS`. Except for ``released``, HTML entities of prompts and kept responses are replaced.
+    """
+    posts = zip(batch[schema.POST_TITLE], batch[schema.POST_TEXT], batch[schema.COMMENT_TEXTS], strict=True)
+    rows = [_mended(*post) if rules != "released" else (*post, [0] * len(CHANGES)) for post in posts]
+    titles, texts, responses, changes = map(list, zip(*rows, strict=True))
+    reasons = [_why_dropped(*row[:3], rules) for row in rows]
+    _mark_long(reasons, rows, counter, max_tokens)
+    for number, (before, after) in enumerate(zip(batch[schema.COMMENT_TEXTS], responses, strict=True)):
+        changes[number][0] = sum(
+            why == 0 and one != other for why, one, other in zip(reasons[number], before, after, strict=True)
+        )
+    columns = {schema.POST_TITLE: titles, schema.POST_TEXT: texts, REASON: reasons, MENDED: changes}
     for source, target in (
-        (schema.COMMENT_TEXTS, schema.FILTERED_COMMENT_TEXTS),
-        (schema.COMMENT_SCORES, schema.FILTERED_COMMENT_SCORES),
-        (schema.TRANSFORMED_SCORE, schema.FILTERED_TRANSFORMED_SCORES),
+        (responses, schema.FILTERED_COMMENT_TEXTS),
+        (batch[schema.COMMENT_SCORES], schema.FILTERED_COMMENT_SCORES),
+        (batch[schema.TRANSFORMED_SCORE], schema.FILTERED_TRANSFORMED_SCORES),
     ):
-        pairs = zip(batch[source], reasons, strict=True)
+        pairs = zip(source, reasons, strict=True)
         columns[target] = [[value for value, why in zip(row, whys, strict=True) if why == 0] for row, whys in pairs]
     return columns
 
 
-def _reasons(batch: dict, counter: TokenCounter, max_tokens: int) -> list[list[int]]:
-    reasons = [[_boilerplate(text) for text in row] for row in batch[schema.COMMENT_TEXTS]]
-    places, conversations = [], []
-    for number, row in enumerate(batch[schema.COMMENT_TEXTS]):
-        prompt = schema.prompt_text(batch[schema.POST_TITLE][number], batch[schema.POST_TEXT][number])
-        kept = [place for place, why in enumerate(reasons[number]) if why == 0]
-        places += [(number, place) for place in kept]
-        conversations += [schema.to_messages(prompt, row[place]) for place in kept]
-    for (number, place), length in zip(places, counter.conversations(conversations), strict=True):
-        if length > max_tokens:
-            reasons[number][place] = REASONS.index("too long")
-    return reasons
+def _mended(title: str, text: str | None, responses: list[str]) -> tuple:
+    """A post without HTML entities and without a placeholder under its title, and the changes but for its responses'."""
+    post = placeholders.unescape(title), placeholders.unescape(text or "")
+    escaped = post != (title, text or "")
+    gone = placeholders.is_placeholder(post[1])
+    return post[0], "" if gone else post[1], [placeholders.unescape(one) for one in responses], [0, int(escaped), int(gone)]
+
+
+def _why_dropped(title: str, text: str | None, responses: list[str], rules: str) -> list[int]:
+    """Index into :data:`REASONS` of every response of a post, before any length is counted."""
+    reasons = [_boilerplate(response) for response in responses]
+    if rules == "released":
+        return reasons
+    no_prompt = placeholders.is_no_prompt(title, text)
+    return [
+        why or _no_story(response) or no_prompt * REASONS.index("no prompt")
+        for why, response in zip(reasons, responses, strict=True)
+    ]
 
 
 def _boilerplate(text: str) -> int:
     return next((number for number, phrase in enumerate(BOILERPLATE, start=1) if phrase in text), 0)
 
 
+def _no_story(text: str) -> int:
+    if placeholders.is_empty(text):
+        return REASONS.index("empty")
+    if placeholders.is_placeholder(text):
+        return REASONS.index("deleted or removed")
+    return REASONS.index("notice of a bot") if placeholders.is_notice(text) else 0
+
+
+def _mark_long(reasons: list[list[int]], rows: list[tuple], counter: TokenCounter, max_tokens: int) -> None:
+    places, conversations = [], []
+    for number, (title, text, responses, _) in enumerate(rows):
+        kept = [place for place, why in enumerate(reasons[number]) if why == 0]
+        places += [(number, place) for place in kept]
+        conversations += [schema.to_messages(schema.prompt_text(title, text), responses[place]) for place in kept]
+    for (number, place), length in zip(places, counter.conversations(conversations), strict=True):
+        if length > max_tokens:
+            reasons[number][place] = REASONS.index("too long")
+
+
 def count_reasons(dataset) -> dict[str, int]:
     """How many responses were kept, and dropped for which reason."""
     counts: Counter = Counter()
-    arrow = dataset.select_columns([REASON]).with_format("arrow")
-    for start in range(0, len(dataset), 1000):
-        flat = pc.list_flatten(arrow[start : start + 1000].column(REASON)).to_numpy()
+    for flat in _flat(dataset, REASON):
         counts.update(dict(enumerate(np.bincount(flat, minlength=len(REASONS)).tolist())))
     return {reason: counts[number] for number, reason in enumerate(REASONS)}
 
 
+def count_changes(dataset) -> dict[str, int]:
+    """How often each of :data:`CHANGES` was made; those that were not are left out."""
+    totals = sum(flat.reshape(-1, len(CHANGES)).sum(axis=0) for flat in _flat(dataset, MENDED))
+    return {change: int(total) for change, total in zip(CHANGES, totals, strict=True) if total}
+
+
+def _flat(dataset, column: str):
+    """The values of a column of lists, a thousand rows at a time."""
+    arrow = dataset.select_columns([column]).with_format("arrow")
+    for start in range(0, len(dataset), 1000):
+        yield pc.list_flatten(arrow[start : start + 1000].column(column)).to_numpy()
+
+
 def worth_telling(counts: dict[str, int]) -> dict[str, int]:
-    """The counts without moderators' phrases that do not occur: they are Reddit's, and other data have none."""
-    return {reason: count for reason, count in counts.items() if count or reason not in BOILERPLATE}
+    """The counts without reasons that do not occur, but for those that every source has: kept, and too long."""
+    return {reason: count for reason, count in counts.items() if count or reason in ("kept", "too long")}

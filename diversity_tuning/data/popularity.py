@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diversity_tuning.intervals import percentile_interval
+
 LEAST_RESPONSES = 3  # two responses have a correlation of 1 or −1, whatever their votes
-# In the miniature with votes for craft alone (results/miniature-popularity, popularity 0): stories of more craft are nearer to
-# each other, so that some correlation is no taste for the common.
-CRAFT_ALONE = -0.09
+# With simulated votes for quality alone (docs/OWN_DATA.md): better responses are nearer to each other, so that some correlation
+# is no taste for the common.
+QUALITY_ALONE = -0.09
 _DRAWS = 2000
 
 
@@ -41,15 +43,15 @@ class Popularity:
     def _expectation(self) -> str:
         if self.low > 0:
             told = "Votes favour the unusual responses already: unweighted training moves the same way as the weights."
-        elif self.high < CRAFT_ALONE:
+        elif self.high < QUALITY_ALONE:
             told = (
                 "Votes favour the common responses, so unweighted training can narrow what a model writes; weights by deviation"
                 " work against that, at a cost in votes."
             )
         elif self.high < 0:
             told = (
-                "Votes lean to the common responses, but not surely more than votes for craft alone do"
-                f" ({CRAFT_ALONE:+.2f} in the miniature): there may be little narrowing by votes for the weights to undo."
+                "Votes lean to the common responses, but not surely more than votes for quality alone do"
+                f" ({QUALITY_ALONE:+.2f} in simulated votes): there may be little narrowing by votes for the weights to undo."
             )
         else:
             told = (
@@ -91,8 +93,8 @@ def pooled(parts: Iterable[Popularity], seed: int = 0) -> Popularity:
 
 def _with_interval(values: list[float], responses: int, seed: int) -> Popularity:
     drawn = np.random.default_rng(seed).integers(0, len(values), (_DRAWS, len(values)))
-    low, high = np.quantile(np.array(values)[drawn].mean(axis=1), [0.025, 0.975])
-    return Popularity(float(np.mean(values)), float(low), float(high), tuple(values), responses)
+    low, high = percentile_interval(np.array(values)[drawn].mean(axis=1))
+    return Popularity(float(np.mean(values)), low, high, tuple(values), responses)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def encoder_input(name: str) -> str:
 
 
 def _stylometry_encoder(name: str) -> Encoder:
-    from diversity_tuning.embeddings.stylometry import load_model
+    from diversity_tuning.embeddings.style_vectors import load_model
 
     folder = encoder_input(name)
     model = load_model(folder)

@@ -25,13 +25,13 @@ def write_cells(path: Path, lines: Iterable[Sequence]) -> None:
         csv.writer(stream).writerows(lines)
 
 
-def read_csv(path: Path, needed: list[str]) -> pd.DataFrame:
+def read_csv(path: Path, needed: list[str], texts: Sequence[str] = _TEXTS) -> pd.DataFrame:
     """A CSV with these columns; texts stay texts (an empty response, or the response "NA", is not a missing value)."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        missing = {name: ["", "nan", "NaN"] for name in pd.read_csv(path, nrows=0).columns if name not in _TEXTS}
-        rows = pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=dict.fromkeys(_TEXTS, str))
+        missing = {name: ["", "nan", "NaN"] for name in pd.read_csv(path, nrows=0).columns if name not in texts}
+        rows = pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=dict.fromkeys(texts, str))
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
     except ValueError as error:

@@ -3,7 +3,8 @@
 To add a metric of a prompt's responses, write its function into :mod:`~.metrics` and an entry with ``function`` here. It is
 then computed by `scripts_eval.generation_eval1_2` and is in prompts.csv, metrics.json, the tables, the figures, the
 results folder and the glossary of report.html (an example is in CONTRIBUTING.md). A metric of single responses, or one that
-needs a model, is computed in :mod:`~.scoring.run`; its entry has no ``function``.
+needs a model, is computed in :mod:`~.scoring.run`; its entry has no ``function``. What only one data set has is registered by
+its study (:mod:`~.diagnostics`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from typing import Literal
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation import metrics
 
+TABLES = ("main", "further", "auxiliary", "other", "counts")
 OfResponses = Callable[[Sequence[str]], float]
 
 
@@ -25,18 +27,30 @@ class Metric:
     label: str  # in tables and figures, a few words at most
     definition: str  # one sentence, for the glossary
     unit: str
-    table: Literal["main", "further", "auxiliary", "other", "counts"]  # other: of a diagnostics module
+    table: str  # one of TABLES; other: of a diagnostics module
     better: Literal["higher", "lower"] | None = None  # None: neither, and not drawn
     gain: str = "more varied"  # what the better direction means
     function: OfResponses | None = None  # the responses to one prompt -> value
     released: OfResponses | None = None  # the same as the released code computed it, where that differs
     short: str = ""  # label for narrow tables and lines; default: the label
     equal_length_of: str | None = None  # this is that column at the runs' common length
+    quality: bool = False  # what diversity is bought with: a row of the figures of quality against diversity
+    figure: str = ""  # the figure of quality against diversity that has this as a column
+
+    def __post_init__(self):
+        for name, known in (("table", TABLES), ("better", ("higher", "lower", None))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"metric '{self.column}': {name} is one of {known}, not {getattr(self, name)!r}")
 
     @property
     def arrow(self) -> str:
         """``↑`` where higher is better, ``↓`` where lower is, else nothing."""
         return {"higher": "↑", "lower": "↓"}.get(self.better or "", "")
+
+    @property
+    def anchor(self) -> str:
+        """The id of its entry in the glossary of a page."""
+        return f"metric-{self.column}"
 
     @property
     def heading(self) -> str:
@@ -47,17 +61,17 @@ class Metric:
 METRICS = [
     Metric(
         REDDIT_REWARD, "reward", "Score that the reward model gives a response for its prompt, mean over responses.",
-        "predicted votes, transformed to [−1, 1]", "main", "higher", gain="better",
+        "predicted votes, transformed to [−1, 1]", "main", "higher", gain="better", quality=True,
     ),
     Metric(
         SEMANTIC_DIVERSITY, "semantic diversity",
         "Mean cosine distance between the semantic embeddings of the responses to one prompt.",
-        "cosine distance, 0 to 2", "main", "higher", short="semantic",
+        "cosine distance, 0 to 2", "main", "higher", short="semantic", figure="reward_diversity",
     ),
     Metric(
         STYLE_DIVERSITY, "style diversity",
         "Mean cosine distance between the style embeddings of the responses to one prompt.",
-        "cosine distance, 0 to 2", "main", "higher", short="style",
+        "cosine distance, 0 to 2", "main", "higher", short="style", figure="reward_diversity",
     ),
     Metric(
         "distinct_k", "distinct samples",
@@ -110,21 +124,6 @@ METRICS = [
         "Share of different n-grams among all n-grams of the responses to one prompt, summed over n = 1 to 4.",
         "sum of four shares, 0 to 4", "auxiliary", "higher", function=metrics.ngram_diversity_score,
     ),
-    Metric(
-        "distinct_direction", "plots",
-        "Different plots among the responses to one prompt, labelled by rules; unclear ones are none.",
-        "plots, 0 to the number of responses", "other", "higher",
-    ),
-    Metric(
-        "distinct_voice", "voices",
-        "Different narrative voices among the responses to one prompt, labelled by rules; unclear ones are none.",
-        "voices, 0 to the number of responses", "other", "higher",
-    ),
-    Metric(
-        "craft", "craft",
-        "Signs of craft in a response by rules: the taboo is tried, the twist told, a sense described, nothing said twice.",
-        "signs, 0 to 4", "other", "higher", gain="better",
-    ),
     Metric("responses", "responses", "Responses that were scored.", "responses", "counts"),
     Metric("failed", "failed", "Responses that were asked for and not got.", "responses", "counts"),
     Metric("duplicates", "duplicates", "Word for word an earlier response to the same prompt.", "responses", "counts"),
@@ -141,12 +140,7 @@ METRICS = [
 ]  # fmt: skip
 TRUNCATED = {column: f"truncated_for_{column}" for column in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)}  # 1: longer than read
 DIVERSITIES = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # against quality in the main figure and at equal quality
-LABELLED = (
-    "distinct_direction",
-    "distinct_voice",
-)  # the same by labels of the responses, where a diagnostics module gives them
-# What diversity is bought with, in the order of the figure. Reward models see a part of quality, and popularity besides.
-QUALITIES = (REDDIT_REWARD, "craft")
+_OF_STUDIES: dict[str, Metric] = {}  # column -> what a study means by it (:mod:`~.diagnostics`)
 
 
 def register(metric: Metric) -> None:
@@ -156,14 +150,45 @@ def register(metric: Metric) -> None:
     METRICS.append(metric)
 
 
+def take_in(metric: Metric) -> None:
+    """Add a study's metric; it replaces another study's of that column. :class:`ValueError` when the library has the column."""
+    if any(metric.column == one.column for one in METRICS):
+        raise ValueError(f"column '{metric.column}' is a metric of the library; give the study's another name")
+    _OF_STUDIES[metric.column] = metric
+
+
+def every() -> list[Metric]:
+    """The library's metrics, then those of the studies that were read."""
+    return [*METRICS, *_OF_STUDIES.values()]
+
+
 def find(column: str) -> Metric | None:
     """The metric of a column, or None: a diagnostics module may bring columns that are not registered."""
-    return next((metric for metric in METRICS if metric.column == column), None)
+    return next((metric for metric in every() if metric.column == column), None)
 
 
 def in_table(*tables: str) -> list[Metric]:
     """The metrics of these tables, in the order of the registry."""
-    return [metric for metric in METRICS if metric.table in tables]
+    return [metric for metric in every() if metric.table in tables]
+
+
+def qualities() -> list[str]:
+    """What diversity is bought with: the reward first. Reward models see a part of quality, and popularity besides."""
+    return [metric.column for metric in every() if metric.quality]
+
+
+def tradeoffs() -> dict[str, list[str]]:
+    """Figure of quality against diversity -> its columns: the library's, then those that studies have."""
+    found: dict[str, list[str]] = {}
+    for metric in every():
+        if metric.figure:
+            found.setdefault(metric.figure, []).append(metric.column)
+    return found
+
+
+def diversities() -> list[str]:
+    """The columns of all these figures. Those of studies lead: embeddings also move apart where a text is garbled."""
+    return [column for columns in reversed(tradeoffs().values()) for column in columns]
 
 
 def columns(selected: Iterable[Metric]) -> list[str]:

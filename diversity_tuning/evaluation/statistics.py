@@ -5,6 +5,8 @@ import functools
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.intervals import percentile_interval
+
 DRAWS = 10_000
 
 
@@ -64,17 +66,9 @@ def cluster_weights(clusters: list, draws: int = DRAWS, seed: int = 0) -> np.nda
     return _times_drawn(len(number), draws, seed)[:, [number[name] for name in clusters]]
 
 
-def percentiles(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The ends of the percentile interval of draws, ``(draws,)``; NaN is left out, and both are NaN without a draw."""
-    known = np.asarray(drawn, dtype=float)
-    known = known[~np.isnan(known)]
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
-    return float(low), float(high)
-
-
 def bounded(value: np.ndarray, drawn: np.ndarray) -> dict[str, float | None]:
     """A figure ``(1,)`` with the 95% interval of its draws ``(draws,)``: ``{"value", "low", "high"}``, None where undefined."""
-    figures = zip(("value", "low", "high"), (float(value[0]), *percentiles(drawn)), strict=True)
+    figures = zip(("value", "low", "high"), (float(value[0]), *percentile_interval(drawn)), strict=True)
     return {name: one if np.isfinite(one) else None for name, one in figures}
 
 
@@ -107,7 +101,7 @@ def mean_interval(
     mean = overall_mean(values, nested)
     if np.isnan(mean):
         return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    low, high = percentiles(bootstrap_means(values, draws, seed, nested), level)
+    low, high = percentile_interval(bootstrap_means(values, draws, seed, nested), level)
     return {"mean": mean, "low": low, "high": high}
 
 

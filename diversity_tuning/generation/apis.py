@@ -10,10 +10,10 @@ OpenAI's reasoning models.
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
+from diversity_tuning.thinking import NOT_CLOSED, cut_thinking
 
 _FINISHED = {"stop", "eos", "eos_token", "end_turn", "stop_sequence"}
 _CUT = {"length", "max_tokens"}
-_OPEN, _CLOSE = "<think>", "</think>"
 
 
 class BadReplyError(Exception):
@@ -57,7 +57,7 @@ class OpenAI:
             reason, tokens = choice["finish_reason"], self.usage(reply)
         except (KeyError, IndexError, TypeError, AttributeError):
             raise BadReplyError(_complaint(reply)) from None
-        return Failure(f"refused: {refusal}") if refusal and not text else _answer(text or "", reason, tokens)
+        return Failure(f"refused: {refusal}") if refusal and not text else _answer("" if text is None else text, reason, tokens)
 
     def usage(self, reply: dict) -> tuple[int | None, int | None]:
         """Tokens in and out, None where the server does not say."""
@@ -103,37 +103,25 @@ class Anthropic:
         return _counts(reply, "input_tokens", "output_tokens")
 
 
-def cut_thinking(text: str) -> str | None:
-    """The text without the reasoning before it; None when the reasoning was never closed.
-
-    Some servers cut the opening tag off, being part of the template: all up to a closing tag without one is reasoning too.
-    """
-    before, closed, after = text.partition(_CLOSE)
-    opened = text.lstrip().startswith(_OPEN)
-    if not closed:
-        return None if opened else text
-    return after if opened or _OPEN not in before else text
-
-
 def _answer(text: str, reason: str | None, tokens: tuple[int | None, int | None]) -> Sample | Failure:
     """``tokens``: in and out."""
     if not isinstance(text, str):
         raise BadReplyError(f"the text is not a text but {type(text).__name__}")
     told = cut_thinking(text)
     if told is None:
-        return Failure("the reasoning was not closed (</think>): more --max_new_tokens may help")
-    if reason not in _FINISHED | _CUT:
+        return Failure(NOT_CLOSED)
+    if not isinstance(reason, str) or reason not in _FINISHED | _CUT:
         return Failure(f"finish reason {reason!r}")
     if not told.strip():
         return Failure(f"empty text, finish reason {reason!r}")
     whole = told.strip().encode("utf-8", errors="replace").decode()  # half an emoji cannot be written to a file
-    return Sample(whole, reason in _FINISHED, tokens[1], tokens[0])
+    return Sample(whole, reason in _FINISHED, tokens[1], tokens[0], len(text) - len(told))
 
 
 def _counts(reply: dict, *names: str) -> tuple[int | None, ...]:
     usage = reply.get("usage") if isinstance(reply, dict) else None
     counts = [usage.get(name) if isinstance(usage, dict) else None for name in names]
-    return tuple(count if isinstance(count, int) and count >= 0 else None for count in counts)
+    return tuple(count if type(count) is int and 0 <= count < 2**53 else None for count in counts)
 
 
 def _complaint(reply: object) -> str:

@@ -1,5 +1,6 @@
 """What a run may send and spend."""
 
+import math
 import threading
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ class Limits:
         if self.max_cost is not None and (self.price_input is None or self.price_output is None):
             raise UserError("--max_cost needs --price_input and --price_output, in the same money per million tokens")
         values = (self.max_requests, self.max_cost, self.price_input, self.price_output)
-        if any(value is not None and value < 0 for value in values):
-            raise UserError("--max_requests, --max_cost, --price_input and --price_output must not be negative")
+        if any(value is not None and not 0 <= value < math.inf for value in values):
+            raise UserError("--max_requests, --max_cost, --price_input and --price_output must be numbers from 0 up")
 
 
 class Budget:

@@ -7,6 +7,7 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
 """
 
 import json
+import math
 from dataclasses import dataclass
 
 from diversity_tuning.errors import UserError
@@ -54,6 +55,13 @@ class EngineConfig:
             raise UserError(f"engine '{self.engine}': is one of {', '.join(ENGINES)}")
         if self.sample_batch_size < 1:
             raise UserError(f"--sample_batch_size {self.sample_batch_size}: must be at least 1")
+        for name in ("timeout", "server_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"--{name} {getattr(self, name)}: must be a number of seconds above 0")
+        if self.base_url is not None:
+            from diversity_tuning.generation.remote import checked_url
+
+            checked_url(self.base_url)
 
 
 def add_engine_arguments(parser) -> None:
@@ -102,6 +110,7 @@ def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns:
 
 def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
     """vLLM with the configuration's adapter: a ``shared`` server, a running one, or one of its own."""
+    from diversity_tuning.generation.local import say_ignored
     from diversity_tuning.generation.vllm import VllmEngine
     from diversity_tuning.policy import base_settings, check_adapter, policy_tokenizer, stop_ids
 
@@ -113,6 +122,7 @@ def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
     own = None if shared or config.base_url else make_server(config, {name: config.adapter} if config.adapter else {}, log)
     tokenizer = policy_tokenizer(config.base_model, config.adapter, config.trust_remote_code)
     settings, shape = base_settings(config.base_model, config.trust_remote_code)
+    say_ignored(config.base_model, settings)
     context = getattr(shape, "max_position_embeddings", None)
     return VllmEngine(
         name, tokenizer, stop_ids(settings, tokenizer), context, shared or own, config.base_url, extra_body(config),
@@ -138,12 +148,16 @@ def extra_body(config: EngineConfig) -> dict:
     if isinstance(config.extra_body, dict):
         return config.extra_body
     try:
-        extra = json.loads(config.extra_body or "{}")
-    except ValueError as error:
+        extra = json.loads(config.extra_body or "{}", parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--extra_body: not JSON ({error})") from None
     if not isinstance(extra, dict):
         raise UserError('--extra_body: must be a JSON object, such as {"top_k": 50}')
     return extra
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def sent_settings(config: EngineConfig, settings: SamplingSettings, seed: int) -> dict:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jinja2 import TemplateError
+from peft import PeftModel
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
@@ -20,6 +21,14 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
 from diversity_tuning.policy import load_policy, stop_ids
+from diversity_tuning.public import printable
+from diversity_tuning.thinking import NOT_CLOSED, cut_thinking, decode_response, template_opens_thinking
+
+# Settings of a model that sampling replaces by its own, or that say nothing about how it samples.
+_REPLACED = set(
+    "bos_token_id eos_token_id pad_token_id transformers_version do_sample temperature top_k top_p min_p repetition_penalty"
+    " max_length max_new_tokens num_beams use_cache _from_model_config cache_implementation".split()
+)
 
 
 class LocalEngine:
@@ -39,7 +48,18 @@ class LocalEngine:
 
     @functools.cached_property
     def _policy(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        return load_policy(*self._arguments)
+        model, tokenizer = load_policy(*self._arguments)
+        say_ignored(self._arguments[0], model.generation_config)
+        if self.batch_size > 1 and not ignores_padding(model, tokenizer):
+            raise UserError(
+                f"{self._arguments[0]}: what a {model.config.model_type} model writes depends on the texts beside it in a"
+                " batch, since it reads their padding; give --sample_batch_size 1"
+            )
+        return model, tokenizer
+
+    def open(self) -> None:
+        """Load the model, or a :class:`UserError`: before anything is written."""
+        _ = self._policy
 
     def complete(
         self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
@@ -112,7 +132,9 @@ def check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_toke
         )
 
 
-def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], settings: SamplingSettings) -> list[Sample]:
+def _sample_batch(
+    model, tokenizer, prompts: list[list[int]], keys: list[int], settings: SamplingSettings
+) -> list[Sample | Failure]:
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
@@ -121,33 +143,78 @@ def _sample_batch(model, tokenizer, prompts: list[list[int]], keys: list[int], s
         mask[row, width - len(prompt) :] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
     stops = stop_ids(model.generation_config, tokenizer)
+    output = _generate(model, tokenizer, ids, mask, stops, settings.max_new_tokens, logits_processors(settings, mask, keys))
+    samples = [read_tokens(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
+    return [
+        replace(sample, tokens_in=len(prompt)) if isinstance(sample, Sample) else sample
+        for sample, prompt in zip(samples, prompts, strict=True)
+    ]
+
+
+def _generate(model, tokenizer, ids, mask, stops: list[int], new_tokens: int, processors=None, **options):
+    """`generate` with these settings and nothing of the model's own generation_config, as vLLM is started."""
     config = GenerationConfig(
-        max_new_tokens=settings.max_new_tokens,
+        max_new_tokens=new_tokens,
         do_sample=False,  # the noise is in the scores; what is left is argmax
-        num_beams=1,
-        repetition_penalty=1.0,
         eos_token_id=stops,
         pad_token_id=tokenizer.pad_token_id,
-        max_length=None,
         disable_compile=True,  # batches differ in shape
+        **options,
     )
-    processors = logits_processors(settings, mask, keys)
-    output = model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        past_key_values=block_cache(model),
-        generation_config=config,
-        logits_processor=processors,
-    )
-    samples = [read_tokens(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
-    return [replace(sample, tokens_in=len(prompt)) for sample, prompt in zip(samples, prompts, strict=True)]
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    own, base.generation_config = base.generation_config, GenerationConfig()  # it would fill in what is not given
+    if base is not model:
+        model.generation_config = base.generation_config
+    try:
+        return model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=block_cache(model),
+            generation_config=config,
+            logits_processor=processors,
+        )
+    finally:
+        base.generation_config = own
+        if base is not model:
+            model.generation_config = own
 
 
-def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int]) -> Sample:
-    """The response up to the first stop token, which is not counted."""
+def say_ignored(base_model: str, settings: GenerationConfig) -> None:
+    """Print which of a model's own generation settings sampling does not use: it has its own, the same for every engine."""
+    ignored = {name: value for name, value in settings.to_diff_dict().items() if name not in _REPLACED and value}
+    if ignored:
+        listed = ", ".join(f"{name} {str(value)[:40]}" for name, value in sorted(ignored.items()))
+        print(printable(f"{base_model}: its generation_config.json sets {listed}; sampling does not use that"), flush=True)
+
+
+@torch.inference_mode()
+def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a short text gets the same next token's logits with and without padding, up to rounding."""
+    stops = stop_ids(model.generation_config, tokenizer)
+    usable = [token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids][:64]
+    text = (usable or [0])[-5:]
+
+    def scores(padding: int) -> torch.Tensor:
+        ids = torch.tensor([[tokenizer.pad_token_id] * padding + text], device=model.device)
+        mask = torch.tensor([[0] * padding + [1] * len(text)], device=model.device)
+        options = {"output_logits": True, "return_dict_in_generate": True}
+        return _generate(model, tokenizer, ids, mask, stops, 1, **options).logits[0][0].float()
+
+    plain, padded = scores(0), scores(7)
+    finite = plain.isfinite() & padded.isfinite()
+    spread = plain[finite].std()
+    tolerance = 0.02 if next(model.parameters()).dtype == torch.float32 else 0.2
+    return bool((plain - padded)[finite].abs().max() <= tolerance * spread)
+
+
+def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int]) -> Sample | Failure:
+    """The response up to the first stop token, which is not counted, without reasoning; a failure where that is all."""
     end = next((i for i, token in enumerate(ids) if token in stops), len(ids))
-    text = tokenizer.decode(ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Sample(text=text.strip(), finished=end < len(ids), tokens=end)
+    text = decode_response(tokenizer, ids[:end])
+    told = cut_thinking(text, template_opens_thinking(tokenizer))
+    if told is None:
+        return Failure(NOT_CLOSED)
+    return Sample(text=told.strip(), finished=end < len(ids), tokens=end, thinking=len(text) - len(told))
 
 
 def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: list[int]) -> LogitsProcessorList:

@@ -2,8 +2,9 @@
 
 import contextlib
 import email.utils
+import ipaddress
 import json
-import os
+import math
 import random
 import re
 import sys
@@ -11,7 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
+import httpcore2
 import httpx2
 
 from diversity_tuning.cli import REQUESTS
@@ -21,6 +24,7 @@ from diversity_tuning.generation.budget import Budget, Limits
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, row_key
 from diversity_tuning.generation.transcripts import NoTranscripts, Transcripts, request_key
 from diversity_tuning.names import nearest
+from diversity_tuning.public import hide, is_unmistakable, key_of, masked_url, printable
 
 _LONGEST_WAIT = 600.0  # seconds; a server that asks for more has its request listed as failed
 _GIVE_UP = 10  # requests in a row that no retry could save: the server is down
@@ -55,14 +59,14 @@ class HttpEngine:
         cache: str | None = "transcripts",
         backoff: float = 1.0,
     ):
-        if concurrency < 1 or timeout <= 0 or max_retries < 0:
-            raise UserError("--concurrency must be at least 1, --timeout above 0 and --max_retries at least 0")
+        if concurrency < 1 or not 0 < timeout < math.inf or max_retries < 0:
+            raise UserError("--concurrency must be at least 1, --timeout a number above 0 and --max_retries at least 0")
         self.api, self.model, self.extra = api, model, extra or {}
         ours = sorted({"model", "messages", "stream", "n", "seed"} & {name for name, v in self.extra.items() if v is not None})
         if ours:
             raise UserError(f"--extra_body: '{ours[0]}' is set by the engine; only null, to leave it out, may be given")
-        self.url = _checked_url(url or api.default_url) + api.path
-        self.key = os.environ.get(api.key_variable) or None
+        self.url = checked_url(url or api.default_url) + api.path
+        self.key = key_of(api.key_variable)
         if self.key is None and url is None:
             raise UserError(f"{api.key_variable} is not set in the environment; {self.url} needs a key")
         self.concurrency, self.timeout, self.max_retries, self.backoff = concurrency, timeout, max_retries, backoff
@@ -80,9 +84,7 @@ class HttpEngine:
         """As :class:`Engine` says. Bought answers are not bought again; one that was of no use is asked for with a new seed."""
         self.api.check(settings, self.url)
         self._closing.clear()
-        limits = httpx2.Limits(max_connections=self.concurrency)
-        timeout = httpx2.Timeout(self.timeout, connect=min(self.timeout, _CONNECT))
-        with httpx2.Client(timeout=timeout, limits=limits, headers=self.api.headers(self.key)) as client:
+        with client_of(self.url, self.timeout, self.api.headers(self.key), self.concurrency) as client:
             executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix=REQUESTS)
             wait = True
             try:
@@ -109,7 +111,7 @@ class HttpEngine:
         key = request_key(body, seed, request.sample)
         bought = self.transcripts.replies(key)
         for reply in bought:
-            with contextlib.suppress(BadReplyError):
+            with contextlib.suppress(BadReplyError, RecursionError):
                 if isinstance(answer := self.api.read(reply), Sample):
                     return answer
         if "seed" in body and "seed" not in self.extra:
@@ -138,13 +140,14 @@ class HttpEngine:
                     answer = self.api.read(reply)
                     self.transcripts.add(key, body, reply)
                     self._answered, self._reached, self._given_up = True, True, 0
-                    return answer
+                    return answer if isinstance(answer, Sample) else replace(answer, error=self._public(answer.error))
                 cost, self._reached = 0.0, True
-                error = self._public(f"HTTP {status}: {_message(content)}")
+                said = f"HTTP {status}: {_message(content)}"
+                error = self._public(said)
                 if status not in _AGAIN and status < 500:
-                    return self._refused(client, status, error)
+                    return self._refused(client, status, error, _names_model(said))
                 if not self._heed(headers.get("retry-after")):
-                    return Failure(f"{error}; the server asks to wait {headers['retry-after']} s")
+                    return Failure(f"{error}; the server asks to wait {self._public(headers['retry-after'])} s")
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as problem:
                 cost, error = 0.0, self._public(f"no connection to {self.url}: {problem}")
                 if not self._reached and (attempt or isinstance(problem, httpx2.ConnectTimeout) or not self.max_retries):
@@ -152,21 +155,27 @@ class HttpEngine:
                     raise UserError(self._stop) from None
             except (httpx2.RequestError, BadReplyError) as problem:
                 error = self._public(f"{type(problem).__name__}: {problem}")
+            except RecursionError:
+                error = "BadReplyError: nested too deep to be read"
             finally:
                 self.budget.settle(dearest, cost)
         return self._give_up(f"{error} (sent {self.max_retries + 1} times)")
 
     def _post(self, client: httpx2.Client, body: dict) -> tuple[int, httpx2.Headers, bytes]:
-        """Status, headers and whole body, within the time-out even when the body drips."""
-        end, content = time.monotonic() + self.timeout, b""
-        with client.stream("POST", self.url, json=body) as response:
+        """Status, headers and whole body, within the time-out even when header or body drip.
+
+        A real key that the server repeats is masked in it; a dummy one, which any text may hold, is left alone.
+        """
+        content, told = b"", {"content-type": "application/json"}
+        _Stream.deadline.end = time.monotonic() + self.timeout
+        with client.stream("POST", self.url, content=json.dumps(body).encode(), headers=told) as response:
             for part in response.iter_bytes():
                 content += part
-                if time.monotonic() > end:
-                    raise httpx2.ReadTimeout(f"not whole after {self.timeout:g} s")
                 if len(content) > _LARGEST_BODY:
                     raise BadReplyError("the answer is too large")
-        return response.status_code, response.headers, content.replace(self.key.encode(), b"***") if self.key else content
+        if self.key and is_unmistakable(self.key):
+            content = content.replace(self.key.encode(), b"***")
+        return response.status_code, response.headers, content
 
     def _wait(self, attempt: int) -> None:
         """Back-off that doubles with each attempt, to 60 s, half of it random; and no request before a server's Retry-After."""
@@ -184,11 +193,11 @@ class HttpEngine:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
         return True
 
-    def _refused(self, client: httpx2.Client, status: int, error: str) -> Failure:
+    def _refused(self, client: httpx2.Client, status: int, error: str, names_model: bool) -> Failure:
         """A request that the server does not take as it is; before the first answer, a reason to ask for nothing more."""
         with self._lock:
             self._refusals += 1
-            hopeless = not self._answered and (status in (401, 403, 404) or self._refusals >= _PATIENCE or _names_model(error))
+            hopeless = not self._answered and (status in (401, 403, 404) or self._refusals >= _PATIENCE or names_model)
         if not hopeless:
             return Failure(error)
         self._stop = error
@@ -200,11 +209,12 @@ class HttpEngine:
 
     def _served(self, client: httpx2.Client) -> str:
         """The models that a server of OpenAI's kind says it has, nearest first; nothing where it does not say."""
-        with contextlib.suppress(httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            _Stream.deadline.end = time.monotonic() + _CONNECT
             models = client.get(f"{self.url.removesuffix(self.api.path)}/models", timeout=_CONNECT).json()["data"]
             names = [model["id"] for model in models]
             near = nearest(self.model, names).replace("; did", " Did")
-            return near or (f" It has {', '.join(names[:5])}" if names else "")
+            return " " + self._public(near or f"It has {', '.join(names[:5])}") if names else ""
         return ""
 
     def _give_up(self, error: str) -> Failure:
@@ -220,8 +230,8 @@ class HttpEngine:
         return dearest if tokens_in is None or tokens_out is None else self.budget.cost(tokens_in, tokens_out)
 
     def _public(self, text: str) -> str:
-        """One short line without the key."""
-        line = " ".join((text.replace(self.key, "***") if self.key else text).split())
+        """One short line without the key and without what a terminal obeys."""
+        line = " ".join(printable(hide(text, self.key)).split())
         return line if len(line) <= 300 else f"{line[:300]}…"
 
 
@@ -230,23 +240,81 @@ def _names_model(error: str) -> bool:
     return all(pattern.search(error) for pattern in _NO_MODEL)
 
 
-def _checked_url(url: str) -> str:
+class _Stream(httpcore2.NetworkStream):
+    """A connection whose reads and writes end at the deadline of the thread's request, however the server drips."""
+
+    deadline = threading.local()  # .end: on the clock of time.monotonic
+
+    def __init__(self, stream: httpcore2.NetworkStream):
+        self._stream = stream
+
+    def _left(self, timeout: float | None, error: type[Exception]) -> float | None:
+        left = getattr(self.deadline, "end", math.inf) - time.monotonic()
+        if left <= 0:
+            raise error("not whole when the time was up (--timeout)")
+        return min(left, math.inf if timeout is None else timeout) if left < math.inf else timeout
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._left(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._left(timeout, httpcore2.WriteTimeout))
+
+    def start_tls(self, ssl_context, server_hostname=None, timeout=None) -> httpcore2.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str):
+        return self._stream.get_extra_info(info)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Backend(httpcore2.SyncBackend):
+    def connect_tcp(self, *args, **kwargs) -> httpcore2.NetworkStream:
+        return _Stream(super().connect_tcp(*args, **kwargs))
+
+
+def client_of(url: str, timeout: float, headers: dict[str, str], concurrency: int = 1) -> httpx2.Client:
+    """A client for ``url``. One of this machine is asked directly, whatever the environment's proxies are."""
+    limits = httpx2.Limits(max_connections=concurrency)
+    waits = httpx2.Timeout(timeout, connect=min(timeout, _CONNECT))
+    client = httpx2.Client(timeout=waits, limits=limits, headers=headers, trust_env=not is_loopback(httpx2.URL(url).host))
+    for transport in (client._transport, *filter(None, client._mounts.values())):  # there is no public place for a deadline
+        transport._pool._network_backend = _Backend()
+    return client
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: localhost, 127.0.0.0/8, ::1, and the address that stands for all of its own."""
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def checked_url(url: str) -> str:
+    """The URL of an API without a slash at its end; a :class:`UserError`, which shows no secret, where it is none."""
+    shown = masked_url(url)
     try:
         parts = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise UserError(f"--base_url {url!r}: not a URL ({error})") from None
-    if parts.userinfo or parts.query:
-        raise UserError("--base_url: no user, password or query in it; the key goes into the environment")
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise UserError(f"--base_url {shown}: not a URL ({masked_url(str(error))})") from None
+    if parts.userinfo or parts.query or parts.fragment or "@" in url or "?" in url or "#" in url:
+        raise UserError("--base_url: no user, password or query in it, and nothing after #; the key goes into the environment")
     if parts.scheme not in ("http", "https") or not parts.host:
-        raise UserError(f"--base_url {url!r}: must begin with http:// or https:// and name a host")
+        raise UserError(f"--base_url {shown!r}: must begin with http:// or https:// and name a host")
     return url.rstrip("/")
 
 
 def _parse(content: bytes) -> dict:
     try:
         reply = json.loads(content)
-    except ValueError:  # also bytes that are not UTF-8
-        raise BadReplyError(f"not JSON ({len(content)} bytes)") from None
+    except (ValueError, RecursionError):  # also bytes that are not UTF-8
+        raise BadReplyError(f"not JSON, or nested too deep ({len(content)} bytes)") from None
     if not isinstance(reply, dict):
         raise BadReplyError("not a JSON object")
     return reply
@@ -255,7 +323,7 @@ def _parse(content: bytes) -> dict:
 def _message(content: bytes) -> str:
     """What the server says is wrong."""
     text = content[:2000].decode("utf-8", errors="replace")
-    with contextlib.suppress(ValueError, AttributeError):
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):
         reply = json.loads(content)
         error = reply.get("error") or reply.get("detail") or reply
         text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
@@ -268,6 +336,6 @@ def _seconds(retry_after: str | None) -> float:
         return 0.0
     with contextlib.suppress(ValueError):
         return max(0.0, float(retry_after))
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
     return 0.0

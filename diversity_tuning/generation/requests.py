@@ -74,6 +74,7 @@ class Sample:
     finished: bool
     tokens: int | None  # None where a server does not say
     tokens_in: int | None = field(default=None, compare=False)  # of the prompt; None where it is not known
+    thinking: int = field(default=0, compare=False)  # characters of reasoning that were cut off before the text
 
 
 @dataclass(frozen=True)

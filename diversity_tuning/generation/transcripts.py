@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.public import masked
 
 
 class Transcripts:
@@ -36,7 +37,7 @@ class Transcripts:
                 try:
                     line = json.loads(last)
                     self._replies.setdefault(line["key"], []).append(line["reply"])
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     continue
             if not last.endswith(b"\n"):
                 stream.write(b"\n")  # what is appended next stands on a line of its own
@@ -48,7 +49,7 @@ class Transcripts:
 
     def add(self, key: str, request: dict, reply: dict) -> None:
         """Put an answer on the disk before anything else happens."""
-        line = json.dumps({"key": key, "request": request, "reply": reply}, ensure_ascii=False) + "\n"
+        line = json.dumps({"key": key, "request": masked(request), "reply": reply}, ensure_ascii=False) + "\n"
         with self._lock:
             self._replies.setdefault(key, []).append(reply)
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

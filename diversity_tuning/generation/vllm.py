@@ -7,6 +7,7 @@ token ids are decoded here, so that neither depends on a template that vLLM woul
 import functools
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 from transformers import PreTrainedTokenizerBase
@@ -68,13 +69,15 @@ class VllmCompletions:
             reason, ids = choice["finish_reason"], choice.get("token_ids")
         except (KeyError, IndexError, TypeError, AttributeError):
             raise BadReplyError("not an answer: fields are missing") from None
-        if reason not in ("stop", "length"):
+        if not isinstance(reason, str) or reason not in ("stop", "length"):
             return Failure(f"finish reason {reason!r}")
         if not isinstance(ids, list):
             return Failure("the server sends no token_ids; vLLM 0.10.2 or newer is needed")
+        if not all(type(token) is int and 0 <= token < 2**31 for token in ids):
+            return Failure("the server sends token_ids that are none")
         with self._lock:
             sample = read_tokens(self.tokenizer, ids, set(self.stops))
-        return Sample(sample.text, sample.finished or reason == "stop", sample.tokens)
+        return sample if isinstance(sample, Failure) else replace(sample, finished=sample.finished or reason == "stop")
 
     def usage(self, reply: dict) -> tuple[int | None, int | None]:
         """Nothing is paid for."""

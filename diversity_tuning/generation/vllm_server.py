@@ -22,6 +22,8 @@ import httpx2
 
 from diversity_tuning.builtin import model_source
 from diversity_tuning.errors import UserError
+from diversity_tuning.generation.remote import client_of
+from diversity_tuning.public import key_of, printable
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that `--max-lora-rank` takes
 _MOST_AT_ONCE = 8  # adapters on the GPU; more of them wait in the memory of the CPU
@@ -89,6 +91,7 @@ class VllmServer:
         """Start it, where it is not running yet, and wait until it answers; a :class:`UserError` where it does not."""
         if self._process is not None:
             return
+        key_of("VLLM_API_KEY")
         self.port = _free_port()
         words = self.command(max_model_len)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -128,8 +131,8 @@ class VllmServer:
 
     def _wait(self) -> None:
         end = time.monotonic() + self.timeout
-        key = os.environ.get("VLLM_API_KEY")
-        with httpx2.Client(timeout=10, headers={"Authorization": f"Bearer {key}"} if key else {}) as client:
+        key = key_of("VLLM_API_KEY")
+        with client_of(self.url, 10, {"Authorization": f"Bearer {key}"} if key else {}) as client:
             while True:
                 self.check()
                 with contextlib.suppress(httpx2.HTTPError):
@@ -138,14 +141,17 @@ class VllmServer:
                 if time.monotonic() > end:
                     raise UserError(f"vLLM has not answered for {self.timeout:g} s (--server_timeout); its log: {self.log}")
                 time.sleep(min(1.0, self.timeout / 20))
-            served = {model["id"] for model in client.get(f"{self.url}/models").json()["data"]}
+            try:
+                served = {str(model["id"]) for model in client.get(f"{self.url}/models").json()["data"]}
+            except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+                raise UserError(f"vLLM does not say which models it serves; its log: {self.log}") from None
         if missing := sorted(self.adapters.keys() - served):
             raise UserError(f"vLLM serves {', '.join(sorted(served))} and not {', '.join(missing)}; its log: {self.log}")
 
     def _last_line(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if "Error" in line]
-        return " ".join((errors or lines or ["no output"])[-1].split())[:300]
+        return printable(" ".join((errors or lines or ["no output"])[-1].split()))[:300]
 
     def __enter__(self):
         return self

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diversity_tuning.drawing import BLUE, LIGHT, RUST, pyplot, save_figure
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.rendering import NONE, Table, latex, markdown, p_value
@@ -17,8 +18,7 @@ RESULTS = "human.json"
 FILES = ("report.md", "wins.csv", "wins.tex", "wins.png", "wins.pdf", "annotators.csv", "answers.csv", RESULTS)
 _NEEDED = ("wins", "net", "alpha", "agree", "position", "answers")
 ASKED = {QUALITY: "most interesting, highest-quality story", DIVERSITY: "more diverse set"}
-# Okabe and Ito's blue and vermilion, told apart with any colour vision; grey between them.
-_COLOURS = {"one": ("#0072B2", "white"), "undecided": ("#d9d9d9", "black"), "other": ("#C24E00", "white")}
+_COLOURS = {"one": (BLUE, "white"), "undecided": (LIGHT, "black"), "other": (RUST, "white")}
 _WINS = """\
 Each item counts once, for what most of its annotators chose ("undecided" when two choices have equally many, or when most found
 it hard to decide).
@@ -191,13 +191,7 @@ def _p(p: float) -> str:
 
 def draw_wins(results: list[dict], folder: Path) -> list[Path]:
     """Write ``wins.png`` and ``.pdf``: one bar per pair and question, first condition | undecided | second condition."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 9, "pdf.fonttype": 42})
-    figure, axis = plt.subplots(figsize=(8, 0.9 + 0.62 * len(results)), layout="constrained")
+    figure, axis = pyplot().subplots(figsize=(8, 0.9 + 0.62 * len(results)), layout="constrained")
     for row, result in enumerate(results):
         wins, left = result["wins"], 0.0
         for side, (colour, ink) in _COLOURS.items():
@@ -219,8 +213,4 @@ def draw_wins(results: list[dict], folder: Path) -> list[Path]:
     axis.invert_yaxis()
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    paths = [folder / f"wins.{kind}" for kind in ("png", "pdf")]
-    for path in paths:
-        figure.savefig(path, dpi=160, metadata={"CreationDate": None} if path.suffix == ".pdf" else {})
-    plt.close(figure)
-    return paths
+    return save_figure(figure, folder / "wins")

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means, percentiles
+from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means
 from diversity_tuning.human_eval.annotations import UNDECIDED
+from diversity_tuning.intervals import percentile_interval
 
 ALPHA_DRAWS = 1000
 
@@ -64,7 +65,7 @@ def net_preference(answers: pd.DataFrame, one: str, other: str, draws: int = DRA
     and other prompts. It is wide with few annotators, and leans to the safe side.
     """
     score = (answers["choice"] == one).to_numpy(float) - (answers["choice"] == other).to_numpy(float)
-    low, high = percentiles(bootstrap_means(_matrix(answers, score), draws))
+    low, high = percentile_interval(bootstrap_means(_matrix(answers, score), draws))
     return {"mean": float(score.mean()), "low": low, "high": high}
 
 
@@ -88,7 +89,7 @@ def agreement(answers: pd.DataFrame, column: str = "choice", seed: int = 0) -> d
     data = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
     rng = np.random.default_rng(seed)
     draws = [_alpha(data[:, rng.integers(0, data.shape[1], data.shape[1])]) for _ in range(ALPHA_DRAWS if data.size else 0)]
-    low, high = percentiles(np.array(draws))
+    low, high = percentile_interval(draws)
     return {"mean": _alpha(data), "low": low, "high": high}
 
 

@@ -8,7 +8,7 @@ import json
 import unicodedata
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.apis import cut_thinking
+from diversity_tuning.thinking import cut_thinking
 
 MOST_RULES = 10
 _VERDICTS = {"0": 0, "1": 1, "bad": 0, "good": 1, "坏": 0, "好": 1, "不合格": 0, "合格": 1}

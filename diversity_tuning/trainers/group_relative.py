@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from diversity_tuning.deviation import mean_cosine_distance, response_weights
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import near_classes, number_or_none, read_threshold, share_outside_class
+from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, combined_rewards, group_advantages
 from diversity_tuning.trainers.weights import check_choices
 
@@ -86,12 +87,16 @@ class GRPOConfig(trl.GRPOConfig):
 
 @dataclass
 class _Scored:
-    """The completions of all processes: N texts, whether they ended by themselves, their rewards (N, F)."""
+    """The completions of all processes: N texts, whether they ended by themselves, their rewards (N, F).
+
+    ``thinking``: int (N,), characters of reasoning cut off before a text, -1 where it was not closed.
+    """
 
     texts: list[str]
     finished: np.ndarray
     rewards: torch.Tensor
     vectors: dict[str, np.ndarray]  # encoder -> (N, d)
+    thinking: np.ndarray
 
 
 class GRPOTrainer(trl.GRPOTrainer):
@@ -139,24 +144,36 @@ class GRPOTrainer(trl.GRPOTrainer):
         """A reward of texts as TRL calls its reward functions."""
 
         def function(prompts, completions, completion_ids, **_):
-            return reward(list(map(text_of, prompts)), list(map(text_of, completions)), self._finished(completion_ids).tolist())
+            texts, finished, _cut = self._responses(completions, completion_ids)
+            return reward(list(map(text_of, prompts)), texts, finished.tolist())
 
         function.__name__ = getattr(reward, "name", None) or getattr(reward, "__name__", type(reward).__name__)
         return function
 
-    def _finished(self, completion_ids: list[list[int]]) -> np.ndarray:
-        """Which completions end with a token that ends a turn, bool (n,); the others were cut at ``max_completion_length``."""
-        return np.array([bool(ids) and ids[-1] in self.eos_token_ids for ids in completion_ids], dtype=bool)
+    def _responses(self, completions: list, completion_ids: list[list[int]]) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """The texts without the reasoning before them, which are finished, bool (n,), and what was cut, in characters (n,).
+
+        Finished is what ends with a token that ends a turn; the others were cut at ``max_completion_length``. A completion
+        whose reasoning is not closed has no response: text ``''``, not finished, -1 characters.
+        """
+        tokenizer, texts, cut = getattr(self.processing_class, "tokenizer", self.processing_class), [], []
+        for completion, ids in zip(completions, completion_ids, strict=True):
+            text = decode_response(tokenizer, ids) if marks_thinking(tokenizer, ids) else text_of(completion)
+            told = cut_thinking(text, template_opens_thinking(tokenizer))
+            texts.append("" if told is None else told if told == text else told.lstrip())
+            cut.append(-1 if told is None else len(text) - len(told))
+        ended = np.array([bool(ids) and ids[-1] in self.eos_token_ids for ids in completion_ids], dtype=bool)
+        return texts, ended & (np.array(cut, dtype=int) >= 0), np.array(cut, dtype=int)
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        texts = list(map(text_of, completions))
+        texts, ended, cut = self._responses(completions, completion_ids_list)
         vectors = {}
         for name, encode in self._encoders.items():  # every process embeds its own completions
             own = torch.as_tensor(np.asarray(encode(texts)), dtype=torch.float32, device=rewards.device)
             vectors[name] = self.accelerator.gather(own).cpu().numpy()
-        finished = gather_object(self._finished(completion_ids_list).tolist())
-        self._scored = _Scored(gather_object(texts), np.array(finished, dtype=bool), rewards, vectors)
+        finished, thinking = gather_object(ended.tolist()), np.array(gather_object(cut.tolist()))
+        self._scored = _Scored(gather_object(texts), np.array(finished, dtype=bool), rewards, vectors, thinking)
         return rewards
 
     def _generate_and_score_completions(self, inputs):
@@ -234,11 +251,13 @@ def group_metrics(
     """What is logged of one generation batch, over all processes. NaN where there is nothing to say.
 
     ``finished/reward``: mean reward of finished completions before any weighting; ``truncated/share``, ``failed/share`` (no
-    reward though finished); ``length/characters``; ``openings/distinct``: different openings over finished completions of
-    the batch, ``openings/in_group`` the same within a group; ``diversity/NAME``: mean cosine distance within a group by
-    that encoder; ``delta/…``: of the diversity that multiplies; ``groups/without_signal``: share with all advantages 0.
+    reward though finished); ``thinking/characters``: reasoning cut off before a response, ``thinking/not_closed``: share that
+    is reasoning alone, which counts as truncated; ``length/characters``; ``openings/distinct``: different openings over
+    finished completions of the batch, ``openings/in_group`` the same within a group; ``diversity/NAME``: mean cosine distance
+    within a group by that encoder; ``delta/…``: of the diversity that multiplies; ``groups/without_signal``: share with all
+    advantages 0.
     """
-    finished = scored.finished
+    finished, thinking = scored.finished, scored.thinking
     groups = [rows for rows in finished_rows(finished, group) if len(rows) > 1]
     starts = [opening(text) for text in scored.texts]
     ended = np.flatnonzero(finished)
@@ -246,6 +265,8 @@ def group_metrics(
         "finished/reward": _mean(rewards[finished & ~np.isnan(rewards)]),
         "truncated/share": float(1 - finished.mean()),
         "failed/share": float((finished & np.isnan(rewards)).mean()),
+        "thinking/characters": _mean(thinking[thinking >= 0]),
+        "thinking/not_closed": float((thinking < 0).mean()),
         "length/characters": _mean([len(text) for text in scored.texts]),
         "openings/distinct": len({starts[i] for i in ended}) / len(ended) if len(ended) else float("nan"),
         "openings/in_group": _mean([len({starts[i] for i in rows}) / len(rows) for rows in groups]),

@@ -1,6 +1,11 @@
 """Defaults and checks that let a trainer's few lines run as they are written, on a GPU or without one."""
 
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
+from jinja2 import TemplateError
 from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_available
 from trl import is_conversational
 
@@ -16,13 +21,51 @@ class PortablePrecision:
         super().__post_init__()
 
 
-def check_chat_template(pairs: Dataset, tokenizer) -> None:
-    """A :class:`UserError` for pairs of messages and a tokenizer that cannot write messages as text."""
-    if not isinstance(pairs, Dataset) or len(pairs) == 0 or not is_conversational(pairs[0]):
+def check_chat_template(rows: Dataset, tokenizer) -> None:
+    """A :class:`UserError` for rows of messages and a tokenizer that cannot write them.
+
+    It has no template, or one without such turns: Gemma's has no system turn, others want user and assistant to alternate.
+    Every order of roles is tried once.
+    """
+    if not isinstance(rows, Dataset) or len(rows) == 0 or not is_conversational(rows[0]):
         return
+    name = getattr(tokenizer, "name_or_path", "") or "the model"
     if getattr(tokenizer, "chat_template", None) is None:
-        name = getattr(tokenizer, "name_or_path", "") or "the model"
         raise UserError(
             f"{name}: its tokenizer has no chat template, which pairs of messages need; give --chat_template_from an Instruct"
             f" model of this base (in Python: processing_class=diversity_tuning.policy.load_tokenizer({name!r}, INSTRUCT))"
         )
+    for roles, row in _orders_of_roles(rows).items():
+        try:
+            turns = [{"role": role, "content": "text"} for role in roles]
+            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=roles[-1] == "user")
+        except TemplateError as error:
+            merge = "; write the system text into the user's turn" if "system" in roles else ""
+            raise UserError(
+                f"{name}: its chat template does not write turns of {', '.join(roles)} ({error}), as in row {row + 1}{merge}"
+            ) from None
+
+
+def _orders_of_roles(rows: Dataset) -> dict[tuple[str, ...], int]:
+    """The orders of roles in prompts, and in prompts with each response, with the first row of each."""
+    names = [name for name in ("prompt", "completion", "chosen", "rejected", "messages") if name in rows.column_names]
+    found: dict[tuple[str, ...], int] = {}
+    number = 0
+    for batch in rows.select_columns(names).with_format("arrow").iter(batch_size=1000):
+        columns = {name: _roles(batch.column(name)) for name in names}
+        prompts = columns.pop("prompt", [()] * len(batch))
+        for place, prompt in enumerate(prompts):
+            for order in (prompt, *(prompt + sides[place] for sides in columns.values())):
+                found.setdefault(order, number + place)
+        number += len(batch)
+    found.pop((), None)
+    return found
+
+
+def _roles(column: pa.ChunkedArray) -> list[tuple[str, ...]]:
+    """The roles of each row's messages; nothing for texts."""
+    if not pa.types.is_struct(getattr(column.type, "value_type", pa.null())):
+        return [()] * len(column)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
+    roles = iter(pc.struct_field(pc.list_flatten(column), "role").to_pylist())
+    return [tuple(islice(roles, length)) for length in lengths]

@@ -90,6 +90,8 @@ def parse(
     check_processes(config.world_size)
     check_read(training_run.stage, arguments, model)
     config.output_dir = str(training_run.folder)
+    if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
+        os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config

@@ -1,16 +1,17 @@
 """Reinforcement learning with GRPO from prompts and rewards."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from datasets import Dataset
 
 from diversity_tuning.data import schema
+from diversity_tuning.data.examples import prompts
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.rewards import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
+from diversity_tuning.trainers.portable import check_chat_template
 from diversity_tuning.training.arguments import RunArguments, callbacks_of, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
@@ -42,10 +43,11 @@ def train_grpo(training_run: TrainingRun) -> None:
     data, counts = {}, source_counts(arguments)
     tokenizer = tokenizer_of(arguments, model_config, config)
     for name, rows, limit, where in rows_of(arguments):
-        prompts = prompts_of(rows, where)
-        short = short_prompts(prompts, tokenizer, arguments.max_prompt_length)
+        found = prompts_of(rows, where)
+        check_chat_template(found, tokenizer)
+        short = short_prompts(found, tokenizer, arguments.max_prompt_length)
         data[name] = first_rows(short, limit)
-        counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(prompts) - len(short)}
+        counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(found) - len(short)}
     model = base_model_of(model_config, config)
     if arguments.adapter:
         model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
@@ -80,33 +82,28 @@ def rewards_of(arguments: GRPOArguments, config: GRPOConfig) -> list[str]:
 def prompts_of(rows: Dataset, where: str) -> Dataset:
     """The different prompts of ``rows`` as conversations, one column ``prompt``, in the order of their first row.
 
-    Rows have ``post_title`` and ``post_text`` (stages 0 and 1), ``prompt`` (a text or messages), or the pairs of stages 2 to 4,
-    whose messages before the response are the prompt. :class:`UserError` otherwise, naming ``where``.
+    Rows have ``post_title`` and ``post_text`` (stages 0 and 1), or are as :func:`diversity_tuning.data.examples.prompts` reads
+    them: ``prompt`` (a text or messages), or pairs, whose messages before the response are the prompt. Posts without a prompt
+    are left out and counted. :class:`UserError` otherwise, naming ``where``.
     """
-    columns, read = _reader(rows.column_names, where)
-    rows, texts = rows.select_columns(columns), {}
-    for number, row in enumerate(rows, start=1):
-        messages = read(row)
-        if not messages or not all(message.get("content") for message in messages):
-            raise UserError(f"{where}: row {number}: no prompt")
-        texts.setdefault(json.dumps([{"role": one["role"], "content": one["content"]} for one in messages]))
+    if schema.POST_TITLE in rows.column_names and schema.PROMPT not in rows.column_names:
+        found = posts(rows, where)
+    else:
+        found = prompts(rows, where)[schema.PROMPT]
+    texts = dict.fromkeys(json.dumps(messages) for messages in found)
     return Dataset.from_dict({"prompt": [json.loads(text) for text in texts]})
 
 
-def _reader(columns: list[str], where: str) -> tuple[list[str], Callable[[dict], list[dict]]]:
-    """Which columns hold the prompt, and how a row of them becomes its messages."""
-    title = [name for name in (schema.POST_TITLE, schema.POST_TEXT) if name in columns]
-    if schema.PROMPT in columns:
-        return [schema.PROMPT], lambda row: _user(row[schema.PROMPT])
-    if schema.POST_TITLE in columns:
-        return title, lambda row: _user(schema.prompt_text(row[schema.POST_TITLE], row.get(schema.POST_TEXT)))
-    if schema.CHOSEN in columns:
-        return [schema.CHOSEN], lambda row: row[schema.CHOSEN][:-1]
-    raise UserError(f"{where}: no prompts: no column '{schema.PROMPT}', '{schema.POST_TITLE}' or '{schema.CHOSEN}'")
-
-
-def _user(prompt: str | list[dict] | None) -> list[dict]:
-    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt or []
+def posts(rows: Dataset, where: str) -> list[list[dict]]:
+    """The prompts of stages 0 and 1, as messages; empty ones are left out and counted."""
+    columns = [name for name in (schema.POST_TITLE, schema.POST_TEXT) if name in rows.column_names]
+    texts = [schema.prompt_text(row[schema.POST_TITLE], row.get(schema.POST_TEXT)) for row in rows.select_columns(columns)]
+    kept = [[{"role": "user", "content": text}] for text in texts if text.strip()]
+    if len(kept) < len(texts):
+        print(f"{where}: {len(texts) - len(kept)} of {len(texts)} prompts are empty and left out", flush=True)
+    if not kept:
+        raise UserError(f"{where}: no prompt")
+    return kept
 
 
 def short_prompts(prompts: Dataset, tokenizer, limit: int | None) -> Dataset:

@@ -14,6 +14,7 @@ from diversity_tuning.data.tables import check_source_name
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.public import masked
 from diversity_tuning.recipe import explicit_settings, truth
 from diversity_tuning.runs import (
     git_commit,
@@ -133,7 +134,7 @@ class TrainingRun:
     def _configuration(self, trainer) -> dict:
         """Every setting of data, model and trainer as it was built and used, which is what a recipe's key has become."""
         together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
-        return json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value)))
+        return masked(json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value))))
 
     def _write_cards(self, record: dict, history: list[dict], counts: dict) -> None:
         """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""

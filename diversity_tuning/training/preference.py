@@ -44,7 +44,7 @@ def train_preference(training_run: TrainingRun, trainer_class: type, config_clas
 
 def read_pairs(rows: Dataset, where: str, weight_column: str | None) -> Dataset:
     """The pairs as conversations; their weights, where they have them, are numbers."""
-    pairs = preference_pairs(rows, where)
+    pairs = preference_pairs(rows, where, keep=[weight_column] if weight_column else [])
     if weight_column in pairs.column_names:
         check_numbers(pairs, weight_column, where)
     return pairs

@@ -4,6 +4,7 @@ from trl import SFTConfig, SFTTrainer
 
 from diversity_tuning.data.examples import prompt_completions
 from diversity_tuning.trainers.batches import ResumableOrderMixin
+from diversity_tuning.trainers.portable import check_chat_template
 from diversity_tuning.trainers.precision import FullPrecisionMixin
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
@@ -12,6 +13,10 @@ from diversity_tuning.training.models import base_model_of, new_adapter_of, toke
 
 class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, SFTTrainer):
     """TRL's trainer; a resumed run keeps the order of its batches."""
+
+    def _prepare_dataset(self, dataset, processing_class, *arguments, **options):
+        check_chat_template(dataset, processing_class)
+        return super()._prepare_dataset(dataset, processing_class, *arguments, **options)
 
 
 def train_sft(training_run: TrainingRun) -> None:

@@ -30,7 +30,7 @@ def main(argv=None) -> None:
     results = read_results(args.seeds, args.split)
     found = tables(results)
     with atomic_folder(args.output) as folder:
-        draw(results, folder / "captions.png")
+        draw(results, folder / "captions")
         written = {table.name: [table.header, *table.rows] for table in found}
         for name, lines in (written | {"contests": results.long(), "correlations": results.correlations()}).items():
             write_cells(folder / f"{name}.csv", lines)

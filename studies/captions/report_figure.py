@@ -2,25 +2,24 @@
 
 from pathlib import Path
 
+from diversity_tuning.drawing import BLACK, BLUE, DARK, GREEN, PINK, SLATE, VERMILION, draw_grid, pyplot, save_figure, whiskers
 from diversity_tuning.evaluation.report.label_placement import place_labels
-from diversity_tuning.evaluation.report.styles import draw_grid, number_of_seeds, pyplot, whiskers
+from diversity_tuning.evaluation.report.styles import number_of_seeds
 from diversity_tuning.evaluation.statistics import mean_interval
 from studies.captions.measure import PEOPLE
 from studies.captions.report_data import Results
 from studies.captions.report_tables import label
 
 _X, _Y = "reward_b", "semantic_diversity"
-_STYLES = {  # by the name's first part: Okabe and Ito's colours, a marker each
-    "people": ("#000000", "*"), "sft": ("#666666", "h"), "dpo": ("#0072B2", "o"), "ddpo": ("#D55E00", "s"),
-    "ddpo-permuted": ("#CC79A7", "D"),
+_STYLES = {  # by the name's first part
+    "people": (BLACK, "*"), "sft": (SLATE, "h"), "dpo": (BLUE, "o"), "ddpo": (VERMILION, "s"), "ddpo-permuted": (PINK, "D"),
 }  # fmt: skip
 _ARROWS = (("dpo", "ddpo"), ("dpo", "ddpo-permuted"))
 
 
 def draw(results: Results, path: Path) -> None:
-    """A labelled point with its intervals per model, small ones per seed; temperatures of a model joined by a dotted line."""
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(8, 5.6), layout="constrained")
+    """Write ``path``.png: a labelled point with its intervals per model, small ones per seed; temperatures joined, dotted."""
+    figure, axis = pyplot().subplots(figsize=(8, 5.6), layout="constrained")
     draw_grid(axis)
     labels = []
     for model, values in results.values.items():
@@ -45,12 +44,11 @@ def draw(results: Results, path: Path) -> None:
     axis.margins(0.12)
     axis.set(xlabel="reward B: predicted log votes, standard deviations within the contest →", ylabel="semantic diversity →")
     axis.set_title(title(results), loc="left", fontsize=9)
-    better = {"arrowstyle": "->", "color": "#444444", "lw": 1.2}
-    axis.annotate("better", (0.985, 0.985), (0.9, 0.9), xycoords="axes fraction", arrowprops=better, color="#444444")
+    better = {"arrowstyle": "->", "color": DARK, "lw": 1.2}
+    axis.annotate("better", (0.985, 0.985), (0.9, 0.9), xycoords="axes fraction", arrowprops=better, color=DARK)
     figure.canvas.draw()
     place_labels(axis, labels)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path, ("png",), dpi=130)
 
 
 def title(results: Results) -> str:
@@ -67,4 +65,4 @@ def _join_temperatures(axis, results: Results) -> None:
 
 
 def _style(model: str) -> tuple[str, str]:
-    return _STYLES.get(model) or _STYLES.get(model.split("-")[0], ("#009E73", "v"))
+    return _STYLES.get(model) or _STYLES.get(model.split("-")[0], (GREEN, "v"))

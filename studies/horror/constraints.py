@@ -6,10 +6,11 @@ Every rule is stated in the docstring of its function and in docs/HORROR.md, wit
 import re
 from collections.abc import Callable
 
-from studies.horror import cues
+from studies.horror import cues, ends
 from studies.horror.specification import Specification
-from studies.horror.taboo import is_broken
-from studies.horror.wording import content, is_mentioned, normal, paragraphs, sentences, stem, words
+from studies.horror.taboo import is_broken, is_told
+from studies.horror.twist import is_revealed
+from studies.horror.wording import STOPWORDS, WORD, content, is_used, normal, paragraphs, sentences, stem, words
 
 PARAGRAPHS = (2, 4)
 _HONORIFICS = frozenset(
@@ -24,18 +25,19 @@ def check(spec: Specification, story: str, finished: bool | None = None) -> dict
     prose = [sentence for part in parts for sentence in sentences(part)]
     first = sentences(parts[0]) if parts else []
     known = f"{spec.setting} {spec.object} {spec.protagonist} {spec.supporting} {spec.taboo}"
+    told = is_told(spec.taboo, prose)
     return {
         "paragraphs": PARAGRAPHS[0] <= len(parts) <= PARAGRAPHS[1],
         "title": has_title(spec.title, story),
-        "setting": is_mentioned(spec.setting, prose),
+        "setting": is_used(spec.setting, prose),
         "protagonist": has_name(spec.protagonist, prose),
         "supporting": has_name(spec.supporting, prose),
-        "object": is_mentioned(spec.object, prose),
-        "taboo_mentioned": is_mentioned(spec.taboo, prose),
-        "taboo_as_told": is_mentioned(spec.taboo, prose) and is_broken(spec.taboo, prose) is not spec.taboo_kept,
-        "twist_revealed": is_mentioned(spec.twist, prose, known),
-        "twist_not_early": not is_mentioned(spec.twist, first, known),
-        "unsettling_end": bool(parts) and cues.is_unsettling(parts[-1]),
+        "object": is_used(spec.object, prose),
+        "taboo_mentioned": told,
+        "taboo_as_told": told and is_broken(spec.taboo, prose) is not spec.taboo_kept,
+        "twist_revealed": is_revealed(spec.twist, prose, known),
+        "twist_not_early": not is_revealed(spec.twist, first, known, strict=True),
+        "unsettling_end": bool(parts) and ends.is_unsettling(cues.without_special_tokens(parts[-1])),
         "not_graphic": not cues.is_graphic(story),
         "no_special_tokens": not cues.special_tokens(story),
         "no_repeated_tail": cues.repeated_tail(story) is None,
@@ -62,10 +64,14 @@ def has_title(title: str, story: str) -> bool:
 
 
 def has_name(name: str, prose: list[str]) -> bool:
-    """One word of the name, honorifics aside, occurs in the prose (not only in a heading)."""
+    """One word of the name occurs in the prose (not only in a heading): of the capitalised ones, where there are any.
+
+    Honorifics and words like "her" count only where the name has nothing else.
+    """
     found = {word.removesuffix("'s") for sentence in prose for word in words(sentence)}
-    asked = words(name)
-    return any(word in found for word in [word for word in asked if word not in _HONORIFICS] or asked)
+    asked = [word for word in words(name) if word not in _HONORIFICS | STOPWORDS] or words(name)
+    capital = {word.casefold() for word in WORD.findall(normal(name)) if word[0].isupper()}
+    return any(word in found for word in [word for word in asked if word in capital] or asked)
 
 
 def passed(constraints: dict[str, bool]) -> int:

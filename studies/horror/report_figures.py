@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.evaluation.report.styles import pyplot
+from diversity_tuning.drawing import pyplot
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import MODELS, TRAINED, Results, spread
 

@@ -4,15 +4,26 @@ import math
 import re
 import unicodedata
 
-_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=[\"'(]?\S)")
+WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$"
+)
+_NUMBERS = dict(
+    zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True)
+)
+_SENTENCE_END = re.compile(r"([.!?…][\"')\]]*)\s+(?=[\"'(]?\S)")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'", "–": "-", "—": " - "})
 # Words that say nothing about what a phrase is about.
 STOPWORDS = frozenset(
     """a an the this that these those of in on at to from by for with without into onto upon about after before over under and
-    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever must
+    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever past below near against until across through
+    someone somebody anyone anybody anything everything else must
     should would could can may might shall will it its he she they them his her their him i me my we us our you your who whom
     whose which what one there here all any some just only very too also up down out off again still""".split()
+)
+PREPOSITIONS = frozenset(
+    """of in on at to from by for with without into onto upon about after before over under behind beneath beside between near
+    off past below above against across through around along toward towards inside outside until during within that""".split()
 )
 # Irregular forms -> base form.
 IRREGULAR = {
@@ -25,7 +36,7 @@ IRREGULAR = {
         "feel": "felt", "fight": "fought", "find": "found", "fly": "flew flown", "forget": "forgot forgotten",
         "freeze": "froze frozen", "get": "got gotten", "give": "gave given", "go": "went gone", "grow": "grew grown",
         "hang": "hung", "hear": "heard", "hide": "hid hidden", "hold": "held", "keep": "kept", "kneel": "knelt",
-        "know": "knew known", "lead": "led", "leave": "left", "lend": "lent", "lie": "lay lain lying", "light": "lit",
+        "know": "knew known", "lead": "led", "leave": "left", "lend": "lent", "lie": "lay lain lying lied lies", "light": "lit",
         "lose": "lost", "make": "made", "meet": "met", "pay": "paid", "ride": "rode ridden", "ring": "rang rung",
         "rise": "rose risen", "run": "ran", "say": "said", "see": "saw seen", "sell": "sold", "send": "sent", "sew": "sewn",
         "shake": "shook shaken", "shine": "shone", "shoot": "shot", "show": "shown", "sing": "sang sung", "sink": "sank sunk",
@@ -48,7 +59,7 @@ def normal(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Case-folded words of letters of any script, with inner apostrophes and hyphens."""
-    return [word.casefold() for word in _WORD.findall(normal(text))]
+    return [word.casefold() for word in WORD.findall(normal(text))]
 
 
 def stem(word: str) -> str:
@@ -56,6 +67,10 @@ def stem(word: str) -> str:
     word = word.removesuffix("'s").removesuffix("'")
     if word in IRREGULAR:
         return stem(IRREGULAR[word])
+    if word in _NUMBERS:
+        return _NUMBERS[word]
+    if word.endswith(("ied", "ies")) and len(word) > 4:
+        return word[:-3] + "y"
     for ending in ("ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
             word = word[: -len(ending)]
@@ -68,13 +83,28 @@ def stem(word: str) -> str:
 def content(phrase: str) -> list[str]:
     """Stems of the words of a phrase that say what it is about; of all its words where there are no others."""
     found = words(phrase)
-    telling = [word for word in found if word not in STOPWORDS]
+    telling = [word for word in found if word.removesuffix("'s") not in STOPWORDS]
     return list(dict.fromkeys(stem(word) for word in telling or found))
 
 
 def sentences(text: str) -> list[str]:
-    """A paragraph's sentences."""
-    return [part for part in _SENTENCE_END.split(normal(text).strip()) if part]
+    """A paragraph's sentences; the stop of an abbreviation or an initial before a further word ends none ("Mr. K.", "2 a.m.")."""
+    found: list[str] = []
+    for part in _SENTENCE_END.sub(r"\1\0", normal(text).strip()).split("\0"):
+        if (
+            found
+            and is_abbreviated(found[-1])
+            and (part[:1].islower() or found[-1][-3:] in ("Mr.", "rs.", "Ms.", "Dr.", "St."))
+        ):
+            found[-1] += " " + part
+        elif part:
+            found.append(part)
+    return found
+
+
+def is_abbreviated(text: str) -> bool:
+    """Whether the last stop of a text belongs to an abbreviation ("a.m.", "Dr.", "J.")."""
+    return _ABBREVIATION.search(text) is not None
 
 
 def paragraphs(story: str, title: str = "") -> list[str]:
@@ -86,7 +116,7 @@ def paragraphs(story: str, title: str = "") -> list[str]:
     blocks = [block.strip() for block in re.split(r"\n\s*\n", story)]
     if len(blocks) == 1 or (len(blocks) == 2 and _is_heading(blocks[0], title)):
         blocks = [block.strip() for block in story.split("\n")]
-    blocks = [block for block in blocks if _WORD.search(block)]
+    blocks = [block for block in blocks if WORD.search(block)]
     if len(blocks) > 1 and _is_heading(blocks[0], title):
         return blocks[1:]
     first, found, rest = blocks[0].partition("\n") if blocks else ("", "", "")
@@ -105,15 +135,39 @@ def needed(count: int) -> int:
     return math.ceil(2 * count / 3)
 
 
+def windows(prose: list[str]) -> list[tuple[str, str]]:
+    """Every sentence with the one after it ("" after the last)."""
+    return list(zip(prose, [*prose[1:], ""][: len(prose)], strict=True))
+
+
+def holds(phrase: str, text: set[str], known: str = "") -> bool:
+    """Whether stems hold two thirds of the content words of ``phrase``, and of those that are not content words of ``known``."""
+    wanted, shared = content(phrase), set(content(known)) if known else set()
+    own = [word for word in wanted if word not in shared]
+    return all(sum(word in text for word in asked) >= needed(len(asked)) for asked in (wanted, own))
+
+
+def stems(text: str) -> set[str]:
+    """The stems of all words of a text."""
+    return set(map(stem, words(text)))
+
+
 def is_mentioned(phrase: str, prose: list[str], known: str = "") -> bool:
     """Whether two sentences that follow each other hold two thirds of the content words of ``phrase``.
 
     Of those that are not among the content words of ``known`` (other things that the story is asked to name), two thirds too.
     """
-    wanted, shared = content(phrase), set(content(known)) if known else set()
-    own = [word for word in wanted if word not in shared]
-    found = [set(map(stem, words(sentence))) for sentence in prose]
-    return any(
-        all(sum(word in one | other for word in asked) >= needed(len(asked)) for asked in (wanted, own))
-        for one, other in zip(found, [*found[1:], set()], strict=False)
-    )
+    return any(holds(phrase, stems(f"{one} {other}"), known) for one, other in windows(prose))
+
+
+def is_used(phrase: str, prose: list[str]) -> bool:
+    """Whether a thing or a place occurs: its head noun, and with it two thirds of its content words, anywhere in the prose."""
+    found = stems(" ".join(prose))
+    return head(phrase) in found and holds(phrase, found)
+
+
+def head(phrase: str) -> str:
+    """The stem of the noun that a phrase is about: its last content word before a preposition or a participle clause."""
+    found = words(phrase)
+    cut = next((i for i, word in enumerate(found) if i > 1 and word in PREPOSITIONS), len(found))
+    return (content(" ".join(found[:cut])) or content(phrase) or [""])[-1]

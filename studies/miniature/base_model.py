@@ -19,10 +19,12 @@ import numpy as np
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
-from diversity_tuning.next_steps import print_next
+from diversity_tuning.next_steps import SFT_LINE, print_next, register_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 from studies.miniature.augment import swap_parts
 from studies.miniature.specification import from_prompt
+
+register_next("base_model", SFT_LINE)
 
 
 @command

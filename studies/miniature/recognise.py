@@ -10,7 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from studies.miniature.plots import PLOTS, SENSORY, TABOO_VERBS, Event
+from diversity_tuning.evaluation.registry import Metric
+from studies.miniature.events import PLOTS, SENSORY, TABOO_VERBS, Event
 from studies.miniature.specification import TABOOS, TWISTS, from_prompt
 
 UNCLEAR = "unclear"
@@ -18,6 +19,26 @@ LEAST_WORDS = 25
 LEAST_FAMILIAR = 0.25  # share of a text's word pairs that occur in the synthetic events; synthetic stories have over 0.4
 LEAST_PLOT = 8  # distinct word pairs of plots, whichever; its own stories have over 12
 LEAST_MARKERS = 4  # distinct word pairs of one direction
+
+# What the reports show of these labels (diversity_tuning/evaluation/diagnostics.py).
+DATA, REFERENCES = "synthetic data", "synthetic authors"
+METRICS = [
+    Metric(
+        "distinct_direction", "plots",
+        "Different plots among the responses to one prompt, labelled by rules; unclear ones are none.",
+        "plots, 0 to the number of responses", "other", "higher", figure="plots_voices",
+    ),
+    Metric(
+        "distinct_voice", "voices",
+        "Different narrative voices among the responses to one prompt, labelled by rules; unclear ones are none.",
+        "voices, 0 to the number of responses", "other", "higher", figure="plots_voices",
+    ),
+    Metric(
+        "craft", "craft",
+        "Signs of craft in a response by rules: the taboo is tried, the twist told, a sense described, nothing said twice.",
+        "signs, 0 to 4", "other", "higher", gain="better", quality=True,
+    ),
+]  # fmt: skip
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _ARTICLES = {"a", "an", "the"}

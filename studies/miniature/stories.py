@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from studies.miniature import voices
-from studies.miniature.plots import PLOTS, SENSORY, TABOO_VERBS, Event, twist_event
+from studies.miniature.events import PLOTS, SENSORY, TABOO_VERBS, Event, twist_event
 from studies.miniature.specification import Specification
 from studies.miniature.voices import VOICES
 

@@ -11,12 +11,18 @@ import argparse
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
-from diversity_tuning.next_steps import print_next
+from diversity_tuning.next_steps import DATA_STAGE, print_next, register_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 BOS, END, PAD, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
 # GPT-2's parts of a text, but with the colon after a word as part of it.
 _PARTS = r" ?\p{L}+:?| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+register_next(
+    "tokenizer",
+    DATA_STAGE + "1_data_prep_filtering {1_data_prep_filtering.yaml} --source {SCORED} --data_path {beside}/data/filtered"
+    " --model_to_use {output}",
+    "",  # of other texts than stage 0's
+)
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}"

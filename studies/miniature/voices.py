@@ -8,7 +8,7 @@ of all the others, so that a voice's distance in style grows with its rarity.
 import dataclasses
 import re
 
-from studies.miniature.plots import Event
+from studies.miniature.events import Event
 from studies.miniature.specification import Specification
 
 _ARTICLE = re.compile(r"\b(?:the|an?) ")

@@ -24,7 +24,7 @@ import numpy as np
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
-from diversity_tuning.next_steps import print_next
+from diversity_tuning.next_steps import DATA_STAGE, print_next, register_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 from studies.miniature.specification import Specification, draw_specifications
 from studies.miniature.stories import draw_author, write_story
@@ -40,6 +40,12 @@ MODERATION = (
     "**Welcome to the Prompt!** All top-level comments must be a story or poem. Reply here for other comments.",
     "**Off-Topic Discussion**: Reply here for non-story comments about the prompt.",
     "Hi there, this submission has been removed because it breaks the rules of this place.",
+)
+register_next(
+    "world",
+    DATA_STAGE + "0_data_prep_scoring {0_data_prep_scoring.yaml} --source {output}/source.jsonl.gz"
+    " --data_path {beside}/data/scored && python -m studies.miniature.tokenizer {tokenizer.yaml}"
+    " --source {beside}/data/scored --output {beside}/tokenizer",
 )
 _FIRST_POST = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.public import masked_words
 from studies.reproduce.commands import as_shell, command, environment, resolve
 from studies.reproduce.plans import Part
 from studies.reproduce.stages import Lanes, Stage
@@ -35,7 +36,7 @@ def print_parts(parts: list[Part], root: Path) -> None:
                     words = command(stage, part.run, part.report)
                     extra = {"OMP_NUM_THREADS": str(_threads(row, cores))} if together else {}
                     print(f"# ── {stage.name}")
-                    print(as_shell(words, extra | environment(words, part.run)))
+                    print(as_shell(masked_words(words), extra | environment(words, part.run)))
 
 
 class Runner:
@@ -100,7 +101,7 @@ class Runner:
             log.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{_shown(log.parent, self.root)}: cannot be made ({error.strerror}); give another --out") from None
-        print(f"── {stage.name}\n   {as_shell(words, needed)}", flush=True)
+        print(f"── {stage.name}\n   {as_shell(masked_words(words), needed)}", flush=True)
         words = resolve([sys.executable if word == "python" and i == 0 else word for i, word in enumerate(words)], self.root)
         started = time.monotonic()
         with log.open("wb") as stream:

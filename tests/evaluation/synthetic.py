@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diversity_tuning.evaluation.diagnostics import KEY, Registered
+from studies.miniature.recognise import METRICS
+
 
 def write_run(folder: Path, method: str, strength: str | None, seed: int | None, reward: float, diversity: float) -> Path:
     """A scored run of 60 prompts whose means lie near ``reward`` and ``diversity``; prompts differ alike in every run."""
@@ -30,6 +33,7 @@ def write_run(folder: Path, method: str, strength: str | None, seed: int | None,
     prompts.to_csv(folder / "prompts.csv", index=False)
     counts = {"prompts": 60, "responses": 240, "duplicates": 0, "unfinished": 3, "empty": 0}
     content = {"name": method, "method": method, "strength": strength, "seed": seed, "means": {}, "counts": counts}
+    content[KEY] = Registered(tuple(METRICS)).record()  # of data that nothing is said of
     (folder / "metrics.json").write_text(json.dumps(content))
     return folder
 

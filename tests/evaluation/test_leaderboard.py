@@ -5,7 +5,9 @@ import json
 import pytest
 
 from diversity_tuning.evaluation.report.leaderboard import MARK
+from diversity_tuning.evaluation.report.study import TABLE, read_study
 from diversity_tuning.evaluation.scoring.summary import command_line
+from diversity_tuning.outputs import files_in
 from scripts_eval import leaderboard
 
 COMMAND = "python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval1_1.yaml --seed 0"
@@ -34,16 +36,16 @@ def test_published_and_listed(tmp_path):
     ]
     for _ in range(2):  # publishing again replaces
         leaderboard.main([f"--results={results}", "--study=mini", "--runs", *runs])
-    published = results / "mini" / "runs" / "seed0-dpo"
-    assert sorted(path.name for path in published.iterdir()) == ["command.sh", "metrics.json", "provenance.json", "table.md"]
-    assert (published / "command.sh").read_text() == COMMAND + "\n"
-    assert "| reddit_reward | 0.800 [0.700, 0.900] |" in (published / "table.md").read_text()
+    assert [path.name for path in (results / "mini").iterdir()] == ["provenance.json"], "no prompts.csv, so no table"
+    record = next(record for record in read_study(results / "mini")["runs"] if record["run"] == "seed0-dpo")
+    assert record["command"] == COMMAND
+    assert record["means"]["reddit_reward"] == {"mean": 0.8, "low": 0.7, "high": 0.9}
     text = (results / "README.md").read_text()
     assert text.startswith("# Results\n\nWritten by hand.\n")
     assert text.count(MARK) == 1
     row = next(line for line in text.splitlines() if line.startswith("| d\\|po"))
     assert "| 0 | 0.800 [0.700, 0.900] | – | – | – | [miniature](../recipes/miniature) |" in row
-    assert "[command](mini/runs/seed0-dpo/command.sh) | [JSON](mini/runs/seed0-dpo/metrics.json)" in row
+    assert row.endswith("| [JSON](mini/provenance.json) |")
     assert "| gold | None |" not in text
     leaderboard.main([f"--results={results}"])
     assert (results / "README.md").read_text() == text
@@ -94,3 +96,24 @@ def test_nothing_is_written_outside_the_results(tmp_path, capsys):
             leaderboard.main([f"--results={results}", f"--study={study}", "--runs", run])
         assert "nothing is written outside it" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [TABLE, "provenance.json"])
+def test_a_folder_with_a_table_or_provenance_that_is_not_ours_is_left_as_it_is(tmp_path, capsys, name):
+    run = write_scored(tmp_path / "runs" / "dpo", "dpo", 0, 0.8)
+    mine = tmp_path / "results" / "mini" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"stage": "mine"}')
+    before = files_in(tmp_path)
+    with pytest.raises(SystemExit):
+        leaderboard.main([f"--results={tmp_path / 'results'}", "--study=mini", "--runs", run])
+    assert f"{mine.parent}: not empty, and no study that scripts_eval.leaderboard wrote" in capsys.readouterr().err
+
+    assert (files_in(tmp_path), mine.read_text()) == (before, '{"stage": "mine"}')
+
+
+@pytest.mark.parametrize("part", ["..", "a/b", ".hidden"])
+def test_a_part_is_one_folder_of_the_study(tmp_path, capsys, part):
+    with pytest.raises(SystemExit):
+        leaderboard.main([f"--results={tmp_path}", "--study=mini", f"--report={tmp_path}", f"--part={part}"])
+    assert "nothing is written outside the study's" in capsys.readouterr().err

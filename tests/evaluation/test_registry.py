@@ -9,6 +9,7 @@ import pytest
 
 from diversity_tuning.evaluation import metrics, registry
 from diversity_tuning.evaluation.report import figures
+from diversity_tuning.evaluation.report.study import read_study
 from scripts_eval import generation_eval1_2, leaderboard, report
 from tests.evaluation.synthetic import write_run
 
@@ -81,7 +82,8 @@ def test_the_example_is_enough(added, tmp_path, monkeypatch):
     assert f'<abbr title="{added.definition}">' in page
     assert f'<dt id="metric-{NEW}">{added.label}' in page
     leaderboard.main(["--study", "mine", "--results", str(tmp_path / "results"), "--runs", *runs])
-    assert f"| {NEW} | 0.500" in (tmp_path / "results" / "mine" / "runs" / "seed0-dpo" / "table.md").read_text()
+    records = read_study(tmp_path / "results" / "mine")["runs"]
+    assert next(record for record in records if record["run"] == "seed0-dpo")["means"][NEW]["mean"] == 0.5
 
 
 def test_a_main_metric_opens_the_report_and_the_results(added, tmp_path, monkeypatch):

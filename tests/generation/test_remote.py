@@ -8,11 +8,12 @@ import time
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.apis import Anthropic, OpenAI, cut_thinking
+from diversity_tuning.generation.apis import Anthropic, OpenAI
 from diversity_tuning.generation.budget import Limits
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import ChatRequest, Sample, SamplingSettings, user_request
 from diversity_tuning.generation.vllm import VllmCompletions
+from diversity_tuning.thinking import cut_thinking
 from tests.generation.server import anthropic_reply, chat_server, openai_reply
 from tests.tiny import make_tokenizer
 

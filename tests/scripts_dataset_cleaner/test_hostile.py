@@ -233,7 +233,7 @@ def test_odd_posts_through_all_stages(pipeline, tmp_path):
     filtered = load_from_disk(str(tmp_path / "1"))
     kept = {one["post_title"]: one["filtered_comment_texts"] for split in filtered.values() for one in split}
     assert kept["a million characters"] == ["fine", "good"]
-    assert kept["control characters"] == odd[3]["comment_texts"]
+    assert kept["control characters"] == odd[3]["comment_texts"][:1]  # nothing of the others can be seen
     rows = tmp_path / "rows"
     stage(2, "--source", tmp_path / "1", "--data_path_pair", tmp_path / "2", "--data_path_filtered", rows)
     stage(3, "--source_pair", tmp_path / "2", "--data_path_pair_div", tmp_path / "3", *models, tmp_path / "cache")

@@ -255,6 +255,48 @@ def test_describe(pipeline, tmp_path, capsys, name):
         assert "deviation_chosen" in (tmp_path / "page" / "page.md").read_text()
 
 
+def test_removed_texts_and_posts_without_a_prompt(pipeline, tmp_path, capsys):
+    gone = [row("[deleted by user]", ["one", "two"], [9, 1]), row("[WP] Fox", ["[removed]", "a | b &amp; c", ""], [300, 5, 4])]
+    source = write_jsonl(tmp_path / "posts.jsonl", [*gone, *posts(6)])
+    stage(0, "--source", source, "--data_path", tmp_path / "0")
+    for rules in ("stories", "released"):
+        arguments = ("--source", tmp_path / "0", "--model_to_use", pipeline.tokenizer, "--filter", rules)
+        stage(1, *arguments, "--data_path", tmp_path / rules)
+    kept = {
+        rules: {one["post_title"]: one["filtered_comment_texts"] for rows in splits.values() for one in rows}
+        for rules in ("stories", "released")
+        for splits in [load_from_disk(str(tmp_path / rules))]
+    }
+    assert (kept["stories"][""], kept["stories"]["Fox"]) == ([], ["a | b & c"])
+    assert (kept["released"][""], kept["released"]["Fox"]) == (["one", "two"], gone[1]["comment_texts"])
+    told = capsys.readouterr().out
+    for count in ("no prompt: 2", "deleted or removed: 1", "empty: 1", "responses with HTML entities: 1"):
+        assert told.count(count) == 1
+    describe.main(["--source", str(tmp_path / "stories")])
+    assert '"no prompt": 2' in capsys.readouterr().out
+
+
+def test_describe_lists_the_responses_that_deviate_most(tmp_path, capsys):
+    sides = [("The fox flew.", "[removed]", 0.5, 3.6), ("A | `fox`\x1b[2J", "Foxes.", 1.5, 0.1)] + [("x", "y", 0.2, 0.1)] * 12
+    pairs = [
+        {
+            "chosen": [{"role": "user", "content": f"P{number}"}, {"role": "assistant", "content": chosen}],
+            "rejected": [{"role": "user", "content": f"P{number}"}, {"role": "assistant", "content": rejected}],
+            "score_chosen": 9,
+            "score_rejected": 2,
+            "deviation_chosen": high,
+            "deviation_rejected": low,
+        }
+        for number, (chosen, rejected, high, low) in enumerate(sides)
+    ]
+    DatasetDict({"train": Dataset.from_list(pairs)}).save_to_disk(str(tmp_path / "pairs"))
+    describe.main(["--source", str(tmp_path / "pairs")])
+    listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|") and "`" in line]
+    assert listed[0] == "| 3.60 | 2 | 1 | `[removed]` | `P0` |"
+    assert listed[1] == "| 1.50 | 9 | 3 | `A ¦ 'fox'·[2J` | `P1` |"
+    assert len(listed) == 10
+
+
 def test_describe_writes_the_correlation(pipeline, tmp_path, capsys):
     """Of every split what the page says, and of all prompts together; nothing without deviations."""
     file = tmp_path / "new" / "correlation.json"

@@ -1,6 +1,7 @@
 """The report of synthetic runs: tables, differences, fronts, figure; without torch."""
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -14,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diversity_tuning import drawing
 from diversity_tuning.evaluation import registry
+from diversity_tuning.evaluation.diagnostics import KEY, by_module
 from diversity_tuning.evaluation.rendering import Table, latex
 from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
@@ -24,6 +27,7 @@ from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, gr
 from diversity_tuning.evaluation.report.tables import pair_models
 from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
+from studies.miniature import recognise
 from tests.evaluation.synthetic import hash_of, write_run, write_study
 
 COMPARE = ["--compare", "ddpo-both:dpo", "dorpo-both:orpo", "ddpo-both (1.0):gold"]
@@ -516,6 +520,7 @@ def test_no_prompt_is_dropped_to_match_numbers_between_seeds(tmp_path):
 
 
 def test_a_published_run_gives_the_same_report_without_texts(tmp_path):
+    folders = []
     for seed in (0, 1):
         for method, diversity in (("dpo", 0.30), ("ddpo-both", 0.35)):
             folder = write_run(tmp_path / "runs" / f"{method}-{seed}", method, "1", seed, 0.5, diversity)
@@ -524,13 +529,16 @@ def test_a_published_run_gives_the_same_report_without_texts(tmp_path):
             rows.to_csv(folder / "prompts.csv", index=False)
             content = json.loads((folder / "metrics.json").read_text())
             (folder / "metrics.json").write_text(json.dumps({"means": {}, **content}))
-            publish(folder, tmp_path / "results" / "mini")
-    published = tmp_path / "results" / "mini" / "runs"
-    assert not any("secret" in path.read_text() for path in published.rglob("*") if path.is_file())
-    for place in (tmp_path / "runs", published):
-        make(place / "report", "--compare", "ddpo-both:dpo", "--no-figure")
+            folders.append(folder)
+    published = tmp_path / "results" / "mini"
+    publish(sorted(folders), published)
+    for path in published.iterdir():
+        assert b"secret" not in (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+    make(tmp_path / "runs" / "report", "--compare", "ddpo-both:dpo", "--no-figure")
+    flags = ["--compare", "ddpo-both:dpo", "--no-figure", "--samples=0"]
+    report.main(["--runs", str(published), "--output", str(tmp_path / "report"), *flags])
     for name in ("models.csv", "differences.csv"):
-        ours, theirs = (pd.read_csv(place / "report" / name) for place in (published, tmp_path / "runs"))
+        ours, theirs = (pd.read_csv(place / "report" / name) for place in (tmp_path, tmp_path / "runs"))
         pd.testing.assert_frame_equal(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -628,8 +636,8 @@ def test_synthetic_text_is_called_synthetic(study, tmp_path):
     """The data's own responses are the synthetic authors' where the rules for the miniature labelled them; never gold."""
     for name in ("gold", "dpo-1.0-0"):
         shutil.copytree(study / name, tmp_path / name)
-        record = {"arguments": {"diagnostics": "studies.miniature.recognise"}, "stage": "score"}
-        (tmp_path / name / "provenance.json").write_text(json.dumps(record))
+        content = json.loads((tmp_path / name / "metrics.json").read_text())
+        (tmp_path / name / "metrics.json").write_text(json.dumps(content | {KEY: by_module(recognise).record()}))
     flags = ["--compare", "dpo:gold", "--samples=0"]
     for kind, folder in (("synthetic", tmp_path), ("real", study)):
         runs = [str(folder / name) for name in ("gold", "dpo-1.0-0")]
@@ -690,5 +698,5 @@ def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, mon
     axis = drawn["means"].axes[0]
     labels = [label.get_text() for label in axis.get_yticklabels()]
     colours = [container.lines[0].get_color() for container in axis.containers]
-    grey = {label for label, colour in zip(labels, colours, strict=True) if colour == styles.GREY}
+    grey = {label for label, colour in zip(labels, colours, strict=True) if colour == drawing.GREY}
     assert grey == {model.label for model in models if model.method in controls}

@@ -193,3 +193,26 @@ def test_openings():
     assert opening("Once upon A time") == "once upon a"
     assert opening("祝你生日快乐，万事如意") == "祝你生日"
     assert opening("") == ""
+
+
+def test_rewards_and_encoders_read_no_reasoning_and_what_is_reasoning_alone_counts_as_cut(tmp_path):
+    forms = ["<think>plan</think>\n{}", "{}", "[THINK]plan[/THINK]{}", "<think>{}"]
+    texts = [forms[i % 4].format(text) for i, text in enumerate(TEXTS)]
+    seen = []
+
+    def asked(prompts, completions, finished):
+        seen.extend(zip(completions, finished, strict=True))
+        return [REWARDS.get(text, 9.0) for text in completions]
+
+    def encode(completions):
+        assert completions == [text for text, _ in seen]
+        return np.eye(len(completions))
+
+    trainer = build(GRPOTrainer, GRPOConfig, tmp_path, texts, rewards=[asked], encoders={"axes": encode})
+    batch_of(trainer)
+    expected = [("", False) if i % 4 == 3 else (text, True) for i, text in enumerate(TEXTS)]
+    assert seen == expected
+    logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    assert (logged["thinking/not_closed"], logged["truncated/share"]) == (1 / 4, 1 / 4)
+    assert logged["thinking/characters"] == pytest.approx((20 + 0 + 19) / 3, abs=1)
+    assert logged["finished/reward"] == pytest.approx(np.mean([REWARDS[text] for text, ended in expected if ended]))

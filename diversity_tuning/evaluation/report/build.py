@@ -1,7 +1,9 @@
 """A report: tables as Markdown, CSV and LaTeX, figures as PNG and PDF, and one page of HTML that holds it all."""
 
+import os
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pandas as pd
@@ -9,14 +11,12 @@ import pandas as pd
 from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval, latex, markdown
-from diversity_tuning.evaluation.report import controls as control_report
+from diversity_tuning.evaluation.page import write_pages
+from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval, latex
 from diversity_tuning.evaluation.report import figures, overview, tables
-from diversity_tuning.evaluation.report.comparison import Comparison
-from diversity_tuning.evaluation.report.curves import curve_tables
-from diversity_tuning.evaluation.report.html_page import Page, write_page
-from diversity_tuning.evaluation.report.origin import SYNTHETIC, is_synthetic
-from diversity_tuning.evaluation.report.runs import RunGroup, prompt_warning, read_run, run_names
+from diversity_tuning.evaluation.report.comparison import Comparison, control_tables, curve_tables
+from diversity_tuning.evaluation.report.page_samples import samples_section
+from diversity_tuning.evaluation.report.runs import Run, RunGroup, prompt_warning, read_runs, run_names
 from diversity_tuning.runs import write_text, written_in_place
 
 # What a report consists of; nothing else in its folder is touched.
@@ -24,9 +24,10 @@ FILES = (
     *("report.md", "report.html", "summary.txt", "models.csv", "differences.csv", "fronts.csv", "overview.tex", "counts.tex"),
     *("controls.csv", "controls-fronts.csv", "controls*.tex", "fronts.tex", "fronts-*.tex", "human.tex", "human_people.tex"),
     *("models.tex", "models-*.tex", "differences.tex", "differences-*.tex"),
-    *("reward_diversity.p*", "plots_voices.p*", "ablation.p*", "auxiliary.p*", "further.p*"),
+    *("ablation.p*", "auxiliary.p*", "further.p*"),
 )
-SETTINGS, RUNS = "settings", "runs"  # in provenance.json: what the report was asked for, and of which runs
+# In provenance.json: what the report was asked for, of which runs, and where these are, seen from the report.
+SETTINGS, RUNS, FOLDERS = "settings", "runs", "run_folders"
 _HEADINGS = ("# Evaluation", "# Quality and diversity of ")
 METHOD = """\
 Means over prompts with 95% percentile bootstrap intervals, 10,000 draws: of prompts; over several seeds, of seeds and then of
@@ -36,6 +37,7 @@ stands t: Student's interval over the seeds' means. p: two-sided, random sign fl
 conditional on the models that were trained: it speaks of other prompts, not of other seeds. No correction for the number of
 comparisons.
 """
+_UNDER_FIGURES = "Means over prompts with 95% intervals."
 _EQUAL_LENGTH = """\
 `…_equal_length`: diversity moved to the runs' common mean length along the slope of diversity on the log of words per response
 within runs (regression keeps every prompt; matching would drop most). Slopes: {slopes}.
@@ -43,7 +45,7 @@ within runs (regression keeps every prompt; matching would drop most). Slopes: {
 
 
 def make_report(
-    folders: list[Path],
+    folders: list[Path | Run],
     output: Path,
     compare: list[str],
     anchor: str | None = None,
@@ -60,39 +62,41 @@ def make_report(
 
     Returns the overview for a terminal, which summary.txt holds as well. Runs that differ in prompts are warned of.
 
+    ``folders``: scored runs, published studies (all of their runs), or runs that were read before.
     ``ablation``: strengths are the most responses a prompt, drawn as the paper's figure 3. ``samples``: prompts whose samples
     the page shows, of the models in ``show`` (default: one per name). ``further``: tables of
     another source, such as a human study. ``controls``: methods that get tables of their differences to ``baselines``, and
     are grey in the figure; ``note``: what the figure says of the data;
-    by default that they are synthetic, where all runs are the miniature's. The provenance says how to make the report again
+    by default what their study says, where it is the same for all runs. The provenance says how to make the report again
     from the runs alone (:mod:`~.published`), so not where there are ``further`` tables.
     """
-    runs = [read_run(folder) for folder in folders]
+    runs = [run for one in folders for run in ([one] if isinstance(one, Run) else read_runs(one))]
     if warning := prompt_warning(runs):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     compared = Comparison(runs, compare, anchor, controls, baselines)
     models, frames = compared.models, compared.frames()
-    if note is None and all(map(is_synthetic, folders)):
-        note = SYNTHETIC
+    if note is None and len(said := {run.registered.data for run in runs}) == 1:
+        note = said.pop()
     settings = {"compare": compare, "anchor": anchor, "figure": figure, "ablation": ablation}
     settings |= {"controls": controls, "baselines": baselines, "note": note}
-    record = {} if further else {SETTINGS: settings, RUNS: run_names(runs)}
-    with written_in_place(output, "report", FILES, _HEADINGS, record) as before:
+    where = [os.path.relpath(run.folder, output) for run in runs]
+    record = {} if further else {SETTINGS: settings, RUNS: run_names(runs), FOLDERS: where}
+    names = (*FILES, *(f"{name}.p*" for name in registry.tradeoffs()))
+    with written_in_place(output, "report", names, _HEADINGS, record) as before:
         for name, rows in frames.items():
             _write_or_remove(output / f"{name}.csv", rows)
-        page = Page(
-            title=overview.page_title(models),
-            summary=overview.sentences(models, frames["differences"], warning),
-            overview=overview.overview_table(models),
-            figures=write_figures(models, output, ablation, compared.drawn, compared.grey, note) if figure else [],
-            method=METHOD,
-            tables=[*_sections(compared, frames), *further],
-            metrics=[metric for metric in registry.METRICS if metric.column in compared.columns or metric.table == "counts"],
-        )
-        for old in [name for name in before if name.endswith(".tex")]:
+        drawn = write_figures(models, output, ablation, compared.drawn, compared.grey, note) if figure else []
+        summary = overview.sentences(models, frames["differences"], warning)
+        found = [overview.overview_table(models), *_sections(compared, frames), *further]
+        for old in [name for name in before if name.endswith(".tex") or not any(fnmatch(name, one) for one in names)]:
             (output / old).unlink(missing_ok=True)
-        _write_texts(page, output)
-        write_page(output / "report.html", page, models, samples, show)
+        for table in found:
+            write_text(output / f"{table.name}.tex", latex(table))
+        opening = "".join(f"- {sentence}\n" for sentence in summary)
+        write_text(output / "summary.txt", f"{overview.plain_table(found[0])}\n{opening}")
+        metrics = [metric for metric in registry.every() if metric.column in compared.columns or metric.table == "counts"]
+        sections = {"Samples": samples_section(models, samples, show)}
+        write_pages(output, overview.page_title(models), found, drawn, summary, METHOD, sections, metrics, _UNDER_FIGURES)
     return (output / "summary.txt").read_text(encoding="utf-8")
 
 
@@ -102,33 +106,20 @@ def _sections(compared: Comparison, frames: dict[str, pd.DataFrame]) -> list[Tab
         _count_table(frames["models"]),
         *_difference_tables(frames["differences"]),
         *curve_tables(frames["fronts"], compared.anchor),
-        *control_report.control_tables(frames["controls"], compared.control_pairs),
+        *control_tables(frames["controls"], compared.control_pairs),
         *curve_tables(frames["controls-fronts"], compared.anchor, "controls-fronts"),
     ]
-
-
-def _write_texts(page: Page, output: Path) -> None:
-    """Write report.md, summary.txt and the tables as .tex."""
-    for table in (page.overview, *page.tables):
-        write_text(output / f"{table.name}.tex", latex(table))
-    summary = "".join(f"- {sentence}\n" for sentence in page.summary)
-    write_text(output / "summary.txt", f"{overview.plain_table(page.overview)}\n{summary}")
-    pictures = "".join(f"![{caption}]({path.name})\n\n" for path, caption in page.figures)
-    glossary = "".join(f"- **{m.label}** (`{m.column}`): {m.definition} Unit: {m.unit}.\n" for m in page.metrics)
-    parts = [f"# {page.title}\n\n{summary}", markdown(page.overview), f"{pictures}{page.method}"]
-    write_text(output / "report.md", "\n".join([*parts, *map(markdown, page.tables), f"## Glossary\n\n{glossary}"]))
 
 
 def write_figures(
     models: list[RunGroup], output: Path, ablation: bool, pairs: list, controls: list[str], note: str | None
 ) -> list[tuple[Path, str]]:
     """The figures, and what each shows."""
-    arrows = [] if ablation else pairs
-    known = [column for column in registry.QUALITIES if any(model.has(column) for model in models)]
-    qualities = " and ".join(map(registry.label, known)).capitalize()
+    known = [column for column in registry.qualities() if any(model.has(column) for model in models)]
+    qualities = _joined(known).capitalize()
+    tradeoffs = figures.plot_tradeoffs(models, output, [] if ablation else pairs, controls, note)
     asked = [
-        (figures.plot_reward_diversity(models, output, arrows, controls, note), f"{qualities} against diversity"),
-        (figures.plot_plots_voices(models, output, arrows, controls, note), f"{qualities} against plots and voices"),
+        *((paths, f"{qualities} against {_joined(registry.tradeoffs()[name])}") for name, paths in tradeoffs.items()),
         (figures.plot_ablation(models, output) if ablation else [], "Most responses a prompt, kinds of weights"),
         (
             figures.plot_means(models, _drawn("main", "further"), output, "further", controls, note),
@@ -137,6 +128,10 @@ def write_figures(
         (figures.plot_means(models, _drawn("auxiliary"), output, "auxiliary", controls, note), "Auxiliary metrics"),
     ]
     return [(paths[0], caption) for paths, caption in asked if paths]
+
+
+def _joined(columns: list[str]) -> str:
+    return " and ".join(map(registry.label, columns))
 
 
 def _drawn(*shown: str) -> list[registry.Metric]:

@@ -5,41 +5,26 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.data.schema import REDDIT_REWARD
+from diversity_tuning.drawing import DARK, FAINT, GREY, add_title, draw_grid, pyplot, save_figure, whiskers
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.report.runs import RunGroup
-from diversity_tuning.evaluation.report.styles import (
-    GREY,
-    add_title,
-    control_markers,
-    data_and_seeds,
-    draw_grid,
-    method_styles,
-    pyplot,
-    whiskers,
-)
+from diversity_tuning.evaluation.report.styles import control_markers, data_and_seeds, method_styles
 from diversity_tuning.evaluation.report.tradeoff_figure import Content, draw_tradeoff
 
 _COLUMNS = 4  # panels beside each other in a figure of means
 _MANY = 12  # models from which on all panels stand in one line, with rows closer together and every other one shaded
 
 
-def plot_reward_diversity(
+def plot_tradeoffs(
     models: list[RunGroup], folder: Path, pairs: list = (), controls: list[str] = (), note: str | None = None
-) -> list[Path]:
-    """Paper, figure 2, as ``reward_diversity``: quality against the distance between the samples of a prompt."""
-    return _plot_tradeoff(models, folder, "reward_diversity", registry.DIVERSITIES, pairs, controls, note)
+) -> dict[str, list[Path]]:
+    """Quality against each group of diversities (:func:`~.registry.tradeoffs`), as the registry names it -> its files.
 
-
-def plot_plots_voices(
-    models: list[RunGroup], folder: Path, pairs: list = (), controls: list[str] = (), note: str | None = None
-) -> list[Path]:
-    """The same as ``plots_voices``, against what is told and how, where there are such labels."""
-    return _plot_tradeoff(models, folder, "plots_voices", registry.LABELLED, pairs, controls, note)
-
-
-def _plot_tradeoff(models, folder: Path, name: str, diversities: tuple[str, ...], pairs, controls, note) -> list[Path]:
-    figure = draw_tradeoff(Content(models, list(pairs), list(controls), note), diversities)
-    return _save(figure, folder, name) if figure else []
+    ``reward_diversity`` is the paper's figure 2: against the distance between the samples of a prompt.
+    """
+    content = Content(models, list(pairs), list(controls), note)
+    drawn = {name: draw_tradeoff(content, columns) for name, columns in registry.tradeoffs().items()}
+    return {name: _save(figure, folder, name) for name, figure in drawn.items() if figure}
 
 
 def plot_means(
@@ -72,12 +57,12 @@ def plot_means(
             (colour, marker), x = styles[model.method], model.mean(metric.column)
             axis.errorbar(x["mean"], row, xerr=whiskers(x), marker=marker, ls="none", color=colour, ms=6, lw=1.2)
         axis.set_title(metric.label, fontsize=10)
-        axis.set_xlabel(f"← {metric.gain}" if metric.better == "lower" else f"{metric.gain} →", color="#555555")
+        axis.set_xlabel(f"← {metric.gain}" if metric.better == "lower" else f"{metric.gain} →", color=DARK)
         axis.margins(x=0.12)
         axis.locator_params(axis="x", nbins=5)
         draw_grid(axis)
         for row in rows[1::2] if many else ():
-            axis.axhspan(row - 0.5, row + 0.5, color="#f3f3f3", lw=0, zorder=-1)
+            axis.axhspan(row - 0.5, row + 0.5, color=FAINT, lw=0, zorder=-1)
     for axis in axes.flat[len(known) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
@@ -132,9 +117,4 @@ def by_number(strength: str | None) -> tuple[float, str]:
 
 
 def _save(figure, folder: Path, name: str) -> list[Path]:
-    paths = [folder / f"{name}.{kind}" for kind in ("png", "pdf")]
-    for path in paths:
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}  # the same numbers, the same bytes
-        figure.savefig(path, dpi=160, metadata=metadata)
-    pyplot().close(figure)
-    return paths
+    return save_figure(figure, folder / name)

@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 
+from diversity_tuning.drawing import LEADER
+
 _FAR = 24  # pixels between a point and its label that ask for a line
 _DIRECTIONS = [(1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5)]
 _STRAIGHT = [(0, 1), (0, -1), (1, 0), (-1, 0)]  # near the point only: a line along an axis looks like an error bar
-_LINE = {"arrowstyle": "-", "color": "#777777", "lw": 0.7, "ls": (0, (3, 2)), "shrinkA": 1, "shrinkB": 4}
+_LINE = {"arrowstyle": "-", "color": LEADER, "lw": 0.7, "ls": (0, (3, 2)), "shrinkA": 1, "shrinkB": 4}
 
 
 def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]], clear: np.ndarray | None = None) -> list:

@@ -1,7 +1,8 @@
-"""The results folder: one folder a run with its numbers and its command, and an index of all of them in README.md."""
+"""The results folder: a table, a provenance and the reports of each study, and an index of all runs in README.md."""
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,48 +12,116 @@ import pandas as pd
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
+from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.diagnostics import KEY, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
 from diversity_tuning.evaluation.rendering import NONE, interval
-from diversity_tuning.evaluation.report.origin import shown_name
-from diversity_tuning.outputs import check_ours
-from diversity_tuning.runs import PROVENANCE, put_in_place, write_text
+from diversity_tuning.evaluation.report.build import FOLDERS, RUNS, SETTINGS
+from diversity_tuning.evaluation.report.study import LABELS, RUN, STAGE, TABLE, read_study, read_table, write_gzip, write_study
+from diversity_tuning.outputs import check_ours, check_place, read_provenance
+from diversity_tuning.runs import PROVENANCE, write_text
 
-COMMAND, TABLE = "command.sh", "table.md"
-FILES = (METRICS, PROMPTS, PROVENANCE, TABLE, COMMAND)
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
+REPORT_FILES = ("report.md", "*.csv", "*.png", "*.json")  # of a report, what is published
+_KEPT = ("counts", "means", "command", "distinct_k", "samples_per_prompt", "split", "quality_threshold", KEY)  # of metrics.json
 
 
 def study_folder(results: Path, study: str) -> Path:
     """The study's folder right below ``results``. :class:`UserError` for a name, or a link, that leads elsewhere."""
     folder = results / study
-    below = (folder / "runs").resolve().parent.parent == results.resolve()
+    below = folder.resolve().parent == results.resolve()
     if Path(study).name != study or study.startswith(".") or not below:
         raise UserError(f"--study {study}: give the name of one folder in {results}, nothing is written outside it")
     return folder
 
 
-def publish(run: Path, study: Path) -> Path:
-    """Copy a scored run into ``study/runs``, without its texts.
+def publish(runs: list[Path], study: Path) -> list[str]:
+    """Add scored runs to a study, without their texts, in the place of those of the same name. Returns their names.
 
-    metrics.json, prompts.csv (numbers, and a digest in place of each prompt), provenance.json, table.md, command.sh.
+    The values per prompt go into the study's table, counts, means, settings and inputs into a record of its provenance.
     """
-    content, target = read_metrics(run), place_of(run, study)
-    check_ours(target, FILES)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    for name in (METRICS, PROVENANCE):
-        if (run / name).is_file():
-            shutil.copyfile(run / name, work / name)
-    if (run / PROMPTS).is_file():
-        write_csv(work / PROMPTS, without_texts(read_csv(run / PROMPTS, [PROMPT])))
-    write_text(work / TABLE, run_table(content, _label(run, content)))
-    if content.get("command"):
-        write_text(work / COMMAND, content["command"] + "\n")
-    put_in_place(work, target, FILES)
-    return target
+    check_place(study)
+    made, table = read_study(study), read_table(study)
+    records = {record[RUN]: record for record in made["runs"]}
+    names = []
+    for run in runs:
+        record, rows = _record(run), _rows(run)
+        records[name := record[RUN]] = record
+        table = table[table[RUN] != name]
+        if rows is not None:
+            rows.insert(0, RUN, name)
+            table = pd.concat([table, rows], ignore_index=True) if len(table) else rows
+        names.append(name)
+    write_study(study, made | {"runs": list(records.values())}, table)
+    return names
+
+
+def _rows(run: Path) -> pd.DataFrame | None:
+    return without_texts(read_csv(run / PROMPTS, [PROMPT])) if (run / PROMPTS).is_file() else None
+
+
+def _record(run: Path) -> dict:
+    content, made = read_metrics(run), read_provenance(run)
+    record = {
+        RUN: run_name(run, content.get("seed")),
+        **{label: content.get(label) for label in LABELS},
+        "name": shown_name(content, by_record(content.get(KEY), run / METRICS)),
+    }
+    record |= {name: content[name] for name in _KEPT if content.get(name) is not None}
+    record["means"] = {
+        name: value and {part: None if number is None else _digits(number) for part, number in value.items()}
+        for name, value in record["means"].items()
+    }
+    return record | {name: made[name] for name in ("git_commit", "inputs", "versions") if made.get(name)}
+
+
+def publish_report(report: Path, study: Path, part: str = "") -> list[str]:
+    """Publish a finished report with the runs that it was made of; ``part``: folder below the study's that it goes to.
+
+    Its report.md, tables and figures are copied. Where its provenance names its runs, they are published, with the columns
+    that its own ``prompts.csv`` has besides, and what it was asked for goes into the study's provenance. Of another report
+    provenance.json is copied, and ``prompts.csv`` as .csv.gz.
+    """
+    asked, target = read_provenance(report), study / part
+    if not asked:
+        raise UserError(f"{report}: no report of ours (no {PROVENANCE}); make it anew")
+    if FOLDERS not in asked:
+        check_ours(target, [*REPORT_FILES, TABLE])
+        copy_report(report, target)
+        return []
+    names = publish([Path(os.path.normpath(report / folder)) for folder in asked[FOLDERS]], study)
+    made, table = read_study(study), read_table(study)
+    if (report / PROMPTS).is_file():
+        table = _with_columns(table, read_csv(report / PROMPTS, [RUN], (RUN,)))
+    made["reports"][part or "."] = {name: asked[name] for name in (SETTINGS, RUNS, "arguments") if name in asked}
+    write_study(study, made, table)
+    copy_report(report, target)
+    return names
+
+
+def _with_columns(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
+    """The table with the numbers that a report measured besides; its rows of a run stand in the run's order."""
+    new = [name for name in further.select_dtypes("number") if name not in (*table, *LABELS, "prompt")]
+    parts = []
+    for run, rows in table.groupby(RUN, sort=False):
+        own = further.loc[further[RUN] == run, new]
+        if len(own) and len(own) != len(rows):
+            raise UserError(f"{run}: {len(rows)} prompts, and {len(own)} in the report's {PROMPTS}; make the report anew")
+        parts.append(pd.concat([rows, own.set_index(rows.index)], axis=1) if len(own) else rows)
+    return pd.concat(parts)
+
+
+def copy_report(report: Path, target: Path) -> None:
+    """Copy what is published of a report, in the place of an earlier one; a study's own table and provenance stay."""
+    of_runs = {SETTINGS, FOLDERS} & set(read_provenance(report))
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted({path for pattern in REPORT_FILES for path in report.glob(pattern)}):
+        if of_runs and path.name in (PROMPTS, PROVENANCE):
+            continue
+        if path.name == PROMPTS:
+            write_gzip(target / TABLE, pd.read_csv(path))
+        else:
+            shutil.copyfile(path, target / path.name)
 
 
 def without_texts(prompts: pd.DataFrame) -> pd.DataFrame:
@@ -61,24 +130,15 @@ def without_texts(prompts: pd.DataFrame) -> pd.DataFrame:
     All intervals and p-values of a report can be computed from them: the digest pairs runs and tells seeds' prompts apart.
     """
     digests = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in prompts[PROMPT]]
-    numbers = prompts.select_dtypes("number").map(lambda value: float(f"{value:.7g}") if isinstance(value, float) else value)
+    numbers = prompts.select_dtypes("number").map(lambda value: _digits(value) if isinstance(value, float) else value)
     place = numbers.columns.get_loc(PROMPT_ID) + 1 if PROMPT_ID in numbers else 0
     numbers.insert(place, DIGEST, digests)
     return numbers
 
 
-def place_of(run: Path, study: Path) -> Path:
-    """Where a run is copied to: its folder's name, after its seed."""
-    seed = read_metrics(run).get("seed")
-    return study / "runs" / (run.resolve().name if seed is None else f"seed{seed}-{run.resolve().name}")
-
-
-def run_table(content: dict, label: str) -> str:
-    """Every mean of a run with its interval, and its counts, as Markdown."""
-    means = "".join(f"| {name} | {interval(_numbers(value))} |\n" for name, value in content["means"].items())
-    counts = "".join(f"| {name} | {value} |\n" for name, value in content["counts"].items())
-    title = label + ("" if content.get("seed") is None else f", seed {content['seed']}")
-    return f"# {title}\n\n| mean over prompts | [95%] |\n| --- | --- |\n{means}\n| count | |\n| --- | --- |\n{counts}"
+def run_name(run: Path, seed: int | None) -> str:
+    """What a run is called in a study: its folder's name, after its seed."""
+    return run.resolve().name if seed is None else f"seed{seed}-{run.resolve().name}"
 
 
 def write_index(results: Path) -> int:
@@ -86,16 +146,17 @@ def write_index(results: Path) -> int:
     readme = results / "README.md"
     above = readme.read_text(encoding="utf-8").split(MARK)[0].rstrip() if readme.is_file() else "# Results"
     studies, rows = [], 0
-    for study in sorted(path.parent for path in results.glob("*/runs")):
-        runs = [(path.parent, read_metrics(path.parent)) for path in study.glob(f"runs/[!.]*/{METRICS}")]
-        runs.sort(
-            key=lambda run: (str(run[1].get("method")), str(run[1].get("strength")), str(run[1].get("seed")), run[0].name)
-        )
+    for study in sorted(
+        path.parent for path in results.rglob(PROVENANCE) if read_provenance(path.parent).get("stage") == STAGE
+    ):
+        keys = ("method", "strength", "seed", RUN)
+        runs = sorted(read_study(study)["runs"], key=lambda record: [str(record[key]) for key in keys])
         rows += len(runs)
-        lines = [_row(folder, content, results) for folder, content in runs]
-        head = ["run", "seed", *(m.short or m.label for m in registry.in_table("main")), "recipe", "command", "JSON"]
+        name = study.relative_to(results).as_posix()
+        head = ["run", "seed", *(m.short or m.label for m in registry.in_table("main")), "recipe", "command, JSON"]
+        lines = [_row(record, f"{name}/{PROVENANCE}") for record in runs]
         table = "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *lines))
-        studies.append(f"## {study.name}\n\n{table}")
+        studies.append(f"## {name}\n\n{table}")
     write_text(readme, f"{above}\n\n{MARK}\n\n" + "\n".join(studies))
     return rows
 
@@ -113,23 +174,19 @@ def read_metrics(run: Path) -> dict:
     return content
 
 
-def _row(folder: Path, content: dict, results: Path) -> list[str]:
-    where = folder.relative_to(results).as_posix()
-    values = [interval(_numbers(content["means"].get(name))) for name in registry.columns(registry.in_table("main"))]
-    recipe = re.search(r"--config[= ](\S+)/[^/\s]+", content.get("command") or "")
-    links = [
-        f"[{Path(recipe[1]).name}](../{recipe[1]})" if recipe else NONE,
-        f"[command]({where}/{COMMAND})" if (folder / COMMAND).is_file() else NONE,
-        f"[JSON]({where}/{METRICS})",
-    ]
-    seed = NONE if content.get("seed") is None else str(content["seed"])
-    return [_label(folder, content).replace("|", "\\|"), seed, *values, *links]
-
-
-def _label(run: Path, content: dict) -> str:
-    name, strength = shown_name(run, content) or NONE, content.get("strength")
-    return f"{name} ({strength})" if strength else str(name)
+def _row(record: dict, provenance: str) -> list[str]:
+    values = [interval(_numbers(record["means"].get(name))) for name in registry.columns(registry.in_table("main"))]
+    recipe = re.search(r"--config[= ](\S+)/[^/\s]+", record.get("command") or "")
+    links = [f"[{Path(recipe[1]).name}](../{recipe[1]})" if recipe else NONE, f"[JSON]({provenance})"]
+    seed = NONE if record["seed"] is None else str(record["seed"])
+    label = record["name"] or NONE
+    label = f"{label} ({record['strength']})" if record["strength"] else label
+    return [label.replace("|", "\\|"), seed, *values, *links]
 
 
 def _numbers(value: dict | None) -> dict:
     return value or dict.fromkeys(("mean", "low", "high"))
+
+
+def _digits(number: float) -> float:
+    return float(f"{number:.7g}")

@@ -1,14 +1,31 @@
-"""The opening of a report: the main metrics of every model in one table, and what they say in words."""
+"""The opening of a report: the main metrics of every model in one table, what they say in words, and a table for a terminal."""
+
+import textwrap
+from pathlib import Path
 
 import pandas as pd
 
+from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.rendering import Table, interval, p_value
-from diversity_tuning.evaluation.report.origin import REFERENCE
-from diversity_tuning.evaluation.report.runs import RunGroup, number_of
-from diversity_tuning.evaluation.report.tables import ALL_SEEDS
+from diversity_tuning.evaluation.diagnostics import REFERENCE
+from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
+from diversity_tuning.evaluation.report.runs import RunGroup, group_runs, number_of, read_run
+from diversity_tuning.evaluation.report.tables import ALL_SEEDS, model_table
 
 _MOST_PAIRS = 8  # compared in words; the tables have all
+WIDTH = 100
+_NAME = 18  # most letters of a model's name
+_FINISHED = "finished"
+# Column of prompts.csv -> its head here and its digits: quality, then diversity.
+_COLUMNS = {
+    REDDIT_REWARD: ("reward", 2),
+    "words": ("words", 0),
+    _FINISHED: ("finished", 0),
+    SEMANTIC_DIVERSITY: ("semantic", 2),
+    STYLE_DIVERSITY: ("style", 2),
+    "ngram_diversity_score": ("n-grams", 2),
+    "compression_ratio": ("gzip", 2),
+}
 
 
 def page_title(models: list[RunGroup]) -> str:
@@ -31,12 +48,7 @@ def overview_table(models: list[RunGroup]) -> Table:
 def hints(columns: list[str]) -> dict[str, tuple[str, str]]:
     """Heading -> definition and id in the glossary, for the columns that are registered."""
     known = [metric for metric in map(registry.find, columns) if metric]
-    return {metric.heading: (metric.definition, anchor(metric)) for metric in known}
-
-
-def anchor(metric: registry.Metric) -> str:
-    """The id of the metric's entry in the glossary."""
-    return f"metric-{metric.column}"
+    return {metric.heading: (metric.definition, metric.anchor) for metric in known}
 
 
 def plain_table(table: Table) -> str:
@@ -110,3 +122,44 @@ def _clear(row: pd.Series) -> str:
 
 def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def terminal_table(folders: list[Path]) -> str:
+    """One line per run: quality (reward, words, finished), then diversity, each mean over prompts ± half its 95% interval.
+
+    What no run was measured by is left out; definitions of the others follow. No line is longer than :data:`WIDTH`.
+    """
+    models = group_runs([read_run(folder) for folder in folders])
+    means = model_table(models, list(_COLUMNS))
+    columns = [name for name in _COLUMNS if means[f"{name}_mean"].notna().any()]
+    rows = [[_short(row["model"]), *(_cell(row, name) for name in columns)] for _, row in means.iterrows()]
+    table = plain_table(Table("quick look", "", "", ["model", *map(_head, columns)], rows))
+    notes = ["Means over prompts ± half the 95% interval; ↑: higher is better, ↓: lower is better.", *map(_note, columns)]
+    return "\n".join([table, *(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes)])
+
+
+def _head(column: str) -> str:
+    metric = registry.find(column)
+    return f"{_COLUMNS[column][0]} {metric.arrow if metric else ''}".rstrip()
+
+
+def _note(column: str) -> str:
+    metric = registry.find(column)
+    return (
+        f"{_COLUMNS[column][0]}: {metric.definition if metric else 'Share of responses that ended before the limit of tokens.'}"
+    )
+
+
+def _cell(row: pd.Series, column: str) -> str:
+    mean, low, high = (row[f"{column}_{part}"] for part in ("mean", "low", "high"))
+    if pd.isna(mean):
+        return NONE
+    if column == _FINISHED:
+        return f"{mean:.0%}"
+    digits = _COLUMNS[column][1]
+    return f"{mean:.{digits}f} ±{(high - low) / 2:.{digits}f}"
+
+
+def _short(name: str) -> str:
+    """A long name without its middle."""
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2 - 1]}…{name[-_NAME // 2 :]}"

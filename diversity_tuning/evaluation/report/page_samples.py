@@ -41,6 +41,7 @@ def sample_runs(models: list[RunGroup]) -> list[tuple[str, Run]]:
 
 
 def samples_section(models: list[RunGroup], count: int, show: list[str] | None) -> str:
+    """A section of ``count`` prompts, of the models in ``show``; nothing where no prompt is shared or no text is there."""
     runs = sample_runs(shown_models(models, show)) if count else []
     texts = {label: _by_prompt(run) for label, run in runs}
     base = next(iter(texts.values()), {})

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +12,21 @@ from diversity_tuning.data.schema import PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSI
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.diagnostics import KEY, Registered, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
-from diversity_tuning.evaluation.report.origin import shown_name
+from diversity_tuning.evaluation.report.study import LABELS, is_study, prompts_of, read_study, read_table
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
+from diversity_tuning.outputs import PROVENANCE
 
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 
 
 @dataclass
 class Run:
-    """One scored run folder.
+    """One scored run folder, or one run of a published study.
 
     ``prompts`` has one row per prompt, indexed by the prompt's text, or its digest where the run was published without
-    texts; a prompt again, as "… (2)".
+    texts; a prompt again, as "… (2)". ``registered``: by its diagnostics module.
     """
 
     folder: Path
@@ -34,6 +36,7 @@ class Run:
     seed: int | None
     counts: dict
     prompts: pd.DataFrame
+    registered: Registered = field(default_factory=Registered)
 
 
 @dataclass
@@ -141,18 +144,38 @@ def read_run(folder: str | Path) -> Run:
     try:
         content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
-        labels["name"] = shown_name(folder, labels)
     except FileNotFoundError:
         raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder / METRICS}: not written by scripts_eval ({error!r})") from None
-    prompts = read_csv(folder / PROMPTS, [REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])
-    key = next((name for name in (PROMPT, DIGEST) if name in prompts), None)
-    if key is None:
-        raise UserError(f"{folder / PROMPTS}: no column '{PROMPT}', nor '{DIGEST}' of a published run")
+    registered = by_record(content.get(KEY), folder / METRICS)
+    labels["name"] = shown_name(labels, registered)
+    prompts = read_csv(folder / PROMPTS, [PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])
+    return Run(folder, **labels, prompts=_indexed(prompts, PROMPT), registered=registered)
+
+
+def read_runs(folder: str | Path) -> list[Run]:
+    """All runs of a published study (:mod:`~.study`), in the order of its provenance; or the one of a run folder."""
+    folder = Path(folder)
+    if not is_study(folder):
+        return [read_run(folder)]
+    table = read_table(folder)
+    return [
+        Run(
+            folder / record["run"],
+            *(record[name] for name in LABELS),
+            counts=record["counts"],
+            prompts=_indexed(prompts_of(table, record["run"]), DIGEST),
+            registered=by_record(record.get(KEY), folder / PROVENANCE),
+        )
+        for record in read_study(folder)["runs"]
+    ]
+
+
+def _indexed(prompts: pd.DataFrame, key: str) -> pd.DataFrame:
     again = prompts.groupby(key).cumcount()
     prompts[key] = prompts[key].where(again == 0, prompts[key] + " (" + (again + 1).astype(str) + ")")
-    return Run(folder, **labels, prompts=prompts.set_index(key))
+    return prompts.set_index(key)
 
 
 def run_names(runs: list[Run]) -> list[dict]:

@@ -4,22 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from diversity_tuning.drawing import DARK, GREY, add_title, draw_grid, pyplot, whiskers
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.report.controls import main_models
+from diversity_tuning.evaluation.diagnostics import REFERENCE
+from diversity_tuning.evaluation.report.comparison import main_models
 from diversity_tuning.evaluation.report.label_placement import place_labels
-from diversity_tuning.evaluation.report.origin import REFERENCE
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
-from diversity_tuning.evaluation.report.styles import (
-    DARK,
-    GREY,
-    add_title,
-    control_markers,
-    data_and_seeds,
-    draw_grid,
-    method_styles,
-    pyplot,
-    whiskers,
-)
+from diversity_tuning.evaluation.report.styles import control_markers, data_and_seeds, method_styles
 from diversity_tuning.evaluation.statistics import overall_mean, seed_means
 from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
 
@@ -57,9 +48,9 @@ class Content:
         return f"{ends}, one seed" if kinds else None
 
 
-def draw_tradeoff(content: Content, diversities: tuple[str, ...]):
+def draw_tradeoff(content: Content, diversities: list[str]):
     """The figure, or None where no model has a quality and a diversity."""
-    qualities = [column for column in registry.QUALITIES if any(model.has(column) for model in content.models)]
+    qualities = [column for column in registry.qualities() if any(model.has(column) for model in content.models)]
     columns = [column for column in diversities if any(model.has(column) for model in content.models)]
     if not qualities or not columns:
         return None
@@ -121,8 +112,8 @@ def _draw_pareto(axis, models: list[RunGroup], x: str, y: str) -> None:
     means = np.array([_point(model, x, y) for model in models]).reshape(-1, 2)
     best = sorted((tuple(mean), place) for place, mean in enumerate(means) if pareto_front(means)[place])
     line = [mean for mean, _ in best]
-    axis.plot(*zip(*line, strict=True), color="#888888", ls=":", lw=1.6, zorder=0, label="Pareto front of the means, 95% band")
-    _draw_band(axis, [models[place] for _, place in best], line, x, y, "#888888")
+    axis.plot(*zip(*line, strict=True), color=GREY, ls=":", lw=1.6, zorder=0, label="Pareto front of the means, 95% band")
+    _draw_band(axis, [models[place] for _, place in best], line, x, y, GREY)
 
 
 def _draw_curve(axis, group: list[RunGroup], x: str, y: str, colour: str) -> None:
@@ -194,7 +185,7 @@ def _add_legend(figure, axis, arrow_name: str | None) -> None:
         found["one seed"] = lines([], [], ls="none", marker=".", color=DARK, ms=6, mew=0)
     if arrow_name:
         found[arrow_name] = lines([], [], ls="none", marker=r"$\rightarrow$", color=DARK, mew=0.2, ms=10)
-    cross = axis.errorbar([np.nan], [np.nan], xerr=[0.1], yerr=[0.1], fmt="o", color="#555555", ms=5, lw=1)
+    cross = axis.errorbar([np.nan], [np.nan], xerr=[0.1], yerr=[0.1], fmt="o", color=DARK, ms=5, lw=1)
     found = {"mean, 95% interval": cross} | found
     if controls := [name for name in found if name.startswith("control:")]:
         heading = {"controls, in grey (without intervals):": lines([], [], ls="none")}

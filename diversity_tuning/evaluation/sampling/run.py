@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.files import RECORD
+from diversity_tuning.evaluation.files import RECORD, SAMPLES
 from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.samples import (
     SampleRow,
@@ -120,8 +120,18 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     recover(output)
     made = read_record(output)
     same = bool(made) and all(made.get(key) == record[key] for key in record)
+    if made and not same and not made.get("finished") and _is_without_responses(output):
+        (output / SAMPLES).unlink(missing_ok=True)
+        (output / RECORD).unlink()
+        made = {}
     if is_resumed(output, made, same, overwrite, f"a run folder (no {RECORD})", RUN_FILES) and not same:
         raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
+
+
+def _is_without_responses(output: Path) -> bool:
+    """Whether a run has got no answer, so that what it was asked for binds nobody, and nothing else lies in its folder."""
+    there = {path.name for path in output.iterdir()}
+    return there <= {RECORD, SAMPLES} and (SAMPLES not in there or (output / SAMPLES).stat().st_size == 0)
 
 
 def _as_json(record: dict) -> str:
@@ -143,6 +153,8 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
     turns, log = config.num_samples if config.iterative else 1, f"{config.output.rstrip('/')}.vllm.log"
     engine = engines.make_engine(replace(config.engine, device=processes.device), server, log, turns)
+    if hasattr(engine, "open"):
+        engine.open()  # what cannot be loaded leaves nothing behind
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
@@ -198,7 +210,7 @@ def _sample_missing(
         for answers in ask(engine, share, before, config.num_samples, config.settings, config.seed):
             failed |= {key: answer.error for key, answer in answers if isinstance(answer, Failure)}
             file.append(
-                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens)
+                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens, answer.thinking)
                 for (row, number), answer in answers
                 if isinstance(answer, Sample)
             )

@@ -22,10 +22,11 @@ class SampleRow:
     response: str
     finished: bool  # EOS was seen; else cut at max_new_tokens
     tokens: int | None  # generated, EOS not counted; None where a server does not say
+    thinking: int = 0  # characters of reasoning that stood before the response and were cut off; tokens counts them, too
 
 
 def select_prompts(source: str, split: str, start: int, num_prompts: int, say: bool = True) -> dict[int, str]:
-    """Row number -> prompt, for up to ``num_prompts`` rows from ``start`` on; a prompt posted again among them is used once.
+    """Row number -> prompt, for up to ``num_prompts`` rows from ``start`` on; each prompt once, and no empty one.
 
     A row is a post (title and text), as the data stages write it, or has a column ``prompt``.
     """
@@ -41,14 +42,21 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
         print(f"split '{split}' has {len(rows)} rows: {stop - start} prompts instead of {num_prompts}", flush=True)
     chosen = rows.select(range(start, stop))
     first: dict[str, int] = {}
+    empty = 0
     for row, prompt in enumerate(_prompts(chosen), start=start):
         if not isinstance(prompt, str):
             raise UserError(f"{where_of(source, split)}: row {row + 1}, column '{PROMPT}': expected a text")
-        first.setdefault(prompt, row)
-    if say and len(first) < len(chosen):
-        print(
-            f"{len(chosen) - len(first)} of {len(chosen)} prompts were posted before among them and are used once", flush=True
-        )
+        if prompt.strip():
+            first.setdefault(prompt, row)
+        else:
+            empty += 1
+    again = len(chosen) - empty - len(first)
+    if say and again:
+        print(f"{again} of {len(chosen)} prompts were posted before among them and are used once", flush=True)
+    if say and empty:
+        print(f"{empty} of {len(chosen)} prompts are empty and left out", flush=True)
+    if not first:
+        raise UserError(f"{where_of(source, split)}: rows {start + 1} to {stop}: every prompt is empty")
     return {row: prompt for prompt, row in first.items()}
 
 

@@ -64,12 +64,14 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from diversity_tuning.policy import from_pretrained
+
     try:
         options = {"trust_remote_code": trust_remote_code}
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, **options)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: cannot be loaded as a classifier of pairs ({' '.join(str(error).split())[:200]})") from None
+        tokenizer = from_pretrained(AutoTokenizer, folder, **options)
+        model = from_pretrained(AutoModelForSequenceClassification, folder, **options)
+    except UserError as error:
+        raise UserError(f"{folder}: cannot be loaded as a classifier of pairs ({error})") from None
     outputs = model.config.num_labels
     if outputs not in (1, 2):
         raise UserError(f"{folder}: has {outputs} outputs; a classifier of pairs has one, or two of which the second is 'same'")

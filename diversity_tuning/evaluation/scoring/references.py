@@ -1,4 +1,4 @@
-"""The data's own responses, of people or of synthetic authors, measured like a model's samples."""
+"""The data's own responses, measured like a model's samples."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from diversity_tuning.data.schema import (
     TRANSFORMED_SCORE,
 )
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation import files, metrics, registry
+from diversity_tuning.evaluation import files
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.sampling.samples import select_prompts
 from diversity_tuning.evaluation.scoring import run as scoring
@@ -68,9 +68,8 @@ def gold_run(config: ReferenceConfig) -> None:
     rows.loc[np.concatenate(list(drawn.values())), summary.DRAWN] = 1
     scores = scoring.score_responses(rows, config.scoring)
     scores[VOTE], scores[summary.DRAWN] = rows[VOTE], rows[summary.DRAWN]
-    prompts, results = summary.summarise(scores, None)
-    prompts = add_distinct(prompts, scores, drawn, config.draw)
-    results["means"] = summary.means(prompts)
+    own = scoring.registered_by(config.scoring.diagnostics).metrics
+    prompts, results = summary.summarise(scores, config.scoring.diagnostics, config.draw, own)
     summary.begin(output, record)
     write_csv(output / files.GOLD_ROWS, scores.rename(columns=GOLD))
     note = NOTE.format(drawn=config.draw)
@@ -98,18 +97,6 @@ def read_responses(source: str, split: str, start: int, num_prompts: int) -> pd.
     if not table:
         raise UserError(f"{source}, split '{split}': no response to the selected prompts")
     return pd.DataFrame(table)
-
-
-def add_distinct(prompts: pd.DataFrame, scores: pd.DataFrame, drawn: dict[int, np.ndarray], count: int) -> pd.DataFrame:
-    """Columns ``distinct_<label>`` of the responses drawn; these and ``distinct_k`` are NaN where fewer than ``count``."""
-    numeric = {*prompts.columns, "sample", RESPONSE, "cluster", summary.DRAWN, *registry.TRUNCATED.values()}
-    for name in [name for name in scores.columns if name not in numeric]:
-        counts = {key: metrics.distinct_k(list(scores[name].iloc[rows].dropna())) for key, rows in drawn.items()}
-        prompts[f"distinct_{name}"] = prompts[PROMPT_ID].map(counts)
-    few = prompts[PROMPT_ID].map({key: len(rows) < count for key, rows in drawn.items()})
-    counted = [name for name in prompts.columns if name.startswith("distinct_")]
-    prompts[counted] = prompts[counted].astype(float).mask(few, np.nan)
-    return prompts
 
 
 def sample_rows(prompt_ids: np.ndarray, count: int, seed: int) -> dict[int, np.ndarray]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.drawing import BLUE, GREY, VERMILION, pyplot, save_figure
 from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.runs import write_text
 
@@ -103,40 +104,34 @@ def summary(output: str | Path, result: dict) -> str:
 
 def plot_check(rewards: np.ndarray, targets: np.ndarray, result: dict, output: Path) -> None:
     """Rewards against transformed votes with the regression line, both distributions, and mean votes by reward."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
-    axis.scatter(targets, rewards, s=5, alpha=0.4, color="#0072B2", linewidths=0)
+    plt = pyplot()
+    _, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    axis.scatter(targets, rewards, s=5, alpha=0.4, color=BLUE, linewidths=0)
     ends = np.array([targets.min(), targets.max()])
-    axis.plot(ends, result["intercept"] + result["slope"] * ends, color="#D55E00", label="regression line")
-    axis.plot(ends, ends, color="grey", linestyle=":", label="reward = votes")
+    axis.plot(ends, result["intercept"] + result["slope"] * ends, color=VERMILION, label="regression line")
+    axis.plot(ends, ends, color=GREY, linestyle=":", label="reward = votes")
     title = f"Spearman {result['spearman']:.2f}, MAE {result['mae']:.3f}\nR² {result['r2']:.2f}, n = {len(rewards):,}"
     axis.set(xlabel="transformed votes", ylabel="reward")
     axis.set_title(title, fontsize=10)  # two lines: one would be wider than the figure
-    axis.legend(frameon=False)
-    figure.savefig(output / "scatter.png", dpi=150)
-    plt.close(figure)
+    _save(axis, output / "scatter")
 
-    figure, axis = plt.subplots(figsize=(4.5, 3), layout="constrained")
+    _, axis = plt.subplots(figsize=(4.5, 3), layout="constrained")
     bins = np.linspace(min(rewards.min(), targets.min()), max(rewards.max(), targets.max()), 40)
-    axis.hist(targets, bins=bins, alpha=0.6, color="grey", label="transformed votes")
-    axis.hist(rewards, bins=bins, alpha=0.6, color="#0072B2", label="reward")
+    axis.hist(targets, bins=bins, alpha=0.6, color=GREY, label="transformed votes")
+    axis.hist(rewards, bins=bins, alpha=0.6, color=BLUE, label="reward")
     axis.set(xlabel="value", ylabel="responses")
-    axis.legend(frameon=False)
-    figure.savefig(output / "histogram.png", dpi=150)
-    plt.close(figure)
+    _save(axis, output / "histogram")
 
-    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    _, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
     x, y, low, high = (np.array([one[name] for one in result["calibration"]]) for name in ("reward", "target", "low", "high"))
-    axis.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", color="#0072B2", lw=1, label="tenths by reward, 95%")
+    axis.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", color=BLUE, lw=1, label="tenths by reward, 95%")
     ends = np.array([min(x.min(), np.nanmin(low)), max(x.max(), np.nanmax(high))])
-    axis.plot(ends, ends, color="grey", linestyle=":", label="calibrated")
-    title = f"calibration error {result['calibration_error']:.3f}, n = {len(rewards):,}"
+    axis.plot(ends, ends, color=GREY, linestyle=":", label="calibrated")
     axis.set(xlabel="mean reward", ylabel="mean of transformed votes")
-    axis.set_title(title, fontsize=10)
+    axis.set_title(f"calibration error {result['calibration_error']:.3f}, n = {len(rewards):,}", fontsize=10)
+    _save(axis, output / "calibration")
+
+
+def _save(axis, path: Path) -> None:
     axis.legend(frameon=False)
-    figure.savefig(output / "calibration.png", dpi=150)
-    plt.close(figure)
+    save_figure(axis.figure, path, ("png",), dpi=150)

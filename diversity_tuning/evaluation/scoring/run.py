@@ -9,7 +9,7 @@ import pandas as pd
 
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation import metrics
+from diversity_tuning.evaluation import diagnostics, metrics
 from diversity_tuning.evaluation.files import SAMPLES
 from diversity_tuning.evaluation.registry import TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
@@ -38,7 +38,9 @@ class ScoringConfig:
         "style embedding model; none to leave it out", default="AnnaWegmann/Style-Embedding", group=_SCORING
     )
     embedding_cache: str | None = flag("folder that keeps embeddings between runs", default=None, group=_SCORING)
-    diagnostics: str | None = flag("module with diagnose(prompts, responses) -> {name: values}", default=None, group=_SCORING)
+    diagnostics: str | None = flag(
+        "module with diagnose(prompts, responses) -> {name: values}, and perhaps METRICS", default=None, group=_SCORING
+    )
     batch_size: int = flag("texts scored at once", default=32, least=1, group=_SCORING)
     distinct_threshold: str | float | None = flag(
         "samples nearer than this semantic distance count as one in distinct_k: a number or the output of"
@@ -73,6 +75,7 @@ def scoring_record(config: ScoringConfig, stage: str, inputs: dict, seed: int | 
     """Settings and fingerprints that decide the scores."""
     from diversity_tuning.embeddings import encoder_input
 
+    registered_by(config.diagnostics)  # what it registers wrongly is refused before anything is scored
     names = ("diagnostics", "trust_remote_code", "quality_threshold")
     settings = {**run_labels(config, seed), **{name: getattr(config, name) for name in names}}
     settings["distinct_threshold"] = distinct_rule(config)["threshold"]
@@ -110,7 +113,7 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     scores = score_responses(rows, config)
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
-    prompts, results = summarise(scores, config.diagnostics, count)
+    prompts, results = summarise(scores, config.diagnostics, count, registered_by(config.diagnostics).metrics)
     results["counts"]["failed"] = len(sampled.get("failures", []))
     header = {**header_of(config, seed), "samples_per_prompt": count, "split": _where(sampled)}
     write_results(output, record, header, scores, prompts, results)
@@ -119,7 +122,8 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
 def header_of(config: ScoringConfig, seed: int | None = None) -> dict:
     """What metrics.json says first: the labels, the thresholds that the numbers depend on, and the command."""
     thresholds = {"distinct_k": distinct_rule(config), "quality_threshold": config.quality_threshold}
-    return {**run_labels(config, seed), **thresholds, "command": command_line()}
+    registered = {diagnostics.KEY: registered_by(config.diagnostics).record()} if config.diagnostics else {}
+    return {**run_labels(config, seed), **thresholds, "command": command_line(), **registered}
 
 
 def _where(sampled: dict) -> dict:
@@ -198,12 +202,22 @@ def diagnose(module: str | None, prompts: list[str], responses: list[str]) -> di
     """What the diagnostics module says of every response: column -> values (numbers, or labels with None for no label)."""
     if module is None:
         return {}
-    try:
-        function = importlib.import_module(module).diagnose
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--diagnostics {module}: no module with a function diagnose(prompts, responses) ({error})") from None
-    columns = function(prompts, responses)
+    columns = _imported(module).diagnose(prompts, responses)
     for name, values in columns.items():
         if len(values) != len(responses):
             raise UserError(f"--diagnostics {module}: '{name}' has {len(values)} values for {len(responses)} responses")
     return columns
+
+
+def registered_by(module: str | None) -> diagnostics.Registered:
+    """What the diagnostics module registers (:mod:`diversity_tuning.evaluation.diagnostics`)."""
+    return diagnostics.by_module(_imported(module)) if module else diagnostics.Registered()
+
+
+def _imported(module: str):
+    try:
+        found = importlib.import_module(module)
+        found.diagnose  # noqa: B018
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"--diagnostics {module}: no module with a function diagnose(prompts, responses) ({error})") from None
+    return found

@@ -1,9 +1,9 @@
 """What a scored run folder says: per prompt, over prompts, and counts."""
 
 import json
-import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES
 from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.public import masked_words
 from diversity_tuning.runs import PROVENANCE, read_provenance, write_provenance, write_text
 
 DRAWN = "drawn"  # of the data's own responses: 1 for as many a prompt as a model has samples
@@ -22,10 +23,13 @@ DRAWN = "drawn"  # of the data's own responses: 1 for as many a prompt as a mode
 PUBLISHED = [PROMPT_ID, PROMPT, RESPONSE, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY]
 
 
-def summarise(scores: pd.DataFrame, diagnostics: str | None, count: int = 0) -> tuple[pd.DataFrame, dict]:
+def summarise(
+    scores: pd.DataFrame, diagnostics: str | None, count: int = 0, own: Sequence[registry.Metric] = ()
+) -> tuple[pd.DataFrame, dict]:
     """Per prompt: means of numbers and counts of distinct labels; over prompts: means with 95% intervals, and counts.
 
-    Counts grow with the number of responses: they are missing for a prompt with fewer than ``count``.
+    Counts grow with the number of responses: they are missing for a prompt with fewer than ``count``, and of the data's own
+    responses only the ``drawn`` ones are counted. So it is with a study's ``own`` metrics.
     """
     groups = scores.groupby(PROMPT_ID, sort=True)
     left_out = (PROMPT_ID, "sample", "cluster", DRAWN, *registry.TRUNCATED.values())
@@ -39,11 +43,17 @@ def summarise(scores: pd.DataFrame, diagnostics: str | None, count: int = 0) -> 
         if "good" in scores:
             good = scores["cluster"].where(scores["good"] == 1)
             prompts["distinct_k_good"] = good.groupby(scores[PROMPT_ID]).nunique()
+    drawn = scores[scores[DRAWN] == 1] if DRAWN in scores else scores
+    of_drawn = drawn.groupby(PROMPT_ID, sort=True)
     known = {*numbers, *PUBLISHED, *left_out}
     for name in [name for name in scores.columns if diagnostics and name not in known]:
-        prompts[f"distinct_{name}"] = groups[name].agg(lambda labels: metrics.distinct_k(list(labels.dropna())))
-    distinct = [name for name in prompts if name.startswith("distinct_")]
-    prompts[distinct] = prompts[distinct].where(prompts["responses"] >= count)
+        prompts[f"distinct_{name}"] = of_drawn[name].agg(lambda labels: metrics.distinct_k(list(labels.dropna())))
+    functions = {metric.column: metric.function for metric in own if metric.function}
+    for name, function in functions.items():
+        prompts[name] = of_drawn[RESPONSE].agg(lambda texts, function=function: function(list(texts)))
+    counted = [name for name in prompts if name.startswith("distinct_") or name in functions]
+    enough = of_drawn.size().reindex(prompts.index, fill_value=0) >= count
+    prompts[counted] = prompts[counted].where(enough)
     fixed = ["responses", "duplicates"]
     prompts = prompts[[*[name for name in prompts if name not in fixed], *fixed]].reset_index()
     counts = {
@@ -108,8 +118,8 @@ def nan_to_none(value):
 
 
 def command_line(words: list[str] | None = None) -> str:
-    """The command of this process, to run again from the project's folder: no interpreter's path, no password in a URL."""
+    """The command of this process, to run again from the project's folder: no interpreter's path, no secrets."""
     words = list(sys.orig_argv if words is None else words)
     here = str(Path.cwd())
     words = ["python", *words[1:]] if words else []
-    return shlex.join(re.sub(r"//[^/@\s]+@", "//***@", word.replace(here + "/", "")) for word in words)
+    return shlex.join(word.replace(here + "/", "") for word in masked_words(words))

@@ -94,7 +94,8 @@ def score_texts(config: TextsConfig) -> None:
     scores = scoring.score_responses(rows, config.scoring)
     for folder, index in parts.items():
         name = config.scoring.name or (folder.name if not config.split_by else str(rows[config.split_by][index[0]]))
-        prompts, results = summary.summarise(scores.loc[index], config.scoring.diagnostics)
+        own = scoring.registered_by(config.scoring.diagnostics).metrics
+        prompts, results = summary.summarise(scores.loc[index], config.scoring.diagnostics, own=own)
         header = {
             **scoring.header_of(config.scoring),
             "name": name,

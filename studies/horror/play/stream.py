@@ -4,8 +4,8 @@ import re
 import unicodedata
 
 from studies.horror.cues import LONGEST_UNIT, trim_repeated_tail, without_special_tokens
+from studies.horror.wording import WORD
 
-_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]?")
 _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"  # would reorder what is on the screen
 
@@ -49,7 +49,7 @@ class CleanStream:
 
 def _safe_length(text: str) -> int:
     """How many characters are shown for certain: those before the last word, and before any repetition that reaches it."""
-    spans = [found.span() for found in _WORD.finditer(text)]
+    spans = [found.span() for found in WORD.finditer(text)]
     found = [text[start:end].casefold() for start, end in spans]
     if not found:
         return 0

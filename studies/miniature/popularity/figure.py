@@ -4,27 +4,27 @@ from pathlib import Path
 
 import pandas as pd
 
+from diversity_tuning.drawing import BLUE, DARK, GREEN, GREY, PINK, VERMILION, WINE, draw_grid, pyplot, save_figure, whiskers
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.report.styles import draw_grid, number_of_seeds, pyplot, whiskers
+from diversity_tuning.evaluation.report.styles import number_of_seeds
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS
 from studies.miniature.popularity.points import Mark
 from studies.miniature.popularity.tables import COLUMNS, GAIN, NARROWING, overall
 
-_SERIES = {GAIN: ("#0072B2", "o", "DDPO − DPO"), NARROWING: ("#8a8a8a", "s", "DPO − SFT")}  # colour, marker, name
-_MARKS = (("#D55E00", "-"), ("#009E73", (0, (4, 2))), ("#CC79A7", ":"), ("#7A1F3D", "-."))
+_SERIES = {GAIN: (BLUE, "o", "DDPO − DPO"), NARROWING: (GREY, "s", "DPO − SFT")}  # colour, marker, name
+_MARKS = ((VERMILION, "-"), (GREEN, (0, (4, 2))), (PINK, ":"), (WINE, "-."))
 RAISED = "Popularity was raised from 1 to 1.5 after DDPO's outcome with 1 had been seen, in an earlier edition of the texts."
 
 
 def plot(rows: pd.DataFrame, marks: list[Mark], folder: Path) -> list[Path]:
     """Write ``popularity.png`` and ``.pdf`` from the rows of :func:`~.tables.differences`; a panel per metric."""
-    plt = pyplot()
-    figure, axes = plt.subplots(2, 3, figsize=(10.5, 7.2), sharex=True, layout="constrained")
+    figure, axes = pyplot().subplots(2, 3, figsize=(10.5, 7.2), sharex=True, layout="constrained")
     for axis, column in zip(axes.flat, COLUMNS, strict=True):
         own = rows[rows["metric"] == column]
         for label in reversed(_SERIES):
             _draw_series(axis, own[own["difference"] == label], *_SERIES[label], named=label == GAIN)
         _draw_marks(axis, marks)
-        axis.axhline(0, color="#333333", lw=0.8, zorder=1)
+        axis.axhline(0, color=DARK, lw=0.8, zorder=1)
         axis.set_title(f"{registry.label(column)} ↑", fontsize=10)
         axis.margins(x=0.1, y=0.14)
         axis.locator_params(axis="x", nbins=5)
@@ -34,11 +34,7 @@ def plot(rows: pd.DataFrame, marks: list[Mark], folder: Path) -> list[Path]:
     for axis in axes[-1]:
         axis.set_xlabel("Spearman of δ and votes within prompts\n← votes favour the common")
     _add_words(figure, axes[0][0], rows, marks)
-    paths = [folder / f"popularity.{kind}" for kind in ("png", "pdf")]
-    for path in paths:
-        figure.savefig(path, dpi=160, metadata={"CreationDate": None} if path.suffix == ".pdf" else {})
-    plt.close(figure)
-    return paths
+    return save_figure(figure, folder / "popularity")
 
 
 def _draw_series(axis, rows: pd.DataFrame, colour: str, marker: str, name: str, named: bool) -> None:

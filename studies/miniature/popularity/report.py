@@ -35,12 +35,14 @@ def main(argv=None) -> None:
 
 def write_report(points: list[str], marks: list[str], output: str, split: str = "") -> str:
     """Write everything into ``output``; returns what to print."""
-    from diversity_tuning.evaluation.rendering import markdown
-    from diversity_tuning.evaluation.report.html_page import Page, write_page
+    from diversity_tuning.evaluation import diagnostics
+    from diversity_tuning.evaluation.page import write_pages
     from diversity_tuning.runs import atomic_folder, provenance, write_provenance
+    from studies.miniature import recognise
     from studies.miniature.popularity import figure, tables
     from studies.miniature.popularity.points import read_marks, read_points
 
+    diagnostics.by_module(recognise)
     marked, read = read_marks(marks), read_points(points, split)
     frames = {
         "popularity": tables.differences(read),
@@ -55,10 +57,7 @@ def write_report(points: list[str], marks: list[str], output: str, split: str = 
             rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
         picture = figure.plot(frames["popularity"], marked, folder)[0]
         caption = f"Gain and loss against the correlation of δ and votes, synthetic data. {figure.RAISED}"
-        text = f"# {TITLE}\n\n{METHOD}\n![{caption}]({picture.name})\n\n{caption}\n\n" + "\n".join(map(markdown, found))
-        (folder / "report.md").write_text(text, encoding="utf-8")
-        page = Page(TITLE, [figure.RAISED], found[0], [(picture, caption.rstrip("."))], METHOD, found[1:], [])
-        write_page(folder / "report.html", page, [], 0, None)
+        write_pages(folder, TITLE, found, [(picture, caption)], [figure.RAISED], METHOD)
         record = provenance("popularity_report", {"points": points, "split": split, "marks": marks}, {})
         write_provenance(folder, record, counts={f"{point.popularity:g}": len(point.rho) for point in read})
     return f"{output}: {len(read)} values of popularity, {len(found)} tables, one figure"

@@ -8,6 +8,7 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.rendering import NONE, Table, interval
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, difference_table, model_table, paired_models, seed_word
 from studies.miniature.popularity.points import Mark, Point
+from studies.miniature.recognise import REFERENCES
 
 # Plots, voices and craft first: embeddings move apart where text is garbled, too.
 COLUMNS = ("distinct_direction", "distinct_voice", "craft", SEMANTIC_DIVERSITY, STYLE_DIVERSITY, REDDIT_REWARD)
@@ -106,7 +107,7 @@ def _table(name: str, title: str, note: str, cells: list, more: list[str] = ()) 
 def model_rows(rows: pd.DataFrame) -> Table:
     """Every model at every popularity, over all seeds."""
     whole = overall(rows, ["popularity", "model"])
-    names = dict.fromkeys(("gold", "references"), "synthetic authors")  # of runs that do not say what they are of
+    names = dict.fromkeys(("gold", "references"), REFERENCES)  # of runs that do not say what they are of
     cells = [
         [f"{row['popularity']:g}", names.get(row["model"], row["model"]), *(interval(row, f"{column}_") for column in COLUMNS)]
         for _, row in whole.iterrows()

@@ -4,17 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from diversity_tuning.evaluation.report.origin import SYNTHETIC
+from diversity_tuning.drawing import GREY, add_title, draw_grid, pyplot, save_figure, whiskers
 from diversity_tuning.evaluation.report.runs import RunGroup
-from diversity_tuning.evaluation.report.styles import (
-    add_title,
-    data_and_seeds,
-    draw_grid,
-    method_styles,
-    number_of_seeds,
-    pyplot,
-    whiskers,
-)
+from diversity_tuning.evaluation.report.styles import data_and_seeds, method_styles, number_of_seeds
+from studies.miniature.recognise import DATA
 from studies.miniature.rlaif.tables import DIVERSITIES, QUALITIES
 from studies.miniature.rlaif.training import LOGGED
 
@@ -33,10 +26,10 @@ def plot_trade_offs(models: list[RunGroup], folder: Path) -> Path:
             _draw(axis, points, styles)
             axis.set(xlabel=shown, ylabel=name)
             draw_grid(axis)
-    add_title(figure, data_and_seeds(models, SYNTHETIC))
+    add_title(figure, data_and_seeds(models, DATA))
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return _saved(figure, folder / "reward_diversity.png")
+    return save_figure(figure, folder / "reward_diversity", ("png",))[0]
 
 
 def _draw(axis, points: list, styles: dict) -> None:
@@ -70,7 +63,7 @@ def plot_training(curves: pd.DataFrame, models: list[RunGroup], folder: Path) ->
     colours = {method: colour for method, (colour, _) in method_styles(models).items()}
     for axis, (name, label) in zip(axes.flat, shown.items(), strict=False):
         for policy, rows in curves.groupby("policy", sort=False):
-            colour = colours.get(policy, "#999999")
+            colour = colours.get(policy, GREY)
             for _, own in rows.groupby("seed"):
                 axis.plot(own["step"], own[name], color=colour, lw=0.6, alpha=0.3)
             mean = rows.groupby("step")[name].mean()
@@ -79,13 +72,7 @@ def plot_training(curves: pd.DataFrame, models: list[RunGroup], folder: Path) ->
         draw_grid(axis)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
-    add_title(figure, f"{SYNTHETIC}, {number_of_seeds(curves['seed'].nunique())}")
+    add_title(figure, f"{DATA}, {number_of_seeds(curves['seed'].nunique())}")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return _saved(figure, folder / "training.png")
-
-
-def _saved(figure, path: Path) -> Path:
-    figure.savefig(path, dpi=160)
-    pyplot().close(figure)
-    return path
+    return save_figure(figure, folder / "training", ("png",))[0]

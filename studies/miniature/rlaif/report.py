@@ -32,8 +32,11 @@ def main(argv=None) -> None:
 
 def write_report(folders: list[str], seeds: list[str], compare: list[str], output: str) -> str:
     """Write everything into ``output``; returns what to print."""
-    from diversity_tuning.evaluation.rendering import markdown
-    from diversity_tuning.evaluation.report.html_page import Page, write_page
+    from os.path import relpath
+
+    from diversity_tuning.evaluation.page import write_pages
+    from diversity_tuning.evaluation.report.build import FOLDERS
+    from diversity_tuning.evaluation.report.page_samples import samples_section
     from diversity_tuning.evaluation.report.runs import check_seeds, group_runs, read_run
     from diversity_tuning.evaluation.report.tables import difference_table, model_table, paired_models
     from diversity_tuning.runs import atomic_folder, provenance, write_provenance
@@ -74,13 +77,11 @@ def write_report(folders: list[str], seeds: list[str], compare: list[str], outpu
             (figures.plot_training(frames["curves"], models, folder), "On the way, by step: mean over seeds, each seed faint"),
         ]
         pictures = [(path, caption) for path, caption in pictures if path]
-        links = "".join(f"![{caption}]({path.name})\n\n" for path, caption in pictures)
-        text = f"# {title}\n\n{_METHOD}\n{links}" + "\n".join(map(markdown, found))
-        (folder / "report.md").write_text(text, encoding="utf-8")
-        page = Page(title, [], found[0], pictures, _METHOD, found[1:], [])
-        write_page(folder / "report.html", page, models, _SHOWN, None)
+        sections = {"Samples": samples_section(models, _SHOWN, None)}
+        write_pages(folder, title, found, pictures, method=_METHOD, sections=sections)
         record = provenance("rlaif_report", {"compare": compare, "runs": folders, "seeds": seeds}, {})
-        write_provenance(folder, record, counts={model.label: len(model.runs) for model in models})
+        counts = {model.label: len(model.runs) for model in models}
+        write_provenance(folder, record, counts=counts, **{FOLDERS: [relpath(run, output) for run in folders]})
     return f"{output}: {len(models)} policies, {len(found)} tables, {len(pictures)} figures"
 
 
@@ -97,12 +98,15 @@ def _values(models: list, columns: list[str]):
     """Every value per seed, policy and prompt: what all means and intervals are computed from; no texts."""
     import pandas as pd
 
+    from diversity_tuning.evaluation.report.leaderboard import run_name
+    from diversity_tuning.evaluation.report.study import RUN
+
     parts = []
     for model in models:
         for place, run in enumerate(model.runs):
             rows = run.prompts.reindex(columns=columns).reset_index(drop=True)
             seed = place if run.seed is None else run.seed
-            labels = {"policy": model.label, "seed": seed, "prompt": range(len(rows))}
+            labels = {RUN: run_name(run.folder, run.seed), "policy": model.label, "seed": seed, "prompt": range(len(rows))}
             parts.append(pd.concat([pd.DataFrame(labels), rows], axis=1))
     return pd.concat(parts, ignore_index=True)
 

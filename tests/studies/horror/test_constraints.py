@@ -8,7 +8,8 @@ import pytest
 from scripts_eval import constraint_eval
 from studies.horror import constraint_rows
 from studies.horror.constraints import CONSTRAINTS, check, has_name
-from studies.horror.cues import is_graphic, is_unsettling, repeated_tail, special_tokens, trim_repeated_tail
+from studies.horror.cues import is_graphic, repeated_tail, special_tokens, trim_repeated_tail
+from studies.horror.ends import is_unsettling
 from studies.horror.specification import Specification, from_mapping
 from studies.horror.taboo import is_broken
 from studies.horror.wording import is_mentioned, paragraphs, stem

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.report.runs import group_runs, read_run
+from diversity_tuning.evaluation.report.runs import group_runs, read_run, read_runs
 from studies.miniature.rlaif import figures, tables
 from studies.miniature.rlaif.measures import MEASURES, add_measures, own_vs_other, parts_named, words_of
 from studies.miniature.rlaif.own_prompt import main as own_prompt
@@ -139,8 +139,8 @@ def test_checkpoints_that_are_worse_in_both_are_no_point_of_a_curve(study, tmp_p
 
 
 def test_report(study, tmp_path, monkeypatch):
-    output, titles, saved = tmp_path / "report", [], figures._saved
-    monkeypatch.setattr(figures, "_saved", lambda figure, path: titles.append(figure.get_suptitle()) or saved(figure, path))
+    output, titles, saved = tmp_path / "report", [], figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, *to: titles.append(figure.get_suptitle()) or saved(figure, *to))
     seeds = [str(tmp_path / f"seed{seed}") for seed in (0, 1)]
     words = ["--run", study[0], "--output", str(tmp_path / "seed0" / "own-prompt.json")]
     assert own_prompt([*words, "--reward", "builtin:length", f"{__name__}:reads"]) == 0
@@ -158,7 +158,7 @@ def test_report(study, tmp_path, monkeypatch):
     assert "| builtin:length | 1 | 19.583 | 19.583 | 0.500 | 0.000 | – |" in text
     values = pd.read_csv(output / "prompts.csv")
     assert len(values) == 10 * len(PROMPTS)
-    assert values.select_dtypes("object").columns.tolist() == ["policy"], "no texts"
+    assert values.select_dtypes("object").columns.tolist() == ["run", "policy"], "no texts"
     assert {path.name for path in output.glob("*.png")} == {"reward_diversity.png", "training.png"}
     assert (output / "report.html").read_text().count("data:image/png;base64,") == 2
     assert titles == ["synthetic data, 2 seeds"] * 2
@@ -168,8 +168,9 @@ def test_the_published_means_come_again_from_the_published_values():
     """results/miniature-rlaif: every policy and seed, hacking and relevance too."""
     study = Path(__file__).parents[3] / "results" / "miniature-rlaif"
     means = pd.read_csv(study / "models.csv", dtype={"seed": str}).set_index(["model", "seed"])
-    groups = pd.read_csv(study / "prompts.csv", dtype={"seed": str}).groupby(["policy", "seed"])
-    assert len(groups) == 36
+    models = group_runs(read_runs(study))
+    assert sum(len(model.runs) for model in models) == 36
     for column in tables.SHOWN:
-        for place, value in groups[column].mean().items():
+        for model, run in ((one, run) for one in models for run in one.runs):
+            place, value = (model.label, str(run.seed)), run.prompts[column].mean()
             assert value == pytest.approx(means.loc[place, f"{column}_mean"], rel=1e-5, abs=2e-6), (place, column)

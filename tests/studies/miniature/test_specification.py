@@ -8,7 +8,7 @@ import pytest
 
 from diversity_tuning.data.schema import prompt_text
 from studies.miniature import specification as spec
-from studies.miniature.plots import PLOTS, SENSORY
+from studies.miniature.events import PLOTS, SENSORY
 
 
 @pytest.fixture(scope="module")
