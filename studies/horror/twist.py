@@ -10,9 +10,7 @@ _DENIED = re.compile(
     r"|\bno such thing\b|\bnot a word of it\b|\bwhatever (?:they|people|anyone|he|she) (?:say|says|said|tell|tells|told)\b"
 )
 _NEGATORS = frozenset("not never no nobody none neither".split())
-_TOLD = frozenset(
-    map(stem, "know tell say guess see understand realise realize doubt deny remember think believe mention".split())
-)
+_TOLD = frozenset(map(stem, "know tell say guess see understand realise realize doubt deny remember think believe mention".split()))
 _PRONOUNS = frozenset("he she it they i you we him her them this that".split())
 _AUXILIARIES = frozenset(map(stem, "is are was were be been has have had does did do".split()))
 _REACH = 3  # words after a negation within which it reaches a word of the twist

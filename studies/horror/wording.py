@@ -5,12 +5,8 @@ import re
 import unicodedata
 
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$"
-)
-_NUMBERS = dict(
-    zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True)
-)
+_ABBREVIATION = re.compile(r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$")
+_NUMBERS = dict(zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True))
 _SENTENCE_END = re.compile(r"([.!?…][\"')\]]*)\s+(?=[\"'(]?\S)")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'", "–": "-", "—": " - "})
 # Words that say nothing about what a phrase is about.
@@ -91,11 +87,7 @@ def sentences(text: str) -> list[str]:
     """A paragraph's sentences; the stop of an abbreviation or an initial before a further word ends none ("Mr. K.", "2 a.m.")."""
     found: list[str] = []
     for part in _SENTENCE_END.sub(r"\1\0", normal(text).strip()).split("\0"):
-        if (
-            found
-            and is_abbreviated(found[-1])
-            and (part[:1].islower() or found[-1][-3:] in ("Mr.", "rs.", "Ms.", "Dr.", "St."))
-        ):
+        if found and is_abbreviated(found[-1]) and (part[:1].islower() or found[-1][-3:] in ("Mr.", "rs.", "Ms.", "Dr.", "St.")):
             found[-1] += " " + part
         elif part:
             found.append(part)
