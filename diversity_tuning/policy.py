@@ -103,12 +103,13 @@ def load_policy(
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool = False,
+    template_from: str | None = None,
 ) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
     """A policy ready to sample: base model, adapter (checked, see :func:`attach_adapter`), tokenizer.
 
     ``dtype`` None keeps the precision of the weights. The model stops at the tokenizer's EOS or the base model's own.
     """
-    tokenizer = policy_tokenizer(base_model, adapter, trust_remote_code)
+    tokenizer = policy_tokenizer(base_model, adapter, trust_remote_code, template_from)
     model = load_base_model(base_model, dtype=dtype, trust_remote_code=trust_remote_code)
     if adapter is not None:
         model = attach_adapter(model, adapter, base_model)
@@ -118,11 +119,13 @@ def load_policy(
     return model.to(device).eval(), tokenizer
 
 
-def policy_tokenizer(base_model: str, adapter: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+def policy_tokenizer(
+    base_model: str, adapter: str | None = None, trust_remote_code: bool = False, template_from: str | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer that an adapter was trained with, or the base model's (:func:`load_tokenizer`)."""
-    if adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file():
+    if adapter is not None and not template_from and (Path(adapter) / "tokenizer_config.json").is_file():
         return from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code)
-    return load_tokenizer(base_model, trust_remote_code=trust_remote_code)
+    return load_tokenizer(base_model, template_from, trust_remote_code=trust_remote_code)
 
 
 def stop_ids(settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> list[int]:
