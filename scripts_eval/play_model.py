@@ -3,8 +3,10 @@
 python -m scripts_eval.play_model --adapter runs/horror/seed0/dpo-hard
 python -m scripts_eval.play_model --adapter runs/horror/seed0/dpo-hard --spec story.yaml --num_variations 3 > stories.txt
 python -m scripts_eval.play_model --adapter runs/miniature/seed0/dpo --prompt "Anna and the brass key" --seed 7
+python -m scripts_eval.play_model --checkpoint runs/horror/seed0/dpo-hard --mode oneshot --prompt "$(cat prompt.txt)"
 
-Stories go to stdout, everything else to stderr. Without a terminal nothing is asked: fields that --spec leaves out are drawn.
+A prompt with at least three fields of a specification ("Title: …", "Taboo rule: …", in any layout) is read as one and written in
+the form that the model was trained on. Stories go to stdout, everything else to stderr. Without a terminal nothing is asked: fields that --spec leaves out are drawn.
 In interactive mode: Enter writes again, n takes a new specification, s saves, q leaves. Ctrl-C ends a story, Ctrl-D leaves.
 """
 
@@ -20,12 +22,14 @@ from diversity_tuning.errors import UserError
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser("scripts_eval.play_model", __doc__)
-    parser.add_argument("--adapter", required=True, help="folder of an adapter or of a whole model, or a hub id")
+    parser.add_argument(
+        "--adapter", "--checkpoint", required=True, help="folder of an adapter or of a whole model, or a hub id"
+    )
     parser.add_argument("--base_model", default=None, help="base model of the adapter; default: the one it names")
     parser.add_argument("--mode", choices=["oneshot", "interactive"], default=None, help="default: interactive in a terminal")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--spec", default=None, metavar="FILE.yaml", help="specification; fields left out are asked for or drawn")
-    what.add_argument("--prompt", default=None, metavar="TEXT", help="a prompt as it is, in place of a specification")
+    what.add_argument("--prompt", default=None, metavar="TEXT", help="a prompt; labelled fields in it (Title: …) are read")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top_p", type=float, default=0.95)
     parser.add_argument("--top_k", type=int, default=50, help="0: no limit")

@@ -67,6 +67,13 @@ class RunArguments:
         default=3,
         metadata={"help": "With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops."},
     )
+    chosen_for_parameters: float | None = field(
+        default=None,
+        metadata={
+            "help": "In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten times "
+            "as many is refused without a --learning_rate of one's own."
+        },
+    )
     overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
 
 

@@ -7,11 +7,14 @@ from peft import PeftConfig
 from transformers import AutoTokenizer
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
-from diversity_tuning.chat_template import check_can_stop, put_words
+from diversity_tuning.chat_template import check_can_stop, put_words, set_pad_token
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
-from diversity_tuning.reward import new_reward_model
+from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
+from diversity_tuning.training.life_cycle import TrainingRun
+
+_MUCH_LARGER = 10  # times
 
 
 def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
@@ -22,7 +25,7 @@ def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
     trusted = trusts_remote_code(config)
     words = arguments.system_prompt, arguments.instruction
     if arguments.adapter and not arguments.chat_template_from and (Path(arguments.adapter) / "tokenizer_config.json").is_file():
-        return from_pretrained(AutoTokenizer, arguments.adapter, trust_remote_code=trusted)
+        return set_pad_token(from_pretrained(AutoTokenizer, arguments.adapter, trust_remote_code=trusted))
     name, revision = model_config.model_name_or_path, model_config.model_revision
     tokenizer = load_tokenizer(name, arguments.chat_template_from, revision, trusted)
     if words != (None, None):
@@ -30,9 +33,9 @@ def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
     return tokenizer
 
 
-def base_model_of(model_config: ModelConfig, config):
-    """The causal language model to train."""
-    return load_base_model(
+def base_model_of(model_config: ModelConfig, config, training_run: TrainingRun | None = None):
+    """The causal language model to train; one much larger than the run's recipe was chosen for is a :class:`UserError`."""
+    model = load_base_model(
         model_config.model_name_or_path,
         revision=model_config.model_revision,
         dtype=model_config.dtype,
@@ -40,6 +43,20 @@ def base_model_of(model_config: ModelConfig, config):
         trust_remote_code=trusts_remote_code(config),
         **_quantization_of(model_config, config),
     )
+    if training_run is not None:
+        _check_size(training_run, model, config)
+    return model
+
+
+def _check_size(training_run: TrainingRun, model, config) -> None:
+    chosen_for = training_run.built[0].chosen_for_parameters
+    own = any(flag.split("=")[0] == "--learning_rate" for flag in training_run.argv)
+    if chosen_for and model.num_parameters() > _MUCH_LARGER * chosen_for and not own:
+        raise UserError(
+            f"{training_run.stage}: the recipe's learning_rate {config.learning_rate:g} was chosen for {chosen_for / 1e6:g} M parameters,"
+            f" and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a pretrained model often"
+            " 1e-5 to 2e-4), and look at the recipe's other values too"
+        )
 
 
 def _quantization_of(model_config: ModelConfig, config) -> dict:
@@ -62,12 +79,10 @@ def new_adapter_of(model_config: ModelConfig, model, tokenizer) -> PeftConfig | 
     return adapter
 
 
-def reward_tokenizer_of(model_config: ModelConfig):
-    """The reward model's tokenizer; its end token pads where it has no token for that."""
-    tokenizer = from_pretrained(AutoTokenizer, model_config.model_name_or_path, revision=model_config.model_revision)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+def reward_tokenizer_of(model_config: ModelConfig, max_length: int | None):
+    """The reward model's tokenizer, with a pad token that no text holds, and the length at which it is trained to cut."""
+    name = model_config.model_name_or_path
+    return reward_tokenizer(from_pretrained(AutoTokenizer, name, revision=model_config.model_revision), max_length)
 
 
 def reward_model_of(model_config: ModelConfig, config, tokenizer):

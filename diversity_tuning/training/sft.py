@@ -24,7 +24,7 @@ def train_sft(training_run: TrainingRun) -> None:
     arguments, model_config, config = parse(training_run, SFTConfig)
     data = {name: first_rows(prompt_completions(rows, where), limit) for name, rows, limit, where in rows_of(arguments)}
     tokenizer = tokenizer_of(arguments, model_config, config)
-    model = base_model_of(model_config, config)
+    model = base_model_of(model_config, config, training_run)
     trainer = ResumableSFTTrainer(
         model=model,
         args=config,

@@ -75,7 +75,11 @@ def repeated_tail(text: str) -> tuple[int, int] | None:
             times = 1
             while kept[-(times + 1) * size : -times * size] == kept[-size:]:
                 times += 1
-            if times >= (2 if size >= 4 else 3) and size * times + dropped >= least and found[len(kept) :] == kept[-size:][:dropped]:
+            if (
+                times >= (2 if size >= 4 else 3)
+                and size * times + dropped >= least
+                and found[len(kept) :] == kept[-size:][:dropped]
+            ):
                 return size, times
     return None
 

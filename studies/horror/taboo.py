@@ -26,7 +26,9 @@ _BROKEN = re.compile(
     rf"(?<!not )(?<!never )\b(?:broke|breaks?|breaking|broken|disobey\w*|defied|ignored|ignoring|forgot|forgetting) {_THE} {_RULE}\b"
     r"|\bbroke every rule\b|\bdid (?:it|so|that) (?:anyway|all the same|nonetheless)\b"
 )
-_ANYWAY = re.compile(r"\b(?:anyway|all the same|regardless|nonetheless|in spite of (?:it|that|him|her|them)|before \w+ could think)\b")
+_ANYWAY = re.compile(
+    r"\b(?:anyway|all the same|regardless|nonetheless|in spite of (?:it|that|him|her|them)|before \w+ could think)\b"
+)
 _KEPT = re.compile(rf"\b(?:kept|obeyed|honou?red|respected|kept to|keeps|obeys) {_THE} {_RULE}\b")
 _SPEECH = re.compile(r'"[^"]*(?:"|$)')
 _NOTICE = re.compile(r"\b[A-Z][A-Z'’]+(?:[ ,]+(?:[A-Z][A-Z'’]*|\d+))+\b|: [^.;]*\b(?:not|never|don't|no)\b[^.;]*")
@@ -55,7 +57,9 @@ _SETS = [
         "monday tuesday wednesday thursday friday saturday sunday",
         "first second third fourth fifth sixth seventh eighth ninth tenth last",
         "1 2 3 4 5 6 7 8 9 10 11 12",
-        "left right", "north south east west", "upper lower front",
+        "left right",
+        "north south east west",
+        "upper lower front",
         "red blue black green white yellow grey",
     )
 ]
@@ -70,15 +74,19 @@ _SYNONYMS = [
     )
 ]  # fmt: skip
 # Things that move or sound by themselves: as subjects they do no forbidden act.
-_LIFELESS = frozenset("wind sea rain water tide storm tree trees house door bell clock kettle train floor pipes fire it".split())
+_LIFELESS = frozenset(
+    "wind sea rain water tide storm tree trees house door bell clock kettle train floor pipes fire it".split()
+)
 _NIGHT = frozenset("dark night midnight dusk sunset evening".split())
 _DAY = frozenset("noon midday morning daylight dawn afternoon".split())
 _ASIDE = frozenset("around round beside away off past near".split())  # "stepped around" is not "stepped on"
 _SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread shed burst".split())  # base and past alike
 _UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
 _LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
-_MANNER = frozenset("backwards backward open shut closed unlocked lit burning empty".split())
-_ELLIPSIS = re.compile(r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))")
+_MANNER = frozenset("backwards backward early late open shut closed unlocked lit burning empty".split())
+_ELLIPSIS = re.compile(
+    r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))"
+)
 _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
 
 
@@ -110,13 +118,25 @@ def parse(taboo: str) -> Act:
     after = found[found.index(verb) + 1 :] if verb else []
     phrase = []
     for word in after:
-        if word in PREPOSITIONS or word in ("twice", "again", "alone", "early", "aloud", "who", "what", "when", *_MANNER):
+        if word in PREPOSITIONS or word in ("twice", "again", "alone", "aloud", "who", "what", "when", *_MANNER):
             break
         phrase.append(word)
     named = [stem(word) for word in phrase if word not in STOPWORDS]
     others = [word for word in content(taboo) if word != stem(verb) and not (repeated and word in ("twice", "time"))]
+    if verb == "let" and len(named) > 1:  # "let the lamp go out": the act is the lamp's
+        verb = [word for word in phrase if word not in STOPWORDS][-1]
+        named, others = [], [word for word in named if word != stem(verb)]
     particles = [word for word in after[:1] if word in PREPOSITIONS or word in ("up", "down", "out", "back", "away")]
-    return Act(taboo.casefold(), verb, named, others, repeated, bool(phrase) and not named and phrase[0] in _PRONOUNS, [word for word in after if word in _MANNER], particles)
+    return Act(
+        taboo.casefold(),
+        verb,
+        named,
+        others,
+        repeated,
+        bool(phrase) and not named and phrase[0] in _PRONOUNS,
+        [word for word in after if word in _MANNER],
+        particles,
+    )
 
 
 _PERMITTED = re.compile(
@@ -126,17 +146,25 @@ _PERMITTED = re.compile(
 )
 _PROHIBITED = re.compile(
     r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one rule|warn\w*|"
-    r"taboo|except|broke|obeyed|leave)\b"
+    r"taboo|except|broke|obeyed|leave|rule|no (?:deeper|further|farther|later|more))\b"
 )
 
 
 def is_told(taboo: str, prose: list[str]) -> bool:
-    """Whether two sentences that follow each other hold the rule, and do not say that there is no such rule."""
+    """Whether two sentences that follow each other hold the rule (or four hold all of it and forbid), and do not call it no rule."""
+    verb = stem(parse(taboo).verb)
     for one, other in windows(prose):
         pair = normal(f"{one} {other}").casefold()
-        if holds(taboo, stems(pair)) and (not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair))):
+        found = stems(pair)
+        if not holds(taboo, found) or not (verb in found or _PROHIBITED.search(pair)):
+            continue
+        if not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair)):
             return True
-    return False
+    forbids = [bool(_PROHIBITED.search(normal(one).casefold())) and verb in stems(one) for one in prose]
+    return len(content(taboo)) > 1 and any(
+        any(forbids[place : place + 4]) and holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True)
+        for place in range(len(prose))
+    )
 
 
 def is_broken(taboo: str, prose: list[str]) -> bool:
@@ -212,9 +240,18 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
             continue
         if "had" in here[-3:] and not _ACTORS & set(here[-4:]) and _LONG_AGO & {*before, *clause, *rest}:
             continue
-        if any(one == "before" for one in clause[max(place - 4, 0) : place]) or _by_itself(clause, place, act):
+        if act.whole.startswith("let ") and not set(act.others) <= {*found[:place], *(stem(one) for one in before)}:
             continue
-        if "had" in here and act.others and not set(act.others) & {*found, *(stem(one) for one in rest)} and not _PRONOUNS & set(clause):
+        if clause[max(place - 2, 0) : place][:1] == ["before"] or (
+            not act.whole.startswith("let ") and _by_itself(clause, place, act)
+        ):
+            continue
+        if (
+            "had" in here
+            and act.others
+            and not set(act.others) & {*found, *(stem(one) for one in rest)}
+            and not _PRONOUNS & set(clause)
+        ):
             continue
         if speech and not ({"i", "we", "you", "i've", "you've", "we've", "you'd"} & set(here[-3:])):
             continue
@@ -233,6 +270,8 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
         return False
     if act.manner and not {stem(word) for word in act.manner} & {*text, *map(stem, before)}:
         return False
+    if _at_another_time(act, plain):
+        return False
     if act.particles and clause[place + 1 : place + 2] and clause[place + 1] in _ASIDE - set(act.particles):
         return False
     for group in _SETS:
@@ -245,17 +284,34 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
         if act.pronoun:
             return sum(word in text for word in act.others) >= max(len(act.others) - 1, 1)
         if not act.others:
-            return bool(set(act.particles) & set(plain[place:])) or (act.particles == ["behind"] and "back" in plain) or (direct and _is_rare(act.verb))
+            return (
+                bool(set(act.particles) & set(plain[place:]))
+                or (act.particles == ["behind"] and "back" in plain)
+                or (direct and _is_rare(act.verb))
+            )
         around = text + [stem(word) for word in before]
-        return (direct and _is_rare(act.verb)) or (bool(act.others) and sum(word in around for word in act.others) + bool({'it', 'they'} & set(before)) >= needed(len(act.others)))
+        return (direct and _is_rare(act.verb)) or (
+            bool(act.others)
+            and sum(word in around for word in act.others) + bool({"it", "they"} & set(before)) >= needed(len(act.others))
+        )
     own = found[:end]
     if act.object[-1] in own:
         return _same(act, own, clause[:end])
-    if act.object[-1] in text and _same(act, text, plain):
+    alone = not set(clause[place + 1 : end]) - STOPWORDS  # "washed everything, the mug too"
+    if alone and act.object[-1] in text and _same(act, text, plain):
         return True
-    if sum(word in text for word in act.object) >= max(2, len(act.object) - 1):
+    if sum(word in own for word in act.object) >= max(2, len(act.object) - 1):
         return True
     return direct and not act.pronoun and bool(_PRONOUNS & set(after[:2])) and not _other_noun(after)
+
+
+_LIMIT = re.compile(r"\b(before|after|until)\b (?:the |a )?(\w+)")
+
+
+def _at_another_time(act: Act, plain: list[str]) -> bool:
+    """Whether the act is told for the very time that the taboo lets it be: on Monday, where "before Monday" is forbidden."""
+    found = _LIMIT.search(act.whole)
+    return found is not None and found[2] in plain and found[1] not in plain
 
 
 def _other_noun(after: list[str]) -> bool:
@@ -272,7 +328,9 @@ def _same(act: Act, text: list[str], plain: list[str]) -> bool:
     return place > 0 and plain[place - 1] in _DETERMINERS
 
 
-_COMMON = frozenset(map(stem, "open look go take speak say touch turn leave enter give let make keep use walk move tell ask put see".split()))
+_COMMON = frozenset(
+    map(stem, "open look go take speak say touch turn leave enter give let make keep use walk move tell ask put see".split())
+)
 
 
 def _is_rare(verb: str) -> bool:
@@ -285,7 +343,9 @@ def _by_itself(clause: list[str], place: int, act: Act) -> bool:
     before = [word for word in clause[:place] if word not in ("had", "has", "was", "were", "is", "then", "still", "only")]
     passive = any(word in ("was", "were", "been", "being", "got") for word in clause[max(place - 3, 0) : place])
     subject = before[-1] if before else ""
-    return not passive and (subject in _LIFELESS or bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS))
+    return not passive and (
+        subject in _LIFELESS or bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS)
+    )
 
 
 def _is_done(clause: list[str], place: int, act: Act) -> bool:
@@ -293,7 +353,9 @@ def _is_done(clause: list[str], place: int, act: Act) -> bool:
     word, before, after = clause[place], clause[max(place - 3, 0) : place], " ".join(clause[place + 1 : place + 3])
     if act.verb == "lie":  # two verbs: lie, lay, lain and lie, lied
         flat = _LYING_DOWN.search(act.whole) is not None
-        if word in (("lied",) if flat else ("lay", "lain")) or (word in ("lying", "lies") and flat is not bool(_LYING_DOWN.search(after))):
+        if word in (("lied",) if flat else ("lay", "lain")) or (
+            word in ("lying", "lies") and flat is not bool(_LYING_DOWN.search(after))
+        ):
             return False
     if word == "left" and (set(before[-1:]) & _DETERMINERS or before[-1:] in (["was"], ["were"], ["nothing"], ["to"])):
         return False

@@ -10,8 +10,11 @@ _DENIED = re.compile(
     r"|\bno such thing\b|\bnot a word of it\b|\bwhatever (?:they|people|anyone|he|she) (?:say|says|said|tell|tells|told)\b"
 )
 _NEGATORS = frozenset("not never no nobody none neither".split())
-_TOLD = frozenset(map(stem, "know tell say guess see understand realise realize doubt deny remember think believe mention".split()))
+_TOLD = frozenset(
+    map(stem, "know tell say guess see understand realise realize doubt deny remember think believe mention".split())
+)
 _PRONOUNS = frozenset("he she it they i you we him her them this that".split())
+_POSSESSIVES = frozenset("his her my their our your its".split())
 _AUXILIARIES = frozenset(map(stem, "is are was were be been has have had does did do".split()))
 _REACH = 3  # words after a negation within which it reaches a word of the twist
 
@@ -21,28 +24,33 @@ def is_revealed(twist: str, prose: list[str], known: str = "", strict: bool = Fa
 
     A pronoun may stand for the twist's subject where the rest of the twist is there word for word. A twist is denied when a negation that it
     has not itself stands right before one of its words, or when what follows calls it a lie, a rumour, a mistake.
-    ``strict``: a twist of ``known`` words only must stand in one sentence, as its words come up anyway.
+    ``strict``: a twist of ``known`` words only must stand whole in one sentence, as its words come up anyway.
     """
     own = set(content(twist)) - set(content(known))
     for place, (one, other) in enumerate(windows(prose)):
         pair = f"{one} {other}" if own or not strict else one
         after = " ".join(prose[place + 1 : place + 4])
-        if _is_there(twist, pair, known) and not _is_denied(twist, one, other, after):
+        if _is_there(twist, pair, known, whole=strict and not own) and not _is_denied(twist, one, other, after):
             return True
     return False
 
 
-def _is_there(twist: str, text: str, known: str) -> bool:
-    found = stems(text)
-    if holds(twist, found, known):
+def _is_there(twist: str, text: str, known: str, whole: bool) -> bool:
+    if holds(twist, stems(text), known, whole):
         return True
-    said = [stem(word) for word in words(twist)]
-    said = said[said.index(content(twist)[0]) + 1 :]
+    said = [_plain(word) for word in words(twist)]
+    verb = next((place for place, word in enumerate(said) if place and word in _AUXILIARIES), said.index(content(twist)[0]))
+    said = said[verb + 1 :]
     while said and said[0] in _AUXILIARIES:
         said = said[1:]
-    told = [stem(word) for word in words(text)]
+    told = [_plain(word) for word in words(text)]
     same = any(told[place : place + len(said)] == said for place in range(len(told)))
-    return len(said) > 1 and same and bool(_PRONOUNS & set(words(text)))
+    return len(said) > 1 and same and bool(_PRONOUNS & {word.partition("'")[0] for word in words(text)})
+
+
+def _plain(word: str) -> str:
+    """The stem, all pronouns and possessives alike: "her own ghost" is told as "my own ghost"."""
+    return "it" if word in _PRONOUNS or word in _POSSESSIVES else stem(word)
 
 
 def _is_denied(twist: str, one: str, other: str, after: str) -> bool:

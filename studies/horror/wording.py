@@ -5,8 +5,12 @@ import re
 import unicodedata
 
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_ABBREVIATION = re.compile(r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$")
-_NUMBERS = dict(zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True))
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$"
+)
+_NUMBERS = dict(
+    zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True)
+)
 _SENTENCE_END = re.compile(r"([.!?…][\"')\]]*)\s+(?=[\"'(]?\S)")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'", "–": "-", "—": " - "})
 # Words that say nothing about what a phrase is about.
@@ -41,7 +45,7 @@ IRREGULAR = {
         "teach": "taught", "tear": "tore torn", "tell": "told", "think": "thought", "throw": "threw thrown",
         "wake": "woke woken", "wear": "wore worn", "weave": "wove woven", "weep": "wept", "wind": "wound",
         "write": "wrote written",
-        "die": "died dead dying dies", "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
+        "die": "died dead dying dies death deaths deceased", "bury": "buried burial", "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
         "mouse": "mice", "knife": "knives", "life": "lives", "wolf": "wolves", "leaf": "leaves", "shoe": "shoes",
     }.items()
     for form in forms.split()
@@ -87,7 +91,11 @@ def sentences(text: str) -> list[str]:
     """A paragraph's sentences; the stop of an abbreviation or an initial before a further word ends none ("Mr. K.", "2 a.m.")."""
     found: list[str] = []
     for part in _SENTENCE_END.sub(r"\1\0", normal(text).strip()).split("\0"):
-        if found and is_abbreviated(found[-1]) and (part[:1].islower() or found[-1][-3:] in ("Mr.", "rs.", "Ms.", "Dr.", "St.")):
+        if (
+            found
+            and is_abbreviated(found[-1])
+            and (part[:1].islower() or found[-1][-3:] in ("Mr.", "rs.", "Ms.", "Dr.", "St."))
+        ):
             found[-1] += " " + part
         elif part:
             found.append(part)
@@ -132,8 +140,13 @@ def windows(prose: list[str]) -> list[tuple[str, str]]:
     return list(zip(prose, [*prose[1:], ""][: len(prose)], strict=True))
 
 
-def holds(phrase: str, text: set[str], known: str = "") -> bool:
-    """Whether stems hold two thirds of the content words of ``phrase``, and of those that are not content words of ``known``."""
+def holds(phrase: str, text: set[str], known: str = "", whole: bool = False) -> bool:
+    """Whether stems hold two thirds of the content words of ``phrase``, and of those that are not content words of ``known``.
+
+    ``whole``: all of them instead.
+    """
+    if whole:
+        return set(content(phrase)) <= text
     wanted, shared = content(phrase), set(content(known)) if known else set()
     own = [word for word in wanted if word not in shared]
     return all(sum(word in text for word in asked) >= needed(len(asked)) for asked in (wanted, own))
@@ -153,13 +166,14 @@ def is_mentioned(phrase: str, prose: list[str], known: str = "") -> bool:
 
 
 def is_used(phrase: str, prose: list[str]) -> bool:
-    """Whether a thing or a place occurs: its head noun, and with it two thirds of its content words, anywhere in the prose."""
+    """Whether a thing or a place occurs: its noun, and with it two thirds of its content words, anywhere in the prose.
+
+    What follows a preposition ("a vineyard in Tokaj") says where or of what it is, and need not be told.
+    """
     found = stems(" ".join(prose))
-    return head(phrase) in found and holds(phrase, found)
-
-
-def head(phrase: str) -> str:
-    """The stem of the noun that a phrase is about: its last content word before a preposition or a participle clause."""
-    found = words(phrase)
-    cut = next((i for i, word in enumerate(found) if i > 1 and word in PREPOSITIONS), len(found))
-    return (content(" ".join(found[:cut])) or content(phrase) or [""])[-1]
+    named = words(phrase)
+    cut = next(
+        (place for place, word in enumerate(named) if word in PREPOSITIONS and set(named[:place]) - STOPWORDS), len(named)
+    )
+    thing = " ".join(named[:cut])
+    return content(thing)[-1:] != [] and content(thing)[-1] in found and holds(thing, found)

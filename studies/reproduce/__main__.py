@@ -25,6 +25,7 @@ import sys
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import hold, release
 from diversity_tuning.names import nearest
 from diversity_tuning.outputs import check_place
 from studies.reproduce.commands import Run
@@ -91,8 +92,7 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     table = table_of(args.recipe)
     if args.size and not table.laptop:
         raise UserError(f"--size: the recipe {args.recipe} has one size; leave the flag out")
-    size = (args.size or "quick") if table.laptop else ""
-    root = args.out or f"runs/{args.recipe}" + ("-quick" if size == "quick" else "")
+    root = _folder(args)
     kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):  # NumPy has no others
@@ -101,11 +101,20 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     run = Run(
         recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split, source=args.source,
         train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),
-        accelerate=environment.get("ACCELERATE") or ("cpu" if table.laptop else "multi_gpu"), size=size,
+        accelerate=environment.get("ACCELERATE") or ("cpu" if table.laptop else "multi_gpu"), size=_size(args),
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
     return list(parts(run, root, kind, seeds, args.popularity or VALUES))
+
+
+def _size(args: argparse.Namespace) -> str:
+    return (args.size or "quick") if table_of(args.recipe).laptop else ""
+
+
+def _folder(args: argparse.Namespace) -> str:
+    """Where everything is written to; a quick look has a folder of its own."""
+    return args.out or f"runs/{args.recipe}" + ("-quick" if _size(args) == "quick" else "")
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:
@@ -142,6 +151,7 @@ def main(argv: list[str] | None = None) -> int:
             signal.signal(signal.SIGPIPE, before)  # a program that calls this is not killed by a closed socket later
             return 0
         _print_estimate(wanted, args)
+        hold(ROOT / _folder(args))  # the stages take those of their own outputs
         Runner(ROOT).run(wanted)
         print_ending(wanted, ROOT, args)
     except UserError as error:
@@ -152,6 +162,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
+    finally:
+        release()
     return 0
 
 

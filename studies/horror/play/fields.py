@@ -10,6 +10,7 @@ from diversity_tuning.errors import UserError
 from studies.horror.cues import without_special_tokens
 from studies.horror.play.stream import printable
 from studies.horror.specification import FIELDS, Specification, draw_specification
+from studies.horror.wording import is_abbreviated
 
 LONGEST = 200  # characters of a field
 ASKED = ("title", "setting", "protagonist", "supporting", "object", "taboo", "taboo_kept", "twist")
@@ -61,8 +62,13 @@ def read_spec_file(path: str) -> dict:
 
 
 def tidy(name: str, text: str) -> str:
-    """A field as the prompt wants it: cleaned; a taboo without its "never", no field with a final full stop."""
-    text = clean_field(text).rstrip(".").rstrip()
+    """A field as the prompt wants it: cleaned; a taboo without its "never", no field with a final full stop.
+
+    The stop of an abbreviation ("2 a.m.", "Mr. K.") and an ellipsis are no full stop.
+    """
+    text = clean_field(text)
+    if text.endswith(".") and not text.endswith("..") and not is_abbreviated(text):
+        text = text[:-1].rstrip()
     if name == "taboo" and text.casefold().startswith("never "):
         text = text[6:].lstrip()
     return text

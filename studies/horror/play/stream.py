@@ -6,6 +6,7 @@ import unicodedata
 from studies.horror.cues import LONGEST_UNIT, trim_repeated_tail, without_special_tokens
 from studies.horror.wording import WORD
 
+LONGEST_MARK = 44  # characters
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]?")
 _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"  # would reorder what is on the screen
 
@@ -32,7 +33,7 @@ class CleanStream:
         if self.raw:
             return self._give(self.text)
         clean = printable(without_special_tokens(self.text)).lstrip()
-        return self._give(clean[: _safe_length(clean)])
+        return self._give(clean[: min(_safe_length(clean), _open_bracket(clean))].rstrip())
 
     def finish(self) -> tuple[str, str, int]:
         """What is left to show, the whole story as shown, and how many words of a repeated tail were taken away."""
@@ -45,6 +46,12 @@ class CleanStream:
         new = upto[self.given :]
         self.given = max(self.given, len(upto))
         return new
+
+
+def _open_bracket(text: str) -> int:
+    """Where a bracket stands that may become a mark of the tokenizer ("[end of text]"); else the text's length."""
+    last = max(text.rfind("<", max(len(text) - LONGEST_MARK, 0)), text.rfind("[", max(len(text) - LONGEST_MARK, 0)))
+    return last if last >= 0 and not re.search(r"[>\]]", text[last:]) else len(text)
 
 
 def _safe_length(text: str) -> int:

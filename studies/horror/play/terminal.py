@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import shutil
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import SamplingSettings
-from studies.horror.play import fields
+from studies.horror.play import fields, prompts
 from studies.horror.play.session import Screen, Session, play_round, wrapped
 from studies.horror.play.writer import Writer
 from studies.horror.specification import Specification, from_prompt
@@ -82,11 +83,30 @@ def _what(args, given: dict, writer: Writer, rng, ask, view: Screen) -> tuple[Sp
         prompt = fields.clean_prompt(args.prompt, writer.special_tokens)
         if not prompt:
             raise UserError("--prompt: empty; give a text, or leave it out to be asked for a specification")
-        return from_prompt(prompt), prompt
+        return _read(prompt, writer, rng, view)
     if ask is not None and len(given) < len(fields.ASKED):
         view.say("Answer in a few words; Enter draws at random.")
-    spec = fields.complete(given, rng, ask, view.say)
+    return _shown(fields.complete(given, rng, ask, view.say), writer, view)
+
+
+def _read(prompt: str, writer: Writer, rng, view: Screen) -> tuple[Specification | None, str]:
+    """The specification that a prompt gives, what it leaves out drawn and said; the prompt itself, where it gives none."""
+    given = {} if from_prompt(prompt) else prompts.read_prompt(prompt)
+    if not given:
+        spec = from_prompt(prompt)
+        return (_shown(spec, writer, view)[0] if spec else None), prompt
+    if "taboo" in given and "taboo_kept" not in given:
+        given["taboo_kept"] = False
+        view.say("the prompt does not say whether the rule is kept or broken: taken as broken")
+    return _shown(fields.complete(given, rng, None, view.say), writer, view)
+
+
+def _shown(spec: Specification, writer: Writer, view: Screen) -> tuple[Specification, str]:
+    """The specification, shown with the words that the model has never read, and its prompt."""
     view.say(fields.summary(spec))
+    unread = prompts.unread_words(writer.tokenizer, dataclasses.asdict(spec))
+    if unread:
+        view.say(f"words that this model has never read, and so cannot write as asked: {', '.join(unread)}")
     return spec, spec.to_prompt()
 
 

@@ -33,7 +33,7 @@ def counts(rows):
 def test_precision_of_the_unsettling_rule_on_the_half_that_it_was_not_written_on():
     """docs/HORROR.md states these counts."""
     held_out = counts(endings()[1::2])
-    assert held_out == {(True, True): 13, (True, False): 7, (False, True): 1, (False, False): 19}
+    assert held_out == {(True, True): 15, (True, False): 5, (False, True): 2, (False, False): 18}
 
 
 def test_confusion_of_all_rules_on_hand_written_stories(fixture_rows):
@@ -43,7 +43,7 @@ def test_confusion_of_all_rules_on_hand_written_stories(fixture_rows):
     assert sorted(len(names) for names in failing) == [0] * 15 + [1] * 14 + [2]  # no taboo mentioned: none as told either
     assert {name for names in failing for name in names} == set(CONSTRAINTS)
     found = constraint_rows.confusion(constraint_rows.checked(fixture_rows))["over_all"]
-    assert found == {"kept_kept": 426, "kept_failed": 8, "failed_kept": 1, "failed_failed": 15}
+    assert found == {"kept_kept": 432, "kept_failed": 2, "failed_kept": 2, "failed_failed": 14}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from diversity_tuning.generation.requests import SamplingSettings, user_request
 from scripts_eval import play_model
 from studies.horror.cues import repeated_tail, special_tokens
 from studies.horror.play import fields
+from studies.horror.play.prompts import read_prompt
 from studies.horror.play.session import Screen, Session, describe_diversity, play_round
 from studies.horror.play.stream import CleanStream, Wrapper, columns, printable
 from studies.horror.play.writer import Writer, find_model
@@ -49,6 +50,11 @@ STORIES = [
     "one two three four five. One two three four five. One two",
     "the old man and the sea and the old man and the land were there, and the sea was too",
     "An end.<|end|><|pad|><|pad|>",
+    "It was here. [end of text]",
+    "Knock, knock, knock.",
+    "It called. It called. It called.<|endoftext|>",
+    "An end.<end of turn> EOS",
+    "She wrote [a name] and <one more> there.",
     "Ends with half a wor",
     "",
     "ﬁnal — “quoted” 王伟 אבג end.",
@@ -95,6 +101,74 @@ def test_lines_break_at_words(width):
     assert "\n\n" in out
     assert all(columns(line.rstrip()) <= width for line in out.split("\n") if "averyvery" not in line)
     assert Wrapper(0).feed(text) == text
+
+
+POSTER = {
+    "title": "The Door That Wasn't There", "setting": "an old apartment building during a winter blackout",
+    "protagonist": "Mina", "supporting": "Kai", "object": "a brass key", "taboo": "answer knocks after 2 a.m.",
+    "twist": "the sound is coming from inside the walls",
+}  # fmt: skip
+LAYOUTS = (
+    "Write a short horror story.\nTitle: {title}\nSetting: {setting}\nProtagonist: {protagonist}\nSupporting character: {supporting}\n"
+    "Object: {object}\nTaboo rule: Never {taboo}\nTwist: {twist}\nConstraints: 2 to 4 paragraphs.\nStory:",
+    "### Instruction\n- **Title:** {title}\n- **Setting:** {setting}\n- **Main character:** {protagonist}\n- **Supporting characters:** {supporting}\n"
+    "- **Key object:** {object}\n- **Rule:** Do not {taboo}\n- **Twist ending:** {twist}.\n\n### Response:",
+    "Horror. Title: {title}; Setting: {setting}; Protagonist: {protagonist}; Supporting: {supporting}; Object: {object}; Taboo: never {taboo};"
+    " Twist: {twist}.",
+    '{{"title": "{title}", "setting": "{setting}", "protagonist": "{protagonist}", "supporting": "{supporting}", "object": "{object}",'
+    ' "taboo": "never {taboo}", "twist": "{twist}"}}',
+    "[TITLE] {title}\n[SETTING] {setting}\n[PROTAGONIST] {protagonist}\n[SUPPORTING] {supporting}\n[OBJECT] {object}\n[TABOO] never {taboo}\n"
+    "[TWIST] {twist}",
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_fields_are_read_from_a_prompt_of_any_layout(layout):
+    assert read_prompt(layout.format(**POSTER)) == POSTER
+
+
+def test_what_a_prompt_says_of_its_rule_is_read():
+    assert read_prompt("Title: T\nSetting: S\nRule: never knock (it is kept)") == {
+        "title": "T", "setting": "S", "taboo": "knock", "taboo_kept": True,
+    }  # fmt: skip
+    assert read_prompt("Anna and the brass key") == {}
+    assert read_prompt("Title: two fields\nTwist: are no specification") == {}
+
+
+def test_a_prompt_with_fields_gets_marks_and_unread_words_are_named(base, capsys):
+    flags = [
+        "--checkpoint",
+        str(base),
+        "--mode",
+        "oneshot",
+        "--prompt",
+        LAYOUTS[0].format(**POSTER),
+        *FEW,
+        "--num_variations",
+        "2",
+    ]
+    assert play_model.main(flags) == 0
+    said = capsys.readouterr().err
+    assert said.count("constraints ") == 2
+    assert "taken as broken" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("words that this model has never read")]
+    assert "Mina" in line
+    assert "blackout" in line
+    assert "Taboo rule: \u2068answer knocks after 2 a.m.\u2069 (broken)" in said
+
+
+def test_unread_words_of_a_specification_from_a_file_are_named(base, tmp_path, capsys):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC.format(hero="Zqwolf"), encoding="utf-8")
+    assert play_model.main(["--adapter", str(base), "--mode", "oneshot", "--spec", str(spec), *FEW]) == 0
+    assert "Zqwolf" in [line for line in capsys.readouterr().err.splitlines() if line.startswith("words that")][0]
+
+
+def test_only_a_full_stop_is_taken_from_a_field():
+    assert fields.tidy("taboo", "Never answer knocks after 2 a.m.") == "answer knocks after 2 a.m."
+    assert fields.tidy("supporting", "Mr. K.") == "Mr. K."
+    assert fields.tidy("title", "Wait...") == "Wait..."
+    assert fields.tidy("twist", "It is a dream.") == "It is a dream"
 
 
 def test_fields_are_cleaned():

@@ -81,3 +81,23 @@ def test_dpo_and_ddpo_of_a_level_have_the_same_flags():
     for level in ("easy", "hard"):
         dpo, ddpo = (commands[f"train_{method}-{level}"] for method in ("dpo", "ddpo"))
         assert ddpo.replace("ddpo", "dpo") == dpo
+
+
+def test_a_base_much_larger_than_the_recipe_was_chosen_for_is_refused_before_it_trains(base, tmp_path, capsys):
+    """The rates are those of 0.8 M parameters; the fixture's base counts as large beside 100."""
+    from scripts_finetuning import generation_model_train
+
+    rows = tmp_path / "sft.jsonl"
+    rows.write_text('{"prompt": "Write.", "completion": "It was dark."}\n' * 4, encoding="utf-8")
+    flags = (
+        f"--config {shared.ROOT}/recipes/horror/generation.yaml --source {rows} --model_name_or_path {base} --chosen_for_parameters 100"
+        f" --output_dir {tmp_path / 'out'} --eval_split train --max_steps 1 --eval_steps 1 --save_steps 1 --use_cpu true"
+    ).split()
+    with pytest.raises(SystemExit) as caught:
+        generation_model_train.main(flags)
+    assert caught.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "learning_rate 0.001 was chosen for 0.0001 M parameters" in line
+    assert not (tmp_path / "out").exists()
+    assert not generation_model_train.main([*flags, "--learning_rate", "1e-4"])
+    assert (tmp_path / "out" / "adapter_config.json").is_file()
