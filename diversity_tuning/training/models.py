@@ -9,7 +9,7 @@ from peft import PeftConfig
 from transformers import AutoTokenizer
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
-from diversity_tuning.chat_template import check_can_stop, set_pad_token
+from diversity_tuning.chat_template import check_can_stop, put_words, set_pad_token
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
 from diversity_tuning.reward import new_reward_model, reward_tokenizer
@@ -22,12 +22,17 @@ _MUCH_LARGER = 10  # times
 def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
     """The policy's tokenizer, with chat template, pad token and EOS (:func:`diversity_tuning.policy.load_tokenizer`).
 
-    An adapter that is trained on brings the one that it was trained with.
+    An adapter that is trained on brings the one that it was trained with, and the words around the prompt in it.
     """
     trusted = trusts_remote_code(config)
+    words = arguments.system_prompt, arguments.instruction
     if arguments.adapter and not arguments.chat_template_from and (Path(arguments.adapter) / "tokenizer_config.json").is_file():
         return set_pad_token(from_pretrained(AutoTokenizer, arguments.adapter, trust_remote_code=trusted))
-    return load_tokenizer(model_config.model_name_or_path, arguments.chat_template_from, model_config.model_revision, trusted)
+    name, revision = model_config.model_name_or_path, model_config.model_revision
+    tokenizer = load_tokenizer(name, arguments.chat_template_from, revision, trusted)
+    if words != (None, None):
+        put_words(tokenizer, *words)
+    return tokenizer
 
 
 def base_model_of(model_config: ModelConfig, config, training_run: TrainingRun):
