@@ -344,7 +344,7 @@ def _by_itself(clause: list[str], place: int, act: Act) -> bool:
     passive = any(word in ("was", "were", "been", "being", "got") for word in clause[max(place - 3, 0) : place])
     subject = before[-1] if before else ""
     return not passive and (
-        subject in _LIFELESS or bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS)
+        subject in _LIFELESS or (bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS))
     )
 
 
