@@ -1,9 +1,11 @@
 """Defaults and checks that let a trainer's few lines run as they are written, on a GPU or without one."""
 
+import warnings
 from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from datasets import Dataset
 from jinja2 import TemplateError
 from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_available
@@ -19,6 +21,17 @@ class PortablePrecision:
         if self.bf16 is None and (self.use_cpu or not (is_torch_bf16_gpu_available() or is_torch_xla_available())):
             self.bf16 = False
         super().__post_init__()
+        pin_where_it_helps(self)
+
+
+def pin_where_it_helps(config) -> None:
+    """Pinned memory is for copies to an accelerator; without one torch warns at every start."""
+    config.dataloader_pin_memory = config.dataloader_pin_memory and torch.accelerator.is_available()
+
+
+def silence_renamed_arguments() -> None:
+    """TRL and PEFT say ``gradient_checkpointing`` where transformers has another name by now; nobody here can change it."""
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
 
 
 def check_chat_template(rows: Dataset, tokenizer) -> None:

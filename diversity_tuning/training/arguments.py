@@ -1,11 +1,15 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
+import importlib.util
 import math
 import os
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 
+from huggingface_hub import create_repo
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+from transformers.trainer_utils import HubStrategy
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
@@ -14,10 +18,13 @@ from diversity_tuning.console import as_run_here
 from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
+from diversity_tuning.trainers.portable import pin_where_it_helps
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
 
+_TRACKERS = {"flyte": "flytekit"}  # where the module of a --report_to has another name
 _COUNTS = (
     *("max_train_samples", "max_eval_samples", "per_device_train_batch_size", "per_device_eval_batch_size", "max_length"),
     *("gradient_accumulation_steps", "lora_r", "lora_alpha", "reward_batch_size", "max_prompt_length", "dataset_num_proc"),
@@ -113,10 +120,14 @@ def parse(
         raise UserError(f"{training_run.stage}: {error}") from None
     check_values(arguments, model, config)
     check_processes(config.world_size)
+    check_reports(config.report_to)
     check_read(training, arguments, model)
     config.output_dir = str(training_run.folder)
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
         os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
+    if config.push_to_hub:
+        make_repository(config, training_run.output.resolve().name)
+    pin_where_it_helps(config)
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config
@@ -180,6 +191,30 @@ def check_processes(together: int) -> None:
             "accelerate started one process of several: on a CPU use cm_*.sh with ACCELERATE=cpu PROCESSES=2, or give "
             "accelerate --multi_gpu before -m, and the command --use_cpu true"
         )
+
+
+def check_reports(names: list[str]) -> None:
+    """Refuse a ``--report_to`` that is not known, or whose package is missing, before anything is loaded."""
+    there = get_available_reporting_integrations()
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = sorted(INTEGRATION_TO_CALLBACK)
+            raise UserError(f"--report_to {name}: not known{nearest(name, known)}; there are none, {', '.join(known)}")
+        if name not in there and importlib.util.find_spec(_TRACKERS.get(name, name)) is None:
+            raise UserError(f"--report_to {name}: its package is missing: pip install {name}; or give --report_to none")
+
+
+def make_repository(config: TrainingArguments, name: str) -> None:
+    """The repository that ``--push_to_hub`` fills, by default of the output folder's name, made before any work."""
+    if config.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+        raise UserError(f"--hub_strategy {config.hub_strategy.value}: a run is pushed once, when it is finished; leave it out")
+    config.hub_model_id, config.hub_strategy = config.hub_model_id or name, HubStrategy.END
+    if os.environ.get("RANK", "0") == "0":
+        try:
+            create_repo(config.hub_model_id, private=config.hub_private_repo, exist_ok=True)
+        except Exception as error:  # the hub's client fails in many ways
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"--push_to_hub: no repository {config.hub_model_id} ({reason}); log in with hf auth login") from None
 
 
 def rows_of(arguments: RunArguments):
