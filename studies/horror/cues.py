@@ -15,7 +15,7 @@ GRAPHIC = frozenset(
 )
 _FLESH = (
     r"(?:throats?|bell(?:y|ies)|stomachs?|necks?|eye(?:s|balls?)?|tongues?|flesh|skin|limbs?|fingers?|bowels|innards|heads?|faces?|chests?|ribs?|skulls?|"
-    r"jaws?|ears?|scalps?|bones?|lips|hearts?|lungs?|livers?|arms?|legs?|nails)"
+    r"jaws?|ears?|scalps?|bones?|hearts?|lungs?|livers?|arms?|legs?)"
 )
 _BLOOD = re.compile(
     r"\bblood\b[^.!?]{0,40}\b(?:ran|pour|spray|gush|spurt|drip|pool|soak|splash|everywhere|c[ao]me (?:down|out)|flow|sheet|slick|fountain|bubbl|"
@@ -23,8 +23,8 @@ _BLOOD = re.compile(
     r"(?:\w+ )?blood\b|\bbled (?:out|to death)\b|\bbleeding (?:out|to death)\b"
     rf"|\b(?:slit|slic(?:ed|ing)|slash(?:ed|ing)|gouged?|stabb(?:ed|ing)|hack(?:ed|ing)|sever(?:ed|ing)|saw(?:ed|ing) (?:off|through)|bit (?:off|through)|"
     rf"crush(?:ed|ing)|peel(?:ed|ing)|carv(?:ed|ing)|skewered|(?:tore|torn|ripp?ed|ripping|tearing|cut|cutting|split|pull(?:ed|ing)|burst) (?:out|off|open|away|"
-    rf"apart|through))\b(?:(?! and (?:he|she|they|it)\b)[^.!?;]){{0,30}}\b{_FLESH}\b"
-    r"|\b(?:tore|ripp?ed|pulled|cut|wrenched|dragged|slit) (?:the|his|her|their|its|my|him|them)(?: \w+){0,2} (?:in two|in half|hand over hand|limb from limb|from \w+ to)\b"
+    rf"apart|through))\b(?:(?! and (?:he|she|they|it)\b| by\b)[^.!?;]){{0,30}}\b{_FLESH}\b"
+    r"|\b(?:tore|ripp?ed|pulled|cut|wrenched|dragged|slit) (?:him|her|them)(?: \w+){0,2} (?:in two|in half|hand over hand|limb from limb|from \w+ to)\b"
     r"|\bdr[ea]w\w* (?:the |a |his |her )?(?:\w+ )?(?:knife|blade|razor|saw) (?:across|over|through)\b"
     r"|\b(?:head|arm|hand|leg|face|skin|flesh|jaw|scalp)\b (?:came|fell|was torn|was ripped|peeled|hung) (?:away|off|loose|in strips|from the bone)\b"
     r"|\bslit (?:him|her|them)\b|\bbones? (?:snapp|splinter|jutt|cracked|crunch|poking|stuck out)\w*|\bbrain matter\b|\bbowels\b|\b(?:exposed|wet|raw|shredded|"
