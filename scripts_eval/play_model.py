@@ -5,8 +5,9 @@ python -m scripts_eval.play_model --adapter runs/horror/seed0/dpo-hard --spec st
 python -m scripts_eval.play_model --adapter runs/miniature/seed0/dpo --prompt "Anna and the brass key" --seed 7
 python -m scripts_eval.play_model --checkpoint runs/horror/seed0/dpo-hard --mode oneshot --prompt "$(cat prompt.txt)"
 
-A prompt with at least three fields of a specification ("Title: …", "Taboo rule: …", in any layout) is read as one and written in
-the form that the model was trained on. Stories go to stdout, everything else to stderr. Without a terminal nothing is asked: fields that --spec leaves out are drawn.
+A prompt with at least three fields of a specification ("Title: …", "Taboo rule: …", in any layout) is read as one and written
+in the form that the model was trained on. Stories go to stdout, everything else to stderr. Without a terminal nothing is asked:
+fields that --spec leaves out are drawn.
 In interactive mode: Enter writes again, n takes a new specification, s saves, q leaves. Ctrl-C ends a story, Ctrl-D leaves.
 """
 
@@ -22,7 +23,9 @@ from diversity_tuning.errors import UserError
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser("scripts_eval.play_model", __doc__)
-    parser.add_argument("--adapter", "--checkpoint", required=True, help="folder of an adapter or of a whole model, or a hub id")
+    parser.add_argument(
+        "--adapter", "--checkpoint", required=True, help="folder of an adapter or of a whole model, or a hub id"
+    )
     parser.add_argument("--base_model", default=None, help="base model of the adapter; default: the one it names")
     parser.add_argument("--mode", choices=["oneshot", "interactive"], default=None, help="default: interactive in a terminal")
     what = parser.add_mutually_exclusive_group()

@@ -58,8 +58,8 @@ class RunArguments:
     chosen_for_parameters: float | None = field(
         default=None,
         metadata={
-            "help": "In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten times "
-            "as many is refused without a --learning_rate of one's own."
+            "help": "In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten "
+            "times as many is refused without a --learning_rate of one's own."
         },
     )
     overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})

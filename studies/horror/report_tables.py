@@ -62,11 +62,22 @@ def over_seeds(results: Results) -> Table:
     """The same differences with Student's intervals over seeds: what a claim about further seeds needs."""
     pairs = [[(results.values[a][name] - results.values[b][name]) for a, b in COMPARED] for name in ROWS]
     rows = [
-        [_label(name), *(interval(dict(zip(("mean", "low", "high"), (one.mean(), *t_interval(one)), strict=True)), sign="+") for one in found)]
+        [
+            _label(name),
+            *(
+                interval(dict(zip(("mean", "low", "high"), (one.mean(), *t_interval(one)), strict=True)), sign="+")
+                for one in found
+            ),
+        ]
         for name, found in zip(ROWS, pairs, strict=True)
     ]
-    note = f"Mean and 95% t interval over {len(results.seeds)} seeds' means, of {len(ROWS) * len(COMPARED)} comparisons; not corrected for their number."
-    return Table("differences_t", "Paired differences, t over seeds", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
+    note = (
+        f"Mean and 95% t interval over {len(results.seeds)} seeds' means, of {len(ROWS) * len(COMPARED)} comparisons; not "
+        f"corrected for their number."
+    )
+    return Table(
+        "differences_t", "Paired differences, t over seeds", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows
+    )
 
 
 def by_seed(results: Results) -> Table:

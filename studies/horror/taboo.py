@@ -23,20 +23,23 @@ from studies.horror.wording import (
 _THE = r"(?:the|that|this|her|his|their|my|our)"
 _RULE = r"(?:\w+ )?(?:rule|warning|taboo|law|order|promise|prohibition|word)"
 _BROKEN = re.compile(
-    rf"(?<!not )(?<!never )\b(?:broke|breaks?|breaking|broken|disobey\w*|defied|ignored|ignoring|forgot|forgetting) {_THE} {_RULE}\b"
+    rf"(?<!not )(?<!never )\b(?:broke|breaks?|breaking|broken|disobey\w*|defied|ignored|ignoring|forgot|forgetting) {_THE} "
+    rf"{_RULE}\b"
     r"|\bbroke every rule\b|\bdid (?:it|so|that) (?:anyway|all the same|nonetheless)\b"
 )
-_ANYWAY = re.compile(r"\b(?:anyway|all the same|regardless|nonetheless|in spite of (?:it|that|him|her|them)|before \w+ could think)\b")
+_ANYWAY = re.compile(
+    r"\b(?:anyway|all the same|regardless|nonetheless|in spite of (?:it|that|him|her|them)|before \w+ could think)\b"
+)
 _KEPT = re.compile(rf"\b(?:kept|obeyed|honou?red|respected|kept to|keeps|obeys) {_THE} {_RULE}\b")
 _SPEECH = re.compile(r'"[^"]*(?:"|$)')
 _NOTICE = re.compile(r"\b[A-Z][A-Z'’]+(?:[ ,]+(?:[A-Z][A-Z'’]*|\d+))+\b|: [^.;]*\b(?:not|never|don't|no)\b[^.;]*")
 _CLAUSE_END = re.compile(r"[,;:()]|\s-\s|\b(?:and|but|then|because|while|so|until)\b")
 # Before the act in its clause: the act is not done, or only wished, tried, told or asked for.
 _UNDONE = frozenset(
-    """not never no nor neither without refused refuse refusing resisted resist resisting almost nearly instead must should could
-    might would may wanted wants want begged beg longed tempted rather than forbidden forbids forbade warned warning against
-    lest tried avoid avoided if whether unless can cannot only""".split()
-) - {"only"}
+    """not never no nor neither without refused refuse refusing resisted resist resisting almost nearly instead must should
+    could might would may wanted wants want begged beg longed tempted rather than forbidden forbids forbade warned warning
+    against lest tried avoid avoided if whether unless can cannot""".split()
+)
 # A subject that is nobody of the story's stage; said of the whole sentence, up to the act.
 _OTHERS = frozenset(
     "nobody nothing none whoever anyone everyone everybody those who something someone if whether unless".split()
@@ -55,7 +58,9 @@ _SETS = [
         "monday tuesday wednesday thursday friday saturday sunday",
         "first second third fourth fifth sixth seventh eighth ninth tenth last",
         "1 2 3 4 5 6 7 8 9 10 11 12",
-        "left right", "north south east west", "upper lower front",
+        "left right",
+        "north south east west",
+        "upper lower front",
         "red blue black green white yellow grey",
     )
 ]
@@ -63,14 +68,19 @@ _SETS = [
 _SYNONYMS = [
     frozenset(stem(word) for word in group.split())
     for group in (
-        "answer reply respond", "open unlock unseal unlatch", "speak say utter whisper pronounce", "look peer gaze glance stare peek squint",
-        "touch stroke finger", "eat taste swallow bite", "drink sip", "follow chase", "call shout cry", "sing hum", "wash rinse scrub clean",
-        "carry take remove bring steal pocket", "pick pluck", "throw toss", "close shut", "break smash", "burn light", "wake rouse",
+        "answer reply "
+        "respond", "open unlock unseal unlatch", "speak say utter whisper pronounce", "look peer gaze glance stare peek squint",
+        "touch stroke "
+        "finger", "eat taste swallow bite", "drink sip", "follow chase", "call shout cry", "sing hum", "wash rinse scrub clean",
+        "carry take remove bring steal "
+        "pocket", "pick pluck", "throw toss", "close shut", "break smash", "burn light", "wake rouse",
         "sign initial", "push shove", "turn rotate twist", "cross step", "enter step", "board climb", "press push", "feed give",
     )
 ]  # fmt: skip
 # Things that move or sound by themselves: as subjects they do no forbidden act.
-_LIFELESS = frozenset("wind sea rain water tide storm tree trees house door bell clock kettle train floor pipes fire it".split())
+_LIFELESS = frozenset(
+    "wind sea rain water tide storm tree trees house door bell clock kettle train floor pipes fire it".split()
+)
 _NIGHT = frozenset("dark night midnight dusk sunset evening".split())
 _DAY = frozenset("noon midday morning daylight dawn afternoon".split())
 _ASIDE = frozenset("around round beside away off past near".split())  # "stepped around" is not "stepped on"
@@ -78,7 +88,10 @@ _SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread she
 _UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
 _LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
 _MANNER = frozenset("backwards backward early late open shut closed unlocked lit burning empty".split())
-_ELLIPSIS = re.compile(r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))")
+_ELLIPSIS = re.compile(
+    r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of "
+    r"course))"
+)
 _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
 
 
@@ -119,22 +132,34 @@ def parse(taboo: str) -> Act:
         verb = [word for word in phrase if word not in STOPWORDS][-1]
         named, others = [], [word for word in named if word != stem(verb)]
     particles = [word for word in after[:1] if word in PREPOSITIONS or word in ("up", "down", "out", "back", "away")]
-    return Act(taboo.casefold(), verb, named, others, repeated, bool(phrase) and not named and phrase[0] in _PRONOUNS, [word for word in after if word in _MANNER], particles)
+    return Act(
+        taboo.casefold(),
+        verb,
+        named,
+        others,
+        repeated,
+        bool(phrase) and not named and phrase[0] in _PRONOUNS,
+        [word for word in after if word in _MANNER],
+        particles,
+    )
 
 
 _PERMITTED = re.compile(
     r"\bno (?:rule|law|taboo|prohibition|harm|reason)\b|\bas (?:much|often|loud(?:ly)?|many) as (?:you|she|he|they|one)\b"
-    r"|\b(?:all|whenever|whatever|if) (?:you|she|he|they) (?:like[ds]?|want(?:ed|s)?|please[ds]?)\b|\b(?:free|welcome|allowed|permitted) to\b"
-    r"|\bnobody (?:minded|minds|cared|cares|objected)\b|\b(?:nobody|no one|never) (?:had )?(?:ever )?(?:told|warned|said anything|mentioned)\b"
+    r"|\b(?:all|whenever|whatever|if) (?:you|she|he|they) (?:like[ds]?|want(?:ed|s)?|please[ds]?)\b|\b(?:free|welcome|"
+    r"allowed|permitted) to\b"
+    r"|\bnobody (?:minded|minds|cared|cares|objected)\b|\b(?:nobody|no one|never) (?:had )?(?:ever )?(?:told|warned|said "
+    r"anything|mentioned)\b"
 )
 _PROHIBITED = re.compile(
-    r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one rule|warn\w*|"
+    r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one "
+    r"rule|warn\w*|"
     r"taboo|except|broke|obeyed|leave|rule|no (?:deeper|further|farther|later|more))\b"
 )
 
 
 def is_told(taboo: str, prose: list[str]) -> bool:
-    """Whether two sentences that follow each other hold the rule (or four hold all of it and forbid), and do not call it no rule."""
+    """Whether two sentences that follow each other hold the rule (or four all of it, and forbid), and do not deny it."""
     verb = stem(parse(taboo).verb)
     for one, other in windows(prose):
         pair = normal(f"{one} {other}").casefold()
@@ -145,7 +170,8 @@ def is_told(taboo: str, prose: list[str]) -> bool:
             return True
     forbids = [bool(_PROHIBITED.search(normal(one).casefold())) and verb in stems(one) for one in prose]
     return len(content(taboo)) > 1 and any(
-        any(forbids[place : place + 4]) and holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True) for place in range(len(prose))
+        any(forbids[place : place + 4]) and holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True)
+        for place in range(len(prose))
     )
 
 
@@ -213,7 +239,7 @@ def _tells_act(sentence: str, act: Act, speech: bool = False) -> bool:
 
 def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act: Act, speech: bool) -> bool:
     found = [stem(word) for word in clause]
-    for place, word in enumerate(clause):
+    for place in range(len(clause)):
         if found[place] not in act.forms or not _is_done(clause, place, act):
             continue
         here = clause[max(place - 8, 0) : place]
@@ -224,9 +250,16 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
             continue
         if act.whole.startswith("let ") and not set(act.others) <= {*found[:place], *(stem(one) for one in before)}:
             continue
-        if clause[max(place - 2, 0) : place][:1] == ["before"] or (not act.whole.startswith("let ") and _by_itself(clause, place, act)):
+        if clause[max(place - 2, 0) : place][:1] == ["before"] or (
+            not act.whole.startswith("let ") and _by_itself(clause, place, act)
+        ):
             continue
-        if "had" in here and act.others and not set(act.others) & {*found, *(stem(one) for one in rest)} and not _PRONOUNS & set(clause):
+        if (
+            "had" in here
+            and act.others
+            and not set(act.others) & {*found, *(stem(one) for one in rest)}
+            and not _PRONOUNS & set(clause)
+        ):
             continue
         if speech and not ({"i", "we", "you", "i've", "you've", "we've", "you'd"} & set(here[-3:])):
             continue
@@ -259,9 +292,16 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
         if act.pronoun:
             return sum(word in text for word in act.others) >= max(len(act.others) - 1, 1)
         if not act.others:
-            return bool(set(act.particles) & set(plain[place:])) or (act.particles == ["behind"] and "back" in plain) or (direct and _is_rare(act.verb))
+            return (
+                bool(set(act.particles) & set(plain[place:]))
+                or (act.particles == ["behind"] and "back" in plain)
+                or (direct and _is_rare(act.verb))
+            )
         around = text + [stem(word) for word in before]
-        return (direct and _is_rare(act.verb)) or (bool(act.others) and sum(word in around for word in act.others) + bool({'it', 'they'} & set(before)) >= needed(len(act.others)))
+        return (direct and _is_rare(act.verb)) or (
+            bool(act.others)
+            and sum(word in around for word in act.others) + bool({"it", "they"} & set(before)) >= needed(len(act.others))
+        )
     own = found[:end]
     if act.object[-1] in own:
         return _same(act, own, clause[:end])
@@ -296,7 +336,9 @@ def _same(act: Act, text: list[str], plain: list[str]) -> bool:
     return place > 0 and plain[place - 1] in _DETERMINERS
 
 
-_COMMON = frozenset(map(stem, "open look go take speak say touch turn leave enter give let make keep use walk move tell ask put see".split()))
+_COMMON = frozenset(
+    map(stem, "open look go take speak say touch turn leave enter give let make keep use walk move tell ask put see".split())
+)
 
 
 def _is_rare(verb: str) -> bool:
@@ -309,7 +351,9 @@ def _by_itself(clause: list[str], place: int, act: Act) -> bool:
     before = [word for word in clause[:place] if word not in ("had", "has", "was", "were", "is", "then", "still", "only")]
     passive = any(word in ("was", "were", "been", "being", "got") for word in clause[max(place - 3, 0) : place])
     subject = before[-1] if before else ""
-    return not passive and (subject in _LIFELESS or bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS))
+    return not passive and (
+        subject in _LIFELESS or (bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS))
+    )
 
 
 def _is_done(clause: list[str], place: int, act: Act) -> bool:
@@ -317,7 +361,9 @@ def _is_done(clause: list[str], place: int, act: Act) -> bool:
     word, before, after = clause[place], clause[max(place - 3, 0) : place], " ".join(clause[place + 1 : place + 3])
     if act.verb == "lie":  # two verbs: lie, lay, lain and lie, lied
         flat = _LYING_DOWN.search(act.whole) is not None
-        if word in (("lied",) if flat else ("lay", "lain")) or (word in ("lying", "lies") and flat is not bool(_LYING_DOWN.search(after))):
+        if word in (("lied",) if flat else ("lay", "lain")) or (
+            word in ("lying", "lies") and flat is not bool(_LYING_DOWN.search(after))
+        ):
             return False
     if word == "left" and (set(before[-1:]) & _DETERMINERS or before[-1:] in (["was"], ["were"], ["nothing"], ["to"])):
         return False

@@ -5,15 +5,19 @@ import re
 import unicodedata
 
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_ABBREVIATION = re.compile(r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$")
-_NUMBERS = dict(zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True))
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$"
+)
+_NUMBERS = dict(
+    zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True)
+)
 _SENTENCE_END = re.compile(r"([.!?…][\"')\]]*)\s+(?=[\"'(]?\S)")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'", "–": "-", "—": " - "})
 # Words that say nothing about what a phrase is about.
 STOPWORDS = frozenset(
     """a an the this that these those of in on at to from by for with without into onto upon about after before over under and
-    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever past below near against until across through
-    someone somebody anyone anybody anything everything else must
+    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever
+    past below near against until across through someone somebody anyone anybody anything everything else must
     should would could can may might shall will it its he she they them his her their him i me my we us our you your who whom
     whose which what one there here all any some just only very too also up down out off again still""".split()
 )
@@ -41,7 +45,8 @@ IRREGULAR = {
         "teach": "taught", "tear": "tore torn", "tell": "told", "think": "thought", "throw": "threw thrown",
         "wake": "woke woken", "wear": "wore worn", "weave": "wove woven", "weep": "wept", "wind": "wound",
         "write": "wrote written",
-        "die": "died dead dying dies death deaths deceased", "bury": "buried burial", "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
+        "die": "died dead dying dies death deaths deceased", "bury": "buried burial",
+        "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
         "mouse": "mice", "knife": "knives", "life": "lives", "wolf": "wolves", "leaf": "leaves", "shoe": "shoes",
     }.items()
     for form in forms.split()
@@ -84,10 +89,14 @@ def content(phrase: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """A paragraph's sentences; the stop of an abbreviation or an initial before a further word ends none ("Mr. K.", "2 a.m.")."""
+    """A paragraph's sentences; the stop of an abbreviation or an initial ends none ("Mr. K.", "2 a.m. struck")."""
     found: list[str] = []
     for part in _SENTENCE_END.sub(r"\1\0", normal(text).strip()).split("\0"):
-        if found and is_abbreviated(found[-1]) and (part[:1].islower() or found[-1][-3:] in ("Mr.", "rs.", "Ms.", "Dr.", "St.")):
+        if (
+            found
+            and is_abbreviated(found[-1])
+            and (part[:1].islower() or found[-1][-3:] in ("Mr.", "rs.", "Ms.", "Dr.", "St."))
+        ):
             found[-1] += " " + part
         elif part:
             found.append(part)
@@ -164,6 +173,8 @@ def is_used(phrase: str, prose: list[str]) -> bool:
     """
     found = stems(" ".join(prose))
     named = words(phrase)
-    cut = next((place for place, word in enumerate(named) if word in PREPOSITIONS and set(named[:place]) - STOPWORDS), len(named))
+    cut = next(
+        (place for place, word in enumerate(named) if word in PREPOSITIONS and set(named[:place]) - STOPWORDS), len(named)
+    )
     thing = " ".join(named[:cut])
     return content(thing)[-1:] != [] and content(thing)[-1] in found and holds(thing, found)

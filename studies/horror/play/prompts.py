@@ -1,4 +1,4 @@
-"""The fields of a specification in a prompt of any layout: labelled lines, lists, tables, ``[LABEL]`` or one line of "label: value"."""
+"""The fields of a specification in a prompt of any layout: labelled lines, lists, ``[LABEL]``, JSON, "label: value; …"."""
 
 import re
 
@@ -15,14 +15,26 @@ _LABELS = {
     "taboo": r"taboo(?: rule)?|(?:forbidden|the|house) rule|rule|forbidden (?:act|action)|prohibition",
     "twist": r"(?:plot |final |hidden |story )?twist(?: ending)?|reveal|revelation",
 }
-_OTHER = r"constraints?|tone|style|length|requirements?|genre|instructions?|format|output|ending|story|notes?|audience|mood|atmosphere|rules"
+_OTHER = (
+    r"constraints?|tone|style|length|requirements?|genre|instructions?|format|output|ending|story|notes?|audience|mood|"
+    r"atmosphere|rules"
+)
 _LABEL = re.compile(
-    rf"(?:(?<=^)|(?<=\n)|(?<=[;|,.]))[ \t>*#\-•+\d.)(\[{{<\"'_|]*(?P<label>{'|'.join(f'(?:{one})' for one in _LABELS.values())}|{_OTHER})"
+    rf"(?:(?<=^)|(?<=\n)|(?<=[;|,.]))[ "
+    rf"\t>*#\-•+\d.)(\[{{<\"'_|]*(?P<label>{'|'.join(f'(?:{one})' for one in _LABELS.values())}|{_OTHER})"
     r"(?:[ \t]*\([^()\n]{0,40}\))?[ \t*_\"'\]>]*(?:[:=|]|[ \t][-–—][ \t]|(?<=[\]>])[ \t]*)[ \t*_|\"']*",
     re.I,
 )
-_TOLD = re.compile(r"\s*[\[(,;-]*\s*\b(?:(?:it|which|the rule) (?:is|was|must be|should be|gets?|will be) )?(?P<told>kept|broken|obeyed|violated)\b\s*[)\]]*\.?$", re.I)
-_PROHIBITION = re.compile(r"^(?:you |one |they |characters |nobody |no one )?(?:must |should |may |can |shall )?(?:never|not|do not|don't|mustn't|shouldn't|cannot|can't)\s+(?:ever\s+)?", re.I)
+_TOLD = re.compile(
+    r"\s*[\[(,;-]*\s*\b(?:(?:it|which|the rule) (?:is|was|must be|should be|gets?|will be) )?(?P<told>kept|broken|obeyed|"
+    r"violated)\b\s*[)\]]*\.?$",
+    re.I,
+)
+_PROHIBITION = re.compile(
+    r"^(?:you |one |they |characters |nobody |no one )?(?:must |should |may |can |shall )?(?:never|not|do not|don't|mustn't|"
+    r"shouldn't|cannot|can't)\s+(?:ever\s+)?",
+    re.I,
+)
 
 
 def read_prompt(text: str) -> dict:
@@ -37,7 +49,7 @@ def read_prompt(text: str) -> dict:
         end = found[place + 1].start() if place + 1 < len(found) else len(text)
         name = _name(label["label"])
         value = text[label.end() : end].strip().split("\n\n")[0].split("\n")[0]
-        value = clean_field(value).strip(" *_\"|;,{}[]<>")
+        value = clean_field(value).strip(' *_"|;,{}[]<>')
         if name is None or name in given or not value or field_problem(name, value):
             continue
         if name == "taboo" and (told := _TOLD.search(value)) and told.start():
@@ -54,7 +66,7 @@ def _name(label: str) -> str | None:
 
 
 def unread_words(tokenizer, fields: dict) -> list[str]:
-    """Words of the fields that a small vocabulary of whole words does not hold: the model has never read them, nor can copy them.
+    """Words of the fields that a small vocabulary of whole words does not hold: its model has never read them.
 
     None for a vocabulary of more than :data:`SMALL` tokens, whose words are made of pieces.
     """
@@ -66,7 +78,11 @@ def unread_words(tokenizer, fields: dict) -> list[str]:
     return [
         word
         for word in dict.fromkeys(WORD.findall(text))
-        if min(len(tokenizer(form, add_special_tokens=False)["input_ids"]) for form in (word, " " + word, word.casefold(), " " + word.casefold())) > 1
+        if min(
+            len(tokenizer(form, add_special_tokens=False)["input_ids"])
+            for form in (word, " " + word, word.casefold(), " " + word.casefold())
+        )
+        > 1
     ]
 
 

@@ -120,7 +120,12 @@ def test_violence_told_without_the_words_of_the_list():
         "She stabbed him in the neck.",
     ):
         assert is_graphic(text), text
-    for text in ("She cut her hair.", "He slit the envelope open.", "They pulled the man out of the river.", "He opened his eyes."):
+    for text in (
+        "She cut her hair.",
+        "He slit the envelope open.",
+        "They pulled the man out of the river.",
+        "He opened his eyes.",
+    ):
         assert not is_graphic(text), text
 
 
@@ -139,7 +144,9 @@ def test_a_repeated_tail_is_seen_before_a_mark():
     assert repeated_tail("so cold, so cold, so cold EOS")
 
 
-@pytest.mark.parametrize("text", ["Knock, knock, knock.", "It is here. It is here.", '"Again," it said. "Again, again, again."'])
+@pytest.mark.parametrize(
+    "text", ["Knock, knock, knock.", "It is here. It is here.", '"Again," it said. "Again, again, again."']
+)
 def test_a_repetition_that_is_meant_stays(text):
     assert trim_repeated_tail(text) == (text, 0)
 
