@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.drawing import COLOURS, pyplot, save_figure
 from diversity_tuning.evaluation.rendering import Table, interval
 
 
@@ -58,13 +59,8 @@ def judge_table(result: dict) -> Table:
 
 def plot(result: dict, path: Path) -> None:
     """Recall, precision and accuracy by round."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    colors = dict(zip(result["searches"], ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"), strict=False))
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained", sharex=True)
+    colors = dict(zip(result["searches"], COLOURS, strict=False))
+    figure, axes = pyplot().subplots(1, 3, figsize=(11, 3.4), layout="constrained", sharex=True)
     titles = {
         "recall": "flaws found, share of those that exist",
         "precision": "share of named flaws that exist",
@@ -81,5 +77,4 @@ def plot(result: dict, path: Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[1].legend(frameon=False, fontsize=8)
     figure.suptitle("simulated LLM; thin: single seeds", fontsize=9)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save_figure(figure, path.with_suffix(""), ("png",), dpi=150)

@@ -9,7 +9,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.report.published import published_reports, runs_of
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
-from diversity_tuning.evaluation.statistics import share_of_gain
+from diversity_tuning.evaluation.statistics import holm, share_of_gain, t_test_p
 
 # What decides leads: embeddings also move apart where a text is garbled.
 SHORT = {
@@ -72,7 +72,7 @@ def document_tables(study: Path) -> dict[str, list[str]]:
     fewer = study.with_name(f"{study.name}-ablation")
     if (fewer / "models.csv").is_file():
         made["fewer responses"] = _fewer(read(fewer, "models"))
-    kept = study.with_name(f"{study.name}-variants") / "gain_kept" / "gain_kept.csv"
+    kept = study / "variants" / "gain_kept.csv"
     if kept.is_file():
         made["shares"] = _shares(pd.read_csv(kept, dtype={"seed": str}))
     sweep = study.with_name(f"{study.name}-popularity")
@@ -155,27 +155,34 @@ def _t(row: pd.Series, digits: int) -> str | None:
     return None if pd.isna(low) else f"[{number(low, digits, True)}, {number(high, digits, True)}]"
 
 
+def _marked(row: pd.Series, digits: int) -> str:
+    """The value with its interval, bold where the t interval over seeds excludes 0."""
+    excluded = _t(row, digits) is not None and row["t_low"] * row["t_high"] > 0
+    return f"**{interval(row, digits, True)}**" if excluded else interval(row, digits, True)
+
+
 def _fronts(rows: pd.DataFrame) -> list[str]:
-    """At equal reward and at equal craft: the weighted methods minus the curves of the unweighted, over all seeds."""
+    """At equal reward and at equal craft: the weighted minus the hulls of the unweighted, over all seeds; t below each."""
     columns = [name for name in SHORT if name not in ("craft", REDDIT_REWARD)]
     lines = {}
     for _, row in rows[rows["seed"] == ALL].iterrows():
         pair = (_main(row["model"]), row["front"])
         if pair in _PAIRS and row["metric"] in columns:
             key = (SHORT[row["quality"]], pair, row["points"])
-            cell = interval(row, _DIGITS.get(row["metric"], 3), True)
+            digits = _DIGITS.get(row["metric"], 3)
+            cell = interval(row, digits, True), _t(row, digits) or "–"
             lines.setdefault(key, {}).setdefault(row["metric"], cell)  # the study's own before that of the controls
     most = {(key[0], key[1]): max(other[2] for other in lines if other[:2] == key[:2]) for key in lines}
-    cells = [
-        [quality, _NAMES[one], f"{_NAMES[other]}, {points} points", *(found.get(column, "–") for column in columns)]
-        for (quality, (one, other), points), found in lines.items()
-        if points == most[quality, (one, other)]
-    ]
-    return _markdown(["at equal", "model", "minus the curve of", *(SHORT[column] for column in columns)], cells)
+    cells = []
+    for (quality, (one, other), points), found in lines.items():
+        if points == most[quality, (one, other)]:
+            told, spans = zip(*(found.get(column, ("–", "–")) for column in columns), strict=True)
+            cells += [[quality, _NAMES[one], f"{_NAMES[other]}, {points} points", *told], ["", "", "… t over seeds", *spans]]
+    return _markdown(["at equal", "model", "minus the hull of", *(SHORT[column] for column in columns)], cells)
 
 
 def _controls(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """For each baseline: control × differences over the seeds that both have."""
+    """For each baseline: control × differences over the seeds that both have; bold: t over seeds excludes 0."""
     sides = rows["difference"].str.split(" − ", expand=True)
     made = {}
     for base in dict.fromkeys(sides[1]):
@@ -183,7 +190,7 @@ def _controls(rows: pd.DataFrame) -> dict[str, list[str]]:
         for label, group in own.groupby("difference", sort=False):
             seeds = [seed for seed in dict.fromkeys(group["seed"]) if seed != ALL]
             found = group[group["seed"] == (ALL if len(seeds) > 1 else seeds[0])].set_index("metric")
-            cells = [interval(found.loc[c], _DIGITS.get(c, 3), True) if c in found.index else "–" for c in SHORT]
+            cells = [_marked(found.loc[c], _DIGITS.get(c, 3)) if c in found.index else "–" for c in SHORT]
             lines.append([label.split(" − ")[0], str(len(seeds)), *cells])
         name = _NAMES.get(_main(base), base)
         made[f"controls, {name}"] = _markdown([f"model − {name} [95%]", "seeds", *SHORT.values()], lines)
@@ -216,7 +223,7 @@ def _popularity(rows: pd.DataFrame) -> dict[str, list[str]]:
         name, lines = " − ".join(_NAMES[side].removesuffix("-both") for side in label.split(" − ")), []
         for value, own in group.groupby("popularity"):
             found = own.set_index("metric")
-            cells = [interval(found.loc[column], _DIGITS.get(column, 3), True) for column in SHORT]
+            cells = [_marked(found.loc[column], _DIGITS.get(column, 3)) for column in SHORT]
             lines.append([f"{value:g}", interval(own.iloc[0], 2, True, "correlation_"), *cells])
         made[f"popularity, {name}"] = _markdown([f"{name} at popularity", "δ and votes", *SHORT.values()], lines)
     return made
@@ -251,6 +258,7 @@ def _cells(line: str) -> list[str]:
 def numbers(results: Path, study: str) -> list[str]:
     """What the tables do not tell, a line each: rounded means, shares of gains, differences of other studies."""
     told = _rounded(read(results / study, "models"))
+    told.append(_family(read(results / study, "differences")))
     told += [line for report in published_reports(results) if study in report.parts for line in shares(report, results)]
     for folder in sorted(path.parent for path in results.glob("*/differences.csv") if path.parent.name != study):
         rows = read(folder, "differences")
@@ -259,6 +267,16 @@ def numbers(results: Path, study: str) -> list[str]:
             parts = [f"{SHORT[c]} {interval(found[c], _DIGITS.get(c, 3), True)}" for c in SHORT if c in found]
             told += [f"{folder.name}, {one} − {other}: {'; '.join(parts)}"] if parts else []
     return told
+
+
+def _family(rows: pd.DataFrame) -> str:
+    """How the differences of the main pairs stand when all of them are one family of t tests over seeds."""
+    found = [row for pair in _PAIRS for row in of_pair(rows, *pair).values() if row["metric"] in SHORT]
+    found = [row for row in found if not pd.isna(row.get("t_low"))]
+    seeds = rows.loc[rows["seed"] != ALL, "seed"].nunique()
+    p = holm([t_test_p(row["mean"], row["t_low"], row["t_high"], seeds) for row in found])
+    greatest = f"{max(p):.4f}".removeprefix("0") if len(p) else "–"
+    return f"{len(p)} differences of {len(_PAIRS)} pairs, t over {seeds} seeds: greatest p after Holm {greatest}"
 
 
 def _rounded(models: pd.DataFrame) -> list[str]:

@@ -20,7 +20,7 @@ from benchmarks.greetings import ngram_scorer
 from benchmarks.greetings_occasions import NAMES, length_bin
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.data import schema
-from diversity_tuning.evaluation.rendering import Table, interval, markdown
+from diversity_tuning.evaluation.rendering import Table, interval, markdown, t_words
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 from diversity_tuning.judging.agreement import auc, auc_within
 from diversity_tuning.judging.read import Judged, read_labels_or_pairs
@@ -253,8 +253,11 @@ def model_tables(models: list[dict]) -> list[Table]:
     for one, other in (*COMPARED, (GOOD, BAD)):
         if one in values and other in values:
             found = (paired_difference(values[one][name], values[other][name]) for name in MEASURES)
-            rows.append([f"{one} − {other}", *(interval(row, sign="+") for row in found)])
-    return [*tables, Table("differences", "Differences", "Paired by occasion.", ["models", *MEASURES.values()], rows)]
+            rows.append([f"{one} − {other}", *(interval(row, sign="+") + t_words(row) for row in found)])
+    return [
+        *tables,
+        Table("differences", "Differences", "Paired by occasion; t: over seeds.", ["models", *MEASURES.values()], rows),
+    ]
 
 
 def long(data: list[dict], models: list[dict]) -> list[list]:

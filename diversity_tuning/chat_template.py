@@ -8,9 +8,11 @@ user's, stay the sibling's: they are only read, and the layers learn what a mark
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from jinja2 import TemplateError
+from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerBase
 
 from diversity_tuning.errors import UserError
 
@@ -34,9 +36,9 @@ FAMILIES = {
 
 
 def complete_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, family: Family | None, stops: tuple[int, ...] = ()
+    tokenizer: PreTrainedTokenizerBase, family: Family | None, stops: tuple[int, ...] = (), rows: int = 0
 ) -> PreTrainedTokenizerBase:
-    """Set EOS to the token that ends a response, and a pad token other than that.
+    """Set EOS to the token that ends a response, and a pad token that no text holds (:func:`set_pad_token`).
 
     ``stops``: the token ids that the model's own files say it ends with. A family's end of turn that is not among them was not
     trained, and gives way to the family's end of text (:func:`end_responses_with`).
@@ -55,11 +57,68 @@ def complete_tokenizer(
         tokenizer.eos_token = ending
     if family and family.pad_token in vocabulary:
         tokenizer.pad_token = family.pad_token
-    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
-        if tokenizer.unk_token is None:
-            raise UserError(f"{tokenizer.name_or_path}: no pad token other than EOS; the policy could not learn to stop")
-        tokenizer.pad_token = tokenizer.unk_token
+    return set_pad_token(tokenizer, stops, rows)
+
+
+def set_pad_token(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...] = (), rows: int = 0) -> PreTrainedTokenizerBase:
+    """Give the tokenizer a pad token that no text holds, if it has none such: not EOS, nor what it or its template writes.
+
+    In this order: a special token named so, a reserved one, the unknown token where every text has known tokens, any other
+    special token (``stops``, the ids that end a text, last), a new token where the model has more ``rows`` than there are
+    tokens, and in byte-level vocabularies the token of a byte that is never in UTF-8. :class:`UserError` where there is none.
+    """
+    written = _written(tokenizer)
+    if tokenizer.pad_token is not None and tokenizer.pad_token not in written:
+        return tokenizer
+    vocabulary = tokenizer.get_vocab()
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(
+        tokenizer.all_special_tokens
+    )
+    free = [token for token in special if token in vocabulary and token not in written and not _MEDIA.search(token)]
+    if tokenizer.unk_token_id in tokenizer.encode("\U0010fffe\ue000\u2603", add_special_tokens=False):
+        free = [token for token in free if token != tokenizer.unk_token]
+    if free:
+        tokenizer.pad_token = min(free, key=lambda token: (_rank(token, tokenizer, stops), vocabulary[token]))
+    elif max(vocabulary.values()) + 1 < rows:
+        tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    elif _NEVER in vocabulary and len(tokenizer.tokenize(_NEVER)) > 1:
+        # As a word of its own only: the letter ÿ within one stays what it is.
+        tokenizer.add_special_tokens({"pad_token": AddedToken(_NEVER, single_word=True, special=True, normalized=False)})
+    else:
+        raise UserError(
+            f"{tokenizer.name_or_path}: no pad token other than EOS that no text holds, so the policy could not learn to stop; "
+            "give --chat_template_from a folder with this tokenizer and a pad_token"
+        )
     return tokenizer
+
+
+_NEVER = "\u00ff"  # how byte-level vocabularies write the byte 255, which no text in UTF-8 has
+_MEDIA = re.compile("image|video|audio|vision", re.IGNORECASE)  # multimodal models count these
+_RESERVED = re.compile("reserved|unused|extra|dummy|placeholder|control|special_", re.IGNORECASE)
+
+
+def _written(tokenizer: PreTrainedTokenizerBase) -> set[str]:
+    """Tokens that texts hold: EOS, those that the tokenizer adds to a text (BOS), and those that the template writes."""
+    found = {tokenizer.eos_token, *tokenizer.convert_ids_to_tokens(tokenizer.encode("text"))}
+    turns = [{"role": role, "content": "text"} for role in ("system", "user", "assistant", "user")]
+    for conversation in (turns, turns[1:]):
+        if tokenizer.chat_template is None:
+            break
+        with suppress(TemplateError):  # no system turn
+            text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+            found |= set(tokenizer.tokenize(text))
+    return found
+
+
+def _rank(token: str, tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...]) -> int:
+    """How well a special token serves as pad: 0 is best."""
+    if "pad" in token.lower():
+        return 0
+    if _RESERVED.search(token):
+        return 1
+    if token == tokenizer.unk_token:
+        return 2
+    return 4 if tokenizer.convert_tokens_to_ids(token) in stops else 3
 
 
 def end_of_response(tokenizer: PreTrainedTokenizerBase) -> str:

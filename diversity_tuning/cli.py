@@ -12,14 +12,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 
+from diversity_tuning.children import end_with_parents
 from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import release
 from diversity_tuning.names import nearest
 from diversity_tuning.public import printable
 from diversity_tuning.recipe import read_recipe
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
+_NAMES = {errno.ENAMETOOLONG: "give a shorter name", errno.ELOOP: "its links lead back to itself; give another path"}
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
@@ -35,6 +38,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
+        end_with_parents()
         _running.append(sys.argv[1:] if argv is None else [str(word) for word in argv])
         try:
             return main(argv) or 0
@@ -49,6 +53,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             message, code = (STOPPED, 130) if reason == STOPPED else (f"error: {reason}", 2)
         finally:
             _running.pop()
+            if not _running:
+                release()
         message = printable(message)  # it may quote what a server or a file said
         if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)
@@ -74,6 +80,10 @@ def _of_the_system(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, KeyboardInterrupt):  # `datasets` raises a TimeoutError after it
             return STOPPED
+        if isinstance(error, OSError) and error.errno in _NAMES:
+            return f"{error.filename or 'a path'}: {error.strerror}; {_NAMES[error.errno]}"
+        if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from"):  # of Path.resolve
+            return f"{str(error).removeprefix('Symlink loop from ')}: {_NAMES[errno.ELOOP]}"
         if isinstance(error, OSError) and error.errno in _MENDABLE:
             where = error.filename or "the output folder"
             advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "change its permissions"

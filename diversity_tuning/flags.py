@@ -18,6 +18,7 @@ import typing
 from collections.abc import Iterable, Sequence
 
 from diversity_tuning.cli import Parser, parse_with_recipe
+from diversity_tuning.missing import require
 from diversity_tuning.recipe import truth
 
 _UNSET = dataclasses.MISSING
@@ -40,12 +41,13 @@ def flag(
 def parse_flags(
     configs: type | Sequence[type], module: str, text: str | None, argv: Sequence[str] | None = None, *,
     defaults: dict | None = None, required: Iterable[str] = (), without: Iterable[str] = (), given: dict | None = None,
+    extra: str | None = None,
 ):  # fmt: skip
     """The configuration (or one for each of several classes) that recipe and flags give to the command ``module``.
 
     A field that several classes have is one flag. ``text``: the command's docstring. ``defaults``: other defaults than the
     fields'; ``required``: flags that must be given here; ``without``: fields that are no flags here, whose values are those
-    of ``given`` or else their defaults.
+    of ``given`` or else their defaults. ``extra``: of the package's optional parts the one that the command needs.
     Raises :class:`UserError` for what cannot be parsed.
     """
     several = isinstance(configs, Sequence)
@@ -54,6 +56,8 @@ def parse_flags(
     for one in classes:
         add_flags(parser, one, defaults or {}, tuple(required), tuple(without))
     namespace = parse_with_recipe(parser, argv)
+    if extra:
+        require(extra)
     for name, value in (given or {}).items():
         setattr(namespace, name, value)
     built = [read_flags(one, namespace) for one in classes]

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 
+from diversity_tuning.children import start
 from diversity_tuning.public import MASK, masked_words, secrets
 
 STOPPED = "stopped; the same command goes on"
@@ -85,7 +86,7 @@ def run(command: list[str]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):  # before there is anything to stop
         signal.signal(number, stop)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, bufsize=0)
+    process = start(command, stderr=subprocess.PIPE, bufsize=0)
     started.append(process)
     found = FirstError()
     masked_words(command)

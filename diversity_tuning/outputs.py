@@ -7,12 +7,14 @@ from before that list was kept, of a name that our commands give.
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import hold, real, release
 from diversity_tuning.public import clean_folder
 
 PROVENANCE = "provenance.json"
@@ -30,8 +32,9 @@ _NAMES = (
     *("vocabulary.json", "arrays.npz", "threshold.json", "page.md", "histograms.png", "reward_check.json", "scatter.png"),
     *("histogram.png", "calibration.png", "items.jsonl", "key.csv", "report.json"),
 )
-# What libraries and systems leave in any folder: caches of `datasets`, half-written files of ours, folder views.
-_SCRATCH = ("cache-*", "tmp*", ".*.partial", ".DS_Store", "Thumbs.db")
+# What libraries and systems leave in any folder: caches of `datasets`, folder views.
+_SCRATCH = re.compile(r"cache-[0-9a-f]+(_\d+_of_\d+)?\.arrow|\.DS_Store|Thumbs\.db")
+_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")  # of `datasets`, beside the rows that it was reading
 _CHOOSE = "choose another folder"
 
 
@@ -49,9 +52,13 @@ def foreign_file(folder: Path, names: Iterable[str] = ()) -> str | None:
     listed = read_provenance(folder).get("files")
     patterns = tuple(names) or (_NAMES if listed is None else (*listed, PROVENANCE))
     for file in files_in(folder):
-        inner = file.split("/", 1)[1] if file.startswith("checkpoint-") and "/" in file else file
-        scratch = any(fnmatch(Path(file).name, pattern) for pattern in _SCRATCH)
-        if not scratch and not any(name in patterns or _matches(name, patterns) for name in (file, inner)):
+        place, _, name = file.rpartition("/")
+        if _SCRATCH.fullmatch(name) or (_TEMPORARY.fullmatch(name) and (folder / place / "state.json").is_file()):
+            continue
+        if name.startswith(".") and name.endswith(".partial"):  # of a file that was being written
+            file = f"{place}/{name[1:-8]}".lstrip("/")
+        known = [file, file.split("/", 1)[1]] if listed is None and file.startswith("checkpoint-") and place else [file]
+        if not any(one in patterns or _matches(one, patterns) for one in known):
             return file
     return None
 
@@ -64,8 +71,11 @@ def check_place(output: str | Path) -> None:
     """A :class:`UserError` when a folder cannot be made there because a file, or a file above it, has that name."""
     output = Path(output)
     for place in (output, *output.parents):
-        if place.is_dir():
-            return
+        try:
+            if place.is_dir():
+                return
+        except OSError as error:  # a name that is too long
+            raise UserError(f"{str(output)[:80]}…: no folder can be made there ({error.strerror}); {_CHOOSE}") from None
         if place.exists() or place.is_symlink():
             where = "" if place == output else f", so {output} cannot be made below it"
             raise UserError(f"{place}: is a file, not a folder{where}; {_CHOOSE}")
@@ -88,16 +98,19 @@ def check_ours(output: str | Path, names: Iterable[str] = ()) -> None:
 
 
 def read_provenance(output: str | Path) -> dict:
-    """The record in an output folder, or an empty dict."""
+    """The record in an output folder, or an empty dict, also where the file is not one of ours."""
     try:
         made = json.loads((Path(output) / PROVENANCE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
         return {}
-    return made if isinstance(made, dict) else {}
+    ours = isinstance(made, dict) and isinstance(made.get("stage"), str)
+    whole = ours and (isinstance(made.get("versions"), dict) or made.keys() <= {"stage", "files", "unfinished"})
+    return made if whole and isinstance(made.get("files", []), list) else {}
 
 
 def retired(output: Path) -> Path:
     """Where the old output waits until the new one is whole."""
+    output = real(output)
     return output.with_name(f".{output.name}.retired")
 
 
@@ -110,6 +123,7 @@ def recover(output: Path) -> None:
 def retire(output: Path, names: Iterable[str] = ()) -> None:
     """Move an output of ours aside; of an unfinished one in whose favour another was moved aside before, nothing is kept."""
     check_ours(output, names)
+    output = real(output)
     if retired(output).is_dir():
         shutil.rmtree(output)
     else:
@@ -123,6 +137,7 @@ def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str,
     aside, unless it is itself unfinished and another was moved aside in its favour before. A :class:`UserError` where files lie
     there that are not ``what``; it is the caller's to refuse an output that is not the same.
     """
+    hold(output)
     if not made and output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and not {what}; {_CHOOSE}")
     if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
@@ -143,6 +158,7 @@ def put_in_place(folder: Path, output: Path, names: Iterable[str] = ()) -> None:
 
     The files of ``folder`` are listed in its provenance, if it has one. What is not ours is never moved (:func:`check_ours`).
     """
+    output = real(output)
     try:
         check_ours(output, names)
     except UserError as error:
@@ -160,3 +176,4 @@ def put_in_place(folder: Path, output: Path, names: Iterable[str] = ()) -> None:
         output.rename(retired(output))
     folder.rename(output)
     forget_retired(output)
+    release(output)

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from diversity_tuning.chat_template import FAMILIES, complete_tokenizer, own_stops
+from diversity_tuning.chat_template import FAMILIES, complete_tokenizer, own_stops, set_pad_token
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path, near_path
@@ -32,7 +32,7 @@ from diversity_tuning.runs import atomic_folder, fingerprint, read_provenance
 def load_tokenizer(
     base_model: str, template_from: str | None = None, revision: str | None = None, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a policy: with a chat template, EOS = the token that ends a response, and a pad token that is not EOS.
+    """The tokenizer of a policy: with a chat template, EOS = the token that ends a response, and a pad token in no text.
 
     A tokenizer that has a template keeps it; a base model's is replaced by that of ``template_from``, by default the Instruct
     sibling of its family (:data:`FAMILIES`). A base model's responses end with a token that it was trained on
@@ -48,7 +48,8 @@ def load_tokenizer(
             raise UserError(f"{base_model}: its tokenizer has no chat template; give --chat_template_from an Instruct model")
         base, tokenizer = tokenizer, _tokenizer_of_sibling(base_model, sibling, template_from is not None, options)
         _check_same_vocabulary(base_model, base, sibling, tokenizer, config.get_text_config().vocab_size)
-    return complete_tokenizer(tokenizer, family, own_stops(config, _generation_config(base_model, revision)))
+    stops = own_stops(config, _generation_config(base_model, revision))
+    return complete_tokenizer(tokenizer, family, stops, config.get_text_config().vocab_size or 0)
 
 
 def _generation_config(base_model: str, revision: str | None) -> GenerationConfig | None:
@@ -119,7 +120,7 @@ def load_policy(
 def policy_tokenizer(base_model: str, adapter: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer that an adapter was trained with, or the base model's (:func:`load_tokenizer`)."""
     if adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file():
-        return from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code)
+        return set_pad_token(from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code))
     return load_tokenizer(base_model, trust_remote_code=trust_remote_code)
 
 

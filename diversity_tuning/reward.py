@@ -9,10 +9,10 @@ from peft import PeftConfig
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from diversity_tuning.chat_template import set_pad_token
 from diversity_tuning.data.examples import preference_pairs, rated_responses
 from diversity_tuning.data.schema import (
     CHOSEN,
-    CONVERSATIONS,
     FILTERED_COMMENT_TEXTS,
     FILTERED_TRANSFORMED_SCORES,
     POST_TEXT,
@@ -29,7 +29,15 @@ from diversity_tuning.names import missing_path
 from diversity_tuning.policy import attach_adapter, from_pretrained
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
-_PAIR_COLUMNS = (PROMPT, CONVERSATIONS, CHOSEN, REJECTED)
+_MAX_LENGTH = "reward_max_length"  # among the tokenizer's settings: what a reward model was trained to be cut at
+
+
+def reward_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer with a pad token that no text holds; ``max_length`` is kept with it when it is saved."""
+    set_pad_token(tokenizer)
+    if max_length is not None:
+        tokenizer.init_kwargs[_MAX_LENGTH] = max_length
+    return tokenizer
 
 
 def reward_text(prompt: str, response: str) -> str:
@@ -72,17 +80,24 @@ def load_reward_model(
         raise UserError(f"{path}: {missing} (the reward model)")
     if Path(path).is_dir() and (Path(path) / "adapter_config.json").is_file():
         base = _adapter_base(path)
-        tokenizer = from_pretrained(AutoTokenizer, path)
+        tokenizer = reward_tokenizer(from_pretrained(AutoTokenizer, path))
         model = new_reward_model(base, tokenizer, dtype, trust_remote_code)
         model = attach_adapter(model, path, base)
     else:
-        tokenizer = from_pretrained(AutoTokenizer, path, trust_remote_code=trust_remote_code)
+        tokenizer = reward_tokenizer(from_pretrained(AutoTokenizer, path, trust_remote_code=trust_remote_code))
         model = from_pretrained(
             AutoModelForSequenceClassification, path, exactly="a trained reward model", dtype=dtype or "auto",
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return RewardModel(model.to(device), tokenizer)
+    _pool_before(model, tokenizer)
+    return RewardModel(model.to(device), tokenizer, tokenizer.init_kwargs.get(_MAX_LENGTH, MAX_LENGTH))
+
+
+def _pool_before(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Tell the model which token pads: it reads the reward at the last other one. Multimodal models ask the text's settings."""
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = tokenizer.pad_token_id
 
 
 def _adapter_base(path: str) -> str:
@@ -104,7 +119,7 @@ def new_reward_model(
         AutoModelForSequenceClassification, base_model, new_head=True, num_labels=1, dtype=dtype or "auto",
         trust_remote_code=trust_remote_code, **options,
     )  # fmt: skip
-    model.config.pad_token_id = tokenizer.pad_token_id
+    _pool_before(model, tokenizer)
     return model
 
 
@@ -153,7 +168,7 @@ def reward_pair_dataset(rows: Dataset, where: str = "the source") -> Dataset:
         sides = {name: list(map(reward_text, prompts, texts)) for name, texts in ((CHOSEN, chosen), (REJECTED, rejected))}
         return {PROMPT: prompts, RESPONSE: chosen, **sides}
 
-    pairs = preference_pairs(rows.select_columns([c for c in rows.column_names if c in _PAIR_COLUMNS]), where)
+    pairs = preference_pairs(rows, where, keep=[])
     return pairs.map(read, batched=True, batch_size=200, remove_columns=pairs.column_names)
 
 

@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import hold, real, release
 from diversity_tuning.outputs import (
     PROVENANCE,
     check_ours,
@@ -81,6 +82,7 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
     """
     output = Path(output)
     check_place(output)
+    hold(output)
     recover(output)
     if not output.exists() or not any(output.iterdir()):
         return False
@@ -92,6 +94,7 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
         made["arguments"] = made["request"]
     if all(made.get(key) == record[key] for key in record):
         print(f"{output}: already made with these settings, skipped", flush=True)
+        release(output)
         return True
     advice = "choose another folder" if foreign_file(output) else f"{advice} or another folder"
     raise UserError(f"{output}: exists already and was made otherwise ({difference(made, record, 'parts')}); {advice}")
@@ -140,6 +143,7 @@ def open_output(
     """
     output = Path(output)
     check_place(output)
+    hold(output)
     recover(output)
     there = made(output)
     differs = difference(there, record, form, ignored)
@@ -163,7 +167,8 @@ def atomic_folder(output: str | Path, names: Iterable[str] = ()) -> Iterator[Pat
     A killed process leaves the old output or none; the sibling it left behind is swept by the next run. An output that holds
     what we did not write is a :class:`UserError` (``names``: see :func:`~diversity_tuning.outputs.check_ours`).
     """
-    output = Path(output)
+    output = real(output)
+    hold(output)
     recover(output)
     check_ours(output, names)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +180,7 @@ def atomic_folder(output: str | Path, names: Iterable[str] = ()) -> Iterator[Pat
         yield partial
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        release(output)
         raise
     put_in_place(partial, output, names)
 
@@ -191,6 +197,7 @@ def written_in_place(
     """
     output, names = Path(output), tuple(names)
     check_place(output)
+    hold(output)
     there = _matching(output, names)
     made = read_provenance(output)
     if made.get("stage") == stage:
@@ -209,6 +216,7 @@ def written_in_place(
     write_provenance(output, {"stage": stage, "files": sorted({*ours, *names}), **(record or {})})
     yield ours
     write_provenance(output, {"stage": stage, "files": _matching(output, names), **(record or {})})
+    release(output)
 
 
 def _matching(folder: Path, names: tuple[str, ...]) -> list[str]:

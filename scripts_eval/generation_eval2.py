@@ -1,4 +1,4 @@
-"""Measure the data's own responses, of people or synthetic authors, like a model's samples: the reference row of a report."""
+"""Measure the data's own responses like a model's samples: the reference row of a report."""
 
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_eval.generation_eval2")

@@ -216,3 +216,16 @@ def test_powers_by_hand():
     """Scaled to 0, .5, 1: squares 0, .25, 1, whose mean is 5/12."""
     assert deviation_weights([[1.0, 2.0, 3.0]], power=2) == pytest.approx([0, 0.6, 2.4])
     assert deviation_weights([[1.0, 2.0, 3.0]], power=1) == pytest.approx([0, 1, 2])
+
+
+def test_types_of_deviation_stand_in_one_table():
+    """The flags' defaults and choices, the columns of scores and the metrics of the registry are those of the table."""
+    from diversity_tuning.commands.common import EncoderConfig
+    from diversity_tuning.deviation_types import TYPES, models_of
+    from diversity_tuning.evaluation.registry import METRICS
+    from diversity_tuning.evaluation.scoring.run import ScoringConfig
+
+    assert EncoderConfig().score_process == list(TYPES)
+    for config in (EncoderConfig(), ScoringConfig(output="x")):
+        assert models_of(config) == {name: one.encoder for name, one in TYPES.items()}
+    assert {one.column for one in TYPES.values()} <= {metric.column for metric in METRICS}

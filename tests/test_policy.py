@@ -8,6 +8,8 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer
 
 from diversity_tuning import policy
@@ -163,8 +165,7 @@ def test_a_tokenizer_without_a_template_is_refused(tmp_path):
     (base / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(UserError, match="no chat template; give --chat_template_from"):
         load_tokenizer(str(base))
-    with pytest.raises(UserError, match="no pad token other than EOS"):  # of an unknown family nothing is guessed
-        load_tokenizer(str(base), str(sibling))
+    assert load_tokenizer(str(base), str(sibling)).pad_token == "<|finetune_right_pad_id|>"  # of an unknown family too
 
 
 def test_a_model_that_is_not_there(tmp_path):
@@ -174,13 +175,65 @@ def test_a_model_that_is_not_there(tmp_path):
         load_base_model(str(tmp_path / "nowhere"))
 
 
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ZEPHYR = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+LLAMA3 = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+NO_PAD = {  # special tokens, BOS, EOS, pad, unknown, template: the pad that is chosen
+    "Llama 3": (LLAMA3, LLAMA3[0], LLAMA3[4], None, None, "llama3", "<|end_of_text|>"),
+    "Llama 3, reserved": ((*LLAMA3, "<|reserved_special_token_0|>"), LLAMA3[0], LLAMA3[4], None, None, "llama3",
+        "<|reserved_special_token_0|>"),
+    "GPT-2, ChatML": (("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "<|endoftext|>", "<|endoftext|>", None,
+        "<|endoftext|>", CHATML, "\u00ff"),
+    "GPT-2, EOS ends turns": (("<|endoftext|>",), "<|endoftext|>", "<|endoftext|>", None, "<|endoftext|>", ZEPHYR, "\u00ff"),
+    "TinyLlama": (("<unk>", "<s>", "</s>"), "<s>", "</s>", "</s>", "<unk>", ZEPHYR, "<unk>"),
+    "SmolLM2": (("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "<|im_start|>", "<|im_end|>", "<|im_end|>", "<|endoftext|>",
+        CHATML, "<|endoftext|>"),
+    "Pythia": (("<|endoftext|>", "<|padding|>"), "<|endoftext|>", "<|endoftext|>", None, None, ZEPHYR, "<|padding|>"),
+    "vision": (("<|endoftext|>", "<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|fim_pad|>"), None, "<|im_end|>", None, None,
+        CHATML, "<|fim_pad|>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_PAD)
+def test_a_pad_token_that_no_text_holds_is_chosen(tmp_path, name):
+    specials, bos, eos, pad, unk, template, chosen = NO_PAD[name]
+    template = (families.TEMPLATES / "llama3.jinja").read_text() if template == "llama3" else template
+    tokenizer = families.make_tokenizer(families.Model("gpt2", specials, bos, eos, eos, pad, template, "", "", unk), True)
+    found = policy.complete_tokenizer(tokenizer, None)
+    found.save_pretrained(tmp_path)
+    for one in (found, policy.AutoTokenizer.from_pretrained(tmp_path)):
+        assert one.pad_token == chosen
+        assert one.pad_token_id < len(tokenizer)
+        turns = [
+            {"role": "user", "content": "L'Ha\u00ff-les-Roses, \u00e9t\u00e9 \u2603"},
+            {"role": "assistant", "content": "\U0010fffd"},
+        ]
+        assert one.pad_token_id not in one.apply_chat_template(turns, tokenize=True)["input_ids"]
+        assert "Ha\u00ff" in one.decode(one.encode("L'Ha\u00ff"), skip_special_tokens=True)
+
+
+def test_a_row_that_the_model_has_to_spare_pads(tmp_path):
+    model = families.Model("gpt2", ("<|endoftext|>",), "<|endoftext|>", "<|endoftext|>", "<|endoftext|>", None, ZEPHYR, "", "")
+    tokenizer = families.make_tokenizer(model, True)
+    rows = len(tokenizer) + 1
+    assert policy.complete_tokenizer(tokenizer, None, rows=rows).pad_token_id == rows - 1
+
+
 def test_no_pad_token_other_than_eos():
     tokenizer = tiny_tokenizer()
     tokenizer.pad_token = tokenizer.eos_token
+    assert policy.complete_tokenizer(tokenizer, None).pad_token == "<|pad|>"
+    backend = Tokenizer(models.WordLevel({"<end>": 0, "text": 1, "\u2603": 2}, unk_token="<end>"))
+    words = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>", unk_token="<end>")
+    words.chat_template = "{% for m in messages %}{{ m['content'] }}<end>{% endfor %}"
     with pytest.raises(UserError, match="no pad token other than EOS"):
-        policy.complete_tokenizer(tokenizer, None)
-    tokenizer.unk_token = "<|user|>"
-    assert policy.complete_tokenizer(tokenizer, None).pad_token == "<|user|>"
+        policy.complete_tokenizer(words, None)
 
 
 # Adapters.

@@ -1,5 +1,6 @@
 """The reward model: its text, its loss, its scores, and folders that are none."""
 
+import json
 import math
 
 import numpy as np
@@ -8,12 +9,21 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import DataCollatorWithPadding
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, DataCollatorWithPadding
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.reward import load_reward_model, new_reward_model, reward_dataset, reward_text
+from diversity_tuning.reward import (
+    RewardModel,
+    load_reward_model,
+    new_reward_model,
+    reward_dataset,
+    reward_pair_dataset,
+    reward_text,
+    reward_tokenizer,
+)
 from diversity_tuning.training.reward import l1_loss
+from diversity_tuning.training.reward_pairs import PairwiseRewardConfig, tokenized
 from tests import families
 from tests.tiny import make_tokenizer, save_base
 
@@ -202,3 +212,60 @@ def test_votes_that_are_all_equal_check_nothing(tmp_path, base, capsys):
         reward_model_perf_analysis.main(flags)
     assert "all 3 responses have the same votes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_scored_trained_on_votes_and_trained_on_pairs_are_cut_alike(tmp_path, base, side):
+    """Where the tokenizer cuts, at the length that the training had; a special token that it adds stays."""
+    rows = [{"prompt": PROMPTS[1], "response": RESPONSES[1], "score": 1.0}]
+    pair = {"prompt": PROMPTS[1], "chosen": RESPONSES[1], "rejected": RESPONSES[3]}
+    save_reward_model(tmp_path, base)
+    families.make_tokenizer(families.MODELS["llama"], sibling=False).save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": side}))
+    tokenizer = reward_tokenizer(AutoTokenizer.from_pretrained(tmp_path), 60)
+    tokenizer.save_pretrained(tmp_path)
+    model = load_reward_model(str(tmp_path), device="cpu")
+    assert model.max_length == 60
+    asked = []
+    model.model.forward = lambda input_ids, attention_mask: asked.append(input_ids) or outputs(0.0)
+    model.score([PROMPTS[1]], [RESPONSES[1]])
+    scored = asked[0][0].tolist()
+    config = PairwiseRewardConfig(output_dir="x", max_length=60, report_to=[], use_cpu=True, bf16=False)
+    assert len(scored) == 60
+    assert scored[0] == tokenizer.bos_token_id
+    assert reward_dataset(Dataset.from_list(rows), tokenizer, 60)["input_ids"][0] == scored
+    assert tokenized(reward_pair_dataset(Dataset.from_list([pair])), tokenizer, config)[0]["chosen_ids"][0] == scored
+
+
+def test_a_multimodal_models_reward_does_not_depend_on_the_batch(tmp_path):
+    """Its head asks the text's settings which token pads."""
+    text = {
+        "vocab_size": 261, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8,
+    }  # fmt: skip
+    vision = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = AutoConfig.for_model("gemma3", text_config=text, vision_config={**vision, "image_size": 28, "patch_size": 14})
+    torch.manual_seed(0)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(tmp_path)
+    tokenizer = make_tokenizer()
+    model = new_reward_model(str(tmp_path), tokenizer)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    assert model.config.pad_token_id == model.config.get_text_config().pad_token_id == tokenizer.pad_token_id
+    reward_model = RewardModel(model, tokenizer)
+    together = reward_model.score(PROMPTS, RESPONSES)
+    alone = [reward_model.score([prompt], [text])[0] for prompt, text in zip(PROMPTS, RESPONSES, strict=True)]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_reward_model_whose_tokenizer_does_not_pad(tmp_path, base):
+    save_reward_model(tmp_path, base)
+    expected = load_reward_model(str(tmp_path), device="cpu").score(PROMPTS, RESPONSES)
+    tokenizer = make_tokenizer()
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "pad_token_id": None}))
+    np.testing.assert_allclose(load_reward_model(str(tmp_path), device="cpu").score(PROMPTS, RESPONSES), expected, atol=1e-6)

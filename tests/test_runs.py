@@ -100,7 +100,8 @@ def test_a_killed_process_leaves_the_old_one(tmp_path):
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
-    assert tree(tmp_path) == [".out.partial", ".out.partial/half", "out", "out/old", "out/provenance.json"]
+    there = [".out.lock", ".out.partial", ".out.partial/half", "out", "out/old", "out/provenance.json"]
+    assert tree(tmp_path) == there, "the lock is nobody's"
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "new").write_text("new")
     assert tree(tmp_path) == ["out", "out/new"]

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -204,3 +205,10 @@ def test_two_processes_share_a_group(world, tmp_path):
     expected = group_advantages(rewards, finished, torch.tensor(delta, dtype=torch.float32), 4, deviation="reward")
     assert advantages == pytest.approx(expected.tolist(), abs=1e-4)
     assert (world / "two" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here")
+def test_vllm_that_is_not_installed_is_one_line(world, capsys):
+    error = stops(capsys, grpo, world, "vllm", "filtered", [*RECIPE, "--use_vllm", "true"])
+    assert "--use_vllm true needs the package vllm" in error
+    assert not (world / "vllm").exists()

@@ -18,7 +18,10 @@ def main(argv=None) -> None:
     parser.add_argument("--val_path", default=".", help="folder that the files lie in")
     parser.add_argument("--val_files", nargs="+", required=True, help="CSV files or run folders in it")
     parser.add_argument(
-        "--metrics_variant", choices=["whole", "released"], default="whole", help="homogenization as defined, or as released"
+        "--metrics_variant",
+        choices=["whole", "rouge", "released"],
+        default="whole",
+        help="homogenization and n-grams as defined, with rouge-score's words (a to z and digits), or as released",
     )
     args = parse_with_recipe(parser, argv)
     paths = [Path(args.val_path) / name for name in args.val_files]

@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+from diversity_tuning.deviation_types import TYPES, models_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.runs import NOT_SETTINGS
 
-TYPES = ("semantic", "style")
 _RELEASED_FLOOR = 0.2
 
 
@@ -29,10 +29,10 @@ class EncoderConfig(StageConfig):
     """The flags of the stages that embed texts."""
 
     score_process: list[str] = flag(
-        "types of deviation; two are combined by their geometric mean", factory=lambda: list(TYPES), choices=TYPES
+        "types of deviation; two are combined by their geometric mean", factory=lambda: list(TYPES), choices=tuple(TYPES)
     )
-    semantic_model: str = flag("id, folder or builtin:minilm", default="jinaai/jina-embeddings-v3-hf")
-    style_model: str = flag("id, folder or builtin:stylometry:FOLDER", default="AnnaWegmann/Style-Embedding")
+    semantic_model: str = flag("id, folder or builtin:minilm", default=TYPES["semantic"].encoder)
+    style_model: str = flag("id, folder or builtin:stylometry:FOLDER", default=TYPES["style"].encoder)
     device: str = flag("auto, cpu, cuda:0, or several: cuda:0,cuda:1", default="auto")
     batch_size: int = flag("texts embedded at once on each device", default=32, least=1)
     trust_remote_code: bool = flag("run code that comes with a model", default=False)
@@ -62,7 +62,7 @@ class EncoderConfig(StageConfig):
         """The models in use, by name, for provenance."""
         from diversity_tuning.embeddings import encoder_input
 
-        return {f"{kind}_model": encoder_input(getattr(self, f"{kind}_model")) for kind in sorted(self.score_process)}
+        return {f"{kind}_model": encoder_input(models_of(self)[kind]) for kind in sorted(self.score_process)}
 
     def open_stores(self, work: Path) -> list:
         """An embedding store for every type, in ``--embedding_cache`` or, for this run only, in ``work``."""
@@ -70,7 +70,7 @@ class EncoderConfig(StageConfig):
 
         options = {"device": self.device, "batch_size": self.batch_size, "trust_remote_code": self.trust_remote_code}
         folder = self.embedding_cache or work / "embeddings"
-        names = [getattr(self, f"{kind}_model") for kind in sorted(self.score_process)]
+        names = [models_of(self)[kind] for kind in sorted(self.score_process)]
         return [load_encoder(name, cache=folder, **options).store for name in names]
 
 

@@ -19,7 +19,7 @@ from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_
 
 @command
 def main(argv=None) -> None:
-    config = parse_flags(CalibrationConfig, "scripts_eval.distinct_threshold", __doc__, argv)
+    config = parse_flags(CalibrationConfig, "scripts_eval.distinct_threshold", __doc__, argv, extra="evaluation")
     from diversity_tuning.embeddings import encoder_input
 
     names = ("split", "start", "num_prompts", "draw", "seed", "share", "labels", "trust_remote_code")

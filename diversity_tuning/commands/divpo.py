@@ -32,7 +32,7 @@ class DivPOConfig(EncoderConfig):
 
 @command
 def main(argv=None) -> None:
-    args = parse_flags(DivPOConfig, SCRIPT, __doc__, argv)
+    args = parse_flags(DivPOConfig, SCRIPT, __doc__, argv, extra="embeddings")
     from diversity_tuning.data.storage import require_apart, require_stage
 
     require_stage(args.source, 2)

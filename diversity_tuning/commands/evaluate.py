@@ -23,7 +23,7 @@ from diversity_tuning.flags import parse_flags
 @command
 def main(argv=None) -> None:
     module, classes = "scripts_eval.generation_eval1_1", (SamplingConfig, ScoringConfig)
-    sampling, scoring = parse_flags(classes, module, __doc__, argv, required=["reward_model"])
+    sampling, scoring = parse_flags(classes, module, __doc__, argv, extra="evaluation", required=["reward_model"])
     added = sample_run(sampling)
     if added is not None:  # of several processes the first one scores
         # Not --overwrite, which would sample anew.

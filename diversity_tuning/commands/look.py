@@ -14,6 +14,7 @@ from pathlib import Path
 
 from diversity_tuning.cli import command
 from diversity_tuning.data.tables import check_source_name, may_be_hub_id
+from diversity_tuning.deviation_types import TYPES, models_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.sampling.run import SamplingConfig, sample_run
 from diversity_tuning.evaluation.scoring.run import ScoringConfig, score_run
@@ -41,7 +42,7 @@ class LookConfig:
 def main(argv=None) -> None:
     classes = (LookConfig, SamplingConfig, ScoringConfig)
     look, sampling, scoring = parse_flags(
-        classes, "scripts_eval.quick_look", __doc__, argv,
+        classes, "scripts_eval.quick_look", __doc__, argv, extra="evaluation",
         defaults=_DEFAULTS, required=["base_model"], without=_NOT_HERE, given={"source": ""},
     )  # fmt: skip
     check_inputs(look, sampling, scoring)
@@ -98,9 +99,10 @@ def _show(scoring: ScoringConfig, output: Path, runs: list[str]) -> None:
     from diversity_tuning.evaluation.report.overview import terminal_table
     from diversity_tuning.runs import write_text
 
-    encoders = {"semantic": scoring.semantic_model, "style": scoring.style_model}
     table = terminal_table([Path(run) for run in runs])
-    table += "\n" + ", ".join(f"{kind} by {model}" for kind, model in encoders.items() if model != "none")
+    table += "\n" + ", ".join(
+        f"{TYPES[kind].label} by {model}" for kind, model in models_of(scoring).items() if model != "none"
+    )
     write_text(output / "quick_look.txt", table + "\n")
     print(f"\n{table}\n")
     print(f"the table:      {output / 'quick_look.txt'}")

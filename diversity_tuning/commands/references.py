@@ -1,4 +1,4 @@
-r"""Measure the data's own responses, of people or synthetic authors, like a model's samples: the reference row of a report.
+r"""Measure the data's own responses like a model's samples: the reference row of a report.
 
 python -m scripts_eval.generation_eval2 --source data/filtered --reward_model runs/reward --output results/gold
 R=runs/miniature/seed0; python -m scripts_eval.generation_eval2 --source $R/data/filtered --start 0 --output runs/my-authors \
@@ -15,4 +15,4 @@ from diversity_tuning.flags import parse_flags
 @command
 def main(argv=None) -> None:
     options = {"defaults": {"name": "gold"}, "required": ["reward_model"]}
-    gold_run(parse_flags(ReferenceConfig, "scripts_eval.generation_eval2", __doc__, argv, **options))
+    gold_run(parse_flags(ReferenceConfig, "scripts_eval.generation_eval2", __doc__, argv, extra="evaluation", **options))

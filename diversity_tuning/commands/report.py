@@ -45,7 +45,7 @@ class ReportConfig:
 
 @command
 def main(argv=None) -> None:
-    config = parse_flags(ReportConfig, "scripts_eval.report", __doc__, argv)
+    config = parse_flags(ReportConfig, "scripts_eval.report", __doc__, argv, extra="evaluation")
     from diversity_tuning.evaluation.report.build import make_report
     from diversity_tuning.evaluation.report.runs import find_runs
     from diversity_tuning.human_eval.report import human_tables

@@ -12,4 +12,4 @@ from diversity_tuning.flags import parse_flags
 
 @command
 def main(argv=None) -> None:
-    score_run(parse_flags(ScoringConfig, "scripts_eval.score", __doc__, argv))
+    score_run(parse_flags(ScoringConfig, "scripts_eval.score", __doc__, argv, extra="evaluation"))

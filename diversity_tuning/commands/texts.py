@@ -16,4 +16,4 @@ from diversity_tuning.flags import parse_flags
 
 @command
 def main(argv=None) -> None:
-    score_texts(parse_flags(TextsConfig, "scripts_eval.score_texts", __doc__, argv))
+    score_texts(parse_flags(TextsConfig, "scripts_eval.score_texts", __doc__, argv, extra="evaluation"))

@@ -48,7 +48,7 @@ class WeighConfig(EncoderConfig):
 
 @command
 def main(argv=None) -> None:
-    args = parse_flags(WeighConfig, SCRIPT, __doc__, argv)
+    args = parse_flags(WeighConfig, SCRIPT, __doc__, argv, extra="embeddings")
     from diversity_tuning.data.storage import require_apart, require_stage
 
     require_stage(args.source_pair, 2)

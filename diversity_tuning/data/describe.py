@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 from diversity_tuning.data import histograms, schema
 from diversity_tuning.data.filter import worth_telling
 from diversity_tuning.data.popularity import Popularity, pooled, popularity
+from diversity_tuning.data.validate import INTEGERS, PAIRS, TEXT, TEXTS, WEIGHTED, TableSchema, check_dataset
 from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import check_place
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
+from diversity_tuning.words import count_words
 
 FILES = ("page.md", "histograms.png")
 _CORRELATION = "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts"
@@ -48,9 +50,13 @@ class Description:
 def figures(rows, where: str) -> Description:
     """Read one split, whichever stage made it."""
     if schema.CHOSEN in rows.column_names:
+        weighted = {schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED} <= set(rows.column_names)
+        check_dataset(rows, WEIGHTED if weighted else PAIRS, where)
         return _pair_figures(rows)
     there = [(name, texts, votes) for name, texts, votes in _RESPONSES if {texts, votes} <= set(rows.column_names)]
     if there:
+        kinds = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT, there[0][1]: TEXTS, there[0][2]: INTEGERS}
+        check_dataset(rows, TableSchema(kinds, tuple(there[0][1:]), (schema.POST_TEXT,)), where)
         description = _row_figures(rows, *there[0][1:])
         description.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
         return description
@@ -80,7 +86,7 @@ def _row_figures(rows, texts: str, votes: str) -> Description:
             prompts.append(text_key(schema.prompt_text(title, text)))
             counts.append(len(row))
             scores.extend(row_votes)
-            words.extend(len(response.split()) for response in row)
+            words.extend(count_words(response) for response in row)
             responses.extend(text_key(response) for response in row)
             repeated += len(row) - len(set(row))
 
@@ -97,7 +103,7 @@ def _pair_figures(rows) -> Description:
         for side, keys in sides.items():
             texts = [messages[-1]["content"] for messages in batch[side]]
             keys.extend(text_key(text) for text in texts)
-            words.extend(len(text.split()) for text in texts)
+            words.extend(count_words(text) for text in texts)
         prompts.extend(prompt_keys)
 
     _collect(rows, [schema.CHOSEN, schema.REJECTED], read)
@@ -193,7 +199,7 @@ def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
     lines = ["Responses that deviate most, which weigh most. Are they stories?", ""]
     lines += ["| δ | votes | words | response | prompt |", "| --- " * 5 + "|"]
     return lines + [
-        f"| {delta:.2f} | {votes} | {len(text.split())} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
+        f"| {delta:.2f} | {votes} | {count_words(text)} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
         for delta, votes, text, prompt in responses
     ]
 

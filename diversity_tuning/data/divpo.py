@@ -24,7 +24,9 @@ def choose_pairs(votes, high_deviation, low_deviation, high, low, max_pair_num: 
     return list(zip(chosen, [rejected[place] for place in rng.permutation(count)], strict=True))
 
 
-def row_pairs(texts: list[str], votes: list[int], stores: list[EmbeddingStore], max_pair_num: int, rho: float, rng, report):
+def row_pairs(
+    texts: list[str], votes: list[int], stores: list[EmbeddingStore], max_pair_num: int, rho: float, rng, report, floor=0.0
+):  # fmt: skip
     """(pairs, delta over all responses) of one row."""
     size = pool_size(len(texts), max_pair_num, rho)
     if size == 0:
@@ -36,7 +38,7 @@ def row_pairs(texts: list[str], votes: list[int], stores: list[EmbeddingStore], 
     high = np.sort(np.lexsort((indices, -votes))[:size])
     low = np.sort(np.lexsort((indices, -votes))[len(votes) - size :])
     within = [prompt_deviation(keys[pool], [one[pool] for one in vectors], Report()) for pool in (high, low)]
-    delta = prompt_deviation(keys, vectors, report)
+    delta = prompt_deviation(keys, vectors, report, floor)
     return choose_pairs(votes, *within, high, low, max_pair_num, rng), delta
 
 
@@ -63,8 +65,7 @@ def _pair_rows(dataset, name: str, stores, seed: int, max_pair_num: int, rho: fl
         for number, texts in enumerate(batch[schema.POSTTRAINING_COMMENT_TEXT]):
             votes = batch[schema.POSTTRAINING_SCORE][number]
             rng = row_rng(seed, name, start + number)
-            pairs, delta = row_pairs(texts, votes, stores, max_pair_num, rho, rng, report)
-            delta = np.maximum(delta, floor)
+            pairs, delta = row_pairs(texts, votes, stores, max_pair_num, rho, rng, report, floor)
             prompt = schema.prompt_text(batch[schema.POST_TITLE][number], batch[schema.POST_TEXT][number])
             for chosen, rejected in pairs:
                 yield {

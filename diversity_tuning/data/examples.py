@@ -75,13 +75,14 @@ def prompts(rows, where: str):
     """
     names = rows.column_names
     used = prompt_columns(names)
-    if any(name not in LEADING for name in used):
+    sides = [name for name in (schema.CHOSEN, schema.REJECTED) if name in names]
+    if len(sides) == 2:
+        read, used = _asked_in_pair, [*used, *sides]
+    elif any(name not in LEADING for name in used):
         read = _asked
-    elif schema.CHOSEN in names:
-        used = [*used, *(name for name in (schema.CHOSEN, schema.REJECTED) if name in names)]
-        read = _asked_in_pair
-    elif schema.MESSAGES in names:
-        read, used = partial(_asked, column=schema.MESSAGES), [*used, schema.MESSAGES]
+    elif schema.CHOSEN in names or schema.MESSAGES in names:
+        column = schema.CHOSEN if schema.CHOSEN in names else schema.MESSAGES
+        read, used = partial(_asked, column=column), [*used, column]
     else:
         raise UserError(f"{where}: no prompts: no column '{schema.PROMPT}', '{schema.POST_TITLE}' or '{schema.CHOSEN}'")
     say_unread(where, names, [*used, schema.OUTPUT, schema.COMPLETION, schema.RESPONSE])
@@ -220,25 +221,25 @@ def _conversation(row: dict, column: str) -> tuple[list, list]:
 
 def _asked(row: dict, column: str | None = None) -> tuple[list]:
     """The prompt of one row; of a column of whole conversations, without the last response."""
-    prompt = messages_of(row, column, "user") if column else prompt_of(row)
-    whole = column or _prompt_column(row) == schema.CONVERSATIONS
-    if whole and prompt and prompt[-1]["role"] == "assistant":
+    if column:
+        prompt = messages_of(row, column, "assistant" if column == schema.CHOSEN else "user")
+    else:
+        column, prompt = _prompt_column(row), prompt_of(row) or []
+    if column != schema.PROMPT and prompt and prompt[-1]["role"] == "assistant":
         prompt = prompt[:-1]
-    column = column or _prompt_column(row)
+    return (_question(led(row, prompt), column),)
+
+
+def _asked_in_pair(row: dict) -> tuple[list]:
+    return (_question(_pair(row)[0], schema.PROMPT if schema.PROMPT in row else schema.CHOSEN),)
+
+
+def _question(prompt: list, column: str) -> list:
     if not prompt or not all(message["content"].strip() for message in prompt):
         raise Fault(None, "no prompt")
     if prompt[-1]["role"] != "user":
         raise Fault(column, f"ends with a message of role '{prompt[-1]['role']}', not the user's")
-    return (led(row, prompt),)
-
-
-def _asked_in_pair(row: dict) -> tuple[list]:
-    if schema.REJECTED in row:
-        return (_pair(row)[0],)
-    messages = messages_of(row, schema.CHOSEN, "assistant")
-    if len(messages) < 2:
-        raise Fault(schema.CHOSEN, "is no conversation that would begin with a prompt")
-    return (led(row, messages[:-1]),)
+    return prompt
 
 
 def _explode(batch: dict) -> dict[str, list]:

@@ -42,6 +42,9 @@ SCORE = "score"
 CONVERSATIONS = "conversations"  # ShareGPT's messages: {"from": "human" | "gpt" | "system", "value": text}
 INSTRUCTION, INPUT, OUTPUT = "instruction", "input", "output"  # Alpaca's prompt in two parts, and the response
 
+# Every column that some command reads, whatever it is needed for there; others may hold anything.
+READ = frozenset(value for name, value in list(globals().items()) if name.isupper()) - {POST_SCORES} | {"weight", "label"}
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 

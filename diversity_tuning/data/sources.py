@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diversity_tuning.data.validate import SOURCE, check
+from diversity_tuning.data.schema import READ
+from diversity_tuning.data.validate import SOURCE, SOURCE_TYPES, check
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 
@@ -38,20 +39,42 @@ def load_source(source: str | Path, work: str | Path, revision: str | None = Non
     """Read ``source`` into a ``datasets.Dataset`` memory-mapped from ``work``.
 
     ``source`` is a ``.jsonl``, ``.jsonl.gz`` or ``.parquet`` file, a folder made by ``save_to_disk``, or a hub id (at
-    ``revision``). Several splits are joined in their order. Columns beyond the schema are kept. Raises
+    ``revision``). Several splits are joined in their order. Columns beyond the schema are kept, but for
+    those whose values are of different kinds, which are named on one line. Raises
     :class:`UserError` naming file, row and column when something is missing, of the wrong kind, null or of unequal length.
     """
     from datasets import Dataset
 
     check_source(source)
-    path, rows, writer = Path(work) / "source.arrow", 0, None
+    path = Path(work) / "source.arrow"
     try:
-        for batch in _batches(str(source), revision):
+        _write(str(source), revision, path, {})
+    except _Drift:
+        path.unlink(missing_ok=True)
+        try:
+            _write(str(source), revision, path, _types_of_all(str(source), revision))
+        except _Drift:
+            raise UserError(f"{source}: its columns change between rows; leave out those that no stage reads") from None
+    return Dataset.from_file(str(path))
+
+
+class _Drift(Exception):
+    """A column that no stage reads is of another type than in the rows before."""
+
+
+def _write(source: str, revision: str | None, path: Path, more: dict[str, pa.DataType | None]) -> None:
+    """Write all rows, checked. ``more`` are the types of the columns beyond the schema, found in the first rows if empty."""
+    rows, writer, unfit = 0, None, set()
+    unread = {name for name, kind in more.items() if kind is None}
+    try:
+        for batch in _batches(source, revision, unfit):
             batch = check(batch, SOURCE, source, rows + 1)
             if writer is None:
-                writer = pa.ipc.new_stream(str(path), _settled_schema(batch.schema))
-                table_schema = _settled_schema(batch.schema)
-            writer.write_table(_aligned(batch, table_schema, source, rows + 1))
+                schema = _schema_of({**_types(batch), **more})
+                writer = pa.ipc.new_stream(str(path), schema)
+            if unfit - unread:
+                raise _Drift
+            writer.write_table(_aligned(batch.select([name for name in batch.column_names if name not in unread]), schema))
             rows += len(batch)
     except UNREADABLE as error:
         raise UserError(f"{source}: unreadable after row {rows} ({reason_of(error)})") from None
@@ -60,12 +83,62 @@ def load_source(source: str | Path, work: str | Path, revision: str | None = Non
             writer.close()
     if rows == 0:
         raise UserError(f"{source}: no rows")
-    return Dataset.from_file(str(path))
 
 
-def _batches(source: str, revision: str | None) -> Iterator[pa.Table]:
+def _schema_of(types: dict[str, pa.DataType | None]) -> pa.Schema:
+    """The columns of the output: those of the schema in their types, the others in theirs, but for those without one."""
+    settled = {name: SOURCE_TYPES.get(name) or (kind and _settled(kind)) for name, kind in types.items()}
+    return pa.schema([(name, kind) for name, kind in settled.items() if kind is not None])
+
+
+def _types(batch: pa.Table) -> dict[str, pa.DataType]:
+    return {field.name: field.type for field in batch.schema}
+
+
+def _types_of_all(source: str, revision: str | None) -> dict[str, pa.DataType | None]:
+    """The types of the columns beyond the schema over all rows, None where they do not go together; those are named."""
+    types: dict[str, pa.DataType | None] = {}
+    unfit: set[str] = set()
+    for batch in _batches(source, revision, unfit):
+        for name, kind in _types(batch).items():
+            if name not in SOURCE.kinds:
+                types[name] = unified(types.get(name, kind), kind)
+    types |= dict.fromkeys(unfit)
+    types = {name: kind and _settled(kind) for name, kind in types.items()}
+    say_left_out(source, [name for name, kind in types.items() if kind is None])
+    return types
+
+
+def unified(one: pa.DataType | None, other: pa.DataType | None) -> pa.DataType | None:
+    """The type that holds values of both without loss, or None."""
+    try:
+        schemas = [pa.schema([("x", kind)]) for kind in (one, other)]
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except (pa.ArrowException, TypeError):
+        return None
+
+
+def say_left_out(source: str, names: list[str]) -> None:
+    """Name columns whose values are of different kinds, or objects without a key, on one line."""
+    if names:
+        print(f"{source}: not read, since no column can hold its values: column {', '.join(map(repr, names))}", flush=True)
+
+
+def _aligned(batch: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """``batch`` in the columns and types of ``wanted``; :class:`_Drift` where it has others."""
+    try:
+        table = pa.concat_tables([wanted.empty_table(), batch], promote_options="permissive")
+    except pa.ArrowException:
+        raise _Drift from None
+    if table.schema != wanted:
+        raise _Drift
+    return table
+
+
+def _batches(source: str, revision: str | None, unfit: set[str]) -> Iterator[pa.Table]:
+    """``unfit`` gets the names of columns beyond the schema that no batch can hold; they are not in it."""
     if source.endswith((".jsonl", ".jsonl.gz")) and Path(source).is_file():
-        return jsonl_batches(source, tuple(SOURCE.kinds))
+        return jsonl_batches(source, tuple(SOURCE.kinds), unfit)
     if source.endswith(".parquet") and Path(source).is_file():
         return parquet_batches(source)
     return _dataset_batches(_saved(source) if Path(source).is_dir() else _hub(source, revision))
@@ -121,25 +194,28 @@ def parquet_batches(source: str) -> Iterator[pa.Table]:
     return (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(source).iter_batches(_ROWS))
 
 
-def jsonl_batches(source: str, required: tuple[str, ...] = ()) -> Iterator[pa.Table]:
-    """A JSON Lines file, gzip or plain, in parts. Every row has the ``required`` columns; other missing values are null."""
-    rows, first = [], 1
+def jsonl_batches(source: str, required: tuple[str, ...] = (), unfit: set[str] | None = None) -> Iterator[pa.Table]:
+    """A JSON Lines file, gzip or plain, in parts. Every row has the ``required`` columns; other missing values are null.
+
+    Columns whose values are of different kinds are left out and added to ``unfit``, but for those that some reader needs.
+    """
+    rows, first, unfit = [], 1, set() if unfit is None else unfit
     for number, line in enumerate(_lines(source), start=1):
         if line.strip():
             rows.append(_parse(line, source, number))
         if len(rows) == _ROWS:
-            yield _to_table(rows, source, first, required)
+            yield _to_table(rows, source, first, required, unfit)
             rows, first = [], number + 1
     if rows:
-        yield _to_table(rows, source, first, required)
+        yield _to_table(rows, source, first, required, unfit)
 
 
-def json_batches(source: str) -> Iterator[pa.Table]:
+def json_batches(source: str, unfit: set[str] | None = None) -> Iterator[pa.Table]:
     """A .json file in parts: one array of objects, or JSON Lines under that name. An array is held in memory whole."""
     with open(source, "rb") as stream:
         start = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start != b"[":
-        yield from jsonl_batches(source)
+        yield from jsonl_batches(source, (), unfit)
         return
     try:
         rows = json.loads(Path(source).read_text(encoding="utf-8-sig"))
@@ -149,7 +225,7 @@ def json_batches(source: str) -> Iterator[pa.Table]:
         if not isinstance(row, dict):
             raise UserError(f"{source}: row {number}: expected a JSON object, found a {type(row).__name__}")
     for first in range(0, len(rows), _ROWS):
-        yield _to_table(rows[first : first + _ROWS], source, first + 1, ())
+        yield _to_table(rows[first : first + _ROWS], source, first + 1, (), set() if unfit is None else unfit)
 
 
 def _lines(source: str) -> Iterator[str]:
@@ -168,10 +244,18 @@ def _parse(line: str, source: str, number: int) -> dict:
     return row
 
 
-def _to_table(rows: list[dict], source: str, first: int, required: tuple[str, ...]) -> pa.Table:
+def _to_table(rows: list[dict], source: str, first: int, required: tuple[str, ...], unfit: set[str]) -> pa.Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     _check_keys(rows, names, source, first, required)
-    return pa.table({name: _column([row.get(name) for row in rows], name, source, first) for name in names})
+    columns = {}
+    for name in names:
+        try:
+            columns[name] = _column([row.get(name) for row in rows], name, source, first)
+        except UserError:
+            if name in READ:
+                raise
+            unfit.add(name)
+    return pa.table(columns)
 
 
 def _check_keys(rows: list[dict], names: list[str], source: str, first: int, required: tuple[str, ...]) -> None:
@@ -202,33 +286,18 @@ def _only(name: str):
     return type(SOURCE)(kinds, nullable=SOURCE.nullable)
 
 
-def _settled_schema(found: pa.Schema) -> pa.Schema:
-    return pa.schema([(field.name, _settled(field.type)) for field in found])
-
-
-def _settled(found: pa.DataType) -> pa.DataType:
-    """The type with null types replaced: a column without a value so far is read as text."""
+def _settled(found: pa.DataType) -> pa.DataType | None:
+    """The type with null types replaced: a column without a value is read as text. None for objects without a key."""
     if pa.types.is_null(found):
         return pa.string()
-    return pa.list_(_settled(found.value_type)) if pa.types.is_list(found) else found
-
-
-def _aligned(batch: pa.Table, wanted: pa.Schema, source: str | Path, first: int) -> pa.Table:
-    """``batch`` in the columns and types of the first batch."""
-    new = [name for name in batch.column_names if name not in wanted.names]
-    if new:
-        raise UserError(
-            f"{source}: column '{new[0]}' appears first after row {first}; give it in the first rows or leave it out"
-        )
-    columns = []
-    for field in wanted:
-        column = batch.column(field.name) if field.name in batch.column_names else pa.nulls(len(batch), field.type)
-        try:
-            columns.append(column.cast(field.type))
-        except pa.ArrowException:
-            message = f"{column.type} here, {field.type} before"
-            raise UserError(f"{source}: row {first} or later, column '{field.name}': {message}") from None
-    return pa.table(columns, schema=wanted)
+    if pa.types.is_list(found):
+        inner = _settled(found.value_type)
+        return None if inner is None else pa.list_(inner)
+    if pa.types.is_struct(found):
+        fields = [(field.name, _settled(field.type)) for field in found]
+        fields = [field for field in fields if field[1] is not None]
+        return pa.struct(fields) if fields else None
+    return found
 
 
 def reason_of(error: BaseException) -> str:

@@ -12,13 +12,23 @@ from pathlib import Path
 import pyarrow as pa
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.sources import UNREADABLE, json_batches, jsonl_batches, open_saved, parquet_batches, reason_of
+from diversity_tuning.data.schema import READ
+from diversity_tuning.data.sources import (
+    UNREADABLE,
+    json_batches,
+    jsonl_batches,
+    open_saved,
+    parquet_batches,
+    reason_of,
+    say_left_out,
+    unified,
+)
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 from diversity_tuning.runs import fingerprint
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv", ".txt")
-_READER = 1  # part of the name of a converted file: count up when the same file would be read otherwise
+_READER = 2  # part of the name of a converted file: count up when the same file would be read otherwise
 _TEXTS = (schema.PROMPT, schema.CHOSEN, schema.REJECTED, schema.COMPLETION, schema.RESPONSE)  # never numbers in a CSV file
 
 
@@ -95,11 +105,15 @@ def read_file(source: str):
 
 
 def _table(source: str) -> pa.Table:
+    unfit: set[str] = set()
     try:
-        batches = list(_batches(source))
+        batches = list(_batches(source, unfit))
         if not batches:
             raise UserError(f"{source}: no rows")
-        return pa.concat_tables(batches, promote_options="permissive")
+        unfit |= _unfit(batches)
+        say_left_out(source, sorted(unfit))
+        kept = [batch.select([name for name in batch.column_names if name not in unfit]) for batch in batches]
+        return pa.concat_tables(kept, promote_options="permissive")
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 ({reason_of(error)}); save it as UTF-8") from None
     except pa.ArrowTypeError as error:
@@ -108,11 +122,19 @@ def _table(source: str) -> pa.Table:
         raise UserError(f"{source}: unreadable ({reason_of(error)})") from None
 
 
-def _batches(source: str) -> Iterator[pa.Table]:
+def _unfit(batches: list[pa.Table]) -> set[str]:
+    """Columns that no command reads and whose types in the batches do not go together."""
+    types: dict[str, pa.DataType | None] = {}
+    for field in (field for batch in batches for field in batch.schema):
+        types[field.name] = unified(types.get(field.name, field.type), field.type)
+    return {name for name, kind in types.items() if kind is None} - READ
+
+
+def _batches(source: str, unfit: set[str]) -> Iterator[pa.Table]:
     if source.endswith((".jsonl", ".jsonl.gz")):
-        return jsonl_batches(source)
+        return jsonl_batches(source, (), unfit)
     if source.endswith(".json"):
-        return json_batches(source)
+        return json_batches(source, unfit)
     if source.endswith(".parquet"):
         return parquet_batches(source)
     rows = _csv_rows(source) if source.endswith(".csv") else _lines_of_text(source)

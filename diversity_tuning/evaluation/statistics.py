@@ -117,6 +117,21 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(means.mean() - half), float(means.mean() + half)
 
 
+def t_test_p(mean: float, low: float, high: float, seeds: int) -> float:
+    """Two-sided p of Student's t test that belongs to a 95% t interval over this many seeds, at least 2."""
+    scale = stats.t.ppf(0.975, seeds - 1) / ((high - low) / 2)
+    return float(2 * stats.t.sf(abs(mean) * scale, seeds - 1))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values of a family of comparisons, ``(n,)``, adjusted so that any false one among them has the level (Holm 1979)."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
 def paired_difference(
     one: np.ndarray, other: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False
 ) -> dict[str, float]:
@@ -196,3 +211,22 @@ def at_equal_length(diversities: list[np.ndarray], lengths: list[np.ndarray]) ->
     slope = float((x * y).sum() / spread) if spread > 0 else 0.0
     common = float(np.mean([np.nanmean(log) for log in logs]))
     return [d - slope * (log - common) for d, log in zip(diversities, logs, strict=True)], slope
+
+
+def concave_hull_at(x: np.ndarray, y: np.ndarray, at: float | np.ndarray) -> np.ndarray:
+    """Height at ``at`` of the upper concave hull of the points ``(x, y)``; NaN left and right of all of them.
+
+    The hull is what mixtures of the points reach: of two models, one of which is drawn at random for each prompt, any mean on
+    the chord between theirs. ``x`` and ``y``: ``(..., n)``, points in any order, those with a NaN left out; ``at``: ``(...)``,
+    which broadcasts against the axes before ``n`` (of one set of points: any shape). Returns ``(...)``.
+    """
+    x, y = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+    at = np.asarray(at, dtype=float)[..., None]
+    height = np.full(np.broadcast_shapes(at.shape[:-1], x.shape[:-1]), -np.inf)
+    for i in range(x.shape[-1]):  # the hull is the highest of the chords between any two points
+        x0, y0 = x[..., i : i + 1], y[..., i : i + 1]
+        share = np.divide(at - x0, x - x0, out=np.zeros(np.broadcast_shapes(at.shape, x.shape)), where=x != x0)
+        inside = (np.minimum(x0, x) <= at) & (at <= np.maximum(x0, x)) & ~np.isnan(y0 + y)
+        chord = np.where(share < 1, y0 + share * (y - y0), y)  # exact in both ends
+        height = np.maximum(height, np.where(inside, np.where(x != x0, chord, np.maximum(y0, y)), -np.inf).max(axis=-1))
+    return np.where(np.isneginf(height), np.nan, height)

@@ -1,77 +1,72 @@
-"""Diversity at equal quality: a run against the quality–diversity curve of another method at several strengths."""
+"""Diversity at equal quality: a model against the concave hull of other models, which mixtures of these reach."""
 
 import numpy as np
 
-from diversity_tuning.evaluation.statistics import bootstrap_means, overall_mean
+from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean, t_interval
 
 DRAWS = 2000
-LEAST_COVERED = 0.9  # share of draws that must reach a place of a curve for its band to be drawn there
+LEAST_COVERED = 0.9  # share of draws that must reach a place of a hull for its band to be drawn there
 Points = list[tuple[np.ndarray, np.ndarray]]  # quality and diversity of each, ``(seeds, prompts)``
 
 
-def interpolate_curve(quality: float | np.ndarray, qualities: np.ndarray, diversities: np.ndarray) -> np.ndarray:
-    """Diversity of curves at ``quality`` (...): linear between neighbouring points in quality; NaN outside their range.
-
-    ``qualities`` and ``diversities`` are ``(..., points)``, at least 2 points, in any order; leading axes broadcast. Returns
-    ``(...)``.
-    """
-    order = np.argsort(qualities, axis=-1, kind="stable")
-    x, y = np.take_along_axis(qualities, order, axis=-1), np.take_along_axis(diversities, order, axis=-1)
-    at = np.asarray(quality, dtype=float)[..., None]
-    left = np.clip((x <= at).sum(axis=-1, keepdims=True) - 1, 0, x.shape[-1] - 2)
-    x, y = (np.broadcast_to(each, (*left.shape[:-1], each.shape[-1])) for each in (x, y))
-    (x0, y0), (x1, y1) = ([np.take_along_axis(each, place, axis=-1) for each in (x, y)] for place in (left, left + 1))
-    share = np.divide(at - x0, x1 - x0, out=np.zeros_like(left, dtype=float), where=x1 > x0)
-    inside = (at >= x[..., :1]) & (at <= x[..., -1:])
-    return np.where(inside, y0 + share * (y1 - y0), np.nan)[..., 0]
-
-
 def difference_at_equal_quality(
-    target: tuple[np.ndarray, np.ndarray], front: Points, draws: int = DRAWS, seed: int = 0, nested: bool = False
+    target: tuple[np.ndarray, np.ndarray], others: Points, draws: int = DRAWS, seed: int = 0, nested: bool = False
 ) -> dict[str, float] | None:
-    """Diversity of ``target`` minus the curve's at the target's quality: ``{"mean", "low", "high", "covered"}``.
+    """Diversity of ``target`` minus the hull's at the target's quality: mean, low, high, covered, t_low, t_high, t_seeds.
 
-    Target and every point of the curve are a pair of quality (reward, or another measure of it) and diversity, each
-    ``(seeds, prompts)`` for the same seeds and prompts (``nested``: each seed its own); means over both are what is
-    interpolated. The 95% interval resamples prompts and seeds (:func:`~.statistics.bootstrap_means`), the same ones for target
-    and curve; ``covered`` is the share of draws in which the target lay within the curve's range (the others are left out).
-    None when the target is outside the range, or the curve has fewer than 2 points.
+    The hull is the upper concave one (:func:`~.statistics.concave_hull_at`) of the other models' means; drawing a model at
+    random for each prompt reaches it. Target and others are a pair of quality (reward, or another measure of it) and diversity,
+    each ``(seeds, prompts)`` for the same seeds and prompts (``nested``: each seed its own). The 95% interval resamples prompts
+    and seeds (:func:`~.statistics.bootstrap_means`), the same ones for all models, and takes the hull of each draw; ``covered``
+    is the share of draws in which the target lay within the hull's range (the others are left out). ``t_low``, ``t_high``:
+    Student's interval of the seeds' own differences, of the ``t_seeds`` seeds in which the target lay within the range.
+    None when the target is outside the range, or there are fewer than 2 others.
     """
-    if len(front) < 2:
+    if len(others) < 2:
         return None
-    values = _whole([target, *front], nested)
+    values = _whole([target, *others], nested)
     point = _difference(_means(values, nested)[None])[0]
     if np.isnan(point):
         return None
     differences = _difference(_resampled(values, draws, seed, nested))
     inside = differences[~np.isnan(differences)]
     low, high = np.quantile(inside, [0.025, 0.975]) if inside.size else (np.nan, np.nan)
-    return {"mean": float(point), "low": float(low), "high": float(high), "covered": inside.size / draws}
+    of_seeds = _difference(np.array([_means(values[:, :, [place]], nested) for place in range(values.shape[2])]))
+    t_low, t_high = t_interval(of_seeds[:, None])
+    found = {"mean": float(point), "low": float(low), "high": float(high), "covered": inside.size / draws}
+    return found | {"t_low": t_low, "t_high": t_high, "t_seeds": int((~np.isnan(of_seeds)).sum())}
 
 
-def undominated(points: Points, nested: bool = False) -> Points:
-    """The points of a curve whose means over prompts and seeds are on the Pareto front of all of them, in their order.
+def hull_line(means: np.ndarray) -> list[tuple[float, float]]:
+    """The corners of the upper concave hull of points ``(n, 2)`` from its highest on, in the order of quality.
 
-    Chosen once, by the means: a draw of the bootstrap keeps the same points.
+    Left of the highest point nothing is gained: it has more of both.
     """
+    points = sorted({tuple(map(float, point)) for point in means if not np.isnan(point).any()})
     if not points:
-        return points
-    kept = pareto_front(_means(_whole(points, nested), nested))
-    return [point for point, keep in zip(points, kept, strict=True) if keep]
+        return []
+    x, y = np.array(points).T
+    corners = []
+    for place in range(int(np.argmax(y)), len(points)):
+        rest = np.arange(len(points)) != place
+        below = concave_hull_at(x[rest], y[rest], x[place])
+        if not y[place] <= below:  # NaN at either end: a corner
+            corners.append(points[place])
+    return corners
 
 
-def curve_band(points: Points, grid: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False) -> np.ndarray:
-    """Lower and upper end of a curve's 95% interval at every quality of ``grid`` (n,): ``(2, n)``.
+def hull_band(points: Points, grid: np.ndarray, draws: int = DRAWS, seed: int = 0, nested: bool = False) -> np.ndarray:
+    """Lower and upper end of a hull's 95% interval at every quality of ``grid`` (n,): ``(2, n)``.
 
-    NaN where fewer than :data:`LEAST_COVERED` of the draws reach. ``points``: as the curve of
+    NaN where fewer than :data:`LEAST_COVERED` of the draws reach. ``points``: as the others of
     :func:`difference_at_equal_quality`, at least 2.
     """
     drawn = _resampled(_whole(points, nested), draws, seed, nested)  # (draws, points, 2)
-    curves = interpolate_curve(np.repeat(grid[:, None], draws, axis=1), drawn[..., 0], drawn[..., 1])
-    known = (~np.isnan(curves)).mean(axis=1) >= LEAST_COVERED
+    hulls = concave_hull_at(drawn[..., 0], drawn[..., 1], np.repeat(grid[:, None], draws, axis=1))
+    known = (~np.isnan(hulls)).mean(axis=1) >= LEAST_COVERED
     band = np.full((2, len(grid)), np.nan)
     if known.any():
-        band[:, known] = np.nanquantile(curves[known], [0.025, 0.975], axis=1)
+        band[:, known] = np.nanquantile(hulls[known], [0.025, 0.975], axis=1)
     return band
 
 
@@ -93,16 +88,5 @@ def _resampled(values: np.ndarray, draws: int, seed: int, nested: bool) -> np.nd
 
 
 def _difference(means: np.ndarray) -> np.ndarray:
-    """``means`` is ``(draws, runs, 2)``: quality and diversity of the target, then of the curve's points. ``(draws,)``."""
-    return means[:, 0, 1] - interpolate_curve(means[:, 0, 0], means[:, 1:, 0], means[:, 1:, 1])
-
-
-def pareto_front(points: np.ndarray) -> np.ndarray:
-    """Which points, ``(n, 2)`` with more being better in both, no other point beats or equals in both: bool ``(n,)``.
-
-    Points with NaN are never on the front; equal points are on it together.
-    """
-    known = ~np.isnan(points).any(axis=1)
-    one, other = points[:, None], points[None]
-    beaten = ((other >= one).all(axis=2) & (other > one).any(axis=2) & known[None]).any(axis=1)
-    return known & ~beaten
+    """``means`` is ``(draws, runs, 2)``: quality and diversity of the target, then of the others. ``(draws,)``."""
+    return means[:, 0, 1] - concave_hull_at(means[:, 1:, 0], means[:, 1:, 1], means[:, 0, 0])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import add_flags, flag, read_flags
 from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
+from diversity_tuning.public import masked
 
 ENGINES = ("local", "vllm", "openai", "anthropic")
 OWN_MODELS = ("local", "vllm")  # engines whose model and adapter are files here
@@ -146,13 +147,20 @@ def make_server(config: EngineConfig, adapters: dict[str, str], log: str):
 def extra_body(config: EngineConfig) -> dict:
     """``extra_body`` as a dict."""
     if isinstance(config.extra_body, dict):
-        return config.extra_body
+        return _without_secrets(config.extra_body)
     try:
         extra = json.loads(config.extra_body or "{}", parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise UserError(f"--extra_body: not JSON ({error})") from None
     if not isinstance(extra, dict):
         raise UserError('--extra_body: must be a JSON object, such as {"top_k": 50}')
+    return _without_secrets(extra)
+
+
+def _without_secrets(extra: dict) -> dict:
+    """What goes into every body is recorded, so that no key may be in it."""
+    if masked(extra) != extra:
+        raise UserError("--extra_body: holds a key, token or password; those come from the environment only")
     return extra
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx2
 
+from diversity_tuning.children import start
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.remote import client_of
 from diversity_tuning.public import key_of, printable
@@ -98,7 +99,7 @@ class VllmServer:
             stream.write(f"$ {shlex.join(words)}\n".encode())
             stream.flush()
             # A session of its own: Ctrl-C reaches this process, which then stops the server and all of its children.
-            self._process = subprocess.Popen(
+            self._process = start(
                 words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:

@@ -5,10 +5,11 @@ import html
 import itertools
 from pathlib import Path
 
+from diversity_tuning.drawing import BLUE, GREEN, PINK, VERMILION, pyplot, save_figure
 from diversity_tuning.evaluation.rendering import Table, markdown, page_table
 from diversity_tuning.runs import write_text
 
-_SHOWN = {"accuracy": "#0072B2", "accuracy_by_length": "#D55E00", "f1": "#009E73", "f1_by_length": "#CC79A7"}
+_SHOWN = {"accuracy": BLUE, "accuracy_by_length": VERMILION, "f1": GREEN, "f1_by_length": PINK}
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --back: #fff; --line: #d4d7dc; --new: #d9f2dd; --old: #f7dcdc }
 @media (prefers-color-scheme: dark) {
@@ -35,12 +36,7 @@ def write_report(rounds: list[dict], best: int, folder: Path, settings: dict) ->
 
 def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
     """Accuracy and F1 by round, whole and balanced by length, with 95% intervals; the best round marked."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    figure, axis = pyplot().subplots(figsize=(7, 3.8), layout="constrained")
     for place, (name, color) in enumerate(_SHOWN.items()):
         known = [(one["round"], one["scores"][name]) for one in rounds if one["scores"][name]["value"] is not None]
         spots = [number + 0.06 * (place - 1.5) for number, _ in known]
@@ -54,8 +50,7 @@ def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
     axis.set_xticks([one["round"] for one in rounds])
     axis.set(xlabel="round", ylim=(0, 1.02))
     axis.legend(frameon=False, fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save_figure(figure, path.with_suffix(""), ("png",), dpi=150)
 
 
 def agreement_table(rounds: list[dict], best: int) -> Table:

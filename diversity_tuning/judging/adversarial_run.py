@@ -26,6 +26,7 @@ from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.agreement import FIGURES, selected, verdict_scores
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import prompt_hash
+from diversity_tuning.locks import release
 from diversity_tuning.outputs import forget_retired
 from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
 
@@ -107,6 +108,7 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
             if rounds:
                 write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
     forget_retired(Path(config.output))
+    release(Path(config.output))
     return rounds
 
 

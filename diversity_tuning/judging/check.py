@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from diversity_tuning.drawing import BLUE, GREY, pyplot, save_figure
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
@@ -177,17 +178,12 @@ SHOWN = {
     "accuracy": "accuracy", "f1": "F1", "auc": "AUC", "kappa": "Cohen's κ", "pair_accuracy": "pairs",
     "own_vs_other": "own response\nover another\nprompt's",
 }  # fmt: skip
-_JUDGE, _LENGTH = "#0072B2", "#999999"
+_JUDGE, _LENGTH = BLUE, GREY
 
 
 def plot_agreement(result: dict, path: Path) -> None:
     """All figures, and the comparisons of responses by how much their lengths differ; ``result`` as in agreement.json."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=[1.4, 1])
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=[1.4, 1])
     for place, (label, one, color) in enumerate([(result["judge"], result, _JUDGE), ("length", result["length"], _LENGTH)]):
         _points(left, [one[key] for key in SHOWN], place, label, color)
         strata = [row for row in one["by_length"] if "n_comparisons" in row]
@@ -202,8 +198,7 @@ def plot_agreement(result: dict, path: Path) -> None:
         axis.axhline(0.5, color="grey", lw=0.6, ls=":")
         axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)
     left.legend(frameon=False, fontsize=8, loc="lower left")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save_figure(figure, path.with_suffix(""), ("png",), dpi=150)
 
 
 def _points(axis, figures: list[dict], place: int, label: str, color: str) -> None:

@@ -20,6 +20,7 @@ from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.read import RESPONSES, read_jsonl
 from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask_each, filled, load_role, prompt_hash
+from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import forget_retired, read_provenance
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
@@ -231,6 +232,7 @@ def with_answer(stage: Stage, row: dict, answer: Answer | Failed | None) -> dict
 
 def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     """The record of what is in the folder, which may then be added to; :class:`UserError` where it was made otherwise."""
+    hold(output)
     made = read_provenance(output)
     if made.get("stage") != record["stage"] or difference(made, record, ignored=_SOURCE) == "" or has_answers(output):
         made = open_output(output, record, overwrite, "a stage's output", ignored=_SOURCE, holds="has answers")
@@ -284,6 +286,7 @@ def _finish(stage: Stage, output: Path, record: dict, config: StageConfig, rows:
     counts = {"all": len(rows), "failed_here": len(here), "failed_before": len(failed) - len(here)}
     write_provenance(output, record, finished=True, rows=counts, base_url=config.engine.base_url, files=FILES)
     forget_retired(output)
+    release(output)
     print(f"{output}: {len(rows)} responses, {len(rows) - len(failed)} of them with '{stage.adds}'", flush=True)
     if len(failed) > len(here):
         print(f"  left out, failed in an earlier stage: {len(failed) - len(here)}", flush=True)

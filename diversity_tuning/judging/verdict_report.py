@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.drawing import BLUE, GREEN, GREY, VERMILION, pyplot, save_figure
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
@@ -182,24 +183,20 @@ def _interval(figure: dict) -> str:
     return f"{figure['value']:.3f} [{_number(figure['low'], 3)}, {_number(figure['high'], 3)}]"
 
 
-_JUDGE, _REFLECT, _GOOD, _BAD = "#999999", "#0072B2", "#009E73", "#D55E00"
+_JUDGE, _REFLECT, _GOOD, _BAD = GREY, BLUE, GREEN, VERMILION
 _SHOWN = {"accuracy": "accuracy", "f1": "F1", "kappa": "Cohen's κ"}
 
 
 def plot_verdicts(summary: dict, path: Path) -> None:
     """``summary`` as in summary.json; the right half is there only with labels."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     found = summary["agreement"]
-    figure, axes = plt.subplots(1, 2 if found else 1, figsize=(8 if found else 4.2, 3.4), layout="constrained", squeeze=False)
+    figure, axes = pyplot().subplots(
+        1, 2 if found else 1, figsize=(8 if found else 4.2, 3.4), layout="constrained", squeeze=False
+    )
     _flows(axes[0, 0], summary["overturned"], summary["judged"])
     if found:
         _plot_agreement(axes[0, 1], found)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save_figure(figure, path.with_suffix(""), ("png",), dpi=150)
 
 
 def _flows(axis, turned: dict, judged: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from datasets import Dataset
 
@@ -39,6 +40,8 @@ def train_grpo(training_run: TrainingRun) -> None:
     arguments, model_config, config = parse(training_run, GRPOConfig, GRPOArguments)
     if config.deviation != "none" and not config.encoders:
         raise UserError(f"--deviation {config.deviation} needs --encoders, such as builtin:minilm")
+    if config.use_vllm and find_spec("vllm") is None:
+        raise UserError("--use_vllm true needs the package vllm in this environment: pip install vllm, or leave it out")
     names = rewards_of(arguments, config)
     data, counts = {}, source_counts(arguments)
     tokenizer = tokenizer_of(arguments, model_config, config)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from diversity_tuning.data.tables import check_source_name
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import real
 from diversity_tuning.names import nearest
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.public import masked
@@ -79,7 +80,8 @@ class TrainingRun:
     @property
     def folder(self) -> Path:
         """Where the run trains until it is whole."""
-        return self.output.with_name(f".{self.output.name}.training")
+        output = real(self.output)
+        return output.with_name(f".{output.name}.training")
 
     def is_finished(self) -> bool:
         return not self.asks_for_help and is_finished(self.output, self.record, self.overwrite)

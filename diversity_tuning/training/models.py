@@ -7,10 +7,10 @@ from peft import PeftConfig
 from transformers import AutoTokenizer
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
-from diversity_tuning.chat_template import check_can_stop
+from diversity_tuning.chat_template import check_can_stop, set_pad_token
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
-from diversity_tuning.reward import new_reward_model
+from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
 from diversity_tuning.training.life_cycle import TrainingRun
 
@@ -24,7 +24,7 @@ def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
     """
     trusted = trusts_remote_code(config)
     if arguments.adapter and not arguments.chat_template_from and (Path(arguments.adapter) / "tokenizer_config.json").is_file():
-        return from_pretrained(AutoTokenizer, arguments.adapter, trust_remote_code=trusted)
+        return set_pad_token(from_pretrained(AutoTokenizer, arguments.adapter, trust_remote_code=trusted))
     return load_tokenizer(model_config.model_name_or_path, arguments.chat_template_from, model_config.model_revision, trusted)
 
 
@@ -76,12 +76,10 @@ def new_adapter_of(model_config: ModelConfig, model, tokenizer) -> PeftConfig | 
     return adapter
 
 
-def reward_tokenizer_of(model_config: ModelConfig):
-    """The reward model's tokenizer; its end token pads where it has no token for that."""
-    tokenizer = from_pretrained(AutoTokenizer, model_config.model_name_or_path, revision=model_config.model_revision)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+def reward_tokenizer_of(model_config: ModelConfig, max_length: int | None):
+    """The reward model's tokenizer, with a pad token that no text holds, and the length at which it is trained to cut."""
+    name = model_config.model_name_or_path
+    return reward_tokenizer(from_pretrained(AutoTokenizer, name, revision=model_config.model_revision), max_length)
 
 
 def reward_model_of(model_config: ModelConfig, config, tokenizer):

@@ -7,6 +7,7 @@ from datasets import Dataset
 from diversity_tuning.data.examples import check_numbers, preference_pairs
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.equal_pairs import drop_equal_pairs
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
@@ -33,7 +34,8 @@ def train_preference(training_run: TrainingRun, trainer_class: type, config_clas
         callbacks=callbacks_of(arguments, config),
     )
     check_examples_left(trainer, arguments)
-    counts = {"pairs": len(data["train"]), "trained_pairs": len(trainer.train_dataset)}
+    equal = drop_equal_pairs(trainer)
+    counts = {"pairs": len(data["train"]), "trained_pairs": len(trainer.train_dataset), **equal}
     counts |= source_counts(arguments)
     counts["pairs_cut_at_max_length"] = _count_cut(trainer.train_dataset, config.max_length)
     if trainer.is_world_process_zero():

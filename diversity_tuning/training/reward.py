@@ -28,7 +28,7 @@ class RewardConfig(TrainingArguments):
 def train_reward(training_run: TrainingRun) -> None:
     """The reward model: one output, L1 loss on the transformed votes."""
     arguments, model_config, config = parse(training_run, RewardConfig)
-    tokenizer = reward_tokenizer_of(model_config)
+    tokenizer = reward_tokenizer_of(model_config, config.max_length)
     data = {}
     for name, rows, limit, where in rows_of(arguments):
         data[name] = first_rows(reward_dataset(rows, tokenizer, config.max_length, where=where), limit)

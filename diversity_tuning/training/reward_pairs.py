@@ -12,6 +12,7 @@ from diversity_tuning.reward import reward_pair_dataset, with_mismatched_prompts
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.precision import FullPrecisionMixin
 from diversity_tuning.training.arguments import callbacks_of, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.equal_pairs import differing
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import reward_model_of, reward_tokenizer_of
 
@@ -46,7 +47,7 @@ def train_reward_pairs(training_run: TrainingRun) -> None:
     arguments, model_config, config = parse(training_run, PairwiseRewardConfig)
     if not 0 <= config.mismatched_prompts <= 1:
         raise UserError(f"--mismatched_prompts {config.mismatched_prompts}: give a share from 0 to 1")
-    tokenizer = reward_tokenizer_of(model_config)
+    tokenizer = reward_tokenizer_of(model_config, config.max_length)
     data, counts = {}, {}
     for name, rows, limit, where in rows_of(arguments):
         pairs = reward_pair_dataset(first_rows(rows, limit), where)
@@ -54,7 +55,12 @@ def train_reward_pairs(training_run: TrainingRun) -> None:
         if name == "train" and config.mismatched_prompts:
             pairs = with_mismatched_prompts(pairs, config.mismatched_prompts, config.seed, where)
             counts["mismatched_pairs"] = len(pairs) - counts["train_pairs"]
-        data[name], counts[f"{name}_pairs_cut_at_max_length"] = tokenized(pairs, tokenizer, config)
+        made, counts[f"{name}_pairs_cut_at_max_length"] = tokenized(pairs, tokenizer, config)
+        data[name] = differing(made, None)
+        if len(data[name]) < len(made):
+            counts[f"{name}_pairs_equal_after_cut"] = len(made) - len(data[name])
+        if not len(data[name]):
+            raise UserError(f"{where}: the two sides of every pair are equal (--max_length {config.max_length})")
     set_seed(config.seed)  # the head is drawn here; the trainer, which seeds too, comes later
     trainer = PairwiseRewardTrainer(
         model=reward_model_of(model_config, config, tokenizer),
@@ -80,10 +86,12 @@ def tokenized(pairs: Dataset, tokenizer, config: PairwiseRewardConfig) -> tuple[
     limit = config.max_length or float("inf")
 
     def tokenize(batch):
-        ids = {side: tokenizer(batch[side])["input_ids"] for side in ("chosen", "rejected")}
-        cut = {f"{side}_ids": [one[: config.max_length] for one in rows] for side, rows in ids.items()}
-        longest = [max(map(len, both)) for both in zip(*ids.values(), strict=True)]
-        return {**cut, config.length_column_name: [min(size, limit) for size in longest], "cut": [n > limit for n in longest]}
+        whole = {side: tokenizer(batch[side])["input_ids"] for side in ("chosen", "rejected")}
+        longest = [max(map(len, both)) for both in zip(*whole.values(), strict=True)]
+        if max(longest) > limit:  # cut by the tokenizer, on its side, as when the model scores
+            whole = {side: tokenizer(batch[side], truncation=True, max_length=limit)["input_ids"] for side in whole}
+        ids = {f"{side}_ids": rows for side, rows in whole.items()}
+        return {**ids, config.length_column_name: [min(size, limit) for size in longest], "cut": [n > limit for n in longest]}
 
     rows = pairs.map(tokenize, batched=True, batch_size=200, remove_columns=pairs.column_names)
     return rows.remove_columns("cut"), sum(rows["cut"][:])

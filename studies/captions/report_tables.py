@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diversity_tuning.evaluation.rendering import Table, interval
+from diversity_tuning.evaluation.rendering import Table, interval, t_words
 from diversity_tuning.evaluation.report.styles import number_of_seeds
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 from studies.captions.copies import NEAR
@@ -48,8 +48,8 @@ def differences(results: Results) -> Table:
     for one, other in COMPARED:
         if one in results.values and other in results.values:
             found = (paired_difference(results.values[one][name], results.values[other][name]) for name in MEASURES)
-            rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") for row in found)])
-    note = f"Paired by contest and seed; mean [95% interval over {results.resampled}]."
+            rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") + t_words(row) for row in found)])
+    note = f"Paired by contest and seed; mean [95% interval over {results.resampled}]; t: Student's interval over the seeds."
     return Table("differences", "Differences", note, ["models", *MEASURES.values()], rows)
 
 

@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.locks import hold, release
 from diversity_tuning.names import nearest
 from diversity_tuning.outputs import check_place
 from studies.reproduce.commands import Run
@@ -127,6 +128,7 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
             signal.signal(signal.SIGPIPE, before)  # a program that calls this is not killed by a closed socket later
             return 0
+        hold(ROOT / (args.out or f"runs/{args.recipe}"))  # the stages take those of their own outputs
         Runner(ROOT).run(wanted)
         print_ending(wanted, ROOT, args)
     except UserError as error:
@@ -137,6 +139,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
+    finally:
+        release()
     return 0
 
 

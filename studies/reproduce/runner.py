@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from diversity_tuning.children import start
 from diversity_tuning.errors import UserError
 from diversity_tuning.public import masked_words
 from studies.reproduce.commands import as_shell, command, environment, resolve
@@ -127,7 +128,7 @@ class Runner:
             if self._stopping:
                 return 1
             try:
-                process = subprocess.Popen(
+                process = start(
                     words, cwd=self.root, env=variables, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
                 )
             except OSError as error:

@@ -18,6 +18,7 @@ from diversity_tuning.evaluation.metrics import (
     ngram_diversity_score,
     rouge_l,
 )
+from diversity_tuning.words import count_words, words_of
 
 # Responses; gzip ratio, homogenization, n-gram diversity as defined, and homogenization as the released code computes it.
 CASES = [
@@ -104,3 +105,47 @@ def test_mean_pairwise_distance_does_not_depend_on_the_number_of_responses():
     whole = diversity_by_prompt(vectors, [0] * 6).mean()
     draws = [diversity_by_prompt(vectors[list(rows)], [0] * 4).mean() for rows in itertools.combinations(range(6), 4)]
     assert np.mean(draws) == pytest.approx(whole)
+
+
+SCRIPTS = {
+    "English": "The fox slept under the moon", "accents": "Él soñó con la niñez perdida", "Arabic": "قصة قصيرة عن القمر",
+    "Hindi": "एक छोटी कहानी", "Chinese": "月亮下的狐狸睡着了", "emoji": "🦊🌙💤", "Cyrillic": "Лиса спала под луной",
+    "Greek": "Η αλεπού κοιμήθηκε", "Hebrew": "סיפור קצר על הירח", "Korean": "여우가 달 아래 잤다",
+    "Japanese": "狐は月の下で眠った",
+    "Thai": "สุนัขจิ้งจอกนอนใต้ดวงจันทร์", "marks": "… —", "Georgian": "მელას ეძინა მთვარის ქვეშ",
+}  # fmt: skip
+OTHERS = {
+    "Arabic": "ملك مات وحيدا هناك", "Chinese": "国王死于战争", "Cyrillic": "Король умер на войне",
+    "Korean": "왕은 전쟁에서 죽었다",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_equal_texts_of_every_script_are_alike(script):
+    text = SCRIPTS[script]
+    assert homogenization_score([text] * 4) == 1
+    assert homogenization_score([text, text + " " + text]) < 1
+    if script in OTHERS:
+        assert homogenization_score([text, OTHERS[script]]) < 0.3
+    if not text.isascii():
+        assert homogenization_score([text] * 4, variant="rouge") < 1 or script in ("accents",)
+
+
+def test_the_default_is_rouge_scores_for_ascii():
+    for responses, _ in CASES:
+        assert homogenization_score(responses) == homogenization_score(responses, variant="rouge")
+
+
+def test_words():
+    assert words_of("Don't STOP_me: 3rd café, naïve.") == ["don", "t", "stop", "me", "3rd", "café", "naïve"]
+    assert words_of("狐狸 fox睡") == ["狐", "狸", "fox", "睡"]
+    assert words_of("एक छोटी कहानी") == ["एक", "छोटी", "कहानी"]
+    assert (count_words("a b\nc"), count_words("月亮 moon"), count_words(" ")) == (3, 3, 0)
+
+
+def test_n_grams_of_scripts_without_spaces_are_of_characters():
+    one, other = "月亮下的狐狸睡着了", "国王死于战争"
+    assert ngram_diversity_score([one, other]) == 4
+    assert ngram_diversity_score([one + one]) < 3  # one word only, if words were what stands between spaces
+    assert ngram_diversity_score([one + one], variant="released") == 1
+    assert ngram_diversity_score(["a  b", "c"]) == ngram_diversity_score(["a  b", "c"], variant="released")

@@ -1,22 +1,27 @@
-"""Intervals that cover, differences that are found, lengths that are held equal, fronts that interpolate."""
+"""Intervals that cover, differences that are found, lengths that are held equal, hulls."""
 
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
 from diversity_tuning.evaluation.statistics import (
     at_equal_length,
     bootstrap_means,
+    concave_hull_at,
+    holm,
     mean_interval,
     overall_mean,
     paired_difference,
     share_of_gain,
     sign_flip_p,
     t_interval,
+    t_test_p,
 )
-from diversity_tuning.evaluation.tradeoff import curve_band, difference_at_equal_quality, interpolate_curve, undominated
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, hull_band, hull_line
 
 
 def test_interval_is_near_the_normal_one_and_seeded():
@@ -165,32 +170,67 @@ def test_equal_length_by_hand():
     assert np.concatenate(adjusted) == pytest.approx([0.7] * 4)
 
 
-def test_front_is_linear_between_neighbours_and_nan_outside():
-    rewards, diversities = np.array([1.0, 0.0, 0.5]), np.array([0.1, 0.5, 0.4])
-    assert interpolate_curve(0.25, rewards, diversities) == pytest.approx(0.45)
-    assert interpolate_curve(0.75, rewards, diversities) == pytest.approx(0.25)
-    assert interpolate_curve(1.0, rewards, diversities) == pytest.approx(0.1)
-    assert interpolate_curve(0.0, rewards, diversities) == pytest.approx(0.5)
-    assert math.isnan(interpolate_curve(1.01, rewards, diversities))
-    assert math.isnan(interpolate_curve(math.nan, rewards, diversities))
+def test_holm_by_hand():
+    """.01 · 3, then .02 · 2, then .03, which is not less than the one before; never above 1."""
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
+    assert len(holm([])) == 0
 
 
-def test_many_curves_at_once_are_those_one_by_one():
+def test_p_of_a_t_interval_is_that_of_the_test():
+    values = np.random.default_rng(3).normal(0.5, 1, 8)
+    low, high = t_interval(values[:, None])
+    assert t_test_p(values.mean(), low, high, 8) == pytest.approx(ttest_1samp(values, 0).pvalue)
+
+
+def test_the_hull_by_hand():
+    """Of (0, 0), (1, 2), (2, 1), (3, 1), (1, 0): 0 to 2 on the left, then the chord from (1, 2) to (3, 1), above (2, 1)."""
+    x, y = np.array([2.0, 0, 3, 1, 1]), np.array([1.0, 0, 1, 2, 0])
+    found = concave_hull_at(x, y, np.array([-0.1, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.1, math.nan]))
+    assert found == pytest.approx([math.nan, 0, 1, 2, 1.75, 1.5, 1.25, 1, math.nan, math.nan], nan_ok=True)
+    assert float(concave_hull_at(x, y, 2)) == pytest.approx(1.5)
+    assert concave_hull_at([1.0], [3.0], [0.9, 1.0, 1.1]) == pytest.approx([math.nan, 3, math.nan], nan_ok=True)
+    assert concave_hull_at([1.0, 1.0, math.nan], [2.0, 5.0, 9.0], [[1.0]]).tolist() == [[5.0]]
+    assert np.isnan(concave_hull_at([], [], [0.0])).all()
+    assert hull_line(np.stack([x, y], axis=1)) == [(1, 2), (3, 1)], "from the highest on"
+    assert hull_line(np.empty((0, 2))) == []
+
+
+numbers = st.floats(-100, 100).map(lambda value: round(value, 3))
+point_sets = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12)
+
+
+@given(point_sets, st.randoms(use_true_random=False))
+def test_the_hull_is_concave_above_every_point_and_the_same_in_any_order(points, random):
+    x, y = np.array(points).T
+    grid = np.linspace(x.min(), x.max(), 41)
+    found = concave_hull_at(x, y, grid)
+    assert (concave_hull_at(x, y, x) >= y).all()
+    assert found.max() <= y.max() + 1e-9
+    if x.max() > x.min() + 0.1:  # else the grid's own rounding bends it
+        assert (found[:-2] + found[2:] <= 2 * found[1:-1] + 1e-6).all()
+    assert np.isnan(concave_hull_at(x, y, [x.min() - 1, x.max() + 1])).all()
+    mixed = random.sample([*points, *points[:3]], k=len(points) + len(points[:3]))
+    assert np.array_equal(concave_hull_at(*np.array(mixed).T, grid), found), "in another order, some of them twice"
+
+
+def test_many_hulls_at_once_are_those_one_by_one():
     rng = np.random.default_rng(0)
     at, x, y = rng.random(300), rng.random((300, 5)).round(1), rng.random((300, 5))
     x[:, 1] = x[:, 0]  # two points of one quality
-    found = interpolate_curve(at, x, y)
-    for i, order in enumerate(np.argsort(x, axis=1, kind="stable")):
-        expected = np.interp(at[i], x[i, order], y[i, order], left=np.nan, right=np.nan)
-        assert found[i] == pytest.approx(expected, nan_ok=True)
+    found = concave_hull_at(x, y, at)
+    assert found.tolist() == pytest.approx([float(concave_hull_at(x[i], y[i], at[i])) for i in range(300)], nan_ok=True)
+    lines = concave_hull_at(x, y, np.repeat(at[:3, None], 300, axis=1))
+    assert lines.shape == (3, 300)
+    assert lines[1].tolist() == pytest.approx([float(concave_hull_at(x[i], y[i], at[1])) for i in range(300)], nan_ok=True)
 
 
-def test_the_band_of_a_curve():
-    """Around the curve, as wide as the interval of a point, and nowhere beyond the points."""
+def test_the_band_of_a_hull():
+    """Around the hull, as wide as the interval of a point, and nowhere beyond the points."""
     rng = np.random.default_rng(0)
     x, noise = np.zeros((1, 100)), rng.normal(0, 0.1, (1, 100))
     points = [(x, 0.5 + noise), (x + 1, 0.3 + noise)]
-    low, high = curve_band(points, np.array([-0.1, 0.0, 0.5, 1.0, 1.1]))
+    low, high = hull_band(points, np.array([-0.1, 0.0, 0.5, 1.0, 1.1]))
     assert np.isnan(low).tolist() == np.isnan(high).tolist() == [True, False, False, False, True]
     half = (high - low)[1:4] / 2
     assert half == pytest.approx([1.96 * noise.std() / 10] * 3, rel=0.1)
@@ -208,19 +248,26 @@ def test_front_difference_at_equal_reward():
     assert found["covered"] == 1.0
     assert difference_at_equal_quality((1.5 + noise[4], noise[5]), front) is None
     assert difference_at_equal_quality((0.5 + noise[4], noise[5]), front[:1]) is None
-    assert difference_at_equal_quality(front[0], front[:1]) is None, "one point is no front, even where the target lies on it"
+    assert difference_at_equal_quality(front[0], front[:1]) is None, "one point is no hull, even where the target lies on it"
 
 
-def test_a_bad_setting_is_no_point_of_a_curve():
-    """Between .2 and .8 of quality lies one at .5 that the second beats in both: the curve goes past it, and may end at two."""
+def test_a_bad_setting_does_not_lower_the_hull():
+    """Between .2 and .8 of quality one at .5 that the second beats in both, and one below the chord: the chord is compared."""
     flat = np.zeros((1, 4))
     good, bad, best = (flat + 0.2, flat + 0.4), (flat + 0.5, flat + 0.1), (flat + 0.8, flat + 0.2)
-    kept = undominated([good, bad, best])
-    assert [quality.mean() for quality, _ in kept] == pytest.approx([0.2, 0.8])
     target = (flat + 0.5, flat + 0.35)
-    assert difference_at_equal_quality(target, kept)["mean"] == pytest.approx(0.05)
-    assert difference_at_equal_quality(target, [good, bad, best])["mean"] == pytest.approx(0.25)
-    assert undominated([]) == []
+    assert difference_at_equal_quality(target, [good, best])["mean"] == pytest.approx(0.05)
+    below = (flat + 0.5, flat + 0.25)
+    assert difference_at_equal_quality(target, [good, bad, best, below])["mean"] == pytest.approx(0.05)
+
+
+def test_t_over_seeds_is_of_the_seeds_own_differences():
+    """.3, .5 and .4 above a flat hull, the fourth seed outside: mean .4, sd .1, half width 4.303 · .1 / √3."""
+    apart, quality = np.array([[0.3], [0.5], [0.4], [9.0]]), np.array([[0.5], [0.5], [0.5], [1.1]])
+    flat = np.zeros_like(apart)
+    found = difference_at_equal_quality((quality, apart), [(flat, flat), (flat + 1, flat)], draws=50)
+    assert found["t_seeds"] == 3
+    assert (found["t_low"], found["t_high"]) == pytest.approx((0.4 - 0.24841, 0.4 + 0.24841), abs=1e-4)
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["seeds", "prompts"])

@@ -205,6 +205,14 @@ def test_no_number_of_json_is_refused():
             extra_body(EngineConfig("openai", model="m", extra_body=text))
 
 
+def test_a_key_in_the_extra_body_is_refused_and_not_shown():
+    for extra in ('{"api_key": "sk-secret"}', {"deep": [{"auth_token": "sk-secret"}]}):
+        with pytest.raises(UserError, match="--extra_body: holds a key") as refused:
+            extra_body(EngineConfig("openai", model="m", extra_body=extra))
+        assert "sk-secret" not in str(refused.value)
+    assert extra_body(EngineConfig("openai", model="m", extra_body='{"stop_token": "<|end|>", "max_tokens": 5}'))
+
+
 def test_a_stored_reply_that_is_nested_too_deep_is_passed_over(tmp_path):
     with chat_server(lambda body, times: openai_reply("a story")) as server:
         bought = engine(server, tmp_path)

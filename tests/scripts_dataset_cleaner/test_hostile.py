@@ -8,9 +8,11 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, DatasetDict, load_from_disk
+from datasets import Dataset, DatasetDict, config, load_from_disk
 
 from diversity_tuning import stylometry
+from diversity_tuning.data import tables
+from scripts_dataset_cleaner import describe
 from tests.scripts_dataset_cleaner.helpers import posts, row, stage
 
 GOOD = row("[WP] a", ["x", "y"], [1, 2])
@@ -50,7 +52,6 @@ JSONL = {
     "no text": (lines(without("post_text")), "row 1: no column 'post_text'"),
     "no responses": (lines(without("comment_texts")), "row 1: no column 'comment_texts'"),
     "no votes": (lines(GOOD, GOOD, without("comment_scores")), "row 3: no column 'comment_scores'"),
-    "no post score": (lines(without("post_scores")), "row 1: no column 'post_scores'"),
     "other columns": (lines({"prompt": "a", "chosen": "b"}), "row 1: no column 'post_title'"),
     "null title": (lines(GOOD, with_(post_title=None)), "row 2, column 'post_title': null"),
     "null responses": (lines(GOOD, with_(comment_texts=None)), "row 2, column 'comment_texts': null"),
@@ -73,9 +74,6 @@ JSONL = {
     "fewer votes": (lines(GOOD, GOOD, with_(comment_scores=[1])), "row 3, column 'comment_scores': 1 entries"),
     "more votes": (lines(with_(comment_scores=[1, 2, 3])), "row 1, column 'comment_scores': 3 entries"),
     "fewer times": (lines(with_(comment_times=["noon"])), "row 1, column 'comment_times': 1 entries"),
-    "post score as text": (lines(GOOD, with_(post_scores="many")), "row 2, column 'post_scores'"),
-    "new column late": (lines(*[GOOD] * 500, with_(author="me")), "column 'author' appears first after row 501"),
-    "column of two kinds": (lines(*[with_(author="me")] * 500, with_(author=[1])), "row 501 or later, column 'author'"),
     "wrong far down": (lines(*[GOOD] * 1203, with_(comment_scores=[1, 2.5])), "row 1204, column 'comment_scores'"),
     "one row": (lines(GOOD), "too few"),
 }
@@ -201,6 +199,13 @@ RIGHT = {
     "largest and smallest votes": [with_(comment_scores=[2**62, -(2**62)]), GOOD],
     "times": [with_(comment_times=["noon", "night"])] * 2,
     "tag without a prompt": [with_(post_title="[WP]"), with_(post_title="[WP] [TT] [")],
+    "no post score": [without("post_scores")] * 2,
+    "post score as text": [GOOD, with_(post_scores="many")],
+    "new column late": [*[GOOD] * 500, with_(author="me")],
+    "column of two kinds": [*[with_(author="me")] * 500, with_(author=[1])],
+    "objects without a key": [with_(media={})] * 2,
+    "half an emoji in another column": [GOOD, with_(author="\ud83d")],
+    "number of 65 bits in another column": [GOOD, with_(number=2**64)],
     "more columns": [with_(author="me", labels=["x"], extra=None), GOOD],
 }
 
@@ -212,6 +217,32 @@ def test_unusual_but_right(name, tmp_path):
     splits = load_from_disk(str(tmp_path / "out"))
     assert sum(len(rows) for rows in splits.values()) == len(RIGHT[name])
     assert splits["train"].features["comment_scores"].feature.dtype == "int64"
+
+
+@pytest.mark.parametrize(
+    ("early", "late"),
+    [
+        (1, 0.97), (None, "x"), ({"flair": None}, {"flair": "x"}), ([None], ["x"]), ({"a": 1}, {"a": 1, "b": "x"}),
+        ({}, {"a": 1}),
+        (False, 16e8), (7, 2**64), ("x", [1]), ("absent", 5),
+    ],
+)  # fmt: skip
+def test_a_column_that_no_stage_reads_changes_late(tmp_path, capsys, monkeypatch, early, late):
+    """It is kept where one type holds all of it, and else left out and named; nothing of a value is lost."""
+    rows = [with_(more=early) if early != "absent" else GOOD] * 600 + [with_(more=late)]
+    (tmp_path / "posts.jsonl").write_bytes(lines(*rows))
+    stage(0, "--source", tmp_path / "posts.jsonl", "--data_path", tmp_path / "out")
+    found = [one for split in load_from_disk(str(tmp_path / "out")).values() for one in split]
+    assert len(found) == 601
+    said = capsys.readouterr().out
+    if early is False or late in (2**64, [1]):
+        assert "more" not in found[0]
+        assert "no column can hold its values: column 'more'" in said
+    else:
+        assert sum(one["more"] == late for one in found) == 1
+        assert "no column can hold" not in said
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    assert len(tables.open_split(str(tmp_path / "posts.jsonl"), "train")) == 601
 
 
 def test_odd_posts_through_all_stages(pipeline, tmp_path):
@@ -410,3 +441,31 @@ def test_stylometry_errors(pipeline, tmp_path, capsys):
     refused(capsys, tmp_path, fit("--source", "nowhere", "--output", tmp_path / "out"), "run stage 1 first")
     refused(capsys, tmp_path, fit("--source", pipeline.scored, "--output", tmp_path / "out"), "stage 1 is expected")
     refused(capsys, tmp_path, fit("--source", pipeline.filtered, "--output", tmp_path / "out", "--dimension", 1), "--dimension")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("deviation_chosen", "much", "row 1, column 'deviation_chosen': expected a number"),
+        ("deviation_rejected", float("nan"), "row 1, column 'deviation_rejected': NaN or infinity"),
+        ("score_chosen", "9", "row 1, column 'score_chosen': expected a whole number"),
+        ("chosen", "text", "row 1, column 'chosen': expected a list of messages"),
+    ],
+)
+def test_pairs_edited_by_hand_are_described_or_one_line(tmp_path, capsys, column, value, message):
+    message_of = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]
+    pair = {"chosen": message_of, "rejected": message_of, "score_chosen": 2, "score_rejected": 1}
+    pair |= {"deviation_chosen": 1.0, "deviation_rejected": 1.0}
+    DatasetDict({"train": Dataset.from_list([{**pair, column: value}])}).save_to_disk(str(tmp_path / "pairs"))
+    capsys.readouterr()
+    refused(capsys, tmp_path, lambda: describe.main(["--source", str(tmp_path / "pairs")]), message)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a", "a/b"])
+def test_names_too_long_and_loops_of_links(tmp_path, capsys, name):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "posts.jsonl").write_bytes(lines(*posts()))
+    refused(capsys, tmp_path, score(tmp_path / "posts.jsonl", tmp_path / name))
+    refused(capsys, tmp_path, score(tmp_path / name, tmp_path / "out"))
+    refused(capsys, tmp_path, lambda: describe.main(["--source", str(tmp_path / name)]))

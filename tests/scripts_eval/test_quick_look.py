@@ -9,6 +9,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.sampling.samples import select_prompts
 from scripts_eval import quick_look, report, sample
 from tests.tiny import save_base
 
@@ -102,3 +104,16 @@ def test_a_prompt_that_is_no_text(world, tmp_path, capsys):
     with pytest.raises(SystemExit):
         sample.main([str(word) for word in ("--base_model", world / "base", *flags)])
     assert "prompts.jsonl: row 2, column 'prompt': expected a text" in capsys.readouterr().err
+
+
+def test_a_table_without_prompts_asks_for_a_prompt(tmp_path, capsys):
+    """Not for the columns of the data stages, which a reader of a file of prompts need not know."""
+    (tmp_path / "p.csv").write_text("text,author\nA fox,me\n")
+    with pytest.raises(UserError, match=r"p\.csv: no column 'prompt'; it has text, author"):
+        select_prompts(str(tmp_path / "p.csv"), "train", 0, 5)
+    (tmp_path / "p.csv").write_text('prompt,author\nA fox,me\n,you\n "",he\n')
+    with pytest.raises(UserError, match=r"row 2, column 'prompt': expected a text"):
+        select_prompts(str(tmp_path / "p.csv"), "train", 0, 5)
+    (tmp_path / "p.jsonl").write_text('{"prompt": "A fox"}\n{"prompt": " "}\n')
+    assert select_prompts(str(tmp_path / "p.jsonl"), "train", 0, 5) == {0: "A fox"}
+    assert "1 of 2 prompts are empty" in capsys.readouterr().out

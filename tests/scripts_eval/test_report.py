@@ -25,7 +25,6 @@ from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
-from diversity_tuning.evaluation.tradeoff import pareto_front
 from scripts_eval import report
 from studies.miniature import recognise
 from tests.evaluation.synthetic import hash_of, write_run, write_study
@@ -270,7 +269,7 @@ def test_the_figure_of_controls(controlled):
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {
         "mean, 95% interval", "one seed", "unweighted → weighted, one seed", "control: permuted-prompt",
-        "other strength of a method", "95% band of a method's curve",
+        "other strength of a method", "hull of a method's models and SFT, 95% band",
     } <= set(legend)  # fmt: skip
     assert len(legend) == len(set(legend))
     assert sum("without intervals" in text for text in legend) == 1
@@ -411,11 +410,6 @@ def test_any_two_models(study, tmp_path):
     table = pd.read_csv(tmp_path / "out" / "differences.csv")
     assert table["difference"].nunique() == 6
     assert table["p"].between(0, 1).all()
-
-
-def test_pareto_by_hand():
-    points = np.array([[0, 3], [1, 2], [1, 1], [2, 0], [2, 0], [np.nan, 9], [0.5, 2.5]])
-    assert list(pareto_front(points)) == [True, True, False, True, True, False, True]
 
 
 def test_labels_do_not_overlap():

@@ -6,21 +6,22 @@ import pandas as pd
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import diagnostics, registry
-from diversity_tuning.evaluation.rendering import NONE, Table, interval
+from diversity_tuning.evaluation.rendering import NONE, Table, interval, t_words
 from diversity_tuning.evaluation.report import tables
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, add_equal_length, check_seeds, group_runs, shared_prompts
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching, seed_word
 from diversity_tuning.evaluation.statistics import overall_mean
-from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, undominated
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality
 
 Pairs = list[tuple[RunGroup, RunGroup]]
 _NOTE = """\
-Diversity of a model minus that of the other method's {quality}–diversity curve at the same {quality}; the curve is linear
-between neighbouring models of the method{anchor}. Models that another one of the curve
-beats or equals in both by their means are no points of it. 2,000 draws of prompts (and seeds); a share in brackets: of
-the draws in which the {quality} was within the curve's range, where not in all.
+Diversity of a model minus the upper concave hull of the other method's models{anchor} at the same {quality}: what drawing one
+of two of them at random for each prompt reaches. 2,000 draws of prompts (and seeds), the hull anew in each; a share in
+brackets: of the draws in which the {quality} was within the hull's range, where not in all. t: Student's interval of the seeds'
+own differences, of those seeds that lie within it. No correction for the number of comparisons.
 """
 OUTSIDE = "outside the range"
+OUTSIDE_VALUES = {**dict.fromkeys(("mean", "low", "high")), "covered": 0.0, "t_low": None, "t_high": None, "t_seeds": 0}
 
 
 class Comparison:
@@ -118,14 +119,13 @@ def _control_columns() -> list[str]:
 def front_table(
     models: list[RunGroup], pairs: list[tuple[RunGroup, RunGroup]], anchor: str | None = None, together: bool = False
 ) -> pd.DataFrame:
-    """Each weighted model against the unweighted method's curve, at equal reward and at every other quality that all have.
+    """Each weighted model against the hull of the unweighted method's models, at equal reward and every quality that all have.
 
     See :func:`diversity_tuning.evaluation.tradeoff.difference_at_equal_quality`. A row per model, seed, quality and measure of
     diversity; ``together``: over all seeds alone where there are several.
 
-    The pairs give the methods; a method whose models have no strength (the data's own responses) has no curve. ``anchor``
-    names a model, such as sft, that counts as a point of every curve. ``points`` counts the models; those that another one
-    beats in quality and diversity are left out of the curve, or a method would look worse for every bad setting that was tried.
+    The pairs give the methods; a method whose models have no strength (the data's own responses) has none. ``anchor``
+    names a model, such as sft, that counts as a point of every hull. ``points`` counts the models.
     """
     anchors = matching(models, anchor, f"anchor {anchor}") if anchor else []
     methods = dict.fromkeys((one.method, other.method) for one, other in pairs)
@@ -153,8 +153,7 @@ def _rows(target: RunGroup, points: list[RunGroup], unweighted: str, together: b
         for quality in (column for column in registry.qualities() if column in known):
             for column in (column for column in registry.diversities() if column in known):
                 pairs = list(zip(known[quality], known[column], strict=True))
-                none = {"mean": None, "low": None, "high": None, "covered": 0.0}
-                difference = difference_at_equal_quality(pairs[0], undominated(pairs[1:], nested), nested=nested) or none
+                difference = difference_at_equal_quality(pairs[0], pairs[1:], nested=nested) or OUTSIDE_VALUES
                 label = {"model": target.label, "front": unweighted, "points": len(front), "seed": seed, "metric": column}
                 rows.append({**label, "quality": quality, "at": overall_mean(pairs[0][0], nested), **difference})
     return rows
@@ -172,8 +171,8 @@ def curve_tables(rows: pd.DataFrame, anchor: str | None, name: str = "fronts") -
             label = [model, f"{front} ({points} points)", seed_word(seed), f"{group['at'].iloc[0]:.3f}"]
             cells.append([*label, *(found.get(column, NONE) for column in columns)])
         word = registry.label(quality)
-        note = _NOTE.format(quality=word, anchor=f", with {anchor} as a point of every curve" if anchor else "")
-        header = ["model", "curve of", "seed", registry.short(quality), *map(registry.heading, columns)]
+        note = _NOTE.format(quality=word, anchor=f" and {anchor}" if anchor else "")
+        header = ["model", "hull of", "seed", registry.short(quality), *map(registry.heading, columns)]
         suffix = "" if quality == registry.qualities()[0] else f"-{quality}"
         made.append(Table(f"{name}{suffix}", f"{_title(name)} at equal {word}", note, header, cells))
     return made
@@ -186,4 +185,4 @@ def _title(name: str) -> str:
 def _cell(row: pd.Series) -> str:
     if pd.isna(row["mean"]):
         return OUTSIDE
-    return interval(row, "", "+") + (f" ({row['covered']:.0%})" if row["covered"] < 0.995 else "")
+    return interval(row, "", "+") + (f" ({row['covered']:.0%})" if row["covered"] < 0.995 else "") + t_words(row)

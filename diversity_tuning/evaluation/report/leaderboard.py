@@ -1,7 +1,6 @@
 """The results folder: a table, a provenance and the reports of each study, and an index of all runs in README.md."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.diagnostics import KEY, by_record, shown_name
-from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
+from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS, read_metrics
 from diversity_tuning.evaluation.rendering import NONE, interval
 from diversity_tuning.evaluation.report.build import FOLDERS, RUNS, SETTINGS
 from diversity_tuning.evaluation.report.study import LABELS, RUN, STAGE, TABLE, read_study, read_table, write_gzip, write_study
@@ -159,19 +158,6 @@ def write_index(results: Path) -> int:
         studies.append(f"## {name}\n\n{table}")
     write_text(readme, f"{above}\n\n{MARK}\n\n" + "\n".join(studies))
     return rows
-
-
-def read_metrics(run: Path) -> dict:
-    """A run's metrics.json."""
-    try:
-        content = json.loads((run / METRICS).read_text(encoding="utf-8"))
-        if not isinstance(content["means"], dict) or not isinstance(content["counts"], dict):
-            raise ValueError("means and counts are not mappings")
-    except FileNotFoundError:
-        raise UserError(f"{run}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run / METRICS}: not written by scripts_eval ({error!r})") from None
-    return content
 
 
 def _row(record: dict, provenance: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Scored runs, read back and grouped: the same name, method and strength is one model trained with several seeds."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.diagnostics import KEY, Registered, by_record, shown_name
-from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS
+from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS, read_metrics
 from diversity_tuning.evaluation.report.study import LABELS, is_study, prompts_of, read_study, read_table
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
 from diversity_tuning.outputs import PROVENANCE
@@ -141,13 +140,8 @@ def find_runs(results: str | Path) -> list[Path]:
 def read_run(folder: str | Path) -> Run:
     """Read metrics.json and prompts.csv of one run folder."""
     folder = Path(folder)
-    try:
-        content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
-    except FileNotFoundError:
-        raise UserError(f"{folder}: not a scored run (no {METRICS}); run scripts_eval.score on it first") from None
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{folder / METRICS}: not written by scripts_eval ({error!r})") from None
+    content = read_metrics(folder)
+    labels = {key: content[key] for key in ("name", "method", "strength", "seed", "counts")}
     registered = by_record(content.get(KEY), folder / METRICS)
     labels["name"] = shown_name(labels, registered)
     prompts = read_csv(folder / PROMPTS, [PROMPT, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY])

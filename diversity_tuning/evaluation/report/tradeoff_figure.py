@@ -12,11 +12,13 @@ from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.styles import control_markers, data_and_seeds, method_styles
 from diversity_tuning.evaluation.statistics import overall_mean, seed_means
-from diversity_tuning.evaluation.tradeoff import curve_band, pareto_front
+from diversity_tuning.evaluation.tradeoff import hull_band, hull_line
 
 _BETTER = ((0.905, 0.925), (0.985, 0.99))  # of the axes: tail and head of the arrow
-_LEAST_POINTS = 3  # of a curve that has a band
+_LEAST_POINTS = 3  # of a hull that has a band
 _MOST_PAIRS = 4  # of models with arrows between them: more cannot be told apart
+_HULL = "hull of a method's models and SFT, 95% band"
+_START = "sft"  # method of what the others start from: a point of their hulls
 _WEIGHTED = {("ddpo", "dpo"), ("dorpo", "orpo")}
 
 
@@ -39,6 +41,13 @@ class Content:
         self.main = [model for models in main for model in models]
         arrows = [pair for pair in self.pairs if all(model in self.main for model in pair)]
         self.arrows = arrows if len(arrows) <= _MOST_PAIRS else []
+
+    def of_hull(self, method: str, *columns: str) -> list[RunGroup]:
+        """SFT and the models of a method that is a baseline, or has several strengths; none of another method."""
+        own = [model for model in _with(self.own, *columns) if model.method == method]
+        if method in (_START, REFERENCE) or (len(own) < 2 and method not in {other.method for _, other in self.pairs}):
+            return []
+        return [*own, *(model for model in _with(self.own, *columns) if model.method == _START)]
 
     @property
     def arrow_name(self) -> str | None:
@@ -80,9 +89,11 @@ def _point(model: RunGroup, *columns: str) -> tuple[float, ...]:
 
 
 def _draw_panel(axis, content: Content, x: str, y: str) -> None:
-    _draw_pareto(axis, _with(content.models, x, y), x, y)
+    models = [model for model in _with(content.models, x, y) if model.method != REFERENCE]
+    dotted = {"ls": ":", "lw": 1.6, "zorder": 0, "label": "concave hull of all models, 95% band"}
+    _draw_hull(axis, models, x, y, GREY, **dotted)
     for method, (colour, _) in content.styles.items():
-        _draw_curve(axis, [model for model in _with(content.own, x, y) if model.method == method], x, y, colour)
+        _draw_hull(axis, content.of_hull(method, x, y), x, y, colour, lw=1.2, alpha=0.6, zorder=1, label=_HULL)
     for model in sorted(_with(content.grey, x, y), key=lambda model: content.controls.index(model.method)):
         style = {"marker": content.markers[model.method], "color": GREY, "ms": 6.5, "mew": 1.2, "zorder": 2}
         axis.plot(*_point(model, x, y), ls="none", label=f"control: {model.method}", **style)
@@ -106,39 +117,21 @@ def _draw_panel(axis, content: Content, x: str, y: str) -> None:
     draw_grid(axis)
 
 
-def _draw_pareto(axis, models: list[RunGroup], x: str, y: str) -> None:
-    """Dotted, through the models that no other model beats in both, with the 95% band of that line."""
-    models = [model for model in models if model.method != REFERENCE]
-    means = np.array([_point(model, x, y) for model in models]).reshape(-1, 2)
-    best = sorted((tuple(mean), place) for place, mean in enumerate(means) if pareto_front(means)[place])
-    line = [mean for mean, _ in best]
-    axis.plot(*zip(*line, strict=True), color=GREY, ls=":", lw=1.6, zorder=0, label="Pareto front of the means, 95% band")
-    _draw_band(axis, [models[place] for _, place in best], line, x, y, GREY)
-
-
-def _draw_curve(axis, group: list[RunGroup], x: str, y: str, colour: str) -> None:
-    """A method's strengths that none of its others beats in both, joined in the order of quality, with the line's 95% band."""
-    means = np.array([_point(model, x, y) for model in group]).reshape(-1, 2)
-    group = [model for model, best in zip(group, pareto_front(means), strict=True) if best]
-    line = sorted(_point(model, x, y) for model in group)
-    if len(line) > 1:
-        axis.plot(*zip(*line, strict=True), color=colour, lw=1.2, alpha=0.6, zorder=1)
-    _draw_band(axis, group, line, x, y, colour, label="95% band of a method's curve")
-
-
-def _draw_band(axis, group: list[RunGroup], line: list[tuple], x: str, y: str, colour: str, **options) -> None:
-    """The 95% band of the line between at least three models of the same seeds and prompts."""
-    seeds = {tuple(run.seed for run in model.runs) for model in group}
-    if len(line) < _LEAST_POINTS or len(seeds) > 1:
+def _draw_hull(axis, models: list[RunGroup], x: str, y: str, colour: str, **line) -> None:
+    """The upper concave hull of the models' means; of at least three of the same seeds and prompts with its 95% band."""
+    corners = hull_line(np.array([_point(model, x, y) for model in models]).reshape(-1, 2))
+    if len(corners) < 2:
         return
-    prompts = shared_prompts(group)
+    axis.plot(*zip(*corners, strict=True), color=colour, **line)
+    if len(models) < _LEAST_POINTS or len({tuple(run.seed for run in model.runs) for model in models}) > 1:
+        return
+    prompts = shared_prompts(models)
     nested = isinstance(prompts, list)
     if not any(map(len, prompts)) if nested else not len(prompts):
         return
-    grid = np.linspace(line[0][0], line[-1][0], 60)
-    points = [(model.matrix(x, prompts), model.matrix(y, prompts)) for model in group]
-    band = curve_band(points, grid, nested=nested)
-    axis.fill_between(grid, *band, color=colour, alpha=0.12, lw=0, zorder=0, **options)
+    grid = np.linspace(corners[0][0], corners[-1][0], 60)
+    points = [(model.matrix(x, prompts), model.matrix(y, prompts)) for model in models]
+    axis.fill_between(grid, *hull_band(points, grid, nested=nested), color=colour, alpha=0.12, lw=0, zorder=0)
 
 
 def _seed_points(model: RunGroup, x: str, y: str) -> dict[object, tuple[float, float]]:
@@ -191,6 +184,6 @@ def _add_legend(figure, axis, arrow_name: str | None) -> None:
         heading = {"controls, in grey (without intervals):": lines([], [], ls="none")}
         grey = {name: found.pop(name) for name in controls}
         found = found | heading | grey
-    columns = 4 if figure.get_figwidth() > 8 else 2
+    columns = 3 if figure.get_figwidth() > 8 else 2
     figure.legend(found.values(), found.keys(), loc="outside lower left", ncols=columns, frameon=False, fontsize=8)
     cross.remove()  # from the panel, where its missing values would be in the way of labels

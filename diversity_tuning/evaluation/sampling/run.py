@@ -24,6 +24,7 @@ from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, verbalized
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
+from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, is_resumed, recover
 from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
 
@@ -85,8 +86,9 @@ def sampling_record(config: SamplingConfig) -> dict:
 def read_record(folder: str | Path) -> dict:
     """``sampling.json``, or an empty dict."""
     try:
-        return json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
+        return record if isinstance(record, dict) else {}
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
 
 
@@ -117,6 +119,7 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     """Refuse a folder that is not ours or has other samples; with ``overwrite``, move these aside until all new are there."""
     check_place(output)
+    hold(output)
     recover(output)
     made = read_record(output)
     same = bool(made) and all(made.get(key) == record[key] for key in record)
@@ -179,6 +182,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     write_text(output / RECORD, _as_json({**record, **results}))
     if results["finished"]:
         forget_retired(output)
+    release(output)
     _tell(output, failed, len(prompts) * config.num_samples)
     if not results["finished"]:
         raise UserError(

@@ -31,8 +31,10 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     A row is a post (title and text), as the data stages write it, or has a column ``prompt``.
     """
     rows = read_split(source, split)
-    if POST_TITLE in rows.column_names or PROMPT not in rows.column_names:
+    if POST_TITLE in rows.column_names:
         require_columns(rows, (POST_TITLE, POST_TEXT), where_of(source, split))
+    else:
+        require_columns(rows, (PROMPT,), where_of(source, split))
     if num_prompts < 1 or start < 0:
         raise UserError("--num_prompts must be at least 1 and --start at least 0")
     if start >= len(rows):
@@ -82,11 +84,21 @@ def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
             if not line.endswith(b"\n"):
                 break
             try:
-                row = SampleRow(**json.loads(line))
-            except (ValueError, TypeError):
+                row = _sample(json.loads(line))
+            except (ValueError, TypeError, RecursionError):
                 raise UserError(f"{path}, line {number}: not a sample; delete the line, or give --overwrite") from None
             rows.setdefault((row.prompt_id, row.sample), row)
     return rows
+
+
+def _sample(values: dict) -> SampleRow:
+    """A row of ``samples.jsonl``; :class:`TypeError` for values of other types."""
+    row = SampleRow(**values)
+    for name, kind in SampleRow.__annotations__.items():
+        value = getattr(row, name)
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise TypeError(name)
+    return row
 
 
 def shards(folder: str | Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """Metrics of a scored run that are functions of each prompt's responses, such as their compression ratio."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from tqdm import tqdm
 from diversity_tuning.data.schema import PROMPT_ID, RESPONSE
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
-from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES
+from diversity_tuning.evaluation.files import PROMPTS, SCORES, read_metrics
 from diversity_tuning.evaluation.scoring.summary import DRAWN, means, write_metrics
 
 
@@ -18,11 +17,12 @@ def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole", count: int = 0
     """One row per prompt: every metric of the registry that has a function, of its responses in the order of the rows.
 
     Such metrics grow or fall with the number of responses, so of the data's own only the drawn ones count, where that is
-    known, and prompts with fewer responses than ``count`` get NaN. ``variant="released"``: as the released code computed them.
+    known, and prompts with fewer responses than ``count`` get NaN.
+    ``variant``: of :data:`~diversity_tuning.evaluation.metrics.VARIANTS`.
     """
     rows = rows[rows[DRAWN] == 1] if DRAWN in rows else rows
     chosen = registry.computed()
-    functions = {m.column: m.released if variant == "released" and m.released else m.function for m in chosen}
+    functions = {m.column: getattr(m, variant, None) or m.function for m in chosen}
     table = []
     groups = rows.groupby(PROMPT_ID, sort=True)[RESPONSE]
     for prompt_id, texts in tqdm(groups, desc="auxiliary metrics", unit="prompt", leave=False):
@@ -37,7 +37,7 @@ def add_to_run(folder: Path, variant: str) -> None:
     """Add the metrics to a run folder's prompts.csv and metrics.json."""
     rows = read_csv(folder / SCORES, [PROMPT_ID, RESPONSE])
     prompts = read_csv(folder / PROMPTS, [PROMPT_ID])
-    content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    content = read_metrics(folder)
     table = auxiliary_metrics(rows, variant, content.get("draw") or content.get("samples_per_prompt") or 0)
     columns = registry.columns(registry.computed())
     prompts = prompts.drop(columns=columns, errors="ignore").merge(table, on=PROMPT_ID, how="left")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD, RESPONSE, SEMANTIC_DIVERSITY
+from diversity_tuning.deviation_types import TYPES, models_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import diagnostics, metrics
 from diversity_tuning.evaluation.files import SAMPLES
@@ -16,8 +17,10 @@ from diversity_tuning.evaluation.sampling.run import read_record
 from diversity_tuning.evaluation.sampling.samples import read_samples
 from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, was_killed, write_results
 from diversity_tuning.flags import flag
+from diversity_tuning.locks import hold
 from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
+from diversity_tuning.words import count_words
 
 NO_ENCODER = "none"
 _SCORING, _CALLED = "scoring", "what a report calls the run"  # headings of --help
@@ -33,10 +36,8 @@ class ScoringConfig:
         default=None,
         group=_SCORING,
     )
-    semantic_model: str = flag("semantic embedding model", default="jinaai/jina-embeddings-v3-hf", group=_SCORING)
-    style_model: str = flag(
-        "style embedding model; none to leave it out", default="AnnaWegmann/Style-Embedding", group=_SCORING
-    )
+    semantic_model: str = flag("semantic embedding model", default=TYPES["semantic"].encoder, group=_SCORING)
+    style_model: str = flag("style embedding model; none to leave it out", default=TYPES["style"].encoder, group=_SCORING)
     embedding_cache: str | None = flag("folder that keeps embeddings between runs", default=None, group=_SCORING)
     diagnostics: str | None = flag(
         "module with diagnose(prompts, responses) -> {name: values}, and perhaps METRICS", default=None, group=_SCORING
@@ -79,7 +80,7 @@ def scoring_record(config: ScoringConfig, stage: str, inputs: dict, seed: int | 
     names = ("diagnostics", "trust_remote_code", "quality_threshold")
     settings = {**run_labels(config, seed), **{name: getattr(config, name) for name in names}}
     settings["distinct_threshold"] = distinct_rule(config)["threshold"]
-    encoders = {name: getattr(config, name) for name in ("semantic_model", "style_model")}
+    encoders = {f"{name}_model": model for name, model in models_of(config).items()}
     models = {name: encoder_input(encoder) for name, encoder in encoders.items() if encoder != NO_ENCODER}
     models |= {"reward_model": config.reward_model, "distinct_classifier": config.distinct_classifier}
     return provenance(stage, settings, {**inputs, **models})
@@ -101,6 +102,7 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     ``advice``: how to have them scored anew, where they were scored otherwise.
     """
     output = Path(config.output)
+    hold(output)
     sampled = read_record(output)
     if not sampled.get("finished"):
         raise UserError(f"{output}: its samples are not finished; run scripts_eval.sample with the same --output first")
@@ -144,7 +146,7 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig) -> pd.DataFrame:
     good = (scores[REDDIT_REWARD] >= config.quality_threshold).to_numpy()
     options = {"device": config.device, "batch_size": config.batch_size, "trust_remote_code": config.trust_remote_code}
     more = {"good": good.astype(int)} if config.reward_model else {}
-    models = {SEMANTIC_DIVERSITY: config.semantic_model, STYLE_DIVERSITY: config.style_model}
+    models = {TYPES[name].column: model for name, model in models_of(config).items()}
     for (column, model), truncated in zip(models.items(), TRUNCATED.values(), strict=True):
         if model == NO_ENCODER:
             scores[column] = np.nan
@@ -159,7 +161,7 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig) -> pd.DataFrame:
         more[truncated] = encoder.truncated(responses).astype(int)
         encoder.close()
     scores["sample"] = rows["sample"]
-    scores["words"] = [len(response.split()) for response in responses]
+    scores["words"] = [count_words(response) for response in responses]
     for name, values in more.items():
         scores[name] = values
     for name, values in diagnose(config.diagnostics, prompts, responses).items():

@@ -14,6 +14,7 @@ from diversity_tuning.evaluation import metrics, registry
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES
 from diversity_tuning.evaluation.statistics import mean_interval
+from diversity_tuning.locks import hold, release
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.public import masked_words
 from diversity_tuning.runs import PROVENANCE, read_provenance, write_provenance, write_text
@@ -85,6 +86,7 @@ def was_killed(output: Path) -> bool:
 
 def begin(output: Path, record: dict) -> None:
     """Mark the folder as ours before any result is in it; :func:`write_results` puts the whole provenance in its place."""
+    hold(output)
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / PROVENANCE, json.dumps({"stage": record["stage"], "unfinished": True}) + "\n")
 
@@ -101,6 +103,7 @@ def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.
     summary = ", ".join(f"{name} {mean:.3f}" for name, mean in shown.items() if not np.isnan(mean))
     print(f"{output}: {results['counts']['responses']} responses: {summary}", flush=True)
     print_next("score", output)
+    release(output)
 
 
 def write_metrics(output: Path, content: dict) -> None:

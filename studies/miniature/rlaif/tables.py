@@ -1,14 +1,14 @@
 """The tables of the --rlaif report: every policy, paired differences, and diversity at equal reward and at equal craft."""
 
-import numpy as np
 import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
-from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval
+from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval, t_words
+from diversity_tuning.evaluation.report.comparison import OUTSIDE_VALUES
 from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching
 from diversity_tuning.evaluation.statistics import overall_mean
-from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, pareto_front
+from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality
 from studies.miniature.rlaif.measures import MEASURES
 
 QUALITIES = {REDDIT_REWARD: "reward", "craft": "craft"}
@@ -20,13 +20,12 @@ _ANCHOR = "sft"  # step 0 of every training: a point of every curve
 
 
 def equal_quality(models: list[RunGroup], pairs: list[str]) -> pd.DataFrame:
-    """Diversity of the first method's models minus that of the second's curve, at equal reward and at equal craft.
+    """Diversity of the first method's models minus the hull of the second's, at equal reward and at equal craft.
 
     A row per model, quality, diversity and seed, in the columns of
-    :func:`~diversity_tuning.evaluation.tradeoff.difference_at_equal_quality`; no ``mean`` outside the curve's range. The curve:
-    the second method's checkpoints with SFT as their start, without those that another one of them beats in both: where
-    training has begun to lose quality as well as diversity, one would stop earlier. Checkpoints that were not sampled in all
-    seeds of a target are no point either.
+    :func:`~diversity_tuning.evaluation.tradeoff.difference_at_equal_quality`; no ``mean`` outside the hull's range. The hull:
+    of the second method's checkpoints and SFT, their start. Checkpoints that were not sampled in all seeds of a target are no
+    point of it.
     """
     anchors = matching(models, _ANCHOR, f"anchor {_ANCHOR}")
     rows = []
@@ -48,12 +47,9 @@ def _differences(target: RunGroup, points: list[RunGroup], label: dict) -> list[
     for quality in QUALITIES:
         for diversity in DIVERSITIES:
             own, *others = [(model.matrix(quality, prompts), model.matrix(diversity, prompts)) for model in (target, *points)]
-            means = np.array([[overall_mean(side, nested) for side in pair] for pair in others])
-            curve = [pair for pair, best in zip(others, pareto_front(means), strict=True) if best]
-            none = {"mean": None, "low": None, "high": None, "covered": 0.0}
-            found = difference_at_equal_quality(own, curve, nested=nested) or none
+            found = difference_at_equal_quality(own, others, nested=nested) or OUTSIDE_VALUES
             names = {"quality": QUALITIES[quality], "at": overall_mean(own[0], nested), "diversity": DIVERSITIES[diversity]}
-            rows.append({**label, **names, "points": len(curve), **found})
+            rows.append({**label, **names, "points": len(others), **found})
     return rows
 
 
@@ -108,19 +104,21 @@ def equal_table(rows: pd.DataFrame) -> Table | None:
         if group["mean"].isna().all():
             continue
         found = {row["diversity"]: row for _, row in group.iterrows()}
-        texts = ["outside the range" if pd.isna(row["mean"]) else interval(row, "", "+") for row in found.values()]
+        texts = [
+            "outside the range" if pd.isna(row["mean"]) else interval(row, "", "+") + t_words(row) for row in found.values()
+        ]
         covered = min(row["covered"] for row in found.values())
         points = "–".join(f"{number}" for number in sorted({row["points"] for row in found.values()}))
         cells.append([model, f"{curve} ({points} points)", quality, f"{at:.3f}", *texts, f"{covered:.0%}"])
-    header = ["policy", "curve of", "at equal", "value", *DIVERSITIES.values(), "covered"]
+    header = ["policy", "hull of", "at equal", "value", *DIVERSITIES.values(), "covered"]
     return Table("equal", "Diversity at equal reward and at equal craft", _EQUAL, header, cells)
 
 
 _EQUAL = """\
-Diversity of a policy minus that of the other method's curve at the same reward, or at the same craft. The curve is linear
-between neighbouring checkpoints, SFT its first point; checkpoints that another one beats in both are left out. 2,000 draws of
-prompts and seeds; covered: share of draws in which the value lay within the curve's range (the others are left out). Policies
-outside the range of a curve are in equal.csv alone.
+Diversity of a policy minus the upper concave hull of the other method's checkpoints and SFT at the same reward, or at the same
+craft: what drawing one of two of them at random for each prompt reaches. 2,000 draws of prompts and seeds; covered: share of
+draws in which the value lay within the hull's range (the others are left out). t: Student's interval of the seeds' own
+differences. Policies outside the range of a hull are in equal.csv alone.
 """
 
 

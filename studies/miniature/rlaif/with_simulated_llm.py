@@ -12,9 +12,9 @@ if not __package__:
 
 import os
 import signal
-import subprocess
 import sys
 
+from diversity_tuning.children import start
 from diversity_tuning.cli import Parser, command, from_flags
 from diversity_tuning.errors import UserError
 from diversity_tuning.launcher import wait_for
@@ -43,7 +43,7 @@ def main(argv=None) -> int:
 def _run(words: list[str], variables: dict[str, str]) -> int:
     """The command's exit code. SIGTERM is passed on; Ctrl-C has reached the command already, whose end is waited for."""
     try:
-        process = subprocess.Popen(words, env=variables)
+        process = start(words, env=variables)
     except OSError as error:
         raise UserError(f"{words[0]}: {error.strerror}") from None
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())

@@ -128,14 +128,14 @@ def test_equal_quality_finds_a_planted_difference(study):
     assert set(pooled["points"]) == {3}, "two checkpoints and SFT"
 
 
-def test_checkpoints_that_are_worse_in_both_are_no_point_of_a_curve(study, tmp_path):
+def test_checkpoints_that_are_worse_in_both_do_not_lower_the_hull(study, tmp_path):
     """A last checkpoint that has lost craft and diversity, as one that has learned to please the reward model, helps nobody."""
     kept = [folder for folder in study if "darling" not in folder]
     before = tables.equal_quality(group_runs([read_run(folder) for folder in kept]), ["grpo-advantage:grpo"])
     hacked = [make_run(tmp_path / f"hacked{seed}", "grpo", "2", seed, 0.68, 0.1) for seed in (0, 1)]
     after = tables.equal_quality(group_runs([read_run(folder) for folder in (*kept, *hacked)]), ["grpo-advantage:grpo"])
     assert after["mean"].tolist() == pytest.approx(before["mean"].tolist())
-    assert set(after["points"]) == {3}
+    assert (set(before["points"]), set(after["points"])) == ({3}, {4})
 
 
 def test_report(study, tmp_path, monkeypatch):
