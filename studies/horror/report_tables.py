@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diversity_tuning.evaluation.rendering import Table, interval
+from diversity_tuning.evaluation.rendering import Table, interval, t_words
 from diversity_tuning.evaluation.statistics import paired_difference, seed_means
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import LEVELS, MODELS, TRAINED, Results, spread
@@ -51,9 +51,12 @@ def differences(results: Results) -> Table:
     values = results.values
     for name in ROWS:
         found = [paired_difference(values[a][name], values[b][name], nested=True) for a, b in COMPARED]
-        cells = [interval(one, sign="+") for one in found]
+        cells = [interval(one, sign="+") + t_words(one) for one in found]
         rows.append([_label(name), *cells])
-    note = "Paired over specifications; 95% bootstrap as above. An interval that holds 0 shows no difference."
+    note = (
+        "Paired over specifications; 95% bootstrap as above; t: Student's interval over seeds, no correction for the number of"
+        " comparisons. An interval that holds 0 shows no difference."
+    )
     return Table("differences", "Paired differences", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
 
 

@@ -168,7 +168,7 @@ def is_told(taboo: str, prose: list[str]) -> bool:
             continue
         if not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair)):
             return True
-    forbids = [bool(_PROHIBITED.search(normal(one).casefold())) and verb in stems(one) for one in prose]
+    forbids = [bool(_PROHIBITED.search(_PERMITTED.sub(" ", normal(one).casefold()))) and verb in stems(one) for one in prose]
     return len(content(taboo)) > 1 and any(
         any(forbids[place : place + 4]) and holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True)
         for place in range(len(prose))
