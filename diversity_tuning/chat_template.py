@@ -7,6 +7,7 @@ response of a base model ends with the token that its texts ended with. The toke
 user's, stay the sibling's: they are only read, and the layers learn what a marker means whatever its row holds.
 """
 
+import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,6 +145,41 @@ def end_responses_with(tokenizer: PreTrainedTokenizerBase, old: str, new: str) -
             f"{tokenizer.name_or_path}: its chat template ends a response with {old}, which the base model was not trained "
             f"on, in a way that cannot be changed to {new}; give --chat_template_from another tokenizer"
         )
+
+
+def put_words(tokenizer: PreTrainedTokenizerBase, system_prompt: str | None, instruction: str | None) -> None:
+    """Write a system line and an instruction around the prompt into the chat template, for training and sampling alike.
+
+    ``system_prompt`` stands before conversations that have no system line of their own; an empty one keeps a template from
+    writing its own. ``instruction`` holds ``{prompt}`` once, where the first message of the user is put, without white space
+    around it. The template is saved with the model, so whatever samples from it reads what it was trained on.
+    """
+    steps = []
+    if system_prompt is not None:
+        line = f"{{%- set messages = [{{'role': 'system', 'content': {_literal(system_prompt)}}}] + messages %}}"
+        steps.append(f"{{%- if not messages or messages[0]['role'] != 'system' %}}{line}{{%- endif %}}")
+    if instruction is not None:
+        before, found, after = instruction.partition("{prompt}")
+        if not found or "{prompt}" in after:
+            raise UserError(f"--instruction {instruction!r}: must hold {{prompt}} once, where the prompt is to stand")
+        asked = f"{_literal(before)} ~ (message['content'] | trim) ~ {_literal(after)}"
+        steps.append(
+            "{%- set put = namespace(messages=[], waits=true) %}{%- for message in messages %}"
+            "{%- if put.waits and message['role'] == 'user' %}{%- set put.waits = false %}"
+            f"{{%- set put.messages = put.messages + [{{'role': 'user', 'content': {asked}}}] %}}"
+            "{%- else %}{%- set put.messages = put.messages + [message] %}{%- endif %}{%- endfor %}"
+            "{%- set messages = put.messages %}"
+        )
+    tokenizer.chat_template = "".join(steps) + tokenizer.chat_template
+    try:
+        end_of_response(tokenizer)
+    except TemplateError as error:
+        raise UserError(f"{tokenizer.name_or_path}: its chat template takes no --system_prompt ({error})") from None
+
+
+def _literal(text: str) -> str:
+    """A text as a string of a template."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def check_can_stop(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base_model: str) -> None:

@@ -73,6 +73,10 @@ COMMANDS = {
         "scripts_reward_modeling.reward_model_perf_analysis",
         "check a reward model on held-out responses",
     ),
+    "judge_samples": Command("commands.judge_samples", "scripts_eval.judge_samples", "a judge's verdicts on policies' samples"),
+    "judge_agreement": Command(
+        "commands.judge_agreement", "scripts_eval.judge_agreement", "how far a judge or reward agrees with people"
+    ),
     "human_analysis": Command(
         "commands.human_analysis", "scripts_eval.human_eval_analysis", "win rates and agreement of a human study"
     ),

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from diversity_tuning.builtin import model_source, renamed
 from diversity_tuning.chat_template import FAMILIES, complete_tokenizer, own_stops, set_pad_token
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
@@ -53,6 +54,7 @@ def load_tokenizer(
 
 
 def _generation_config(base_model: str, revision: str | None) -> GenerationConfig | None:
+    base_model = model_source(base_model)
     if (path := Path(base_model)).is_dir() and not (path / "generation_config.json").exists():
         return None  # a model need not have one
     try:
@@ -102,12 +104,13 @@ def load_policy(
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool = False,
+    template_from: str | None = None,
 ) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
     """A policy ready to sample: base model, adapter (checked, see :func:`attach_adapter`), tokenizer.
 
     ``dtype`` None keeps the precision of the weights. The model stops at the tokenizer's EOS or the base model's own.
     """
-    tokenizer = policy_tokenizer(base_model, adapter, trust_remote_code)
+    tokenizer = policy_tokenizer(base_model, adapter, trust_remote_code, template_from)
     model = load_base_model(base_model, dtype=dtype, trust_remote_code=trust_remote_code)
     if adapter is not None:
         model = attach_adapter(model, adapter, base_model)
@@ -117,11 +120,13 @@ def load_policy(
     return model.to(device).eval(), tokenizer
 
 
-def policy_tokenizer(base_model: str, adapter: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+def policy_tokenizer(
+    base_model: str, adapter: str | None = None, trust_remote_code: bool = False, template_from: str | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer that an adapter was trained with, or the base model's (:func:`load_tokenizer`)."""
-    if adapter is not None and (Path(adapter) / "tokenizer_config.json").is_file():
+    if adapter is not None and not template_from and (Path(adapter) / "tokenizer_config.json").is_file():
         return set_pad_token(from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code))
-    return load_tokenizer(base_model, trust_remote_code=trust_remote_code)
+    return load_tokenizer(base_model, template_from, trust_remote_code=trust_remote_code)
 
 
 def stop_ids(settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -200,13 +205,16 @@ def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str 
     """
     if missing := missing_path(name):
         raise UserError(f"{name}: cannot be loaded ({missing})")
+    source = model_source(name)
     weights = auto_class.__name__.startswith("AutoModel")
     if weights:
         options |= {"use_safetensors": True, "output_loading_info": True}
     try:
-        loaded = auto_class.from_pretrained(name, **options)
+        loaded = auto_class.from_pretrained(source, **options)
     except Exception as error:  # a damaged folder fails in as many ways as there are libraries that read it
-        raise UserError(f"{name}: cannot be loaded ({_reason(name, error)})") from None
+        raise UserError(f"{name}: cannot be loaded ({_reason(source, error)})") from None
+    if source != name:
+        renamed(loaded[0] if weights else loaded, name)
     if not weights:
         return loaded
     model, found = loaded

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
+from diversity_tuning.builtin import model_source
 from diversity_tuning.data import placeholders, schema
 from diversity_tuning.data.token_counts import TokenCounter
 from diversity_tuning.errors import UserError
@@ -27,8 +28,9 @@ def load_tokenizer(name: str):
     """The tokenizer of a model, which must have a chat template."""
     if missing := missing_path(name):
         raise UserError(f"--model_to_use {name}: {missing}")
+    source = model_source(name)
     try:
-        tokenizer = _tokenizer_class(name).from_pretrained(name)
+        tokenizer = _tokenizer_class(source).from_pretrained(source)
     except Exception as error:  # the hub client, gated models and broken folders each fail in their own way
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"--model_to_use {name}: its tokenizer cannot be loaded ({reason})") from None

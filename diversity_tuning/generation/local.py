@@ -42,9 +42,10 @@ class LocalEngine:
         dtype: str | None = None,
         trust_remote_code: bool = False,
         batch_size: int = 64,
+        template_from: str | None = None,
     ):
         self.batch_size = batch_size
-        self._arguments = (base_model, adapter, device, dtype, trust_remote_code)
+        self._arguments = (base_model, adapter, device, dtype, trust_remote_code, template_from)
 
     @functools.cached_property
     def _policy(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx2
 
+from diversity_tuning.builtin import model_source
 from diversity_tuning.children import start
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.remote import client_of
@@ -71,12 +72,15 @@ class VllmServer:
 
     def command(self, max_model_len: int) -> list[str]:
         """What is started."""
+        source = model_source(self.base_model)
         words = [
-            executable(), "serve", self.base_model, "--host", "127.0.0.1", "--port", str(self.port),
+            executable(), "serve", source, "--host", "127.0.0.1", "--port", str(self.port),
             "--generation-config", "vllm",  # every setting comes with the request, none from the model's folder
             "--max-model-len", str(max_model_len),
             "--tensor-parallel-size", str(self.tensor_parallel), "--data-parallel-size", str(self.data_parallel),
         ]  # fmt: skip
+        if source != self.base_model:
+            words += ["--served-model-name", self.base_model]
         if self.adapters:
             number = len(self.adapters)
             words += ["--enable-lora", "--max-lora-rank", str(self._rank), "--max-loras", str(min(number, _MOST_AT_ONCE))]

@@ -47,6 +47,18 @@ class RunArguments:
     chat_template_from: str | None = field(
         default=None, metadata={"help": "Take the tokenizer with its chat template from here. Default: the Instruct sibling."}
     )
+    system_prompt: str | None = field(
+        default=None,
+        metadata={
+            "help": "System line of every conversation that has none; saved in the chat template, so sampling has it too."
+        },
+    )
+    instruction: str | None = field(
+        default=None,
+        metadata={
+            "help": "Words around the prompt, which stands at {prompt}; saved in the chat template, so sampling has them."
+        },
+    )
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     eval_split: str | None = field(default=None, metadata={"help": "Split for the evaluation loss; none by default."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use the first N training examples only."})
@@ -122,8 +134,12 @@ def check_read(stage: str, arguments: RunArguments, model: ModelConfig) -> None:
         raise UserError(f"--{quantized[0]} is for policies with an adapter (--use_peft true, or --adapter)")
     if changed("bnb_", "use_bnb_") and not model.load_in_4bit:
         raise UserError(f"--{changed('bnb_', 'use_bnb_')[0]} without --load_in_4bit true has no effect")
-    if stage in REWARDS and arguments.chat_template_from:
-        raise UserError("the reward model reads no chat template: leave --chat_template_from out")
+    words = [name for name in ("chat_template_from", "system_prompt", "instruction") if getattr(arguments, name) is not None]
+    if stage in REWARDS and words:
+        raise UserError(f"the reward model reads no chat template: leave --{words[0]} out")
+    brings = arguments.adapter and (Path(arguments.adapter) / "tokenizer_config.json").is_file()
+    if brings and words and not arguments.chat_template_from:
+        raise UserError(f"--adapter brings the chat template that it was trained with: leave --{words[0]} out")
 
 
 def _default(known: Field):

@@ -73,7 +73,8 @@ def model_card(
 
 def _header(stage: str, base: str, adapter: bool, record: dict) -> str:
     lines = ["---", f"library_name: {'peft' if adapter else 'transformers'}"]
-    if record["inputs"].get("model_name_or_path", "").startswith("hub:"):  # a folder is nothing that a hub could link to
+    linked = record["inputs"].get("model_name_or_path", "").startswith("hub:") and not base.startswith("builtin:")
+    if linked:  # a folder is nothing that a hub could link to
         lines.append(f"base_model: {base}")
     lines += [f"pipeline_tag: {'text-classification' if stage in REWARDS else 'text-generation'}"]
     lines += ["tags:", "- diversity-tuning", f"- {stage}", *(["- lora"] if adapter else []), "---", ""]

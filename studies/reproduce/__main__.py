@@ -7,6 +7,7 @@ bash reproduce.sh --controls                 permuted and constant weights, floo
 bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
+bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
@@ -29,9 +30,10 @@ from diversity_tuning.names import nearest
 from diversity_tuning.outputs import check_place
 from studies.reproduce.commands import Run
 from studies.reproduce.ending import print_ending
+from studies.reproduce.estimate import estimate
 from studies.reproduce.plans import KINDS, Part, parts, table_of
 from studies.reproduce.popularity import VALUES
-from studies.reproduce.runner import Runner, StageFailed, print_parts
+from studies.reproduce.runner import Runner, StageFailed, cores, print_parts
 from studies.reproduce.source import check_source
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         print(f"error: {message}; see bash reproduce.sh --help", file=sys.stderr)
         raise SystemExit(2)
+
+
+WEIGHED = "3_data_prep_for_diversified_training"  # the stage that every study here has
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -57,7 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--split", default="", choices=("train", "validation", "test"),
         help="what to evaluate on: validation to choose settings (default: the recipe's, which is test)",
     )  # fmt: skip
-    parser.add_argument("--source", default="", help="your copy of the captions and their votes, for --recipe captions")
+    parser.add_argument("--source", default="", help="your file of texts and votes, for --recipe smollm2 and captions")
+    parser.add_argument("--size", choices=("quick", "full"), help="of --recipe smollm2: a look, or the whole (default: quick)")
     parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
@@ -71,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
         help="what samples: a vLLM server with all adapters, or transformers on every GPU (default: vllm where it is installed"
-        " and the recipe does not make its own small model)",
+        " and the recipe is not of a small model)",
     )  # fmt: skip
     parser.add_argument("--train_flags", default="", help='for SFT, DPO, DDPO, ORPO, DORPO: "--gradient_accumulation_steps 8"')
     parser.add_argument("--reward_flags", default="", help="for the reward model")
@@ -85,8 +91,17 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     if args.recipe not in recipes:
         hint = nearest(args.recipe, recipes) or "; there are: " + " ".join(recipes)
         raise UserError(f"no recipe '{args.recipe}'{hint}")
+    there = sorted(path.stem for path in (ROOT / "recipes" / args.recipe).glob("*.yaml"))
+    if WEIGHED not in there:
+        raise UserError(
+            f"recipe '{args.recipe}' has {', '.join(there)} and no {WEIGHED}: it is not a study of pairs and δ; "
+            "its commands are given one by one, as docs/RLAIF.md has them"
+        )
     check_source(args.source, table_of(args.recipe).own_data, args.recipe)
-    root = args.out or f"runs/{args.recipe}"
+    table = table_of(args.recipe)
+    if args.size and not table.laptop:
+        raise UserError(f"--size: the recipe {args.recipe} has one size; leave the flag out")
+    root = _folder(args)
     kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):  # NumPy has no others
@@ -95,11 +110,20 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     run = Run(
         recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split, source=args.source,
         train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),
-        accelerate=environment.get("ACCELERATE") or "multi_gpu",
+        accelerate=environment.get("ACCELERATE") or ("cpu" if table.laptop else "multi_gpu"), size=_size(args),
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
     return list(parts(run, root, kind, seeds, args.popularity or VALUES))
+
+
+def _size(args: argparse.Namespace) -> str:
+    return (args.size or "quick") if table_of(args.recipe).laptop else ""
+
+
+def _folder(args: argparse.Namespace) -> str:
+    """Where everything is written to; a quick look has a folder of its own."""
+    return args.out or f"runs/{args.recipe}" + ("-quick" if _size(args) == "quick" else "")
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:
@@ -112,10 +136,16 @@ def _words(flag: str, text: str) -> tuple[str, ...]:
 def _engine(args: argparse.Namespace, environment: dict[str, str]) -> str:
     if args.engine != "auto":
         return args.engine
-    own_model = (ROOT / "recipes" / args.recipe / "base_model.yaml").is_file()
+    own_model = (ROOT / "recipes" / args.recipe / "base_model.yaml").is_file() or table_of(args.recipe).laptop
     path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
     found = environment.get("VLLM") or shutil.which("vllm", path=path)
     return "vllm" if found and not own_model else "local"
+
+
+def _print_estimate(parts: list[Part], args: argparse.Namespace) -> None:
+    """How long it will take, where that is known; a comment, so that the printed commands stay a script."""
+    if table_of(args.recipe).laptop and (line := estimate(parts, args.source, cores())):
+        print(f"# {line}", flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -125,10 +155,12 @@ def main(argv: list[str] | None = None) -> int:
         if args.dry_run:
             before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
             print_parts(wanted, ROOT)
+            _print_estimate(wanted, args)
             sys.stdout.flush()
             signal.signal(signal.SIGPIPE, before)  # a program that calls this is not killed by a closed socket later
             return 0
-        hold(ROOT / (args.out or f"runs/{args.recipe}"))  # the stages take those of their own outputs
+        _print_estimate(wanted, args)
+        hold(ROOT / _folder(args))  # the stages take those of their own outputs
         Runner(ROOT).run(wanted)
         print_ending(wanted, ROOT, args)
     except UserError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.recipe import Recipe, read_recipe
 from studies.reproduce.stages import Stage
 
 # Copied whole or not at all, and once.
@@ -26,6 +27,7 @@ class Run:
     suite: str = ""  # a suffix of the folder of evaluations
     main: str = ""  # the folder whose texts, base model and SFT adapter it shares; empty: its own
     source: str = ""  # the user's own data, of a recipe that has none
+    size: str = ""  # the recipe's file of this name, if any, says what differs in it
     train_flags: tuple[str, ...] = ()  # of the policies
     reward_flags: tuple[str, ...] = ()
     accelerate: str = "multi_gpu"  # a file of accelerate_configs/
@@ -35,7 +37,7 @@ class Run:
 
     def has(self, name: str) -> bool:
         """Whether the recipe has this YAML file."""
-        return (self.root / "recipes" / self.recipe / f"{name}.yaml").is_file()
+        return _recipe_file(name, self).is_file()
 
     @property
     def makes_model(self) -> bool:
@@ -84,9 +86,29 @@ def command(stage: Stage, run: Run, report: Report | None = None) -> list[str]:
     lists, texts = _flags(stage, run, report), _places(run, report)
     for word in stage.command.split():
         words += lists[word] if word in lists else [word.format(**texts)]
+    for name, value in _of_size(stage, run).items():
+        words += [f"--{name}", str(value)]
     if words[0] == "copy_samples":
         return ["bash", "-c", _COPY, *words]
     return words
+
+
+def settings(stage: Stage, run: Run) -> Recipe:
+    """The recipe of a stage in the run's size."""
+    recipe = read_recipe(_recipe_file(stage.needs, run))
+    return Recipe({**recipe, **_of_size(stage, run)}, recipe.path)
+
+
+def _of_size(stage: Stage, run: Run) -> dict:
+    with_settings = stage.command.startswith("{sampler}") or "{config}" in stage.command or stage.name.startswith("train_")
+    if not with_settings or not run.size or not run.has(run.size):
+        return {}
+    sizes = read_recipe(_recipe_file(run.size, run))
+    return sizes.get(stage.name) or sizes.get(stage.needs) or {}
+
+
+def _recipe_file(name: str, run: Run) -> Path:
+    return run.root / "recipes" / run.recipe / f"{name}.yaml"
 
 
 def _places(run: Run, report: Report | None) -> dict[str, str]:
@@ -104,6 +126,7 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "source": _source(run),
         "tokenizer": ["--model_to_use", f"{shared}/tokenizer"] if run.has("tokenizer") else [],
         "encoders": [*style, "--embedding_cache", f"{shared}/embeddings"],
+        "distinct": ["--distinct_threshold", f"{shared}/distinct"] if run.has("distinct_threshold") else [],
         "base": ["--model_name_or_path", f"{shared}/base"] if run.makes_model else [],
         "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],

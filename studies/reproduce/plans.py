@@ -12,10 +12,12 @@ from studies.reproduce import controls, popularity, rlaif, stages
 from studies.reproduce.captions import CAPTIONS
 from studies.reproduce.commands import Report, Run
 from studies.reproduce.horror import HORROR
+from studies.reproduce.smollm2 import SMOLLM2
 from studies.reproduce.stages import Lanes, Stage, Table
 
 stages.TABLES.setdefault("horror", HORROR)
 stages.TABLES.setdefault("captions", CAPTIONS)
+stages.TABLES.setdefault("smollm2", SMOLLM2)
 
 KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
 METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
@@ -171,7 +173,7 @@ def _report(
     results, folders = tuple(f"{run.evaluations()}/*/" for run in runs), tuple(dict.fromkeys(run.folder for run in runs))
     note = ("--note", "synthetic data") if runs[0].has("world") else ()
     report = Report(output, results, folders, flags=(*flags, *note))
-    report = dataclasses.replace(report, compare=compare) if compare else report
+    report = dataclasses.replace(report, compare=compare or table.compare)
     return Part(runs[0], table.report, report)
 
 

@@ -28,14 +28,14 @@ class StageFailed(Exception):
 def print_parts(parts: list[Part], root: Path) -> None:
     """Every command as a line that runs as printed in a fresh shell, a comment with its name before it."""
     print(f"cd {shlex.quote(str(root))}")
-    cores = _cores()
+    available = cores()
     for part in parts:
         for row in part.rows:
-            together = isinstance(row, Lanes) and _side_by_side(part, row, cores)
+            together = isinstance(row, Lanes) and _side_by_side(part, row, available)
             for lane in row.lanes if isinstance(row, Lanes) else [(row,)]:
                 for stage in lane:
                     words = command(stage, part.run, part.report)
-                    extra = {"OMP_NUM_THREADS": str(_threads(row, cores))} if together else {}
+                    extra = {"OMP_NUM_THREADS": str(_threads(row, available))} if together else {}
                     print(f"# ── {stage.name}")
                     print(as_shell(masked_words(words), extra | environment(words, part.run)))
 
@@ -45,7 +45,7 @@ class Runner:
 
     def __init__(self, root: Path):
         self.root = root
-        self.cores = _cores()
+        self.cores = cores()
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen] = set()
         self._stopping = False
@@ -156,7 +156,8 @@ class Runner:
                 process.kill()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

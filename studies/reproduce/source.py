@@ -9,7 +9,7 @@ from pathlib import Path
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 
-_COLUMNS = (schema.POST_TITLE, schema.POST_TEXT, schema.POST_SCORES, schema.COMMENT_TEXTS, schema.COMMENT_SCORES)
+_COLUMNS = (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS, schema.COMMENT_SCORES)
 
 _KINDS = (".jsonl", ".jsonl.gz", ".parquet")
 
@@ -24,7 +24,9 @@ def check_source(source: str, wanted: bool, recipe: str) -> None:
     if not wanted:
         return
     if not source:
-        raise UserError(f"--recipe {recipe}: --source is needed, the file of captions with votes; docs/CAPTIONS.md says which")
+        raise UserError(
+            f"--recipe {recipe}: --source is needed, the file of texts with votes; docs/OWN_DATA.md says which columns"
+        )
     path = Path(source)
     if not path.is_file():
         raise UserError(f"--source {source}: no such file (paths count from the root of the repository)")

@@ -55,12 +55,16 @@ def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
 
 
 def sample(name: str, method: str | None = None, strength: str = "1", adapter: str | None = None, flags: str = "") -> Stage:
-    """Sample and score one policy, with more ``flags`` of sampling; a report groups runs by method and strength."""
+    """Sample and score one policy, with more ``flags`` of sampling; a report groups runs by method and strength.
+
+    An empty ``adapter`` is the untouched model, in the words of the SFT model's chat template.
+    """
+    place = f"--adapter {adapter or '{run}/' + name}" if adapter != "" else "--chat_template_from {main}/generation"
     return Stage(
         f"eval_{name}",
         "eval1_1",
         "{sampler} {encoders} {split} --source {main}/data/filtered {sampling_base}"
-        f" --adapter {adapter or '{run}/' + name} --reward_model {{run}}/reward --distinct_threshold {{main}}/distinct"
+        f" {place} --reward_model {{run}}/reward {{distinct}}"
         f" --seed {{seed}} --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}"
         f" {flags}",
     )
@@ -156,7 +160,7 @@ SEED = (
                 "eval_gold",
                 "eval2",
                 "python -m scripts_eval.generation_eval2 {config} {encoders} {split} --source {run}/data/filtered"
-                " --reward_model {run}/reward --seed {seed} --training_seed {seed} --distinct_threshold {main}/distinct"
+                " --reward_model {run}/reward --seed {seed} --training_seed {seed} {distinct}"
                 " --output {eval}/gold",
             ),
             sample("orpo"),
@@ -291,7 +295,14 @@ class Table:
     extras: Callable[[dict[str, int], bool], tuple[Stage | Lanes, ...]] | None = None
     ablation: tuple[Stage | Lanes, ...] | None = None
     after: tuple[tuple[str, str], ...] = (("less docs/RUN_8B.md", "how to compare with the paper's tables"),)
-    own_data: bool = False  # works on the user's own copy of published data: --source
+    own_data: bool = False  # works on the user's own data or copy of published data: --source
+    laptop: bool = False  # runs on a CPU unless another ACCELERATE is named, in the sizes quick and full
+    compare: tuple[str, ...] = ("ddpo-both:dpo", "dorpo-both:orpo")
+
+    def stages(self, *names: str) -> list[Stage]:
+        """The rows of one seed with these names."""
+        rows = [stage for row in self.seed for lane in getattr(row, "lanes", [(row,)]) for stage in lane]
+        return [next(stage for stage in rows if stage.name == name) for name in names]
 
 
 PAPER = Table(SEED, REPORT, extras, ABLATION)

@@ -74,6 +74,7 @@ def sampling_record(config: SamplingConfig) -> dict:
     settings |= engines.engine_settings(engine)
     if engine.engine in engines.OWN_MODELS:
         inputs = {"source": config.source, "base_model": engine.base_model, "adapter": engine.adapter}
+        inputs |= {"chat_template_from": engine.chat_template_from}
         return provenance("sample", settings, inputs)
     sent = engines.sent_settings(engine, config.settings, config.seed)
     possible = [name for name in (*(field.name for field in fields(SamplingSettings)), "seed") if name in settings]

@@ -1,0 +1,94 @@
+"""How long a recipe for a laptop will take, before it starts: from the texts' lengths and what a step was measured to cost."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from diversity_tuning.data import schema
+from diversity_tuning.recipe import Recipe
+from studies.reproduce.commands import Run, settings
+from studies.reproduce.plans import Part
+from studies.reproduce.stages import Lanes, Stage
+
+# Processor seconds on one core, measured with SmolLM2-135M in float32 (docs/OWN_DATA.md).
+_START = 20.0  # a command's imports and its model
+_TRAINED = 0.0  # a thousand tokens, forward and backward
+_READ = 0.0  # a thousand tokens, forward
+_WRITTEN = 0.0  # a thousand tokens sampled
+_EMBEDDED = 0.0  # a text
+_CHARACTERS, _TEMPLATE = 4.0, 25  # of a token; tokens of the chat template and the words around the prompt
+
+
+def estimate(parts: list[Part], source: str, cores: int) -> str:
+    """A line such as "about 21 min on 2 cores: train_dpo 6, …", or nothing for a source that is not read line by line."""
+    lengths = list(_lengths(Path(source)))
+    if not lengths:
+        return ""
+    took: list[tuple[str, float]] = []
+    total = 0.0
+    for part in parts:
+        for row in part.rows:
+            lanes = row.lanes if isinstance(row, Lanes) else ((row,),)
+            seconds = [[(stage.name, _seconds(stage, part.run, lengths)) for stage in lane] for lane in lanes]
+            took += [one for lane in seconds for one in lane]
+            whole = [sum(second for _, second in lane) for lane in seconds]
+            total += max(whole) if cores >= len(whole) else sum(whole)
+    longest = sorted(took, key=lambda one: -one[1])[:5]
+    shown = ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in longest)
+    return f"about {total / 60:.0f} min on {cores} free cores ({len(lengths)} prompts; longest: {shown} min)"
+
+
+def _lengths(path: Path) -> Iterator[tuple[float, float, int]]:
+    """Tokens of the prompt, mean tokens of its responses, and how many, of every row of a JSON Lines file."""
+    if path.suffix == ".parquet":
+        return
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as stream:
+        for line in filter(str.strip, stream):
+            row = json.loads(line)
+            texts = row[schema.COMMENT_TEXTS] or [""]
+            prompt = len(schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT])) / _CHARACTERS
+            yield prompt + _TEMPLATE, sum(map(len, texts)) / len(texts) / _CHARACTERS, len(texts)
+
+
+def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) -> float:
+    """Processor seconds of a stage."""
+    recipe = settings(stage, run)
+    responses = sum(number for *_, number in lengths)
+    tokens = sum((prompt + response) * number for prompt, response, number in lengths) / responses  # of a text with its prompt
+    most = recipe.number("max_length", float("inf"))
+    tokens = min(tokens, most) / 1000
+    if stage.name.startswith("train_"):
+        return _START + _training(stage, recipe, run, tokens, lengths)
+    if stage.needs == "eval1_1" and stage.name.startswith("eval_"):
+        texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
+        return 2 * _START + texts * (_WRITTEN * _written(recipe, lengths) + _READ * tokens + _EMBEDDED)
+    if stage.name == "reward_check":
+        return _START + _TEST * responses * _READ * tokens
+    if stage.name.startswith("3_"):
+        return _START + _EMBEDDED * 2 * _pairs(run, lengths)
+    return _START
+
+
+_TEST = 0.2  # of the prompts
+
+
+def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:
+    batch = recipe.number("per_device_train_batch_size", 8)
+    pairs = stage.needs not in ("generation", "reward")
+    examples = (1 - _TEST) * (_pairs(run, lengths) if pairs else sum(number for *_, number in lengths))
+    steps = recipe.number("max_steps", -1)
+    examples = steps * batch if steps > 0 else examples * recipe.number("num_train_epochs", 3)
+    reference = _pairs(run, lengths) * 2 * _READ * tokens * (1 - _TEST) if pairs else 0
+    return examples * (2 if pairs else 1) * _TRAINED * tokens + reference
+
+
+def _pairs(run: Run, lengths: list) -> float:
+    most = settings(Stage("2_pairs", "2_data_prep_to_preference", ""), run).number("max_pairs", 5)
+    return sum(min(most, number / 2) for *_, number in lengths)
+
+
+def _written(recipe: Recipe, lengths: list) -> float:
+    """Thousands of tokens of a sample: twice as many as people write, at most what is allowed."""
+    people = sum(response for _, response, _ in lengths) / len(lengths)
+    return min(2 * people, recipe.number("max_new_tokens", 2048)) / 1000
