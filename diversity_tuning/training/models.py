@@ -60,17 +60,9 @@ def _check_size(training_run: TrainingRun, model, config) -> None:
     own = any(flag.split("=")[0] == "--learning_rate" for flag in training_run.argv)
     if chosen_for and model.num_parameters() > _MUCH_LARGER * chosen_for and not own:
         raise UserError(
-<<<<<<< HEAD
-            f"{training_run.stage}: the recipe's learning_rate {config.learning_rate:g} was chosen for {chosen_for / 1e6:g} "
-            f"M parameters,"
-            f" and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a pretrained model "
-            f"often"
-            " 1e-5 to 2e-4), and look at the recipe's other values too"
-=======
             f"{training_run.stage}: the recipe's learning_rate {config.learning_rate:g} was chosen for {chosen_for / 1e6:g} M"
             f" parameters, and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a pretrained"
             " model often 1e-5 to 2e-4), and look at the recipe's other values too"
->>>>>>> main
         )
 
 

@@ -99,13 +99,9 @@ FAMILIES = {
         "nobody": (1, r"\b(?:nobody|no one|none|nothing|empty|alone|gone|vanished)\b"),
         "wrong time": (
             2,
-<<<<<<< HEAD
             r"\btomorrow(?:'s)?\b[^.!?]*\bdat|\bdat(?:e|ed)\b[^.!?]*\btomorrow|\bbefore (?:i|he|she|we|they) (?:came|was "
             r"born|were born|arrived|had)\b|\b(?:for|in|these) (?:\w+ )?(?:twenty|thirty|forty|fifty|sixty|seventy|a "
             r"hundred|hundreds of|\d+) years\b|\bby the time i read\b|\bfrom next (?:week|year)\b|\bhas not happened\b",
-=======
-            r"\btomorrow(?:'s)?\b[^.!?]*\bdat|\bdat(?:e|ed)\b[^.!?]*\btomorrow|\bbefore (?:i|he|she|we|they) (?:came|was born|were born|arrived|had)\b|\b(?:for|in|these) (?:\w+ )?(?:twenty|thirty|forty|fifty|sixty|seventy|a hundred|hundreds of|\d+) years\b|\bby the time i read\b|\bfrom next (?:week|year)\b|\bhas not happened\b",
->>>>>>> main
         ),
         "goes on": (
             1,
@@ -156,13 +152,9 @@ FAMILIES = {
         ),
         "it acts": (
             3,
-<<<<<<< HEAD
             r"\b(?:it|they) (?:\w+ )?(?:said|says|spoke|smiled|whispered|knew|knows|remembered|answered|asked|asks|wanted|"
             r"wants|blinked|learned|breathed)\b|\bit (?:was|were|is) (?:\w+ )?(?:looking|watching|waiting|sitting|smiling|"
             r"breathing|standing|listening|learning|counting|calling|humming|singing|whispering|wearing|growing)\b",
-=======
-            r"\b(?:it|they) (?:\w+ )?(?:said|says|spoke|smiled|whispered|knew|knows|remembered|answered|asked|asks|wanted|wants|blinked|learned|breathed)\b|\bit (?:was|were|is) (?:\w+ )?(?:looking|watching|waiting|sitting|smiling|breathing|standing|listening|learning|counting|calling|humming|singing|whispering|wearing|growing)\b",
->>>>>>> main
         ),
         "not as it was": (
             1,
