@@ -63,8 +63,8 @@ def _check_size(training_run: TrainingRun, model, config) -> None:
     if chosen_for and model.num_parameters() > _MUCH_LARGER * chosen_for and not own:
         raise UserError(
             f"{training_run.stage}: the recipe's learning_rate {config.learning_rate:g} was chosen for {chosen_for / 1e6:g} M"
-            f" parameters, and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a pretrained"
-            " model often 1e-5 to 2e-4), and look at the recipe's other values too"
+            f" parameters, and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a"
+            " pretrained model often 1e-5 to 2e-4), and look at the recipe's other values too"
         )
 
 

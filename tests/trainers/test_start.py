@@ -10,7 +10,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, DPOConfig, DPOTrainer, ORPOConfig
 from diversity_tuning.trainers.head_choice import check_head
 from tests.tiny import make_model, make_pairs, make_tokenizer
-from tests.trainers.test_trainers import build, settings
+from tests.trainers.test_trainers import build, policy, settings
 
 TOKENIZER = make_tokenizer()
 TRAINERS = [(DPOTrainer, DPOConfig), (DDPOTrainer, DDPOConfig), (DORPOTrainer, DORPOConfig)]
@@ -97,3 +97,15 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(tmp_path)
     with pytest.raises(UserError, match=r"step 1: the gradient's norm is (nan|inf), so training stops"):
         trainer.train()
     assert all(torch.equal(before[name], p) for name, p in trained.items())
+
+
+@pytest.mark.parametrize("trainer_class", [DPOTrainer, DDPOTrainer])
+def test_a_compiled_reference_model_is_one(tmp_path, trainer_class):
+    """A compiled model has no truth value. The loss is that of the plain one."""
+    losses = []
+    for compiled in ({}, {"torch_compile": True, "torch_compile_backend": "eager"}):
+        config = trainer_class._config_class(**settings(tmp_path, **compiled))
+        trainer = build(trainer_class, config, make_pairs(4), lora=False, ref_model=policy(lora=False))
+        trainer.train()
+        losses.append(trainer.state.log_history[0]["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
