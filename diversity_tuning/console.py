@@ -117,3 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     trained = {one.command: one.name for one in trainings().values()}
     run = module.training_command(trained[name]) if name in trained else module.main
     return run(words[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -8,18 +8,37 @@ that may hold turns and are not read are named on one line. Faults are a :class:
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.conversations import LEADING, Fault, led, messages_of, prompt_columns, prompt_of, say_unread, shown
+from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.errors import UserError
 
 _SFT_FORMS = (
     f"'{schema.POST_TITLE}' with '{schema.FILTERED_COMMENT_TEXTS}' (the output of stage 1), '{schema.PROMPT}' with "
     f"'{schema.COMPLETION}' (or '{schema.RESPONSE}'), '{schema.INSTRUCTION}' with '{schema.OUTPUT}', or '{schema.MESSAGES}'"
 )
+
+
+def read_pairs(source, weight_column: str | None = None, split: str = schema.TRAIN, *, where: str | None = None):
+    """Preference pairs as conversations, as the training commands read them: columns ``prompt``, ``chosen``, ``rejected``.
+
+    The policy's chat template is applied to conversations; the trainers take plain texts as they stand, without it. ``source``
+    is a file, folder or hub id, as every command takes them, or a ``datasets.Dataset``; the forms of rows are those of
+    :func:`preference_pairs`. ``weight_column`` stays, and its values must be finite numbers. Raises :class:`UserError` naming
+    source, row (from 1) and column; ``where`` is the source's name in it.
+    """
+    named = isinstance(source, str | Path)
+    where = where or (where_of(str(source), split) if named else "the pairs")
+    rows = read_split(str(source), split) if named else source
+    pairs = preference_pairs(rows, where, keep=[weight_column] if weight_column else [])
+    if weight_column in pairs.column_names:
+        check_numbers(pairs, weight_column, where)
+    return pairs
 
 
 def preference_pairs(rows, where: str, keep: Sequence[str] | None = None):
