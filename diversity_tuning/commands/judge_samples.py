@@ -40,7 +40,7 @@ class JudgedSamplesConfig:
 
 @command
 def main(argv=None) -> None:
-    config = parse_flags(JudgedSamplesConfig, "scripts_eval.judge_samples", __doc__, argv)
+    config = parse_flags(JudgedSamplesConfig, "scripts_eval.judge_samples", __doc__, argv, extra="evaluation")
     from diversity_tuning.judging.judge_reward import check_scorer_name
 
     check_scorer_name(config.reward)
