@@ -94,6 +94,7 @@ def as_run_here(text: str) -> str:
     if in_repository():
         return text
     names = {command.script: name for name, command in commands().items()}
+    text = re.sub(r"python -m diversity_tuning\.training (?=[a-z])", f"{CONSOLE} ", text)
     found = re.compile(r"(?:python -m )?(scripts_\w+(?:\.\w+)+)")
     return found.sub(lambda match: f"{CONSOLE} {names[match[1]]}" if match[1] in names else match[0], text)
 
