@@ -104,7 +104,9 @@ def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict
         engine = EngineConfig(engine="openai", model="simulated", base_url=url, cache=str(place / "bought"))
 
         def stage(which, source: str, output: str, debate: bool = True, seed: int = 0) -> list[dict]:
-            return run_stage(which, StageConfig(str(place / source), str(place / output), engine, debate=debate, seed=seed))
+            return run_stage(
+                which, StageConfig(str(place / source), str(place / output), engine=engine, debate=debate, seed=seed)
+            )
 
         votes = [stage(JUDGE, "0", f"alone{number or ''}", debate=False, seed=number) for number in range(VOTES)]
         stage(POSITIVE, "0", "1")

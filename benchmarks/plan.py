@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.plan_shapes import Shape, Training, shape_of
+from benchmarks.plan_whole import whole_lines
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
@@ -81,6 +82,10 @@ def main(argv=None) -> None:
         return
     if args.gpus < 1:
         raise UserError("--gpus must be at least 1")
+    folder = ROOT / "recipes" / args.recipe
+    if (folder / "grpo.yaml").is_file() and not (folder / "ddpo.yaml").is_file():
+        print("\n".join(whole_lines(args.recipe, folder, args)))
+        return
     trainings = [adapted(training_of(args.recipe, stage), args) for stage in STAGES]
     print(
         "\n".join(

@@ -23,6 +23,7 @@ class Shape:
     tied: bool = False  # input and output embeddings are one
     norms: int = 2
     eager: bool = False
+    bias: bool = False  # of queries, keys and values
 
     @property
     def linear(self) -> dict[str, tuple[int, int]]:
@@ -41,7 +42,8 @@ class Shape:
     def other_weights(self) -> int:
         """Embeddings, output head and norms."""
         embeddings = self.vocab * self.hidden * (1 if self.tied else 2)
-        return embeddings + self.hidden * (self.norms * self.layers + 1)
+        biases = self.layers * (self.heads + 2 * self.kv_heads) * self.head_dim if self.bias else 0
+        return embeddings + self.hidden * (self.norms * self.layers + 1) + biases
 
     @property
     def parameters(self) -> int:
@@ -81,6 +83,7 @@ class Shape:
 KNOWN = {
     "meta-llama/Llama-3.1-8B": Shape(4096, 14336, 32, 32, 8, 128, 128256),
     "mistralai/Mistral-7B-v0.3": Shape(4096, 14336, 32, 32, 8, 128, 32768),
+    "Qwen/Qwen2.5-7B-Instruct": Shape(3584, 18944, 28, 28, 4, 128, 152064, bias=True),
     "google/gemma-2-2b": Shape(2304, 9216, 26, 8, 4, 256, 256000, tied=True, norms=4, eager=True),
 }
 

@@ -3,10 +3,12 @@
 A reward is a callable ``(prompts, completions, finished) -> list[float | None]``: texts, texts and booleans of the same
 length n in; n numbers out, higher is better. None: this completion could not be scored; it then leaves its group, and is never
 taken as 0. ``finished`` is False for a completion that was cut at the length limit: the trainer replaces its reward anyway,
-so that a costly reward need not score it. Any such function can be used: ``module:function``.
+so that a costly reward need not score it. Any such function can be used: ``module:function``. What it takes besides, as in
+``def exact(prompts, completions, finished, answer)``, are columns of the data, a value for each completion; ``**columns``: all.
 """
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -92,6 +94,17 @@ def _is_function(name: str) -> bool:
     module, sign, function = name.partition(":")
     words = [*module.split("."), function]
     return bool(sign) and module != "builtin" and all(word.isidentifier() for word in words) and not Path(name).exists()
+
+
+def source_of(name: str) -> str | None:
+    """The file that ``module:function`` is written in; None for another reward, and where there is no such file."""
+    if not _is_function(name):
+        return None
+    try:
+        found = importlib.util.find_spec(name.partition(":")[0])
+    except (ImportError, ValueError):
+        return None
+    return found.origin if found and found.origin and Path(found.origin).is_file() else None
 
 
 def _function(name: str) -> Callable:

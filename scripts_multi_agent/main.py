@@ -13,31 +13,29 @@ so does one with other candidates in --source, where only new responses are aske
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_multi_agent.main")
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from diversity_tuning.cli import Parser, command, from_flags, parse_with_recipe
+from diversity_tuning.cli import command
+from diversity_tuning.flags import parse_flags
 from diversity_tuning.next_steps import print_next
-from scripts_multi_agent.common import (
-    add_pair_arguments,
-    add_report_arguments,
-    add_retrieval_arguments,
-    add_role_arguments,
-    run_pairs,
-    run_role,
-    stage_config,
-)
+from scripts_multi_agent.common import run_role
+
+FOLDERS = ("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect", "pairs")
 
 
 @command
 def main(argv=None) -> None:
-    parser = Parser("scripts_multi_agent.main", __doc__)
-    add_retrieval_arguments(parser)
-    add_role_arguments(parser)
-    add_report_arguments(parser)
-    add_pair_arguments(parser)
-    args = parse_with_recipe(parser, argv)
-    run(args)
-    print_next("5_verdicts_to_preference", Path(args.output) / "pairs")
+    from diversity_tuning.judging.retrieval import RetrievalConfig
+    from diversity_tuning.judging.stages import SETTINGS, StageConfig
+    from diversity_tuning.judging.verdict_pairs import PairsConfig
+
+    configs = parse_flags(
+        (StageConfig, RetrievalConfig, PairsConfig), "scripts_multi_agent.main", __doc__, argv,
+        defaults=asdict(SETTINGS), without=("debate", "batch_size"),
+    )  # fmt: skip
+    run(*configs)
+    print_next("5_verdicts_to_preference", Path(configs[0].output) / "pairs")
 
 
 class Caps:
@@ -56,28 +54,27 @@ class Caps:
         return engine
 
 
-def run(args) -> None:
+def run(config, retrieval, pairs) -> None:
     """The stages in their order, each from the folder of the one before."""
-    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
+    from diversity_tuning.judging.retrieval import run_retrieval
     from diversity_tuning.judging.roles import load_role
     from diversity_tuning.judging.stages import STAGES
+    from diversity_tuning.judging.verdict_pairs import make_pairs
     from diversity_tuning.judging.verdict_report import check_labels
 
-    output = Path(args.output)
-    places = {name: str(output / name) for name in ("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect", "pairs")}
-    config = stage_config(args, source="", output="")
+    output = Path(config.output)
+    places = [str(output / name) for name in FOLDERS]
     caps = Caps(config.engine, str(output / "vllm.log"))
     caps.engine()  # what is missing or wrong is told before anything is embedded
     for stage in STAGES:
         load_role(stage.role, config.language, config.task, config.prompts)
-    cache = args.embedding_cache or str(output / "embeddings")
-    options = {"output": places["0_retrieval"], "embedding_cache": cache, "device": args.device or "auto", "update": True}
-    check_labels(run_retrieval(from_flags(RetrievalConfig, args, **options)), args.label_column)
-    source = places["0_retrieval"]
-    for stage, name in zip(STAGES, list(places)[1:-1], strict=True):
-        run_role(stage, args, stage_config(args, source=source, output=places[name]), caps.engine)
-        source = places[name]
-    run_pairs(args, source, places["pairs"], update=True)
+    cache = retrieval.embedding_cache or str(output / "embeddings")
+    device = retrieval.device or "auto"
+    rows = run_retrieval(replace(retrieval, output=places[0], embedding_cache=cache, device=device, update=True))
+    check_labels(rows, config.label_column)
+    for stage, source, place in zip(STAGES, places, places[1:-1], strict=False):
+        run_role(stage, replace(config, source=source, output=place), caps.engine)
+    make_pairs(replace(pairs, source=places[-2], output=places[-1]), update=True)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def test_published_sizes():
     sizes = {name: shape.parameters for name, shape in KNOWN.items()}
     assert sizes["meta-llama/Llama-3.1-8B"] == 8_030_261_248
     assert sizes["mistralai/Mistral-7B-v0.3"] == 7_248_023_552
+    assert sizes["Qwen/Qwen2.5-7B-Instruct"] == 7_615_616_512
     assert sizes["google/gemma-2-2b"] == 2_614_341_888
 
 
@@ -53,6 +54,18 @@ def test_what_is_printed(recipe, capsys):
     for word in ("Parameters", "LoRA, rank 128", "Memory of one of 8 GPUs", "2 · 1 · 8 = 16", "hours", "Disk in GB"):
         assert word in said
     assert ">" not in said.partition("Memory")[2].partition("Time")[0], "every stage fits 80 GB"
+
+
+def test_a_whole_model_fits_80_gb_sharded_and_not_otherwise(capsys):
+    plan.main(["--recipe", "qwen2.5-7b-greetings", "--gpus", "8"])
+    said = capsys.readouterr().out
+    assert "7,615,616,512 weights, all of them trained" in said
+    for stage in ("generation", "grpo"):
+        (sharded,) = [line for line in said.splitlines() if line.strip().startswith(f"{stage}, FSDP")]
+        (plain,) = [line for line in said.splitlines() if line.strip().startswith(f"{stage}, without")]
+        assert "> 80 GB" not in sharded
+        assert "> 80 GB" in plain
+    assert "1 updates of 128 on 8 GPUs; the recipe's 64, for 4 GPUs: --gradient_accumulation_steps 1" in said
 
 
 def test_the_batch_stays_and_what_does_not_fit_is_said(capsys):

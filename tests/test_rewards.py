@@ -5,6 +5,7 @@ import pytest
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.rewards import ModelReward, load_reward, parse_reward
+from diversity_tuning.runs import provenance
 from diversity_tuning.training.inputs import grpo_inputs
 
 
@@ -55,12 +56,24 @@ def test_what_is_no_reward(name, message):
         load_reward(parse_reward(name)[0])
 
 
+def test_a_function_that_was_changed_is_another_reward(tmp_path, monkeypatch):
+    """Its module counts by its content: a run with the old code is not "already made"."""
+    monkeypatch.syspath_prepend(tmp_path)
+    records = []
+    for code in ("return [1.0 for _ in completions]", "return [2.0 for _ in completions]"):
+        (tmp_path / "my_own_reward.py").write_text(f"def mine(prompts, completions, finished):\n    {code}\n")
+        kept, inputs = grpo_inputs({"reward": ["my_own_reward:mine=0.5"]})
+        records.append(provenance("grpo", kept, inputs))
+    assert records[0]["arguments"] == records[1]["arguments"] == {"reward_0": "my_own_reward:mine=0.5"}
+    assert records[0]["inputs"] != records[1]["inputs"]
+
+
 def test_the_record_holds_contents_and_not_places(tmp_path):
     for name in ("reward", "style"):
         (tmp_path / name).mkdir()
     settings = {
-        "reward": f"{tmp_path}/reward=0.5 builtin:length", "distinct_threshold": "0.3", "beta": "0.1",
-        "encoders": f"['builtin:minilm', 'builtin:stylometry:{tmp_path}/style']",
+        "reward": [f"{tmp_path}/reward=0.5", "builtin:length"], "distinct_threshold": "0.3", "beta": "0.1",
+        "encoders": ["builtin:minilm", f"builtin:stylometry:{tmp_path}/style"],
     }  # fmt: skip
     kept, inputs = grpo_inputs(settings)
     assert kept == {

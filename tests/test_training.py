@@ -42,7 +42,7 @@ def test_sft_learns_and_leaves_a_whole_folder(world):
     record = json.loads((run / "provenance.json").read_text())
     assert record["stage"] == "generation"
     assert record["inputs"].keys() == {"source", "model_name_or_path"}
-    assert (record["arguments"]["lora_r"], record["request"]["lora_r"]) == (4, "4"), "what was built, what was asked for"
+    assert (record["arguments"]["lora_r"], record["request"]["lora_r"]) == (4, 4), "what was built, what was asked for"
     assert record["arguments"].keys() == record["request"].keys()
     assert not {"source", "output_dir", "report_to"} & record["arguments"].keys()
     assert record["counts"] == {"train_examples": 12}
@@ -181,3 +181,54 @@ def test_a_token_stands_in_no_file_of_a_run(world, monkeypatch):
     look(world / "token")
     assert seen == [[], []]
     assert json.loads((world / "token" / "provenance.json").read_text())["request"]["hub_token"] == "***"
+
+
+@pytest.mark.parametrize("command", [sft, dpo])
+def test_a_whole_model_in_half_precision_is_trained_in_float32(world, capsys, command):
+    """At a rate of 3e-7 a bfloat16 weight stays as it is; with float32 weights nearly all move."""
+    from tests.tiny import save_base
+
+    root = world / f"half-{command.__name__.rsplit('.', 1)[-1]}"
+    root.mkdir()
+    save_base(root / "base")
+    (root / "filtered").symlink_to(world / "filtered")
+    (root / "pairs").symlink_to(world / "pairs")
+    flags = ["--dtype", "bfloat16", "--learning_rate", "3e-7", "--max_steps", "3"]
+    assert train(command, root, "whole", "filtered" if command is sft else "pairs", flags) == 0
+    assert "in float32 weights, not bfloat16" in capsys.readouterr().out
+    before, after = weights(root / "base"), weights(root / "whole")
+    moved = [(before[name] != after[name]).float().mean().item() for name in before]
+    assert {one.dtype for one in after.values()} == {torch.float32}
+    assert sum(moved) / len(moved) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("environment", "whole", "expected"),
+    [
+        ({}, True, "float32"),
+        ({}, False, "bfloat16"),
+        ({"USE_FSDP": "true", "MIXED_PRECISION": "bf16"}, True, "bfloat16"),
+        ({"USE_FSDP": "true", "MIXED_PRECISION": "no"}, True, "float32"),  # without mixed precision there are no copies
+        ({"USE_DEEPSPEED": "true"}, True, "bfloat16"),
+    ],
+)
+def test_only_a_sharding_engine_keeps_float32_copies(monkeypatch, environment, whole, expected):
+    from diversity_tuning.training.models import dtype_to_train
+
+    for name in ("USE_FSDP", "USE_DEEPSPEED", "MIXED_PRECISION"):
+        monkeypatch.setenv(f"ACCELERATE_{name}", environment.get(name, ""))
+    assert dtype_to_train("bfloat16", whole) == expected
+
+
+def test_a_whole_model_that_does_not_fit_is_refused_before_it_trains(world, monkeypatch):
+    from types import SimpleNamespace
+
+    from diversity_tuning.errors import UserError
+    from diversity_tuning.policy import load_base_model
+    from diversity_tuning.training.models import check_room
+
+    model = load_base_model(str(world / "base"), dtype="float32")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=1000))
+    with pytest.raises(UserError, match="ACCELERATE=fsdp"):
+        check_room(model, "bfloat16")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from datasets import Dataset
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.training.grpo import prompts_of, short_prompts
+from diversity_tuning.training.grpo import prompts_of, short_prompts, updates_line
 from scripts_grpo import generation_grpo_model_train as grpo
 from tests.test_training_survival import KILLED
 from tests.tiny import make_pairs, make_tokenizer
@@ -107,6 +108,64 @@ def test_prompts_of_every_kind_of_row():
         prompts_of(Dataset.from_list([{"prompt": "a"}, {"prompt": ""}]), "x")
     with pytest.raises(UserError, match="x: no prompts: no column 'prompt'"):
         prompts_of(Dataset.from_list([{"text": "a"}]), "x")
+
+
+def exact(prompts, completions, finished, answer, hint=None):
+    EXACT.append((prompts, answer))
+    return [float(text == right) for text, right in zip(completions, answer, strict=True)]
+
+
+EXACT = []
+
+
+def test_columns_that_a_reward_takes_stay_beside_the_prompt():
+    rows = Dataset.from_list([{"prompt": "a", "answer": one, "image": None, "other": 1} for one in ("x", "y", "x")])
+    assert prompts_of(rows, "x").column_names == ["prompt"]
+    found = prompts_of(rows, "x", [vowels, exact])
+    assert (found.column_names, found["answer"][:]) == (["prompt", "answer"], ["x", "y"])
+    every = prompts_of(rows, "x", [lambda prompts, completions, finished, **columns: None])
+    assert every.column_names == ["prompt", "answer", "other"]
+    with pytest.raises(UserError, match="x: the reward exact takes a column 'answer'; there is prompt"):
+        prompts_of(rows.select_columns(["prompt"]), "x", [exact])
+
+
+def test_a_reward_gets_the_columns_of_the_data_that_it_names(world):
+    EXACT.clear()
+    (world / "answers.jsonl").write_text("".join(json.dumps({"prompt": p, "answer": p.upper()}) + "\n" for p in "ab"))
+    flags = [*adapter(world), *RECIPE[:-3], "--reward", "tests.test_training_grpo:exact", "--max_steps", "2"]
+    assert train(grpo, world, "columns", "answers.jsonl", flags) == 0
+    assert len(EXACT) == 2
+    assert all(prompt.upper() == right for prompts, answer in EXACT for prompt, right in zip(prompts, answer, strict=True))
+
+
+def test_how_many_updates_a_generation_makes_is_said():
+    """Two of 64 on four processes become one of 128 on eight."""
+    one = SimpleNamespace(
+        per_device_train_batch_size=8, gradient_accumulation_steps=2, world_size=4, generation_batch_size=128, num_generations=4
+    )
+    assert "128 completions (32 prompts x 4), 2 updates of 64 completions (8 x 2 x 4 processes)" in updates_line(one)
+    one.world_size = 8
+    assert "1 updates of 128 completions" in updates_line(one)
+    one.gradient_accumulation_steps = 4
+    assert "an update: 256 completions (8 x 4 x 8 processes), from 2 generations" in updates_line(one)
+
+
+def test_a_preflight_makes_one_step_says_what_came_of_it_and_leaves_nothing(world, capsys):
+    from scripts_grpo import preflight
+
+    flags = [*adapter(world), *RECIPE, "--max_steps", "500"]
+    before = sorted(path.name for path in world.iterdir())
+    assert preflight.main(argv(world, world / "long", "filtered", flags)) == 0
+    said = capsys.readouterr().out
+    for word in (
+        "a generation: 8 completions (2 prompts x 4), 1 updates of 8",
+        "one step, with loading",
+        "truncated/share:",
+        "failed/share:",
+    ):
+        assert word in said
+    assert "next:" not in said
+    assert sorted(path.name for path in world.iterdir()) == before
 
 
 def test_long_prompts_are_left_out():

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.statistics import cluster_weights
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.agreement import length_strata
 from diversity_tuning.judging.read import Judged, read_labels, read_queries
@@ -51,7 +50,8 @@ class Labelled:
 class Asker:
     """The four roles at one engine. ``writing``: how the generator samples; ``seed`` that of all others.
 
-    ``failed`` and ``usage`` count over all that was asked.
+    ``asked``, ``failed`` and ``reasons`` (the last one), by role, and ``usage`` count over all that was asked;
+    ``left_out``: rules beyond the ten of a list.
     """
 
     engine: Engine
@@ -59,7 +59,10 @@ class Asker:
     sampling: SamplingSettings
     writing: SamplingSettings
     seed: int = 0
+    asked: Counter = field(default_factory=Counter)
     failed: Counter = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
     usage: Usage = field(default_factory=Usage)
     progress: Callable[[int], object] | None = None
     check: "Check | None" = None  # of new principles; None: they are always accepted
@@ -73,12 +76,16 @@ class Asker:
             for part in ("calls", "tokens_in", "tokens_out"):
                 setattr(self.usage, part, getattr(self.usage, part) + getattr(answer.usage, part))
         failed = [answer for answer in answers if isinstance(answer, Failed)]
+        bad = [one for one in failed if not one.stopped]
+        if name in ("generator", "detector") and len(failed) == len(answers) and len(bad) >= _HOPELESS:
+            raise UserError(f"all {len(bad)} replies of the {name} were of no use, the last: {bad[-1].reason}")
         stopped = next((one.reason for one in failed if one.stopped), None)
         if stopped:
             raise Stopped(stopped)
-        if name in ("generator", "detector") and len(failed) == len(answers) >= _HOPELESS:
-            raise UserError(f"all {len(failed)} replies of the {name} were of no use, the last: {failed[-1].reason}")
+        self.asked[name] += len(answers)
         self.failed[name] += len(failed)
+        if failed:
+            self.reasons[name] = failed[-1].reason
         return [answer.value if isinstance(answer, Answer) else None for answer in answers]
 
     def verdicts(self, principles: list[str], rows: list[tuple[str, str]]) -> list[dict | None]:
@@ -201,7 +208,10 @@ def _improved(asker: Asker, kind: str, rules: list[str], feedback: list[str]) ->
     if not feedback:
         return rules
     (answer,) = asker.ask("optimizer", [{"kind": kind, "rules": rules, "feedback": feedback}])
-    return rules if answer is None else answer["rules"]
+    if answer is None:
+        return rules
+    asker.left_out += answer["left_out"]
+    return answer["rules"]
 
 
 @dataclass(frozen=True)
@@ -219,6 +229,8 @@ def read_data(
     labels_file: str, queries_file: str | None, held_out_file: str | None, share: float, draws: int, seed: int
 ) -> Data:
     """The labelled rows in two parts by prompt, and the queries; :class:`UserError` where a part is of no use."""
+    from diversity_tuning.evaluation.statistics import cluster_weights  # SciPy: --help does without
+
     labels = read_labels(labels_file)
     if held_out_file:
         held_out = read_labels(held_out_file)

@@ -6,22 +6,11 @@ import itertools
 from pathlib import Path
 
 from diversity_tuning.drawing import BLUE, GREEN, PINK, VERMILION, pyplot, save_figure
+from diversity_tuning.evaluation.page import html_page
 from diversity_tuning.evaluation.rendering import Table, markdown, page_table
 from diversity_tuning.runs import write_text
 
 _SHOWN = {"accuracy": BLUE, "accuracy_by_length": VERMILION, "f1": GREEN, "f1_by_length": PINK}
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --back: #fff; --line: #d4d7dc; --new: #d9f2dd; --old: #f7dcdc }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --back: #16181c; --line: #3b4048; --new: #1f4428; --old: #50262a } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 2rem auto; max-width: 60rem;
-  padding: 0 1rem }
-img { max-width: 100%; background: #fff } small { white-space: nowrap } .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left }
-ins, del { display: block; padding: 0 .4rem; text-decoration: none }
-ins { background: var(--new) } del { background: var(--old) }
-"""
 
 
 def write_report(rounds: list[dict], best: int, folder: Path, settings: dict) -> None:
@@ -137,15 +126,17 @@ def _plain(rule: str) -> str:
 def _page(rounds: list[dict], best: int, table: Table, lines: list[str], changes: list[dict], curve: Path) -> str:
     picture = base64.b64encode(curve.read_bytes()).decode()
     rules = "".join(f"<li>{html.escape(rule)}</li>" for rule in rounds[best]["principles"])
-    body = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    body += f'<img alt="agreement by round" src="data:image/png;base64,{picture}">{page_table(table)}'
-    body += f"<h2>Principles of round {best}</h2><ol>{rules}</ol>"
+    told = ""
     for number, change in enumerate(changes, start=1):
-        body += f"<h2>Round {number}</h2>" + "".join(f"<h3>{kind}</h3>{_moved(moved)}" for kind, moved in change.items())
-    return (
-        '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Principles of a judge</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-        f"<h1>Principles of a judge</h1>{body}</html>\n"
+        told += f"<h3>Round {number}</h3>" + "".join(f"<p>{kind}</p>{_moved(moved)}" for kind, moved in change.items())
+    return html_page(
+        "Principles of a judge",
+        {
+            "Summary": "".join(f"<p>{html.escape(line)}</p>" for line in lines) + page_table(table),
+            "Figure": f'<img alt="agreement by round" src="data:image/png;base64,{picture}">',
+            "Principles": f"<p>Of round {best}, the best.</p><ol>{rules}</ol>",
+            "Rounds": told,
+        },
     )
 
 

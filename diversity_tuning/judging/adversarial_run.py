@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.adversarial import (
+    ACCEPT,
     STEPS,
     Asker,
     Check,
@@ -22,51 +24,62 @@ from diversity_tuning.judging.adversarial import (
     read_data,
     start_rules,
 )
-from diversity_tuning.judging.adversarial_report import write_report
 from diversity_tuning.judging.agreement import FIGURES, selected, verdict_scores
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
-from diversity_tuning.judging.roles import prompt_hash
+from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
 from diversity_tuning.locks import release
 from diversity_tuning.outputs import forget_retired
 from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
 
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
+_HOPELESS = 4  # replies of the optimizer without one of use
 DRAWS = 1000
 CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are checked on
-_WRITING = dataclasses.replace(SAMPLING, temperature=1.0)
 
 
 @dataclass(frozen=True)
 class AdversarialConfig:
     """What is read, who answers and how long it goes on. ``early_stop``: rounds without a better one; 0 goes on to the last."""
 
-    labels: str
-    output: str
-    queries: str | None = None  # None: the queries of the labelled rows that are learned from
-    held_out: str | None = None  # None: a share of the prompts of ``labels``
-    held_out_share: float = 0.5
+    labels: str = flag("what people said: rows of prompt, response, label")
+    output: str = flag("folder for judge.yaml, rounds.jsonl, report")
+    held_out: str | None = flag("labels that rounds are compared by; default: a share of the prompts of --labels", default=None)
+    held_out_share: float = flag("share of the prompts, without --held_out", default=0.5)
+    queries: str | None = flag(
+        "prompts to write flawed responses to; default: those of the labels that are learned from", default=None
+    )
+    language: str = flag("language of the roles' prompts", default="en", choices=LANGUAGES)
+    task: str = flag("rubric: stories, greetings, or one of --prompts", default="stories")
+    prompts: str | None = flag("folder of your own ROLE.txt and rubrics/TASK.txt; ours for what it has not", default=None)
+    principles: str | None = flag("text file with the principles to begin with, one a line; may be empty", default=None)
+    strategies: str | None = flag("text file with the strategies to begin with, one a line; may be empty", default=None)
+    rounds: int = flag("rounds; 0 only judges the principles to begin with", default=10, least=0)
+    batch: int = flag("queries, and labelled rows, of a round", default=16, least=1)
+    early_stop: int = flag("stop after so many rounds without a better one; 0: never", default=3, least=0)
+    update: str = flag("rewrite rules once a step, or for each item", default="batch", choices=("batch", "item"))
+    steps: tuple[str, ...] = flag("of a round", default=STEPS, choices=STEPS)
+    accept: str = flag(
+        "new principles: always, as in the paper, or unless they judge six batches of labelled rows worse than the old",
+        default="always", choices=ACCEPT,
+    )  # fmt: skip
     engine: EngineConfig = field(default_factory=EngineConfig)
-    sampling: SamplingSettings = SAMPLING
-    writing: SamplingSettings = _WRITING  # of the generator
-    language: str = "en"
-    task: str = "stories"
-    prompts: str | None = None
-    principles: str | None = None  # files with the first rules
-    strategies: str | None = None
-    rounds: int = 10
-    batch: int = 16
-    early_stop: int = 3
-    update: str = "batch"
-    steps: tuple[str, ...] = STEPS
-    accept: str = "always"  # of new principles; not_worse: unless they judge labelled rows worse than the old ones
-    seed: int = 0
-    overwrite: bool = False
+    sampling: SamplingSettings = SAMPLING  # of all roles but the generator
+    writing_temperature: float = flag("of the generator; --temperature is that of all other roles", default=1.0)
+    response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
+    seed: int = flag("decides the held-out part, the batches and what servers are sent", default=0)
+    overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
         if not 0 < self.held_out_share < 1:
             raise UserError(f"--held_out_share {self.held_out_share}: must be between 0 and 1")
         object.__setattr__(self, "steps", tuple(step for step in STEPS if step in self.steps))  # in their order, each once
+        object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
+
+    @property
+    def writing(self) -> SamplingSettings:
+        """How the generator samples."""
+        return dataclasses.replace(self.sampling, temperature=self.writing_temperature)
 
 
 def find_principles(config: AdversarialConfig, engine: Engine | None = None, say=print) -> list[dict]:
@@ -76,12 +89,16 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     when it cannot go on; what has been written stays, and the same configuration goes on from it. ``engine``: in place of the
     configuration's.
     """
+    from diversity_tuning.judging.adversarial_report import write_report  # pandas: --help does without
+
     roles = load_roles(config.language, config.task, config.prompts)
     record = _record(config, prompt_hash(roles.values()))
     made = open_output(config.output, record, config.overwrite, "made by this command", files=FILES, form="names")
     rounds = read_rounds(config.output) if made else []
+    _check_optimizer(rounds, config.output, _HOPELESS)
     if _is_over(rounds, config):
         say(f"{config.output}: round {len(rounds) - 1} was the last, skipped")
+        _check_optimizer(rounds, config.output)
         if not (Path(config.output) / "report.html").exists():  # killed before it was written
             write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
         return rounds
@@ -99,6 +116,8 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
                 rounds.append(_next_round(config, asker, data, rounds, first))
                 _save(config, record, rounds, prompt_hash([roles["detector"]]))
                 say(summary(rounds[-1]))
+                _check_optimizer(rounds, config.output, _HOPELESS)
+            _check_optimizer(rounds, config.output)
         except Stopped as error:
             kept = f"{len(rounds)} rounds are kept" if rounds else "no round is complete"
             raise UserError(
@@ -110,6 +129,17 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     forget_retired(Path(config.output))
     release(Path(config.output))
     return rounds
+
+
+def _check_optimizer(rounds: list[dict], output: str, least: int = 2) -> None:
+    """:class:`UserError` where the optimizer was asked ``least`` times or more and never gave rules: nothing was searched."""
+    asked, failed = (sum(one[part].get("optimizer", 0) for one in rounds) for part in ("asked", "failed"))
+    if asked == failed >= least:
+        why = next(one["reasons"]["optimizer"] for one in reversed(rounds) if "optimizer" in one["reasons"])
+        raise UserError(
+            f"{output}: no reply of the optimizer was of use ({failed} asked for, the last: {why}), so that {JUDGE_FILE} holds "
+            "the principles to begin with; another --model or --response_format, then --overwrite"
+        )
 
 
 def _check(config: AdversarialConfig, data: Data, rounds: list[dict]) -> Check | None:
@@ -124,7 +154,9 @@ def _check(config: AdversarialConfig, data: Data, rounds: list[dict]) -> Check |
 def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: list[dict], first: Rules) -> dict:
     """Play the next round, judge the held-out rows by its principles, and return its line."""
     number = len(rounds)
-    asker.failed.clear()
+    for counts in (asker.asked, asker.failed, asker.reasons):
+        counts.clear()
+    asker.left_out = 0
     calls, tokens = asker.usage.calls, (asker.usage.tokens_in, asker.usage.tokens_out)
     rules, told = first, {"attempts": [], "errors": [], "judged": 0, "rejected": 0}
     if rounds:
@@ -146,7 +178,10 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
         "judged": told["judged"],
         "rejected": told["rejected"],
         "checked": asker.check(asker, rules.principles) if asker.check else None,
-        "failed": dict(asker.failed),
+        "asked": dict(asker.asked),
+        "failed": dict(+asker.failed),
+        "reasons": dict(asker.reasons),
+        "rules_left_out": asker.left_out,
         "calls": asker.usage.calls - calls,
         "tokens_in": asker.usage.tokens_in - tokens[0],
         "tokens_out": asker.usage.tokens_out - tokens[1],
@@ -179,6 +214,9 @@ def summary(one: dict) -> str:
     found = [f"{name.replace('_', ' ')} {_shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
     told = f"fooled {one['fooled']}/{one['written']}, erred {one['erred']}/{one['judged']}, " if one["round"] else ""
     told += f"{one['rejected']} changes rejected, " if one["rejected"] else ""
+    told += f"{one['rules_left_out']} rules beyond the tenth left out, " if one["rules_left_out"] else ""
+    for role, count in one["failed"].items():
+        told += f"{role}: {count} of {one['asked'][role]} replies of no use ({one['reasons'][role]}), "
     return f"round {one['round']}: {', '.join(found)}, {told}{len(one['principles'])} principles, {one['calls']} calls"
 
 

@@ -7,8 +7,6 @@ every row counts once, as an array of shape ``(1,)``. A figure that is not defin
 
 import numpy as np
 
-from diversity_tuning.evaluation.statistics import bounded
-
 SELECTED = "accuracy_by_length"  # the figure that rounds are compared by
 STRATA = 4  # of length: quarters
 _ROWS = 512  # good responses compared with all bad ones at a time
@@ -157,6 +155,8 @@ def verdict_scores(verdicts: list[int | None], labels: np.ndarray, strata: np.nd
     counted, and ``judged_good`` is a share of the others. ``weights``: ``(draws, n)``, for the 95% intervals, of
     :func:`~diversity_tuning.evaluation.statistics.cluster_weights`.
     """
+    from diversity_tuning.evaluation.statistics import bounded  # SciPy: --help does without
+
     judged = np.array([one is not None for one in verdicts])
     said = np.where(judged, np.array([bool(one) for one in verdicts]), ~np.asarray(labels, dtype=bool))
     good = float(said[judged].mean()) if judged.any() else float("nan")

@@ -11,6 +11,7 @@ JUDGE_MAX_REQUESTS cap one run; of these, one that is empty counts as not set.
 import dataclasses
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine
 from diversity_tuning.judging.principles import principles_hash, read_judge
-from diversity_tuning.judging.roles import Failed, Usage, ask, prompt_hash
+from diversity_tuning.judging.roles import HOPELESS, Failed, Usage, ask, prompt_hash
 
 _VARIABLES = {  # environment variable -> field of EngineConfig, and its kind
     "JUDGE_BASE_URL": ("base_url", str), "JUDGE_CACHE": ("cache", str), "JUDGE_MAX_COST": ("max_cost", float),
@@ -32,7 +33,8 @@ class JudgeReward:
     """A judge as a reward of :mod:`diversity_tuning.rewards`: one call asks for all its verdicts at once.
 
     ``engine``: one that is there already, in place of the file's. Equal prompts and responses are asked once in the object's
-    life; the engine keeps paid answers on disk, so that a later process does not ask again either. A bad reply is asked for
+    life, and of several processes the first one asks for all, so that caps and ``concurrency`` are those of the run; the engine
+    keeps paid answers on disk, so that a later process does not ask again either. A bad reply is asked for
     again twice. What then has no verdict is None, and counted in :attr:`failed`, with the last reason in :attr:`reason`. A
     completion that was cut has 0 without being asked about.
     """
@@ -49,21 +51,31 @@ class JudgeReward:
             raise UserError(f"{path}: {error}") from None
         self.principles, self.sampling, self.seed = judge.principles, judge.sampling, judge.seed
         self.asked = self.failed = 0
+        self.reasons: Counter[str] = Counter()
         self.reason, self.usage = "", Usage()
         self._known: dict[tuple[str, str], float] = {}
         self._told = False
 
     def __call__(self, prompts: list[str], completions: list[str], finished: list[bool]) -> list[float | None]:
-        """Verdicts in order; a :class:`UserError` when the engine asks for nothing more (a cap, a server that is gone)."""
+        """Verdicts in order; a :class:`UserError` when the engine asks for nothing more (a cap, a server that is gone).
+
+        Of several processes every one calls it, as often as the others.
+        """
+        return by_first_process(self._verdicts, prompts, completions, finished)
+
+    def _verdicts(self, prompts: list[str], completions: list[str], finished: list[bool]) -> list[float | None]:
         rows = list(zip(prompts, completions, strict=True))
         whole = [row for row, done in zip(rows, finished, strict=True) if done]
         asked = [row for row in dict.fromkeys(whole) if row not in self._known]
         inputs = [{"query": query, "response": response, "principles": self.principles} for query, response in asked]
+        patience = None if self._known else HOPELESS
+        answers = ask(self.engine, self.role, inputs, self.sampling, self.seed, patience=patience)
         stopped = ""
-        for row, answer in zip(asked, ask(self.engine, self.role, inputs, self.sampling, self.seed), strict=True):
+        for row, answer in zip(asked, answers, strict=True):
             self._count(answer.usage)
             if isinstance(answer, Failed):
                 self.failed, self.reason = self.failed + 1, answer.reason
+                self.reasons[answer.reason] += 1
                 stopped = stopped or (answer.reason if answer.stopped else "")
             else:
                 self._known[row] = float(answer.value["verdict"])
@@ -94,6 +106,30 @@ class JudgeReward:
                 f"warning: {self.path}: {self.failed} of {self.asked} verdicts failed, the last: {self.reason}",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
+
+
+def by_first_process(function: Callable[..., list], *columns: list) -> list:
+    """``function`` of the rows of all processes, called on the first one alone; each gets its own rows' results.
+
+    What it raises there as a :class:`UserError` is raised on every process, so that none waits for the others.
+    """
+    distributed = sys.modules.get("torch.distributed")  # a process that has not loaded it is the only one
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return function(*columns)
+    parts: list = [None] * distributed.get_world_size()
+    distributed.all_gather_object(parts, columns)
+    found: list = [None, ""]
+    if distributed.get_rank() == 0:
+        together = [[value for part in parts for value in part[place]] for place in range(len(columns))]
+        try:
+            found[0] = function(*together)
+        except UserError as error:
+            found[1] = str(error)
+    distributed.broadcast_object_list(found, src=0)
+    if found[1]:
+        raise UserError(found[1])
+    start = sum(len(part[0]) for part in parts[: distributed.get_rank()])
+    return found[0][start : start + len(columns[0])]
 
 
 def engine_of(config: EngineConfig, overrides: Mapping[str, object]) -> EngineConfig:
@@ -149,6 +185,11 @@ class JudgeScorer:
     def about(self) -> dict:
         """Which judge, and what it was asked."""
         return self.reward.about
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why there was no verdict, and how often."""
+        return self.reward.reasons
 
 
 def load_scorer(name: str, device: str | None = None, batch_size: int = 32, **engine) -> Scorer:

@@ -19,11 +19,11 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.judging.roles import LANGUAGES, Role, load_role, prompt_hash
+from diversity_tuning.judging.roles import SETTINGS as SAMPLING
 from diversity_tuning.names import nearest
 from diversity_tuning.runs import write_text
 
 JUDGE_FILE = "judge.yaml"
-SAMPLING = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
 _REQUIRED = ("principles", "language", "task", "engine")
 _NOT_KEPT = ("max_requests", "max_cost", "device", "cache")  # of one run or one machine
 

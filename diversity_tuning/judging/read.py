@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.examples import preference_pairs
 from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.tables import open_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.replies import label_of
-from diversity_tuning.reward import text_of
 
 RESPONSES = "responses.jsonl"  # in a stage's folder
 SAMPLES = "samples.jsonl"  # in a run folder of scripts_eval.sample
@@ -76,11 +74,13 @@ def read_candidates(source: str, split: str = schema.TRAIN, empty: bool = False)
 
 def read_pairs(source: str) -> Judged:
     """Rows of prompt, chosen, rejected (texts or messages), from any source that a training command takes."""
+    from diversity_tuning.data.examples import preference_pairs
+
     found = preference_pairs(open_split(source, schema.TRAIN), source)
     n = len(found)
     if not n:
         raise UserError(f"{source}: no rows")
-    sides = [[text_of(value) for value in found[name][:]] for name in (schema.PROMPT, schema.CHOSEN, schema.REJECTED)]
+    sides = [[schema.text_of(value) for value in found[name][:]] for name in (schema.PROMPT, schema.CHOSEN, schema.REJECTED)]
     pairs = np.stack([np.arange(n), np.arange(n) + n], axis=1)
     return Judged(sides[0] * 2, sides[1] + sides[2], np.arange(2 * n) < n, pairs, from_pairs=True)
 

@@ -1,5 +1,7 @@
 """JSON replies of an LLM in a role: the object in a text, and what each role's object must hold.
 
+A reply is judged by what is done with it: a key that nothing reads may be missing or of another type.
+
 Tolerated: talk and code fences around the object, full-width punctuation and digits, curly quotes, one trailing comma. Anything
 else that is not the object asked for is a :class:`BadReply`; a verdict is never guessed.
 """
@@ -57,7 +59,7 @@ def verdict(value: object) -> int:
         word = unicodedata.normalize("NFKC", value).strip().lower()
         if word in _VERDICTS:
             return _VERDICTS[word]
-    raise BadReply(f"the verdict is neither 0 nor 1: {json.dumps(value, ensure_ascii=False)[:60]}")
+    raise BadReply(f"the verdict is neither 0 nor 1: {json.dumps(value, ensure_ascii=False, default=str)[:60]}")
 
 
 def label_of(value: object, where: str) -> int:
@@ -69,48 +71,54 @@ def label_of(value: object, where: str) -> int:
 
 
 def parse_strengths(reply: str) -> dict:
-    """``{"strengths": {name: reason}}``, none is allowed."""
+    """``{"strengths": {name: reason}}``, none is allowed; a list of texts has names alone."""
     return {"strengths": _reasons(read_object(reply, ("strengths",)), "strengths")}
 
 
 def parse_weaknesses(reply: str) -> dict:
-    """``{"weaknesses": {name: reason}}``, none is allowed."""
+    """``{"weaknesses": {name: reason}}``, as :func:`parse_strengths`."""
     return {"weaknesses": _reasons(read_object(reply, ("weaknesses",)), "weaknesses")}
 
 
 def parse_judge(reply: str) -> dict:
-    """``{"verdict": 0 or 1, "reason": text}``. So is reflect's: whether it overturned is computed, not believed."""
+    """``{"verdict": 0 or 1, "reason": text}``; the reason is what reflect examines."""
     found = read_object(reply, ("verdict", "reason"))
     return {"verdict": verdict(found["verdict"]), "reason": _text(found, "reason")}
 
 
+def parse_reflect(reply: str) -> dict:
+    """``{"verdict": 0 or 1, "reason": text or empty}``: whether it overturned is computed, not believed."""
+    found = read_object(reply, ("verdict",))
+    return {"verdict": verdict(found["verdict"]), "reason": _optional(found, "reason")}
+
+
 def parse_generator(reply: str) -> dict:
-    """``{"response": text, "explanation": text}``."""
-    found = read_object(reply, ("response", "explanation"))
-    return {"response": _text(found, "response"), "explanation": _text(found, "explanation")}
+    """``{"response": text, "explanation": text or empty}``."""
+    found = read_object(reply, ("response",))
+    return {"response": _text(found, "response"), "explanation": _optional(found, "explanation")}
 
 
 def parse_detector(reply: str) -> dict:
-    """``{"verdict": 0 or 1, "reason": text, "suggestion": text, which may be empty}``."""
-    found = read_object(reply, ("verdict", "reason", "suggestion"))
-    suggestion = _text(found, "suggestion", empty=True)
-    return {"verdict": verdict(found["verdict"]), "reason": _text(found, "reason"), "suggestion": suggestion}
+    """``{"verdict": 0 or 1, "reason": text or empty, "suggestion": text or empty}``."""
+    found = read_object(reply, ("verdict",))
+    return {"verdict": verdict(found["verdict"]), **{key: _optional(found, key) for key in ("reason", "suggestion")}}
 
 
 def parse_reflector(reply: str) -> dict:
-    """``{"why": text, "missing": text}``."""
-    found = read_object(reply, ("why", "missing"))
-    return {"why": _text(found, "why"), "missing": _text(found, "missing")}
+    """``{"why": text or empty, "missing": text}``."""
+    found = read_object(reply, ("missing",))
+    return {"why": _optional(found, "why"), "missing": _text(found, "missing")}
 
 
 def parse_optimizer(reply: str) -> dict:
-    """``{"rules": [text, …]}``, 1 to :data:`MOST_RULES`."""
+    """``{"rules": [text, …], "left_out": how many}``: of more than :data:`MOST_RULES` the first are taken."""
     rules = read_object(reply, ("rules",))["rules"]
     if not isinstance(rules, list) or not all(isinstance(rule, str) and rule.strip() for rule in rules):
         raise BadReply("the rules are not a list of texts")
-    if not 1 <= len(rules) <= MOST_RULES:
-        raise BadReply(f"{len(rules)} rules, 1 to {MOST_RULES} are asked for")
-    return {"rules": [" ".join(_writable(rule).split()) for rule in rules]}
+    if not rules:
+        raise BadReply("the list of rules is empty")
+    kept = [" ".join(_writable(rule).split()) for rule in rules[:MOST_RULES]]
+    return {"rules": kept, "left_out": len(rules) - len(kept)}
 
 
 def _objects(text: str) -> list[str]:
@@ -188,14 +196,22 @@ def _no_constant(name: str) -> None:
 
 def _reasons(found: dict, key: str) -> dict[str, str]:
     reasons = found[key]
+    if isinstance(reasons, list) and all(isinstance(name, str) and name.strip() for name in reasons):
+        reasons = dict.fromkeys(reasons, "")
     if not isinstance(reasons, dict) or not all(isinstance(reason, str) for reason in reasons.values()):
         raise BadReply(f"'{key}' is not an object of name: reason")
     return {_writable(name): _writable(reason) for name, reason in reasons.items()}
 
 
-def _text(found: dict, key: str, empty: bool = False) -> str:
+def _optional(found: dict, key: str) -> str:
+    """A text that may be missing; empty also where it is none."""
+    text = found.get(key)
+    return _writable(text) if isinstance(text, str) else ""
+
+
+def _text(found: dict, key: str) -> str:
     text = found[key]
-    if not isinstance(text, str) or not (text.strip() or empty):
+    if not isinstance(text, str) or not text.strip():
         raise BadReply(f"'{key}' is not a text" if not isinstance(text, str) else f"'{key}' is empty")
     return _writable(text)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from diversity_tuning.embeddings import MINILM, encoder_input, load_encoder
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag
 from diversity_tuning.judging.read import RESPONSES, SAMPLES, popularity, read_candidates, read_jsonl
 from diversity_tuning.judging.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
@@ -112,20 +113,20 @@ def _key(text: str) -> str:
 class RetrievalConfig:
     """Candidates, the corpus, and how many examples a response gets. Without a corpus it gets none."""
 
-    source: str
-    output: str
-    split: str = "train"
-    corpus: str | None = None
-    corpus_split: str = "train"
-    popularity_column: str | None = None
-    k_search: int = 10
-    k_final: int = 3
-    encoder: str = MINILM
-    embedding_cache: str | None = None
-    device: str | None = "auto"
-    batch_size: int = 32
-    trust_remote_code: bool = False
-    overwrite: bool = False
+    source: str = flag("candidates: rows of prompt and response, or a run of scripts_eval.sample")
+    output: str = flag("output folder")
+    split: str = flag("split of the candidates", default="train")
+    corpus: str | None = flag("well-received responses: rows of prompt and response; without it no examples", default=None)
+    corpus_split: str = flag("split of it", default="train")
+    popularity_column: str | None = flag("numeric column of the corpus, such as clicks or votes", default=None)
+    k_search: int = flag("nearest prompts of the corpus, by cosine", default=10, least=1)
+    k_final: int = flag("of these the most popular, which are the examples", default=3, least=1)
+    encoder: str = flag("id, folder or builtin:minilm", default=MINILM)
+    embedding_cache: str | None = flag("folder that keeps embeddings between runs", default=None)
+    device: str | None = flag("of the encoder: auto, cpu, cuda:0, or several: cuda:0,cuda:1", default="auto")
+    batch_size: int = flag("texts embedded at once", default=32, least=1)
+    trust_remote_code: bool = flag("run code that comes with the encoder", default=False)
+    overwrite: bool = flag("redo what is there", default=False)
     update: bool = False  # replace an output of other candidates with the same settings
 
     def __post_init__(self):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.generation.engine import EngineConfig, extra_body
 from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
 from diversity_tuning.judging import replies
 from diversity_tuning.names import nearest
@@ -62,7 +63,13 @@ def _rendered(value: object) -> str:
 
 
 LANGUAGES = ("en", "zh")
+SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
+RESPONSE_FORMATS = ("none", "json_object")
+RESPONSE_FORMAT = "json_object: servers of OpenAI's kind are told to reply with JSON; none: nothing is sent, as some refuse it"
 ATTEMPTS = 3  # the first, and at most two more for a bad reply
+_GIVEN_UP = "all replies so far were of no use"
+WARMER = (0.0, 0.6, 1.0)  # the least temperature of each attempt
+HOPELESS = 24  # bad replies before the first good one: no more are asked for
 KINDS = ("principles", "strategies")  # what the optimizer may be given as its rules
 _PROMPTS = Path(__file__).parent / "prompts"
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
@@ -83,7 +90,7 @@ ROLES = {
     "positive": Kind((*_EXAMINED, "rubric"), ("strengths",), replies.parse_strengths),
     "negative": Kind((*_EXAMINED, "rubric"), ("weaknesses",), replies.parse_weaknesses),
     "judge": Kind((*_ARGUED, "rubric"), ("verdict", "reason"), replies.parse_judge),
-    "reflect": Kind((*_ARGUED, "judge_verdict", "rubric"), ("verdict", "reason", "overturned"), replies.parse_judge),
+    "reflect": Kind((*_ARGUED, "judge_verdict", "rubric"), ("verdict", "reason", "overturned"), replies.parse_reflect),
     "generator": Kind(("query", "strategies", "rubric"), ("response", "explanation"), replies.parse_generator),
     "detector": Kind(
         ("query", "response", "principles", "rubric"), ("verdict", "reason", "suggestion"), replies.parse_detector
@@ -160,6 +167,19 @@ def load_role(name: str, language: str = "en", task: str = "stories", folder: st
     return Role(name, template, ROLES[name].parse, rubric)
 
 
+def with_response_format(config: EngineConfig, name: str) -> EngineConfig:
+    """The engine that asks its server for ``name`` of :data:`RESPONSE_FORMATS`; :class:`UserError` where it cannot."""
+    if name == "none":
+        return config
+    if config.engine in ("local", "anthropic"):
+        raise UserError(f"--response_format {name}: only servers of OpenAI's kind take it, not --engine {config.engine}")
+    extra = {"response_format": {"type": name}}
+    given = extra_body(config)
+    if given.get("response_format", extra["response_format"]) != extra["response_format"]:
+        raise UserError(f"--response_format {name}: --extra_body has another response_format")
+    return replace(config, extra_body={**given, **extra})
+
+
 def tasks(language: str = "en", folder: str | Path | None = None) -> list[str]:
     """The tasks that there is a rubric for."""
     places = [Path(one) / "rubrics" for one in (folder, _PROMPTS / language) if one is not None]
@@ -203,10 +223,11 @@ def ask(
     attempts: int = ATTEMPTS,
     progress: Callable[[int], object] | None = None,
     first: list[int] | None = None,
+    patience: int | None = HOPELESS,
 ) -> list[Answer | Failed]:
     """The role's answers in the order of ``inputs``; see :func:`ask_each`. ``progress`` is called with how many have come."""
     found: list[Answer | Failed | None] = [None] * len(inputs)
-    for position, answer in ask_each(engine, role, inputs, settings, seed, attempts, first):
+    for position, answer in ask_each(engine, role, inputs, settings, seed, attempts, first, patience):
         found[position] = answer
         if progress is not None:
             progress(1)
@@ -221,32 +242,58 @@ def ask_each(
     seed: int = 0,
     attempts: int = ATTEMPTS,
     first: list[int] | None = None,
+    patience: int | None = HOPELESS,
 ) -> Iterator[tuple[int, Answer | Failed]]:
     """Yield ``(position in inputs, answer)`` as they come.
 
-    A bad reply is asked for again with the next sample number, ``attempts`` times in all; an engine's failure is final. Equal
-    prompts are asked once; the usage is that of the first of them. ``first``: sample numbers to begin with, ``(n,)``.
+    A bad reply is asked for again, ``attempts`` times in all, with the next sample number and at a higher temperature
+    (:data:`WARMER`), since a model that decodes all but greedily would say the same; where the engine's ``extra`` fields fix
+    greedy decoding, it is not asked again. An engine's failure is final. Equal prompts are asked once; the usage is that of
+    the first of them. ``first``: sample numbers to begin with, ``(n,)``. ``patience``: after so many bad
+    replies without a good one nothing more is asked, and what has had no reply is stopped; None: never.
     """
     first = first or [0] * len(inputs)
     waiting: dict[ChatRequest, list[int]] = {}
     for position, item in enumerate(inputs):
         waiting.setdefault(user_request(filled(role, item), first[position]), []).append(position)
-    usage = {position: Usage() for position in range(len(inputs))}
+    usage = {positions[0]: Usage() for positions in waiting.values()}
+    bad: dict[int, Failed] = {}  # by the first position: the last bad reply, of those that have no answer yet
+    left = float("inf") if patience is None else patience
+    attempts = 1 if getattr(engine, "extra", {}).get("temperature") == 0 else attempts
     for attempt in range(attempts):
         asked, again = list(waiting), {}
-        for answers in engine.complete(asked, settings, seed):
-            for i, answer in answers:
-                positions, used = waiting[asked[i]], usage[waiting[asked[i]][0]]
-                read = _read_answer(role, answer, used, settings, asked[i].sample)
-                if isinstance(answer, Sample) and isinstance(read, Failed) and attempt + 1 < attempts:
-                    again[ChatRequest(asked[i].messages, asked[i].sample + 1)] = positions
-                    continue
-                yield positions[0], read
-                for position in positions[1:]:  # the same prompt: nothing more was asked
-                    yield position, _without_usage(read)
-        waiting = again
-        if not waiting:
-            return
+        warm = replace(settings, temperature=max(settings.temperature, WARMER[min(attempt, len(WARMER) - 1)]))
+        for i, answer in _answers(engine, asked, warm, seed) if left > 0 else ():
+            positions = waiting.pop(asked[i])
+            read = _read_answer(role, answer, usage[positions[0]], settings, asked[i].sample)
+            left = float("inf") if isinstance(read, Answer) else left - isinstance(answer, Sample)
+            if isinstance(answer, Sample) and isinstance(read, Failed) and (attempt + 1 < attempts or left <= 0):
+                bad[positions[0]] = read
+                again[ChatRequest(asked[i].messages, read.tried)] = positions
+            else:
+                yield from _of_all(positions, read)
+            if left <= 0:
+                break
+        waiting |= again
+        if left <= 0 or not waiting:
+            break
+    for positions in waiting.values():
+        told = (
+            f"the first {patience} replies were all of no use, the last: {list(bad.values())[-1].reason}" if bad else _GIVEN_UP
+        )
+        yield from _of_all(positions, bad.get(positions[0]) or Failed(f"not asked: {told}", stopped=True))
+
+
+def _answers(engine: Engine, asked: list[ChatRequest], settings: SamplingSettings, seed: int):
+    for answers in engine.complete(asked, settings, seed):
+        yield from answers
+
+
+def _of_all(positions: list[int], read: Answer | Failed) -> Iterator[tuple[int, Answer | Failed]]:
+    """One answer for equal prompts: nothing more was asked for the others."""
+    yield positions[0], read
+    for position in positions[1:]:
+        yield position, Answer(read.value) if isinstance(read, Answer) else replace(read, usage=Usage())
 
 
 def _read_answer(
@@ -260,10 +307,6 @@ def _read_answer(
     except replies.BadReply as error:
         cut = "" if answer.finished else f" (the reply was cut at {settings.max_new_tokens} tokens: --max_new_tokens)"
         return Failed(f"{error}{cut}", answer.text, usage, number + 1)
-
-
-def _without_usage(read: Answer | Failed) -> Answer | Failed:
-    return Answer(read.value) if isinstance(read, Answer) else replace(read, usage=Usage())
 
 
 def _file(folder: str | Path | None, language: str, name: str) -> Path:

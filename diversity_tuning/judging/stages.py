@@ -15,11 +15,27 @@ from pathlib import Path
 from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.read import RESPONSES, read_jsonl
-from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask_each, filled, load_role, prompt_hash
+from diversity_tuning.judging.roles import (
+    HOPELESS,
+    LANGUAGES,
+    RESPONSE_FORMAT,
+    RESPONSE_FORMATS,
+    SETTINGS,
+    Answer,
+    Failed,
+    Role,
+    Usage,
+    ask_each,
+    filled,
+    load_role,
+    prompt_hash,
+    with_response_format,
+)
 from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import forget_retired, read_provenance
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
@@ -92,7 +108,6 @@ def prompt_key(prompt: str) -> str:
 
 
 EXAMPLES, FAILED, USAGE = "examples", "failed", "usage"
-SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
 FILES = [ANSWERS, RESPONSES, "summary.json", "summary.md", "verdicts.png"]  # the last three of the last stage
 _SOURCE = ("source",)  # rows may go, come, or stand in another order
 _LONGEST_REPLY = 2000  # characters of a bad reply that a failed row keeps
@@ -127,17 +142,22 @@ FIELDS = (EXAMPLES, *(stage.adds for stage in STAGES), FAILED, USAGE)  # what a 
 class StageConfig:
     """What a stage reads, who answers and how. ``debate`` False: the judge sees neither strengths nor weaknesses."""
 
-    source: str
-    output: str
+    source: str = flag("output folder of the stage before")
+    output: str = flag("output folder")
+    language: str = flag("language of the prompts", default="en", choices=LANGUAGES)
+    task: str = flag("rubric: stories, greetings, or one of --prompts", default="stories")
+    prompts: str | None = flag("folder of your own ROLE.txt and rubrics/TASK.txt; ours for what it has not", default=None)
+    retry_failed: bool = flag("ask again about responses whose reply was of no use", default=False)
+    debate: bool = flag("show strengths and weaknesses to the role", default=True)
+    label_column: str | None = flag("0 or 1, to compare the verdicts with; default: label, where there is one", default=None)
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = SETTINGS
-    language: str = "en"
-    task: str = "stories"
-    prompts: str | None = None
-    seed: int = 0
-    debate: bool = True
-    retry_failed: bool = False
-    overwrite: bool = False
+    response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
+    seed: int = flag("decides every reply of the local engine, and what servers are sent", default=0)
+    overwrite: bool = flag("redo what is there", default=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
 
 
 def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | None = None) -> list[dict]:
@@ -164,7 +184,12 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
     missing = sum(answer is None for answer in answers.values())
     if missing:
         why = f" ({stopped.most_common(1)[0][0]})" if stopped else ""
-        raise UserError(f"{output}: {missing} of {len(rows)} responses have no answer yet{why}; the same command goes on")
+        advice = "the same command goes on"
+        if any(isinstance(one, Failed) for one in answers.values()) and not any(
+            isinstance(one, Answer) for one in answers.values()
+        ):
+            advice = "see --model, --response_format, --prompts; --retry_failed asks again"
+        raise UserError(f"{output}: {missing} of {len(rows)} responses have no answer yet{why}; {advice}")
     rows = [with_answer(stage, one, answers.get(row)) for row, one in enumerate(rows)]
     _finish(stage, output, record, config, rows)
     return _usable(rows, output)
@@ -263,11 +288,14 @@ def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dic
     if not rows:
         return stopped
     first = [known[row].tried if known[row] else 0 for row in rows]
+    tried = 0 if config.retry_failed else sum(was.tried for was in known.values() if isinstance(was, Failed))
+    patience = None if any(isinstance(was, Answer) for was in known.values()) else HOPELESS - tried
     engine = engine() if engine else engines.make_engine(config.engine, log=f"{config.output.rstrip('/')}.vllm.log")
     bar = tqdm(total=len(rows), desc=stage.role, unit="response")
     with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext(), bar:
         seen = set()
-        for place, answer in ask_each(engine, role, [inputs[row] for row in rows], config.settings, config.seed, first=first):
+        asked = [inputs[row] for row in rows]
+        for place, answer in ask_each(engine, role, asked, config.settings, config.seed, first=first, patience=patience):
             bar.update()
             key = keys[rows[place]]
             if isinstance(answer, Failed) and answer.stopped:

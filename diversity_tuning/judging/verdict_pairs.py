@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from diversity_tuning.data.schema import CHOSEN, PROMPT, REJECTED, RESPONSE, TRAIN, VALIDATION
 from diversity_tuning.data.storage import finish, stage_output
 from diversity_tuning.errors import UserError
-from diversity_tuning.judging.stages import FAILED, REFLECT, from_other_rows, read_rows, source_file
+from diversity_tuning.flags import flag
+from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, from_other_rows, read_rows, source_file
 from diversity_tuning.runs import is_finished, provenance
 
 
@@ -153,32 +154,36 @@ def _draw(seed: int, *texts: str) -> bytes:
 STAGE = "5_verdicts_to_preference"
 
 
-def make_pairs(
-    source: str,
-    output: str,
-    verdict: str = REFLECT.adds,
-    length_match: float | None = None,
-    max_pairs: int | None = None,
-    validation_share: float = 0.0,
-    seed: int = 0,
-    overwrite: bool = False,
-    update: bool = False,
-) -> None:
-    """Save the pairs of :func:`~diversity_tuning.judging.verdict_pairs.verdict_pairs` as a data set, with its counts.
+@dataclass(frozen=True)
+class PairsConfig:
+    """How verdicts become pairs."""
 
-    ``source``: the output of stage 4, or of stage 3 with ``verdict`` "judge". ``update``: replace pairs of other rows with the
-    same settings.
+    source: str = flag("output folder of stage 4 (or 3, with --verdict judge)")
+    output: str = flag("output folder")
+    verdict: str = flag("whose verdict counts", default=REFLECT.adds, choices=(REFLECT.adds, JUDGE.adds))
+    length_match: float | None = flag(
+        "shorter / longer of a pair in characters, at least; default: any", default=None, least=0, most=1
+    )
+    max_pairs: int | None = flag("pairs of a prompt, at most, drawn by the seed; default: all", default=None, least=1)
+    validation_share: float = flag("prompts that go to a split 'validation'", default=0.0, least=0, most=1)
+    seed: int = flag("which pairs and prompts are drawn", default=0, least=0)
+    overwrite: bool = flag("redo what is there", default=False)
+
+
+def make_pairs(config: PairsConfig, update: bool = False) -> None:
+    """Save the pairs of :func:`verdict_pairs` as a data set, with its counts; nothing where the same pairs are there already.
+
+    ``update``: replace pairs of other rows with the same settings.
     """
     from datasets import Dataset
 
-    names = {"verdict": verdict, "length_match": length_match, "max_pairs": max_pairs}
-    settings = names | {"validation_share": validation_share, "seed": seed}
-    rows = read_rows(source, (verdict,))
-    record = provenance(STAGE, settings, {"source": source_file(source)})
-    update = update and from_other_rows(output, record)
-    if is_finished(output, record, overwrite or update):
+    settings = {name: getattr(config, name) for name in ("verdict", "length_match", "max_pairs", "validation_share", "seed")}
+    rows = read_rows(config.source, (config.verdict,))
+    record = provenance(STAGE, settings, {"source": source_file(config.source)})
+    update = update and from_other_rows(config.output, record)
+    if is_finished(config.output, record, config.overwrite or update):
         return
-    splits, counts = verdict_pairs(rows, verdict, length_match, max_pairs, validation_share, seed)
-    with stage_output(output) as (folder, _):
+    splits, counts = verdict_pairs(rows, *settings.values())
+    with stage_output(config.output) as (folder, _):
         finish({name: Dataset.from_list(part) for name, part in splits.items()}, folder, record, counts=asdict(counts))
-    print(f"{output}: {report(counts)}", flush=True)
+    print(f"{config.output}: {report(counts)}", flush=True)

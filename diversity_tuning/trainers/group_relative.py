@@ -1,5 +1,6 @@
 """GRPO that can keep diversity: each completion's deviation within its group multiplies its reward or its advantage."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.partition import near_classes, number_or_none, read_threshold, share_outside_class
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, combined_rewards, group_advantages
+from diversity_tuning.trainers.precision import FiniteMixin
 from diversity_tuning.trainers.weights import check_choices
 
 DARLING_FLOOR = 0.1  # of its published code: a completion whose class holds the whole group keeps a tenth of its reward
@@ -99,7 +101,7 @@ class _Scored:
     thinking: np.ndarray
 
 
-class GRPOTrainer(trl.GRPOTrainer):
+class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
     """:class:`trl.GRPOTrainer` whose only change is the advantages: :func:`.group_advantages.group_advantages` for TRL's.
 
     With ``deviation="none"``, no cut completion and no failed reward they are TRL's. Otherwise: a completion's diversity within
@@ -113,7 +115,8 @@ class GRPOTrainer(trl.GRPOTrainer):
     least .1), classes being joined by pairs within ``distinct_threshold`` of the first encoder.
 
     ``rewards``: functions ``(prompts, completions, finished) -> [float | None]`` of texts
-    (:mod:`diversity_tuning.rewards`); they come before TRL's ``reward_funcs``, and ``args.reward_weights`` has one entry for
+    (:mod:`diversity_tuning.rewards`), which get the columns of the data
+    that they name besides; they come before TRL's ``reward_funcs``, and ``args.reward_weights`` has one entry for
     each of both. ``encoders`` replaces those that the configuration names: a dict of name to callable, texts to vectors
     (n, d). Prompts are texts or conversations.
     """
@@ -143,9 +146,12 @@ class GRPOTrainer(trl.GRPOTrainer):
     def _as_reward_func(self, reward: Callable) -> Callable:
         """A reward of texts as TRL calls its reward functions."""
 
-        def function(prompts, completions, completion_ids, **_):
+        named, takes_all = columns_of(reward)
+
+        def function(prompts, completions, completion_ids, **columns):
             texts, finished, _cut = self._responses(completions, completion_ids)
-            return reward(list(map(text_of, prompts)), texts, finished.tolist())
+            taken = {name: values for name, values in columns.items() if takes_all or name in named}
+            return reward(list(map(text_of, prompts)), texts, finished.tolist(), **taken)
 
         function.__name__ = getattr(reward, "name", None) or getattr(reward, "__name__", type(reward).__name__)
         return function
@@ -214,6 +220,19 @@ class GRPOTrainer(trl.GRPOTrainer):
                 power, minimum = self.args.deviation_power, self.args.deviation_minimum
                 diversity[rows] = response_weights([scored.texts[i] for i in rows], vectors, power=power, minimum=minimum)
         return diversity
+
+
+def columns_of(reward: Callable) -> tuple[dict[str, bool], bool]:
+    """What a reward takes besides its three arguments: columns of the data (name: whether needed), and whether any (``**``)."""
+    named: dict[str, bool] = {}
+    try:
+        parameters = list(inspect.signature(reward).parameters.values())
+    except (TypeError, ValueError):  # of what is not written in Python
+        return named, False
+    for one in parameters[3:]:
+        if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
+            named[one.name] = one.default is one.empty
+    return named, any(one.kind is one.VAR_KEYWORD for one in parameters)
 
 
 def load_encoders(names: Sequence[str], device: str) -> dict[str, Callable]:

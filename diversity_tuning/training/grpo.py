@@ -1,6 +1,7 @@
 """Reinforcement learning with GRPO from prompts and rewards."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
@@ -12,10 +13,13 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.rewards import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
+from diversity_tuning.trainers.group_relative import columns_of
 from diversity_tuning.trainers.portable import check_chat_template
 from diversity_tuning.training.arguments import RunArguments, callbacks_of, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
+
+_OF_TRL = ("prompt", "completion", "completions", "completion_ids", "image", "images")  # what TRL itself gives or reads
 
 
 @dataclass
@@ -43,10 +47,11 @@ def train_grpo(training_run: TrainingRun) -> None:
     if config.use_vllm and find_spec("vllm") is None:
         raise UserError("--use_vllm true needs the package vllm in this environment: pip install vllm, or leave it out")
     names = rewards_of(arguments, config)
+    rewards = [load_reward(name, str(config.device), batch_size=arguments.reward_batch_size) for name in names]
     data, counts = {}, source_counts(arguments)
     tokenizer = tokenizer_of(arguments, model_config, config)
     for name, rows, limit, where in rows_of(arguments):
-        found = prompts_of(rows, where)
+        found = prompts_of(rows, where, rewards)
         check_chat_template(found, tokenizer)
         short = short_prompts(found, tokenizer, arguments.max_prompt_length)
         data[name] = first_rows(short, limit)
@@ -56,7 +61,7 @@ def train_grpo(training_run: TrainingRun) -> None:
         model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
     trainer = GRPOTrainer(
         model=model,
-        rewards=[load_reward(name, str(config.device), batch_size=arguments.reward_batch_size) for name in names],
+        rewards=rewards,
         args=config,
         train_dataset=data["train"],
         eval_dataset=data.get("eval"),
@@ -66,8 +71,20 @@ def train_grpo(training_run: TrainingRun) -> None:
     )
     if trainer.is_world_process_zero():
         print(json.dumps(counts), flush=True)
+        print(updates_line(config), flush=True)
     trainer.train(resume_from_checkpoint=training_run.open())
     training_run.close(trainer, counts)
+
+
+def updates_line(config: GRPOConfig) -> str:
+    """How many updates a generation makes, and of how many completions: the number of processes decides it."""
+    update = config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps
+    generated, group = config.generation_batch_size, config.num_generations
+    each = f"{generated} completions ({generated // group} prompts x {group})"
+    parts = f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.world_size} processes"
+    if generated >= update:
+        return f"a generation: {each}, {generated / update:g} updates of {update} completions ({parts})"
+    return f"an update: {update} completions ({parts}), from {update / generated:g} generations of {each}"
 
 
 def rewards_of(arguments: GRPOArguments, config: GRPOConfig) -> list[str]:
@@ -82,31 +99,51 @@ def rewards_of(arguments: GRPOArguments, config: GRPOConfig) -> list[str]:
     return names
 
 
-def prompts_of(rows: Dataset, where: str) -> Dataset:
-    """The different prompts of ``rows`` as conversations, one column ``prompt``, in the order of their first row.
+def prompts_of(rows: Dataset, where: str, rewards: Sequence[Callable] = ()) -> Dataset:
+    """The different prompts of ``rows`` as conversations, in the order of their first row: ``prompt``, and what rewards take.
 
+    Columns that one of the ``rewards`` takes stay beside it; equal prompts with other values in them are then different rows.
     Rows have ``post_title`` and ``post_text`` (stages 0 and 1), or are as :func:`diversity_tuning.data.examples.prompts` reads
     them: ``prompt`` (a text or messages), or pairs, whose messages before the response are the prompt. Posts without a prompt
     are left out and counted. :class:`UserError` otherwise, naming ``where``.
     """
+    taken = _taken(rows.column_names, rewards, where)
     if schema.POST_TITLE in rows.column_names and schema.PROMPT not in rows.column_names:
         found = posts(rows, where)
     else:
         found = prompts(rows, where)[schema.PROMPT]
-    texts = dict.fromkeys(json.dumps(messages) for messages in found)
-    return Dataset.from_dict({"prompt": [json.loads(text) for text in texts]})
+    beside = rows.select_columns(taken) if taken else [{}] * len(rows)
+    different: dict[tuple[str, str], dict] = {}
+    for messages, row in zip(found, beside, strict=True):
+        if messages:
+            different.setdefault((json.dumps(messages), json.dumps(row, default=str)), row)
+    columns = {name: [row[name] for row in different.values()] for name in taken}
+    return Dataset.from_dict({"prompt": [json.loads(text) for text, _ in different], **columns})
+
+
+def _taken(columns: list[str], rewards: Sequence[Callable], where: str) -> list[str]:
+    """The columns that a reward takes; :class:`UserError` where one that it needs is not there."""
+    taken: dict[str, None] = {}
+    for reward in rewards:
+        named, takes_all = columns_of(reward)
+        for name, needed in named.items():
+            if needed and name not in columns:
+                called = getattr(reward, "__name__", type(reward).__name__)
+                raise UserError(f"{where}: the reward {called} takes a column '{name}'; there is {', '.join(columns)}")
+        taken |= dict.fromkeys(name for name in columns if takes_all or name in named)
+    return [name for name in taken if name not in _OF_TRL]
 
 
 def posts(rows: Dataset, where: str) -> list[list[dict]]:
-    """The prompts of stages 0 and 1, as messages; empty ones are left out and counted."""
+    """The prompts of stages 0 and 1, as messages; none for an empty one, and these are counted."""
     columns = [name for name in (schema.POST_TITLE, schema.POST_TEXT) if name in rows.column_names]
     texts = [schema.prompt_text(row[schema.POST_TITLE], row.get(schema.POST_TEXT)) for row in rows.select_columns(columns)]
-    kept = [[{"role": "user", "content": text}] for text in texts if text.strip()]
-    if len(kept) < len(texts):
-        print(f"{where}: {len(texts) - len(kept)} of {len(texts)} prompts are empty and left out", flush=True)
-    if not kept:
+    found = [[{"role": "user", "content": text}] if text.strip() else [] for text in texts]
+    if empty := found.count([]):
+        print(f"{where}: {empty} of {len(texts)} prompts are empty and left out", flush=True)
+    if empty == len(texts):
         raise UserError(f"{where}: no prompt")
-    return kept
+    return found
 
 
 def short_prompts(prompts: Dataset, tokenizer, limit: int | None) -> Dataset:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 from diversity_tuning.embeddings.encoder import encoder_input
 from diversity_tuning.errors import UserError
-from diversity_tuning.rewards import check_reward, parse_reward
+from diversity_tuning.rewards import check_reward, parse_reward, source_of
 
 
 def grpo_inputs(settings: dict) -> tuple[dict, dict[str, str]]:
     """The settings of recipe and flags to record, and the further inputs to take fingerprints of.
 
     A reward, an encoder or a threshold that lies in a folder or file counts by its content, not by where it lies: it becomes
-    an input ``reward_0``, ``encoder_0``, ``distinct_threshold``. :class:`UserError` for a reward that is none.
+    an input ``reward_0``, ``encoder_0``, ``distinct_threshold``; so does the module of a function, without those that it
+    imports. :class:`UserError` for a reward that is none.
     """
     kept = {key: value for key, value in settings.items() if key not in ("reward", "encoders", "distinct_threshold")}
     inputs = {}
@@ -22,6 +23,8 @@ def grpo_inputs(settings: dict) -> tuple[dict, dict[str, str]]:
         check_reward(text)
         name, weight = parse_reward(text)
         found = _keep(name, f"reward_{place}", inputs)
+        if not found and (source := source_of(name)):
+            inputs[f"reward_{place}_source"] = source
         kept[f"reward_{place}_weight" if found else f"reward_{place}"] = f"{weight:g}" if found else f"{name}={weight:g}"
     for place, name in enumerate(words_of(settings.get("encoders", []))):
         if not _keep(encoder_input(name), f"encoder_{place}", inputs):

@@ -95,7 +95,7 @@ def split_contests(source, shares: dict, seed: int, most: int | None = None) -> 
             made = {
                 schema.POST_TITLE: title,
                 schema.POST_TEXT: row[schema.POST_TEXT] or "",
-                schema.POST_SCORES: row[schema.POST_SCORES],
+                **{name: row[name] for name in (schema.POST_SCORES,) if name in row},
                 schema.COMMENT_TEXTS: [row[schema.COMMENT_TEXTS][i].strip() for i in own],
                 schema.COMMENT_SCORES: [row[schema.COMMENT_SCORES][i] for i in own],
                 schema.TRANSFORMED_SCORE: transformed[own].tolist(),

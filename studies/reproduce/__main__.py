@@ -45,6 +45,9 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+WEIGHED = "3_data_prep_for_diversified_training"  # the stage that every study here has
+
+
 def make_parser() -> argparse.ArgumentParser:
     text, _, example = (__doc__ or "").partition("\n\n")
     parser = _Parser(
@@ -88,6 +91,12 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     if args.recipe not in recipes:
         hint = nearest(args.recipe, recipes) or "; there are: " + " ".join(recipes)
         raise UserError(f"no recipe '{args.recipe}'{hint}")
+    there = sorted(path.stem for path in (ROOT / "recipes" / args.recipe).glob("*.yaml"))
+    if WEIGHED not in there:
+        raise UserError(
+            f"recipe '{args.recipe}' has {', '.join(there)} and no {WEIGHED}: it is not a study of pairs and δ; "
+            "its commands are given one by one, as docs/RLAIF.md has them"
+        )
     check_source(args.source, table_of(args.recipe).own_data, args.recipe)
     table = table_of(args.recipe)
     if args.size and not table.laptop:

@@ -9,7 +9,7 @@ from pathlib import Path
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 
-_COLUMNS = (schema.POST_TITLE, schema.POST_TEXT, schema.POST_SCORES, schema.COMMENT_TEXTS, schema.COMMENT_SCORES)
+_COLUMNS = (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS, schema.COMMENT_SCORES)
 
 _KINDS = (".jsonl", ".jsonl.gz", ".parquet")
 

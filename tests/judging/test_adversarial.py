@@ -351,14 +351,53 @@ def judged_otherwise(**said):
 
 @pytest.mark.parametrize(
     ("key", "said"),
-    [("missing", "I would rather not."), ("rules", '{"rules": []}'), ("rules", json.dumps({"rules": ["a"] * 11}))],
+    [("missing", "I would rather not."), ("rules", '{"rules": []}')],
 )
-def test_a_role_that_gives_nothing_of_use_leaves_the_rules_and_is_counted(labels, tmp_path, key, said):
+def test_a_role_that_gives_nothing_of_use_leaves_the_rules_and_is_counted(labels, tmp_path, capsys, key, said):
     with judged_otherwise(**{key: openai_reply(said)}) as server:
         adversarial.main(command(labels, tmp_path / "out", server.url, "--steps", "reflection", rounds=1))
     rounds = read_rounds(tmp_path / "out")
     assert rounds[1]["principles"] == rounds[0]["principles"]
-    assert rounds[1]["failed"][{"missing": "reflector", "rules": "optimizer"}[key]] >= 1
+    role = {"missing": "reflector", "rules": "optimizer"}[key]
+    assert rounds[1]["failed"][role] >= 1
+    assert f"{role}: {rounds[1]['failed'][role]} of {rounds[1]['asked'][role]} replies of no use (" in capsys.readouterr().out
+
+
+def test_of_too_many_rules_the_first_ten_are_taken(labels, tmp_path, capsys):
+    with judged_otherwise(rules=openai_reply(json.dumps({"rules": [f"rule {i}" for i in range(11)]}))) as server:
+        adversarial.main(command(labels, tmp_path / "out", server.url, "--steps", "reflection", rounds=1))
+    assert read_rounds(tmp_path / "out")[1]["principles"] == [f"rule {i}" for i in range(10)]
+    assert "1 rules beyond the tenth left out" in capsys.readouterr().out
+
+
+def test_a_search_whose_optimizer_always_fails_is_no_success(labels, tmp_path, capsys):
+    with judged_otherwise(rules=openai_reply("I would rather not.")) as server:
+        argv = command(labels, tmp_path / "out", server.url, "--early_stop", "0", rounds=9)
+        for _ in range(2):  # the second time nothing is asked
+            line = error_of(capsys, argv)
+            assert "no reply of the optimizer was of use" in line
+            assert "judge.yaml holds the principles to begin with" in line
+            asked = len(server.bodies)
+    rounds = read_rounds(tmp_path / "out")
+    assert len(rounds) <= 5
+    assert asked == sum(one["calls"] for one in rounds)
+    assert (tmp_path / "out" / "report.md").exists()
+
+
+def test_a_verdict_counts_without_the_suggestion_that_nothing_reads(labels, tmp_path):
+    """Many models leave the suggestion out where the verdict is Good."""
+
+    def answer(body, times):
+        return (
+            openai_reply('{"verdict": 1.0, "reason": "fine"}')
+            if '"suggestion":' in body["messages"][0]["content"]
+            else simulated(body)
+        )
+
+    with chat_server(answer) as server:
+        adversarial.main(command(labels, tmp_path / "out", server.url, rounds=0))
+    scores = read_rounds(tmp_path / "out")[0]["scores"]
+    assert (scores["without_verdict"], scores["judged_good"]) == (0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,23 @@ def test_what_stops_it_is_one_line(files, tmp_path, capsys, reward, flags, messa
     assert not (tmp_path / "out").exists()
 
 
+def test_figures_are_told_with_intervals_and_length_and_few_labels_with_a_warning(files, tmp_path, capsys):
+    """One good of 41: whatever the figures are, they say little."""
+    rows = [{"prompt": f"p{i}", "response": f"text {i}" + " more" * (i % 3), "label": int(i == 0)} for i in range(41)]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run(files, tmp_path / "few", "--labels", tmp_path / "few.jsonl") == 0
+    out, err = capsys.readouterr()
+    assert "41 responses to 41 prompts, 1 good" in out
+    assert "warning: 1 of 41 responses are good" in err
+    assert run(files, tmp_path / "enough", "--labels", files / "labels.jsonl") == 0
+    out, err = capsys.readouterr()
+    found = json.loads((tmp_path / "enough" / "agreement.json").read_text())
+    (line,) = [line for line in out.splitlines() if line.startswith("auc")]
+    for figure in (found["auc"], found["length"]["auc"]):
+        assert f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]" in line
+    assert "warning" not in err
+
+
 def test_one_class_is_nothing_to_agree_on(files, tmp_path, capsys):
     (tmp_path / "labels.jsonl").write_text('{"prompt": "p", "response": "r", "label": 1}\n')
     with pytest.raises(SystemExit):

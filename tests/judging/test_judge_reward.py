@@ -1,7 +1,11 @@
 """The reward of an LLM judge: verdicts, cache, caps, faults of its server, its file, and the commands that take it."""
 
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +22,10 @@ from studies.miniature.simulated_llm.server import reply, simulated_server
 from tests.generation.server import chat_server, openai_reply
 from tests.generation.test_faults import FAULTS
 from tests.judging.judges import save_judge, stories, write_rows
+from tests.trainers.test_together import free_port
 
 SURE = Settings(noise=0)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -203,6 +209,61 @@ engine: {{engine: openai, model: simulated, base_url: "{url}"}}
     (tmp_path / "mine.yaml").write_text(text)
     rows = stories(2)
     assert load_reward(str(tmp_path / "mine.yaml"))(*columns(rows)) == [float(row["label"]) for row in rows]
+
+
+TWO = """
+import sys
+import torch.distributed as distributed
+from diversity_tuning.cli import command
+from diversity_tuning.judging.judge_reward import JudgeReward
+
+@command
+def main(argv):
+    distributed.init_process_group("gloo")
+    rank, reward = distributed.get_rank(), JudgeReward(argv[0])
+    for turn in range(int(argv[1])):
+        prompts = [f"p{rank}-{turn}-{i}" for i in range(3 + rank)]
+        found = reward(prompts, [f"good for {p}" if rank else "bad" for p in prompts], [True] * len(prompts))
+        assert found == [float(rank)] * len(prompts), found
+    print(f"ASKED {rank} {reward.asked}", flush=True)
+
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("cap", "turns"), [("100", "2"), ("10", "5")])
+def test_caps_and_concurrency_are_of_the_run_and_not_of_each_process(tmp_path, cap, turns):
+    """Two processes with 3 and 4 completions a step: the first one asks for all, and both stop at the cap."""
+
+    def answer(body, times):
+        time.sleep(0.02)
+        return openai_reply(json.dumps({"verdict": int("good for p" in body["messages"][0]["content"]), "reason": "x"}))
+
+    (tmp_path / "two.py").write_text(TWO)
+    with chat_server(answer) as server:
+        engine = EngineConfig("openai", model="m", base_url=server.url, concurrency=2)
+        path = save_judge(tmp_path / "judge.yaml", server.url, engine=engine)
+        environment = {
+            **os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2", "JUDGE_MAX_REQUESTS": cap, "JUDGE_CACHE": "",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
+        }  # fmt: skip
+        running = [
+            subprocess.Popen(
+                [sys.executable, str(tmp_path / "two.py"), path, turns], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, env={**environment, "RANK": rank},
+            )
+            for rank in "01"
+        ]  # fmt: skip
+        told = [one.communicate(timeout=120) for one in running]
+        assert server.most_at_once <= 2
+        if cap == "100":
+            assert [one.returncode for one in running] == [0, 0], told
+            assert "ASKED 0 14" in told[0][0]
+            assert len(server.bodies) == 14
+        else:
+            assert [one.returncode for one in running] == [2, 2], told
+            assert "--max_requests 10 reached" in told[0][1]
+            assert len(server.bodies) == 10
 
 
 def gone(name):

@@ -156,6 +156,38 @@ def test_a_bad_reply_is_asked_again_at_most_twice_and_then_listed():
     assert sum("server" in prompt for prompt, _ in engine.asked) == 1
 
 
+def test_what_is_asked_again_is_asked_otherwise():
+    """At a higher temperature; never again where the engine is told to decode greedily."""
+
+    class Warm(Engine):
+        def complete(self, requests, settings, seed=0):
+            self.temperatures = [*getattr(self, "temperatures", []), settings.temperature]
+            yield from super().complete(requests, settings, seed)
+
+    engine = Warm(lambda prompt, sample: "no")
+    ask(engine, load_role("judge"), [INPUTS], SamplingSettings(temperature=0.2))
+    assert engine.temperatures == sorted(set(engine.temperatures))
+    assert len(engine.temperatures) == 3
+    engine = Warm(lambda prompt, sample: "no")
+    engine.extra = {"temperature": 0}
+    (failed,) = ask(engine, load_role("judge"), [INPUTS], SamplingSettings(temperature=0.2))
+    assert (failed.usage.calls, len(engine.asked)) == (1, 1)
+
+
+def test_of_a_model_that_refuses_everything_no_more_is_asked():
+    inputs = [{**INPUTS, "response": str(i)} for i in range(200)]
+    engine = Engine(lambda prompt, sample: "As an AI I cannot rate creative writing.")
+    answers = ask(engine, load_role("judge"), inputs, SamplingSettings())
+    assert sum(not answer.stopped for answer in answers) == roles.HOPELESS
+    assert {answer.tried for answer in answers if not answer.stopped} == {1}
+    assert "the first 24 replies were all of no use, the last: no JSON object" in answers[-1].reason
+    assert sum(answer.usage.calls for answer in answers) == roles.HOPELESS
+    good = Engine(lambda prompt, sample: json.dumps(VERDICT) if between(prompt, "response") == "3" else "no")
+    answers = ask(good, load_role("judge"), inputs, SamplingSettings())
+    assert not any(answer.stopped for answer in answers if isinstance(answer, Failed)), "one good reply, and it goes on"
+    assert len(good.asked) == 1 + 199 * 3
+
+
 def test_asked_again_later_with_numbers_of_its_own():
     engine = Engine(lambda prompt, sample: "no")
     ((_, failed),) = ask_each(engine, load_role("judge"), [INPUTS], SamplingSettings(), first=[3])

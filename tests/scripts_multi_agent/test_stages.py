@@ -425,6 +425,23 @@ def test_the_command_in_another_folder(source, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.name != "embeddings") == sorted(FOLDERS)
 
 
+def test_a_judge_that_refuses_everything_is_not_asked_600_times(tmp_path, capsys):
+    """200 responses: it stops when the first replies are of no use, asks nothing when run again, and goes on when told to."""
+    stage(0, "--source", write_jsonl(tmp_path / "candidates.jsonl", candidates(50)), "--output", tmp_path / "0")
+    refusing = [True]
+    with chat_server(lambda body, times: openai_reply("I cannot.") if refusing[0] else answer(body)) as server:
+        flags = ["--source", tmp_path / "0", "--output", tmp_path / "1", *server_flags(server, tmp_path / "bought")]
+        line = fails(lambda: stage(1, *flags), capsys)
+        assert "the first 24 replies were all of no use, the last: no JSON object" in line
+        asked = len(server.bodies)
+        assert asked <= 24 + 8
+        assert "--retry_failed" in fails(lambda: stage(1, *flags), capsys)
+        assert len(server.bodies) == asked
+        refusing[0] = False
+        stage(1, *flags, "--retry_failed")
+    assert not any("failed" in row for row in read_jsonl(tmp_path / "1" / "responses.jsonl"))
+
+
 def test_a_model_of_this_machine(tmp_path, capsys):
     """The local engine: its replies, here garbage, are kept and not asked for again."""
     base = save_base(tmp_path / "base")

@@ -231,6 +231,7 @@ def test_controls_with_vllm_are_sampled_as_they_are_scored(capsys, tmp_path):
     ("flags", "message"),
     [
         (["--seed", "4294967296"], "from 0 up, below 2^32, each once"),
+        (["--recipe", "qwen2.5-7b-greetings"], "has generation, grpo, reward_pairs and no 3_data_prep"),
         (["--recipe", "llama-3.1-8b", "--split", "validation"], "the recipe llama-3.1-8b makes none; set validation_size"),
         (["--out", "{file}"], "is a file, not a folder"),
         (["--out", "{file}/runs"], "is a file, not a folder"),

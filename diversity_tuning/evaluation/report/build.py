@@ -14,8 +14,7 @@ from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.page import write_pages
 from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval, latex
 from diversity_tuning.evaluation.report import figures, overview, tables
-from diversity_tuning.evaluation.report.comparison import Comparison, control_tables
-from diversity_tuning.evaluation.report.curves import curve_tables
+from diversity_tuning.evaluation.report.comparison import Comparison, control_tables, curve_tables
 from diversity_tuning.evaluation.report.page_samples import samples_section
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, prompt_warning, read_runs, run_names
 from diversity_tuning.runs import write_text, written_in_place

@@ -47,7 +47,9 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     empty = 0
     for row, prompt in enumerate(_prompts(chosen), start=start):
         if not isinstance(prompt, str):
-            raise UserError(f"{where_of(source, split)}: row {row + 1}, column '{PROMPT}': expected a text")
+            raise UserError(
+                f"{where_of(source, split)}: row {row + 1}, column '{PROMPT}': expected a text, or one message of a user"
+            )
         if prompt.strip():
             first.setdefault(prompt, row)
         else:
@@ -62,9 +64,15 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     return {row: prompt for prompt, row in first.items()}
 
 
+def _of_one_turn(prompt: object) -> object:
+    """The text of a prompt that is one message of a user; anything else as it is."""
+    one = prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else None
+    return one.get("content") if isinstance(one, dict) and one.get("role") == "user" else prompt
+
+
 def _prompts(rows) -> list[str]:
     if POST_TITLE not in rows.column_names:
-        return list(rows[PROMPT])
+        return [_of_one_turn(prompt) for prompt in rows[PROMPT]]
     return [prompt_text(title, text) for title, text in zip(rows[POST_TITLE], rows[POST_TEXT], strict=True)]
 
 
