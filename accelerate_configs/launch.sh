@@ -42,18 +42,32 @@ command -v accelerate >/dev/null || {
   exit 2
 }
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-setting() { sed -n "s/^$1: *\"\{0,1\}\([^\"]*\)\"\{0,1\} *$/\1/p" "$config"; } # setting KEY: its value in the configuration
+# What the configuration says, read as every recipe is.
+found=$(python - "$config" num_processes distributed_type use_cpu mixed_precision <<'END'
+import sys
 
-number=${PROCESSES:-$(setting num_processes)}
-case $(setting distributed_type) in FSDP | DEEPSPEED) number=sharded ;; esac # the launcher sets these up, even for one process
+from diversity_tuning.errors import UserError
+from diversity_tuning.recipe import read_recipe
+
+try:
+    settings = read_recipe(sys.argv[1])
+except UserError as error:
+    sys.exit(f"error: {error}")
+print(*(str(settings.get(name, "")).lower() or "-" for name in sys.argv[2:]))
+END
+) || exit 2
+read -r processes type use_cpu precision <<<"$found"
+
+number=${PROCESSES:-$processes}
+case $type in fsdp | deepspeed) number=sharded ;; esac # the launcher sets these up, even for one process
 [ -z "${LAUNCHER_FLAGS:-}" ] || number=several
 if [ "$number" = 1 ]; then
-  if [ "$(setting use_cpu)" = true ]; then
+  if [ "$use_cpu" = true ]; then
     export ACCELERATE_USE_CPU=true
   else # the trainer would spread a single process over every GPU that it sees
     visible=${CUDA_VISIBLE_DEVICES-0} && export CUDA_VISIBLE_DEVICES=${visible%%,*}
   fi
-  ACCELERATE_MIXED_PRECISION=$(setting mixed_precision) && export ACCELERATE_MIXED_PRECISION
+  export ACCELERATE_MIXED_PRECISION=$precision
   exec python "${run[@]}" --config "$recipe" "$@"
 fi
 launcher=(--config_file "$config" ${PROCESSES:+--num_processes "$PROCESSES"}) device=()
