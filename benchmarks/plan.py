@@ -43,7 +43,8 @@ def training_of(recipe: str, stage: str) -> Training:
     return Training(
         name=stage, model=settings["model_name_or_path"], rank=rank, batch=settings["per_device_train_batch_size"],
         rows=1 if stage in ("reward", "generation") else 2, length=settings["max_length"], epochs=settings["num_train_epochs"],
-        checkpointing=settings.get("gradient_checkpointing", False), reference=stage in OBJECTIVES and OBJECTIVES[stage].from_adapter,
+        checkpointing=settings.get("gradient_checkpointing", False),
+        reference=stage in OBJECTIVES and OBJECTIVES[stage].from_adapter,
         accumulation=settings.get("gradient_accumulation_steps", 1),
     )  # fmt: skip
 
