@@ -24,8 +24,9 @@ from diversity_tuning.names import nearest
 from diversity_tuning.objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
-POLICIES = 5  # SFT, DPO, DDPO, ORPO, DORPO
+_PLANNED = [name for name, one in OBJECTIVES.items() if one.script]  # those of the paper
+STAGES = ("reward", "generation", *_PLANNED)
+POLICIES = 1 + len(_PLANNED)  # SFT and these
 
 
 def training_of(recipe: str, stage: str) -> Training:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.objectives import weighted_pairs
 from diversity_tuning.recipe import Recipe, read_recipe
 from studies.reproduce.stages import Stage
 
@@ -77,7 +78,7 @@ class Report:
     output: str
     results: tuple[str, ...]  # folders of scored runs
     seeds: tuple[str, ...]  # folders of the seeds
-    compare: tuple[str, ...] = ("ddpo-both:dpo", "dorpo-both:orpo")
+    compare: tuple[str, ...] = tuple(":".join(pair) for pair in weighted_pairs())
     flags: tuple[str, ...] = ()
 
 
