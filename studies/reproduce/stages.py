@@ -48,12 +48,14 @@ def weigh(name: str, types: str, flags: str = "") -> Stage:
 
 
 def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
-    """A training: ``cm_RECIPE.sh`` on the run's folder ``DATA`` to ``NAME``."""
+    """A training: ``cm_RECIPE.sh``, or its launcher by name where it has none, on the folder ``DATA`` to ``NAME``."""
+    by_name = recipe in OBJECTIVES and not OBJECTIVES[recipe].script
+    launch = f"accelerate_configs/launch.sh diversity_tuning.training {recipe}" if by_name else f"cm_{recipe}.sh"
     more = "{reward_flags}" if recipe == "reward" else "{train_flags}"
     return Stage(
         f"train_{name}",
         recipe,
-        f"bash cm_{recipe}.sh {{base}} --source {{run}}/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {more}",
+        f"bash {launch} {{base}} --source {{run}}/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {more}",
     )
 
 
