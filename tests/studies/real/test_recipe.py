@@ -23,7 +23,10 @@ TRAINING = ("generation", "reward", "dpo", "ddpo")
 def source(tmp_path):
     rows = [
         {
-            **{"post_title": f"Prompt {i}", "post_text": "", "post_scores": 0, "comment_scores": list(range(40))},
+            "post_title": f"Prompt {i}",
+            "post_text": "",
+            "post_scores": 0,
+            "comment_scores": list(range(40)),
             "comment_texts": [f"answer {j} of {i}" for j in range(40)],
         }
         for i in range(30)
