@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -274,8 +275,9 @@ def dry_run(tmp_path, *flags):
     assert not (tmp_path / "an out").exists(), "a dry run makes nothing"
     stubs = tmp_path / "bin"  # say what they were asked to run
     stubs.mkdir(exist_ok=True)
+    reads = f'[ "$1" != - ] || exec "{sys.executable}" "$@"'  # the launch script's own look at its configuration
     for name in ("python", "accelerate"):
-        (stubs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (stubs / name).write_text(f'#!/bin/sh\n{reads}\nprintf "%s\\n" "$@"\n')
         (stubs / name).chmod(0o755)
     first, *lines = answer.stdout.splitlines()
     assert first == f"cd {ROOT}"
