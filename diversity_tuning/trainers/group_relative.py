@@ -15,6 +15,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, Group, combined_rewards, group_advantages, inverted
+from diversity_tuning.trainers.precision import FiniteMixin
 from diversity_tuning.trainers.weights import check_choices
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class _Scored:
     thinking: np.ndarray
 
 
-class GRPOTrainer(trl.GRPOTrainer):
+class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
     """:class:`trl.GRPOTrainer` whose only change is the advantages: :func:`.group_advantages.group_advantages` for TRL's.
 
     With ``deviation="none"``, no cut completion and no failed reward they are TRL's. Otherwise: a completion's diversity within
