@@ -110,7 +110,7 @@ def ratings(rewards: np.ndarray) -> np.ndarray:
 def utility_k(rewards: Sequence[float], classes: Sequence[Hashable | None], patience: float = 0.8) -> float:
     """What k samples in their order are worth to a reader who goes on with probability p and has no use for repetitions.
 
-    .. math:: \\frac{1 - p}{1 - p^k} \\sum_{i=1}^{k} p^{i-1} \\, r_i \\, [\\text{sample } i \\text{ is of a class not seen before}]
+    .. math:: \\frac{1 - p}{1 - p^k} \\sum_{i=1}^{k} p^{i-1} \\, r_i \\, [\\text{sample } i \\text{ is of a new class}]
 
     ``rewards`` (k,) on a scale without negative numbers (:func:`ratings`), so that a repetition, worth 0, is the worst;
     ``patience`` in (0, 1]; 1 weighs all samples the same. A class of None (no label) is worth 0. In [0, the largest reward];

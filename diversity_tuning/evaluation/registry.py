@@ -111,8 +111,8 @@ METRICS = [
     ),
     Metric(
         "utility_k", "utility",
-        "Mean over the samples in their order of .8^(i−1) times the reward on a scale of 1 to 10, 0 for a sample of a group that"
-        " an earlier one is in (NoveltyBench).",
+        "Mean over the samples i in their order, weighed by .8^(i−1), of the reward on a scale of 1 to 10, or 0 where an"
+        " earlier one is of the same group (NoveltyBench).",
         "rating, 0 to 10", "further", "higher", gain="better or more varied",
     ),
     Metric(

@@ -25,7 +25,7 @@ class Group:
     """The finished completions of one prompt, n >= 2, and the settings of what is made of them.
 
     ``vectors``: one (n, d) array for each encoder. ``power`` and ``minimum`` are those of δ
-    (:func:`diversity_tuning.deviation.response_weights`); every other diversity is taken to the power and raised to the minimum.
+    (:func:`diversity_tuning.deviation.response_weights`); other diversities are taken to that power and raised to that minimum.
     ``threshold``: cosine distance up to which two are of one class. ``share``: λ of :func:`unique_share`.
     """
 
@@ -197,7 +197,7 @@ def group_advantages(
     1. a deviation that multiplies the reward: rewards times diversity (:func:`weighted_rewards`);
     2. cut completions get their group's minimum, or ``truncated`` (:func:`with_truncated`);
     3. GRPO's normalisation within the group (:func:`normalised`);
-    4. one that multiplies the advantage (``"rare"``): :math:`A'_i = w_i A_i`; one that multiplies the gain (``"advantage"``):
+    4. one that multiplies the advantage (``"rare"``): :math:`A'_i = w_i A_i`; one that multiplies the gain:
 
     .. math:: A'_i = \\delta_i A_i \\text{ where } A_i > 0, \\qquad A'_i = A_i \\text{ elsewhere}
 
