@@ -28,8 +28,8 @@ VERBALIZED = (
 SEEDED = (
     "First write a long string of random letters, digits and signs between <random_string> and </random_string>. Then work"
     " out from the whole of that string, between <thinking> and </thinking>, the choices that the prompt below leaves open: for"
-    " example, add up the codes of its characters and take the remainder as the number of the option. Last write a response that"
-    " follows these choices, and nothing else, between <answer> and </answer>.\n\nPrompt: {prompt}"
+    " example, add up the codes of its characters and take the remainder as the number of the option. Last write a response"
+    " that follows these choices, and nothing else, between <answer> and </answer>.\n\nPrompt: {prompt}"
 )
 _ROOM = 1024  # tokens for the string and what is worked out from it
 _TRIES = 3  # requests for a prompt's responses in one run, while too few of them can be read

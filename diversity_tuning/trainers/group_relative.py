@@ -59,8 +59,8 @@ class GRPOConfig(trl.GRPOConfig):
     distinct_threshold: str | None = field(
         default=None,
         metadata={
-            "help": "With darling and rare: cosine distance, of the first encoder, up to which two completions are the same; a number "
-            "or an output of scripts_eval.distinct_threshold."
+            "help": "With darling and rare: cosine distance, of the first encoder, up to which two completions are the same; a "
+            "number or an output of scripts_eval.distinct_threshold."
         },
     )
     truncated_reward: str = field(
