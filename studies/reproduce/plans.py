@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.recipe import Recipe, read_recipe
 from studies.reproduce import controls, popularity, rlaif, stages
 from studies.reproduce.captions import CAPTIONS
@@ -20,7 +21,7 @@ stages.TABLES.setdefault("captions", CAPTIONS)
 stages.TABLES.setdefault("smollm2", SMOLLM2)
 
 KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
-METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
+METHODS = tuple(one.run for one in OBJECTIVES.values() if one.script)  # whose checkpoints --full samples
 _SPLITS = "0_data_prep_scoring"  # the recipe file of the stage that makes the splits
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
@@ -140,7 +141,11 @@ def _part(run: Run, rows: tuple[Stage | Lanes, ...]) -> Part:
     """The rows that the recipe has files for, and that the engine needs."""
 
     def kept(sequence):
-        return tuple(row for row in sequence if run.has(row.needs) and row.only in (None, run.engine))
+        return tuple(
+            row
+            for row in sequence
+            if run.has(row.needs) and run.has(row.trained or row.needs) and row.only in (None, run.engine)
+        )
 
     return Part(run, tuple(Lanes(tuple(map(kept, row.lanes))) if isinstance(row, Lanes) else row for row in _kept(rows, kept)))
 
