@@ -203,7 +203,7 @@ def group_advantages(
 
     Fixed points of the gain: A ≤ 0; δ = 1; a group of equal rewards (all 0). A completion of δ = 0 that is better than its
     group is not reinforced at all. A' is not centred: its sum over a group, :math:`\\sum_{A_i > 0} (\\delta_i - 1) A_i`,
-    is below 0 where the good completions are the common ones, so that the group as a whole is then made less likely, and above 0
+    is below 0 where the good completions are the common ones, so that the whole group is then made less likely, and above 0
     where they are the rare ones. With 1, A sums to 0 in every group without failures.
     """
     multiplies = DEVIATIONS[deviation].multiplies
