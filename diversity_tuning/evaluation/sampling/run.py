@@ -21,7 +21,7 @@ from diversity_tuning.evaluation.sampling.samples import (
 )
 from diversity_tuning.flags import flag
 from diversity_tuning.generation import engine as engines
-from diversity_tuning.generation.baselines import independent, iterative, verbalized
+from diversity_tuning.generation.baselines import independent, iterative, seeded, verbalized
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.locks import release
@@ -49,14 +49,22 @@ class SamplingConfig:
     verbalized: int | None = flag(
         "ask for K responses with probabilities, draw from them", default=None, metavar="K", group=_SAMPLING
     )
+    seed_of_thought: bool = flag(
+        "let the model make up a random string first and write from it", default=False, group=_SAMPLING
+    )
     accept_failures: bool = flag("go on to scoring with the responses that there are", default=False, group=_SAMPLING)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
         if self.num_samples < 1:
             raise UserError(f"--num_samples {self.num_samples}: must be at least 1")
-        if self.iterative and self.verbalized is not None:
-            raise UserError("--iterative and --verbalized: give one of them")
+        given = {
+            "iterative": self.iterative,
+            "verbalized": self.verbalized is not None,
+            "seed_of_thought": self.seed_of_thought,
+        }
+        if sum(given.values()) > 1:
+            raise UserError(" and ".join(f"--{name}" for name, one in given.items() if one) + ": give one of them")
         if self.verbalized is not None and self.verbalized < self.num_samples:
             raise UserError(
                 f"--verbalized {self.verbalized}: at least --num_samples {self.num_samples} are needed to draw from"
@@ -68,7 +76,9 @@ def sampling_record(config: SamplingConfig) -> dict:
     engine = config.engine
     names = ("split", "start", "num_prompts", "num_samples", "seed")
     settings = {name: getattr(config, name) for name in names} | asdict(config.settings) | {"dtype": engine.dtype}
-    settings |= {name: getattr(config, name) for name in ("iterative", "verbalized") if getattr(config, name)}
+    settings |= {
+        name: getattr(config, name) for name in ("iterative", "verbalized", "seed_of_thought") if getattr(config, name)
+    }
     if not config.settings.min_p:  # as records were before it could be given
         del settings["min_p"]
     settings |= engines.engine_settings(engine)
@@ -196,6 +206,8 @@ def _sample_missing(
     if config.verbalized:
         tried = {row: max(runs.get((row, number), 0) for number in range(config.num_samples)) for row in share}
         ask = functools.partial(verbalized, candidates=config.verbalized, tried=tried)
+    if config.seed_of_thought:
+        ask = functools.partial(seeded, tried=runs)
     failed: dict[tuple[int, int], str] = {}
     with (
         SamplesFile(output, processes.rank if processes.count > 1 else None) as file,
