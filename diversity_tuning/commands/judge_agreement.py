@@ -100,12 +100,14 @@ def people(config: AgreementConfig):
 
 def tell(result: dict) -> None:
     """Print every figure with its interval beside that of length alone, and what they rest on; warn where that is little."""
+    from diversity_tuning.judging.agreement import shown
+
     good, n = result["good"], result["responses"]
     left_out = f", {result['left_out']} left out as trained on" if result["left_out"] else ""
     print(f"{n} responses to {result['prompts']} prompts, {good} good; {result['pairs']} pairs{left_out}. 95% over prompts")
     print(f"{'':13}  {result['judge']:24}  length alone")
     for name in _SHOWN:
-        print(f"{name:13}  {_shown(result[name]):24}  {_shown(result['length'][name])}", flush=True)
+        print(f"{name:13}  {shown(result[name]):24}  {shown(result['length'][name])}", flush=True)
     if result["without_verdict"]:
         print(f"without a verdict, left out: {result['without_verdict']}")
         for reason, count in sorted(result["reasons"].items(), key=lambda one: -one[1])[:5]:
@@ -113,10 +115,3 @@ def tell(result: dict) -> None:
     if min(good, n - good) < FEW:
         few, kind = (good, "good") if good <= n - good else (n - good, "bad")
         print(f"warning: {few} of {n} responses are {kind}; with fewer than {FEW} the figures say little", file=sys.stderr)
-
-
-def _shown(figure: dict) -> str:
-    if figure["value"] is None:
-        return "–"
-    low, high = ("–" if figure[end] is None else f"{figure[end]:.3f}" for end in ("low", "high"))
-    return f"{figure['value']:.3f} [{low}, {high}]"

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from diversity_tuning.builtin import model_source
 from diversity_tuning.data import placeholders, schema
 from diversity_tuning.data.token_counts import TokenCounter
+from diversity_tuning.data.validate import FILTERED, INTEGERS
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
 
@@ -21,6 +22,7 @@ REASONS = ("kept", *BOILERPLATE, "too long", "empty", "deleted or removed", "not
 FILTERS = ("stories", "released")
 REASON = "_reason"  # a working column: per response, an index into REASONS
 MENDED = "_mended"  # a working column: per row, how often each of CHANGES was made
+ADDED = {**FILTERED.kinds, REASON: INTEGERS, MENDED: INTEGERS}  # columns of :func:`filter_batch`
 CHANGES = ("responses with HTML entities", "prompts with HTML entities", "post texts that were deleted or removed")
 
 
@@ -51,21 +53,6 @@ def _tokenizer_class(name: str):
     from transformers import AutoTokenizer
 
     return AutoTokenizer
-
-
-def filter_features() -> dict:
-    """The columns of :func:`filter_batch`: those new or changed in stage 1's output, and the working columns."""
-    from datasets import List, Value
-
-    return {
-        schema.POST_TITLE: Value("string"),
-        schema.POST_TEXT: Value("string"),
-        schema.FILTERED_COMMENT_TEXTS: List(Value("string")),
-        schema.FILTERED_COMMENT_SCORES: List(Value("int64")),
-        schema.FILTERED_TRANSFORMED_SCORES: List(Value("float64")),
-        REASON: List(Value("int8")),
-        MENDED: List(Value("int32")),
-    }
 
 
 def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tokens: int, rules: str = FILTERS[0]) -> dict:

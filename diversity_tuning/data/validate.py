@@ -13,6 +13,7 @@ from diversity_tuning.errors import UserError
 TEXT, INTEGER, NUMBER = "text", "whole number", "number"
 TEXTS, INTEGERS, NUMBERS = "list of texts", "list of whole numbers", "list of numbers"
 MESSAGES = "list of messages (role, content)"
+DIGEST = "digest"
 _ARROW = {
     TEXT: pa.string(),
     INTEGER: pa.int64(),
@@ -21,6 +22,7 @@ _ARROW = {
     INTEGERS: pa.list_(pa.int64()),
     NUMBERS: pa.list_(pa.float64()),
     MESSAGES: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+    DIGEST: pa.binary(),
 }
 
 
@@ -65,12 +67,19 @@ PAIRS = TableSchema(
     }
 )
 WEIGHTED = TableSchema({**PAIRS.kinds, schema.DEVIATION_CHOSEN: NUMBER, schema.DEVIATION_REJECTED: NUMBER})
-_USED = {
+USED = {
     schema.POSTTRAINING_COMMENT_TEXT: TEXTS,
     schema.POSTTRAINING_SCORE: INTEGERS,
     schema.POSTTRAINING_TRANSFORMED_SCORE: NUMBERS,
 }
-UNPAIRED = TableSchema({**_POST, **_USED}, parallel=tuple(_USED), nullable=(schema.POST_TEXT,))
+UNPAIRED = TableSchema({**_POST, **USED}, parallel=tuple(USED), nullable=(schema.POST_TEXT,))
+
+
+def features_of(kinds: dict[str, str]):
+    """Columns of these kinds as ``datasets.Features``."""
+    from datasets import Features
+
+    return Features.from_arrow_schema(pa.schema([(name, _ARROW[kind]) for name, kind in kinds.items()]))
 
 
 def check(batch: pa.Table, table: TableSchema, where: str | Path, first_row: int) -> pa.Table:

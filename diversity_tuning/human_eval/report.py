@@ -63,7 +63,7 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
     """Write report.md, wins.csv, annotators.csv, answers.csv, wins.tex, human.json and the figure; returns the results."""
     results = analyse(answers)
     tables = [wins_table(results), people_table(results), annotator_table(results)]
-    with written_in_place(output, "human evaluation", FILES, ("# Human evaluation",)):
+    with written_in_place(output, "human evaluation", FILES):
         text = "\n".join(["# Human evaluation\n", _overview(answers), *map(markdown, tables)])
         write_csv(output / "wins.csv", pd.DataFrame([_flat(result) for result in results]))
         people = [{**_names(result), **_counts(row)} for result in results for row in result["by_annotator"]]

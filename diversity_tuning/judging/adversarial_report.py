@@ -8,6 +8,7 @@ from pathlib import Path
 from diversity_tuning.drawing import BLUE, GREEN, PINK, VERMILION, pyplot, save_figure
 from diversity_tuning.evaluation.page import html_page
 from diversity_tuning.evaluation.rendering import Table, markdown, page_table
+from diversity_tuning.judging.agreement import draw_figures, shown
 from diversity_tuning.runs import write_text
 
 _SHOWN = {"accuracy": BLUE, "accuracy_by_length": VERMILION, "f1": GREEN, "f1_by_length": PINK}
@@ -27,12 +28,9 @@ def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
     """Accuracy and F1 by round, whole and balanced by length, with 95% intervals; the best round marked."""
     figure, axis = pyplot().subplots(figsize=(7, 3.8), layout="constrained")
     for place, (name, color) in enumerate(_SHOWN.items()):
-        known = [(one["round"], one["scores"][name]) for one in rounds if one["scores"][name]["value"] is not None]
-        spots = [number + 0.06 * (place - 1.5) for number, _ in known]
-        for spot, (_, found) in zip(spots, known, strict=True):
-            axis.plot([spot, spot], [found["low"], found["high"]], color=color, lw=1, alpha=0.6)
+        spots = [one["round"] + 0.06 * (place - 1.5) for one in rounds]
         label = name.replace("f1", "F1").replace("_by_length", ", balanced by length")
-        axis.plot(spots, [found["value"] for _, found in known], "o-", ms=3, lw=1, color=color, label=label)
+        draw_figures(axis, spots, [one["scores"][name] for one in rounds], color, label, "o-", 3)
     axis.axvline(best, color="grey", lw=0.8, ls=":")
     scores = rounds[best]["scores"]
     axis.set_title(f"agreement with {scores['n']} held-out labels, 95% over prompts; dotted: the best round", fontsize=9)
@@ -44,24 +42,13 @@ def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
 
 def agreement_table(rounds: list[dict], best: int) -> Table:
     """A row a round."""
-    header = [
-        "round",
-        "accuracy",
-        "by length",
-        "F1",
-        "by length",
-        "judged good",
-        "fooled",
-        "erred",
-        "principles",
-        "failed",
-        "calls",
-    ]
+    header = ["round", "accuracy", "by length", "F1", "by length", "judged good"]
+    header += ["fooled", "erred", "principles", "failed", "calls"]
     rows = []
     for one in rounds:
         found = one["scores"]
         rows.append([
-            f"{one['round']}{' (best)' if one['round'] == best else ''}", *(_shown(found[name]) for name in _SHOWN),
+            f"{one['round']}{' (best)' if one['round'] == best else ''}", *(shown(found[name]) for name in _SHOWN),
             f"{found['judged_good']:.2f}", f"{one['fooled']}/{one['written']}", f"{one['erred']}/{one['judged']}",
             str(len(one["principles"])), str(sum(one["failed"].values())), str(one["calls"]),
         ])  # fmt: skip
@@ -71,12 +58,6 @@ def agreement_table(rounds: list[dict], best: int) -> Table:
         "good; erred: labelled rows that were judged wrongly. Calls: to the LLM in this round, paid for before or not.\n"
     )
     return Table("agreement", "Agreement by round", note, header, rows)
-
-
-def _shown(figure: dict) -> str:
-    if figure["value"] is None:
-        return "–"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _head(rounds: list[dict], best: int, settings: dict) -> list[str]:

@@ -24,7 +24,7 @@ from diversity_tuning.judging.adversarial import (
     read_data,
     start_rules,
 )
-from diversity_tuning.judging.agreement import FIGURES, selected, verdict_scores
+from diversity_tuning.judging.agreement import FIGURES, selected, shown, verdict_scores
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
 from diversity_tuning.locks import release
@@ -211,19 +211,13 @@ def _is_over(rounds: list[dict], config: AdversarialConfig) -> bool:
 
 def summary(one: dict) -> str:
     """A round in one line."""
-    found = [f"{name.replace('_', ' ')} {_shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
+    found = [f"{name.replace('_', ' ')} {shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
     told = f"fooled {one['fooled']}/{one['written']}, erred {one['erred']}/{one['judged']}, " if one["round"] else ""
     told += f"{one['rejected']} changes rejected, " if one["rejected"] else ""
     told += f"{one['rules_left_out']} rules beyond the tenth left out, " if one["rules_left_out"] else ""
     for role, count in one["failed"].items():
         told += f"{role}: {count} of {one['asked'][role]} replies of no use ({one['reasons'][role]}), "
     return f"round {one['round']}: {', '.join(found)}, {told}{len(one['principles'])} principles, {one['calls']} calls"
-
-
-def _shown(figure: dict) -> str:
-    if figure["value"] is None:
-        return "–"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _record(config: AdversarialConfig, prompts: str) -> dict:

@@ -191,9 +191,9 @@ def plot_agreement(result: dict, path: Path) -> None:
     """All figures, and the comparisons of responses by how much their lengths differ; ``result`` as in agreement.json."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=[1.4, 1])
     for place, (label, one, color) in enumerate([(result["judge"], result, _JUDGE), ("length", result["length"], _LENGTH)]):
-        _points(left, [one[key] for key in SHOWN], place, label, color)
         strata = [row for row in one["by_length"] if "n_comparisons" in row]
-        _points(right, [row["auc"] for row in strata], place, label, color)
+        for axis, figures in ((left, [one[key] for key in SHOWN]), (right, [row["auc"] for row in strata])):
+            agreement.draw_figures(axis, [x + 0.2 * place - 0.1 for x in range(len(figures))], figures, color, label)
     left.set_xticks(range(len(SHOWN)), SHOWN.values(), fontsize=8)
     counts = f"{result['responses']} responses, {result['pairs']} pairs; 95% over {result['prompts']} prompts"
     left.set_title(counts, fontsize=9)
@@ -205,11 +205,3 @@ def plot_agreement(result: dict, path: Path) -> None:
         axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)
     left.legend(frameon=False, fontsize=8, loc="lower left")
     save_figure(figure, path.with_suffix(""), ("png",), dpi=150)
-
-
-def _points(axis, figures: list[dict], place: int, label: str, color: str) -> None:
-    known = [(x + 0.2 * place - 0.1, one) for x, one in enumerate(figures) if one["value"] is not None]
-    for x, one in known:
-        if one["low"] is not None:
-            axis.plot([x, x], [one["low"], one["high"]], color=color, lw=1)
-    axis.plot([x for x, _ in known], [one["value"] for _, one in known], "o", color=color, ms=4, label=label)

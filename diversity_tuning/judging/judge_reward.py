@@ -70,7 +70,8 @@ class JudgeReward:
         answers = ask(self.engine, self.role, inputs, self.sampling, self.seed, patience=patience)
         stopped = ""
         for row, answer in zip(asked, answers, strict=True):
-            self._count(answer.usage)
+            self.asked += 1
+            self.usage.add(answer.usage)
             if isinstance(answer, Failed):
                 self.failed, self.reason = self.failed + 1, answer.reason
                 self.reasons[answer.reason] += 1
@@ -90,11 +91,6 @@ class JudgeReward:
             **self._settings, "asked": self.asked, "failed": self.failed,
             **dataclasses.asdict(self.usage),
         }  # fmt: skip
-
-    def _count(self, usage: Usage) -> None:
-        self.asked += 1
-        for name in ("calls", "tokens_in", "tokens_out"):
-            setattr(self.usage, name, getattr(self.usage, name) + getattr(usage, name))
 
     def _warn(self, asked: int) -> None:
         """Say once when more than half of all verdicts fail: training on the rest is hardly meant."""

@@ -118,11 +118,11 @@ class Usage:
     tokens_in: int = 0
     tokens_out: int = 0
 
-    def add(self, sample: Sample) -> None:
-        """Count one answer."""
-        self.calls += 1
-        self.tokens_in += sample.tokens_in or 0
-        self.tokens_out += sample.tokens or 0
+    def add(self, other: "Usage") -> None:
+        """Count another's too."""
+        self.calls += other.calls
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def _read_answer(
 ) -> Answer | Failed:
     if isinstance(answer, Failure):
         return Failed(answer.error, "", usage, number, answer.stopped)
-    usage.add(answer)
+    usage.add(Usage(1, answer.tokens_in or 0, answer.tokens or 0))
     try:
         return Answer(role.parse(answer.text), usage)
     except replies.BadReply as error:

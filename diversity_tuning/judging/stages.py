@@ -76,9 +76,8 @@ class Journal:
 
     def add(self, key: str, answer: Answer | Failed) -> None:
         """Put an answer on the disk before anything else happens; its usage is added to that of the ones before."""
-        before = self._answers[key].usage if key in self._answers else Usage()
-        for name, value in asdict(before).items():
-            setattr(answer.usage, name, getattr(answer.usage, name) + value)
+        if key in self._answers:
+            answer.usage.add(self._answers[key].usage)
         line = {"key": key, "usage": asdict(answer.usage)}
         if isinstance(answer, Failed):
             line |= {"failed": {"reason": answer.reason, "reply": answer.raw}, "tried": answer.tried}

@@ -14,8 +14,9 @@ import signal
 import threading
 import time
 
-from diversity_tuning.cli import Parser, command, from_flags, parse_with_recipe
+from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import read_flags
 from studies.miniature.simulated_llm.answers import Settings, add_settings_arguments
 from studies.miniature.simulated_llm.server import SimulatedServer
 
@@ -30,7 +31,7 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    settings = from_flags(Settings, args)
+    settings = read_flags(Settings, args)
     try:
         server = SimulatedServer(settings, args.port)
     except (OSError, OverflowError) as error:
