@@ -125,17 +125,9 @@ def difference(made: dict, record: dict, form: str = "values", ignored: tuple[st
 
 
 def open_output(
-    output: str | Path,
-    record: dict,
-    overwrite: bool,
-    what: str,
-    *,
-    made: Callable[[Path], dict] = read_provenance,
-    files: Iterable[str] = (),
-    ignored: tuple[str, ...] = (),
-    holds: str = "was",
-    form: str = "values",
-) -> dict:
+    output: str | Path, record: dict, overwrite: bool, what: str, *, made: Callable[[Path], dict] = read_provenance,
+    files: Iterable[str] = (), ignored: tuple[str, ...] = (), holds: str = "was", form: str = "values",
+) -> dict:  # fmt: skip
     """The record of an output that grows while it is made, and is added to; empty where a new one begins.
 
     A :class:`UserError` where the folder holds files that are not ``what``, or was made otherwise (:func:`difference`).

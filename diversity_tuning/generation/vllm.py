@@ -87,19 +87,10 @@ class VllmEngine:
     """
 
     def __init__(
-        self,
-        model: str,
-        tokenizer: PreTrainedTokenizerBase,
-        stops: list[int],
-        context: int | None,
-        server: VllmServer | None = None,
-        url: str | None = None,
-        extra: dict | None = None,
-        concurrency: int | None = None,
-        timeout: float = 600,
-        turns: int = 1,
-        own: bool = True,
-    ):
+        self, model: str, tokenizer: PreTrainedTokenizerBase, stops: list[int], context: int | None,
+        server: VllmServer | None = None, url: str | None = None, extra: dict | None = None, concurrency: int | None = None,
+        timeout: float = 600, turns: int = 1, own: bool = True,
+    ):  # fmt: skip
         self.api = VllmCompletions(tokenizer, stops)
         self.model, self.context, self.server, self.url, self.turns, self.own = model, context, server, url, turns, own
         self._options = {"extra": extra, "timeout": timeout, "max_retries": 2, "cache": None}

@@ -215,16 +215,9 @@ def filled(role: Role, inputs: dict) -> str:
 
 
 def ask(
-    engine: Engine,
-    role: Role,
-    inputs: list[dict],
-    settings: SamplingSettings,
-    seed: int = 0,
-    attempts: int = ATTEMPTS,
-    progress: Callable[[int], object] | None = None,
-    first: list[int] | None = None,
-    patience: int | None = HOPELESS,
-) -> list[Answer | Failed]:
+    engine: Engine, role: Role, inputs: list[dict], settings: SamplingSettings, seed: int = 0, attempts: int = ATTEMPTS,
+    progress: Callable[[int], object] | None = None, first: list[int] | None = None, patience: int | None = HOPELESS,
+) -> list[Answer | Failed]:  # fmt: skip
     """The role's answers in the order of ``inputs``; see :func:`ask_each`. ``progress`` is called with how many have come."""
     found: list[Answer | Failed | None] = [None] * len(inputs)
     for position, answer in ask_each(engine, role, inputs, settings, seed, attempts, first, patience):
@@ -235,15 +228,9 @@ def ask(
 
 
 def ask_each(
-    engine: Engine,
-    role: Role,
-    inputs: list[dict],
-    settings: SamplingSettings,
-    seed: int = 0,
-    attempts: int = ATTEMPTS,
-    first: list[int] | None = None,
-    patience: int | None = HOPELESS,
-) -> Iterator[tuple[int, Answer | Failed]]:
+    engine: Engine, role: Role, inputs: list[dict], settings: SamplingSettings, seed: int = 0, attempts: int = ATTEMPTS,
+    first: list[int] | None = None, patience: int | None = HOPELESS,
+) -> Iterator[tuple[int, Answer | Failed]]:  # fmt: skip
     """Yield ``(position in inputs, answer)`` as they come.
 
     A bad reply is asked for again, ``attempts`` times in all, with the next sample number and at a higher temperature

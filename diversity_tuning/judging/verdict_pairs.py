@@ -33,13 +33,9 @@ class PairCounts:
 
 
 def verdict_pairs(
-    rows: Iterable[dict],
-    verdict: str = "reflect",
-    length_match: float | None = None,
-    max_pairs: int | None = None,
-    validation: float = 0.0,
-    seed: int = 0,
-) -> tuple[dict[str, list[dict]], PairCounts]:
+    rows: Iterable[dict], verdict: str = "reflect", length_match: float | None = None, max_pairs: int | None = None,
+    validation: float = 0.0, seed: int = 0,
+) -> tuple[dict[str, list[dict]], PairCounts]:  # fmt: skip
     """Rows of ``prompt``, ``chosen``, ``rejected`` by split, and the counts. The order of ``rows`` changes nothing.
 
     ``verdict``: the field that holds it, ``reflect`` or ``judge``. ``length_match``: the shorter response has at least so many

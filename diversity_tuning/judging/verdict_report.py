@@ -21,13 +21,9 @@ _VERDICTS = (JUDGE.role, REFLECT.role)
 
 
 def write_report(
-    rows: list[dict],
-    folder: str | Path,
-    label: str | None = None,
-    prices: tuple[float, float] | None = None,
-    draws: int = DRAWS,
-    model: str | None = None,
-) -> dict:
+    rows: list[dict], folder: str | Path, label: str | None = None, prices: tuple[float, float] | None = None,
+    draws: int = DRAWS, model: str | None = None,
+) -> dict:  # fmt: skip
     """Write ``summary.json``, ``summary.md`` and ``verdicts.png`` into ``folder`` and return what the JSON holds.
 
     ``rows``: those of the last stage. ``label``: the column with what people (or rules) say, 0 or 1; None: ``label``, if it is
