@@ -8,14 +8,15 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 module=$1 config=$here/accelerate_configs/${ACCELERATE:-multi_gpu}.yaml recipe=$here/recipes/${MODEL:-llama-3.1-8b}/$2.yaml
-script=cm_$2.sh
+script=cm_$2.sh run=(-m "$1")
+if [ "$1" = diversity_tuning.training ]; then run+=("$2") script="accelerate_configs/launch.sh $1 $2"; fi # by name
 shift 2
 for flag in "$@"; do
   case $flag in -h | --help)
     echo "usage: MODEL=llama-3.1-8b ACCELERATE=multi_gpu bash $script --source FOLDER --output_dir FOLDER [flags of the recipe]"
     sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     echo "Example:  MODEL=miniature ACCELERATE=cpu PROCESSES=2 bash $script --max_steps 2 --source FOLDER --output_dir FOLDER"
-    echo "All flags:  python -m $module --help"
+    echo "All flags:  python ${run[*]} --help"
     exit 0
     ;;
   esac
@@ -41,19 +42,33 @@ command -v accelerate >/dev/null || {
   exit 2
 }
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-setting() { sed -n "s/^$1: *\"\{0,1\}\([^\"]*\)\"\{0,1\} *$/\1/p" "$config"; } # setting KEY: its value in the configuration
+# What the configuration says, read as every recipe is.
+found=$(python - "$config" num_processes distributed_type use_cpu mixed_precision <<'END'
+import sys
 
-number=${PROCESSES:-$(setting num_processes)}
-case $(setting distributed_type) in FSDP | DEEPSPEED) number=sharded ;; esac # the launcher sets these up, even for one process
+from diversity_tuning.errors import UserError
+from diversity_tuning.recipe import read_recipe
+
+try:
+    settings = read_recipe(sys.argv[1])
+except UserError as error:
+    sys.exit(f"error: {error}")
+print(*(str(settings.get(name, "")).lower() or "-" for name in sys.argv[2:]))
+END
+) || exit 2
+read -r processes type use_cpu precision <<<"$found"
+
+number=${PROCESSES:-$processes}
+case $type in fsdp | deepspeed) number=sharded ;; esac # the launcher sets these up, even for one process
 [ -z "${LAUNCHER_FLAGS:-}" ] || number=several
 if [ "$number" = 1 ]; then
-  if [ "$(setting use_cpu)" = true ]; then
+  if [ "$use_cpu" = true ]; then
     export ACCELERATE_USE_CPU=true
   else # the trainer would spread a single process over every GPU that it sees
     visible=${CUDA_VISIBLE_DEVICES-0} && export CUDA_VISIBLE_DEVICES=${visible%%,*}
   fi
-  ACCELERATE_MIXED_PRECISION=$(setting mixed_precision) && export ACCELERATE_MIXED_PRECISION
-  exec python -m "$module" --config "$recipe" "$@"
+  export ACCELERATE_MIXED_PRECISION=$precision
+  exec python "${run[@]}" --config "$recipe" "$@"
 fi
 launcher=(--config_file "$config" ${PROCESSES:+--num_processes "$PROCESSES"}) device=()
 if [ "${ACCELERATE:-}" = cpu ]; then
@@ -62,5 +77,5 @@ if [ "${ACCELERATE:-}" = cpu ]; then
   case $module in scripts_eval.*) device=(--device cpu) ;; *) device=(--use_cpu true) ;; esac
 fi
 # shellcheck disable=SC2086  # LAUNCHER_FLAGS is a list of words
-exec python -m diversity_tuning.launcher "${launcher[@]}" ${LAUNCHER_FLAGS:-} -m "$module" --config "$recipe" \
+exec python -m diversity_tuning.launcher "${launcher[@]}" ${LAUNCHER_FLAGS:-} "${run[@]}" --config "$recipe" \
   ${device[@]+"${device[@]}"} "$@"

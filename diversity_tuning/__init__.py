@@ -14,7 +14,8 @@ from diversity_tuning.missing import explain_missing_packages
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
     from diversity_tuning.deviation import response_weights
-    from diversity_tuning.losses import ddpo_loss, dorpo_loss, dpo_loss, odds_ratio_loss, orpo_loss
+    from diversity_tuning.losses import ddpo_loss, dorpo_loss, dpo_loss, odds_ratio_loss, orpo_loss, spl_loss
+    from diversity_tuning.objectives import OBJECTIVES as OBJECTIVES
     from diversity_tuning.trainers import (
         DDPOConfig,
         DDPOTrainer,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
         GRPOTrainer,
         ORPOConfig,
         ORPOTrainer,
+        SPLConfig,
+        SPLTrainer,
     )
 
 explain_missing_packages()
@@ -41,24 +44,27 @@ __all__ = [
     "GRPOTrainer",
     "ORPOConfig",
     "ORPOTrainer",
+    "SPLConfig",
+    "SPLTrainer",
     "ddpo_loss",
     "dorpo_loss",
     "dpo_loss",
     "odds_ratio_loss",
     "orpo_loss",
     "response_weights",
+    "spl_loss",
 ]
 
 
 def _module_of(name: str) -> str:
-    if name == "response_weights":
-        return "diversity_tuning.deviation"
+    if name in ("response_weights", "OBJECTIVES"):
+        return "diversity_tuning.deviation" if name == "response_weights" else "diversity_tuning.objectives"
     return "diversity_tuning.losses" if name.endswith("_loss") else "diversity_tuning.trainers"
 
 
 def __getattr__(name: str):
     """Import a public name from its module on first use."""
-    if name not in __all__:
+    if name not in __all__ and name != "OBJECTIVES":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_module_of(name)), name)
     globals()[name] = value
@@ -66,4 +72,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "OBJECTIVES"})

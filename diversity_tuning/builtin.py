@@ -44,7 +44,7 @@ def model_source(name: str) -> str:
     try:
         if _damage(folder, _state(folder)) is not None:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(folder.parent / f".{_FOLDER}.lock"):
+            with _locked(folder.parent / ".smollm2.lock"):  # that of the folder itself is taken while it is written
                 _make(folder)
     except OSError as error:
         raise UserError(f"{SMOLLM2}: {folder} cannot be made ({error}); {CACHE_VARIABLE} names another place") from None

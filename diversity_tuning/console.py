@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.names import nearest
+from diversity_tuning.objectives import trainings
 
 CONSOLE = "diversity-tuning"
 
@@ -40,18 +41,6 @@ COMMANDS = {
         "commands.weigh", "scripts_dataset_cleaner.3_data_prep_for_diversified_training", "stage 3: δ, the weight of a pair"
     ),
     "divpo": Command("commands.divpo", "scripts_dataset_cleaner.4_data_prep_divpo", "stage 4: DivPO's pairs, a baseline"),
-    "sft": Command(
-        "training.commands.generation", "scripts_finetuning.generation_model_train", "supervised fine-tuning on responses"
-    ),
-    "dpo": Command("training.commands.dpo", "scripts_dpo.generation_dpo_model_train", "DPO on pairs"),
-    "ddpo": Command("training.commands.ddpo", "scripts_dpo.generation_ddpo_model_train", "DDPO: DPO weighted by δ"),
-    "orpo": Command("training.commands.orpo", "scripts_orpo.generation_orpo_model_train", "ORPO on pairs"),
-    "dorpo": Command("training.commands.dorpo", "scripts_orpo.generation_dorpo_model_train", "DORPO: ORPO weighted by δ"),
-    "grpo": Command("training.commands.grpo", "scripts_grpo.generation_grpo_model_train", "GRPO that keeps its groups diverse"),
-    "reward": Command("training.commands.reward", "scripts_reward_modeling.reward_model_train", "reward model from votes"),
-    "reward_pairs": Command(
-        "training.commands.reward_pairs", "scripts_reward_modeling.pairwise_reward_model_train", "reward model from pairs"
-    ),
     "sample": Command("commands.sample", "scripts_eval.sample", "sample responses to prompts"),
     "score": Command("commands.score", "scripts_eval.score", "score samples: reward, diversity"),
     "evaluate": Command("commands.evaluate", "scripts_eval.generation_eval1_1", "sample and score"),
@@ -89,6 +78,12 @@ COMMANDS = {
 }
 
 
+def commands() -> dict[str, Command]:
+    """:data:`COMMANDS` and everything that can be trained."""
+    trained = {one.command: Command("training.command", one.module, one.card) for one in trainings().values()}
+    return {**COMMANDS, **trained}
+
+
 def in_repository() -> bool:
     """Whether this is a checkout of the repository, with its stage scripts beside the library."""
     return (Path(__file__).parents[1] / "scripts_eval").is_dir()
@@ -98,25 +93,27 @@ def as_run_here(text: str) -> str:
     """``text`` with every command in the form that exists here: as a module of the repository, or of the installed package."""
     if in_repository():
         return text
-    names = {command.script: name for name, command in COMMANDS.items()}
+    names = {command.script: name for name, command in commands().items()}
     found = re.compile(r"(?:python -m )?(scripts_\w+(?:\.\w+)+)")
     return found.sub(lambda match: f"{CONSOLE} {names[match[1]]}" if match[1] in names else match[0], text)
 
 
 def main(argv: list[str] | None = None) -> int:
     """``diversity-tuning NAME …``: run a command of :data:`COMMANDS`."""
-    words = sys.argv[1:] if argv is None else argv
+    words, known = sys.argv[1:] if argv is None else argv, commands()
     if not words or words[0] in ("-h", "--help"):
-        width = max(map(len, COMMANDS))
-        rows = [f"  {name:{width}}  {command.about}" for name, command in COMMANDS.items()]
+        width = max(map(len, known))
+        rows = [f"  {name:{width}}  {command.about}" for name, command in known.items()]
         print("\n".join([f"usage: {CONSOLE} NAME [flags]", "", *rows, "", f"Flags of a command: {CONSOLE} NAME --help"]))
         return 0
     if words[0] == "--version":
         print(f"{CONSOLE} {importlib.metadata.version(CONSOLE)}")
         return 0
     name = words[0].replace("-", "_")
-    if name not in COMMANDS:
-        print(f"error: no command '{words[0]}'{nearest(words[0], COMMANDS)} (see {CONSOLE} --help)", file=sys.stderr)
+    if name not in known:
+        print(f"error: no command '{words[0]}'{nearest(words[0], known)} (see {CONSOLE} --help)", file=sys.stderr)
         return 2
-    run = importlib.import_module(f"diversity_tuning.{COMMANDS[name].module}").main
+    module = importlib.import_module(f"diversity_tuning.{known[name].module}")
+    trained = {one.command: one.name for one in trainings().values()}
+    run = module.training_command(trained[name]) if name in trained else module.main
     return run(words[1:])

@@ -1,4 +1,4 @@
-"""DPO, DDPO, ORPO and DORPO on tensors of log-probabilities.
+"""DPO, DDPO, SPL, ORPO and DORPO on tensors of log-probabilities.
 
 Every function takes one number per pair, shape ``(batch,)``, and returns one loss per pair; the objective is their mean.
 They know no model, no tokenizer and no file. δ (``delta``) is the deviation of the winning response: ≥ 0, 1 on average
@@ -39,6 +39,25 @@ def ddpo_loss(
 ) -> Tensor:
     """DDPO: δ_w × :func:`dpo_loss`, per pair (arXiv 2503.17126). ``delta`` has shape ``(batch,)``, ≥ 0."""
     return delta * dpo_loss(policy_chosen, policy_rejected, ref_chosen, ref_rejected, beta, label_smoothing)
+
+
+def spl_loss(
+    policy_chosen: Tensor, policy_rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, alpha: float, beta: float
+) -> Tensor:
+    """SPL, soft preference learning: −log σ(α·Δlog π − β·Δlog π_ref), Δ = of y_w less of y_l; arguments as in :func:`dpo_loss`.
+
+    Source: arXiv 2511.08594; derived here, not read there. DPO's objective E_π[r] − β·KL(π ‖ π_ref) is E_π[r] + β·H(π) +
+    β·E_π[log π_ref]: one β for entropy and cross-entropy. With α for the entropy, the Lagrangian of
+    max_π E_π[r] + α·H(π) + β·E_π[log π_ref] gives r + β·log π_ref − α·log π = const, so
+
+        π(y) ∝ π_ref(y)^{β/α} · p(y)^{1/α},   p = exp r,   and   r = α·log π − β·log π_ref + const,
+
+    which Bradley and Terry's P(y_w over y_l) = σ(r(y_w) − r(y_l)) turns into the loss. α > β flattens, α < β sharpens the
+    reference; α = β is :func:`dpo_loss`, to the last bit. ``alpha`` and ``beta`` are > 0; returns shape ``(batch,)``, each ≥ 0.
+    """
+    policy = policy_chosen - policy_rejected
+    scaled = beta * ((policy_chosen - ref_chosen) - (policy_rejected - ref_rejected)) + (alpha - beta) * policy
+    return -F.logsigmoid(scaled)
 
 
 def log_odds_ratio(avg_chosen: Tensor, avg_rejected: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from diversity_tuning.cli import is_part_of_another, words_of_command
 from diversity_tuning.console import as_run_here, in_repository
+from diversity_tuning.objectives import trainings
 from diversity_tuning.outputs import read_provenance
 from diversity_tuning.recipe import read_recipe
 
@@ -156,7 +157,7 @@ def _word(word: str, stage: str, output: Path) -> str | None:
     if word == "policy":
         return _policy(output)
     if word == "trained":
-        trained = _near(output, ("ddpo", "dpo", "dorpo", "orpo", "grpo", _SFT_STAGE))
+        trained = _near(output, tuple(one.name for one in trainings().values() if one.makes == "policy"))
         return _policy(trained) if trained else None
     if word == "model":
         return _model(output if stage == _BASE else _near(output, (_BASE,)))

@@ -11,22 +11,9 @@ r"""DPO from the SFT adapter, which is also the reference. On stage 4's pairs th
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_dpo.generation_dpo_model_train")
 
-import sys
+from diversity_tuning.training.command import training_command
 
-from diversity_tuning.cli import command
-from diversity_tuning.training.life_cycle import TrainingRun
-
-
-@command
-def main(argv=None) -> None:
-    run = TrainingRun("dpo", sys.argv[1:] if argv is None else list(argv), __doc__)
-    if run.is_finished():
-        return
-    from diversity_tuning.trainers import DPOConfig, DPOTrainer  # heavy: a finished run is skipped before
-    from diversity_tuning.training.preference import train_preference
-
-    train_preference(run, DPOTrainer, DPOConfig)
-
+main = training_command("dpo", __doc__)
 
 if __name__ == "__main__":
     main()

@@ -5,8 +5,9 @@ python -m scripts_eval.play_model --adapter runs/horror/seed0/dpo-hard --spec st
 python -m scripts_eval.play_model --adapter runs/miniature/seed0/dpo --prompt "Anna and the brass key" --seed 7
 python -m scripts_eval.play_model --checkpoint runs/horror/seed0/dpo-hard --mode oneshot --prompt "$(cat prompt.txt)"
 
-A prompt with at least three fields of a specification ("Title: …", "Taboo rule: …", in any layout) is read as one and written in
-the form that the model was trained on. Stories go to stdout, everything else to stderr. Without a terminal nothing is asked: fields that --spec leaves out are drawn.
+A prompt with at least three fields of a specification ("Title: …", "Taboo rule: …", in any layout) is read as one and written
+in the form that the model was trained on. Stories go to stdout, everything else to stderr. Without a terminal nothing is asked:
+fields that --spec leaves out are drawn.
 In interactive mode: Enter writes again, n takes a new specification, s saves, q leaves. Ctrl-C ends a story, Ctrl-D leaves.
 """
 

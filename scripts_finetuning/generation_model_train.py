@@ -11,23 +11,9 @@ r"""Supervised fine-tuning (SFT) of a base model on the kept responses: where DP
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_finetuning.generation_model_train")
 
-import sys
+from diversity_tuning.training.command import training_command
 
-from diversity_tuning.cli import command
-from diversity_tuning.training.life_cycle import TrainingRun
-
-
-@command
-def main(argv=None) -> None:
-    run = TrainingRun("generation", sys.argv[1:] if argv is None else list(argv), __doc__)
-    if run.is_finished():
-        return
-    from diversity_tuning.training.sft import (
-        train_sft,  # loads torch: after the check, so that a finished run is skipped at once
-    )
-
-    train_sft(run)
-
+main = training_command("generation", __doc__)
 
 if __name__ == "__main__":
     main()

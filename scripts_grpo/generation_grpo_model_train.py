@@ -14,22 +14,9 @@ Several rewards with weights: --reward runs/reward=0.7 builtin:length=0.001 my_m
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_grpo.generation_grpo_model_train")
 
-import sys
+from diversity_tuning.training.command import training_command
 
-from diversity_tuning.cli import command
-from diversity_tuning.training.inputs import grpo_inputs
-from diversity_tuning.training.life_cycle import TrainingRun
-
-
-@command
-def main(argv=None) -> None:
-    run = TrainingRun("grpo", sys.argv[1:] if argv is None else list(argv), __doc__, grpo_inputs)
-    if run.is_finished():
-        return
-    from diversity_tuning.training.grpo import train_grpo  # heavy: a finished run is skipped before
-
-    train_grpo(run)
-
+main = training_command("grpo", __doc__)
 
 if __name__ == "__main__":
     main()

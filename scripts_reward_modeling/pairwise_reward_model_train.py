@@ -12,21 +12,9 @@ reward model from votes does (:func:`diversity_tuning.reward.load_reward_model`)
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_reward_modeling.pairwise_reward_model_train")
 
-import sys
+from diversity_tuning.training.command import training_command
 
-from diversity_tuning.cli import command
-from diversity_tuning.training.life_cycle import TrainingRun
-
-
-@command
-def main(argv=None) -> None:
-    run = TrainingRun("reward_pairs", sys.argv[1:] if argv is None else list(argv), __doc__)
-    if run.is_finished():
-        return
-    from diversity_tuning.training.reward_pairs import train_reward_pairs  # heavy: a finished run is skipped before
-
-    train_reward_pairs(run)
-
+main = training_command("reward_pairs", __doc__)
 
 if __name__ == "__main__":
     main()

@@ -11,21 +11,9 @@ r"""Train the reward model: one output, L1 loss on the votes mapped to [-1, 1].
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_reward_modeling.reward_model_train")
 
-import sys
+from diversity_tuning.training.command import training_command
 
-from diversity_tuning.cli import command
-from diversity_tuning.training.life_cycle import TrainingRun
-
-
-@command
-def main(argv=None) -> None:
-    run = TrainingRun("reward", sys.argv[1:] if argv is None else list(argv), __doc__)
-    if run.is_finished():
-        return
-    from diversity_tuning.training.reward import train_reward  # heavy: a finished run is skipped before
-
-    train_reward(run)
-
+main = training_command("reward", __doc__)
 
 if __name__ == "__main__":
     main()

@@ -99,6 +99,10 @@ def test_every_job_says_how_to_submit_it_and_the_readme_names_what_exists():
         assert (ROOT / word).is_file()
 
 
+# What a stand-in for python does first: the launch script reads the configuration with it, before the command.
+READS = f'if [ "$1" = - ]; then exec {sys.executable} "$@"; fi'
+
+
 def test_several_processes_on_a_cpu_take_the_launcher_that_needs_no_mpi(cluster):
     environment = {**cluster, "MODEL": "miniature", "ACCELERATE": "cpu", "PROCESSES": "2"}
     (two,) = launches(["bash", "cm_ddpo.sh", "--x", "1"], environment)
@@ -113,12 +117,30 @@ def one_process(cluster, tmp_path, *flags, **environment):
     folder = tmp_path / "stubs"
     folder.mkdir(exist_ok=True)
     variables = "$ACCELERATE_USE_CPU/$CUDA_VISIBLE_DEVICES/$ACCELERATE_MIXED_PRECISION"
-    stand_in(folder, "python", f'printf "%s\\n" "$@" "{variables}"')
+    stand_in(folder, "python", f'{READS}\nprintf "%s\\n" "$@" "{variables}"')
     environment = {**cluster, "PATH": f"{folder}:{cluster['PATH']}", **environment}
     command = ["bash", ROOT / "cm_ddpo.sh", *flags]
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.splitlines()
+
+
+def test_a_configuration_however_it_is_written(cluster, tmp_path):
+    """A number with a comment, and words in other quotes."""
+    root = tmp_path / "checkout"
+    for name in ("diversity_tuning", "scripts_dpo", "recipes", "cm_ddpo.sh"):
+        root.mkdir(exist_ok=True)
+        (root / name).symlink_to(ROOT / name)
+    (root / "accelerate_configs").mkdir()
+    (root / "accelerate_configs" / "launch.sh").write_text((ROOT / "accelerate_configs" / "launch.sh").read_text())
+    text = "num_processes:   1  # one\n'use_cpu': True\nmixed_precision: 'no'\ndistributed_type: 'NO'\n"
+    (root / "accelerate_configs" / "own.yaml").write_text(text)
+    folder = tmp_path / "stubs"
+    folder.mkdir()
+    stand_in(folder, "python", f'{READS}\necho "$ACCELERATE_USE_CPU"')
+    environment = {**cluster, "PATH": f"{folder}:{cluster['PATH']}", "ACCELERATE": "own", "MODEL": "miniature"}
+    answer = subprocess.run(["bash", root / "cm_ddpo.sh"], env=environment, capture_output=True, text=True, timeout=60)
+    assert answer.stdout == "true\n", answer.stderr
 
 
 @pytest.mark.parametrize(
@@ -164,6 +186,7 @@ def checkout(tmp_path):
     (root / "accelerate_configs").mkdir()
     for name in ("cm_ddpo.sh", "accelerate_configs/launch.sh", "accelerate_configs/cpu.yaml"):
         (root / name).write_text((ROOT / name).read_text())
+    (root / "diversity_tuning").symlink_to(ROOT / "diversity_tuning")
     return root
 
 
@@ -177,13 +200,13 @@ def test_the_projects_environment_is_found_where_no_other_is_active(tmp_path):
     assert answer.stderr.count("\n") == 1
     (root / ".venv" / "bin").mkdir(parents=True)
     for name in ("python", "accelerate"):
-        stand_in(root / ".venv" / "bin", name, f'echo "the project\'s {name} $2"')
+        stand_in(root / ".venv" / "bin", name, f'{READS}\necho "the project\'s {name} $2"')
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert answer.stdout == "the project's python scripts_dpo.generation_ddpo_model_train\n"
     other = tmp_path / "other"
     other.mkdir()
     for name in ("python", "accelerate"):
-        stand_in(other, name, 'echo "an active environment"')
+        stand_in(other, name, f'{READS}\necho "an active environment"')
     environment["PATH"] = f"{other}:/usr/bin:/bin"
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert answer.stdout == "an active environment\n"

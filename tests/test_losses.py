@@ -18,6 +18,7 @@ from diversity_tuning.losses import (
     log_odds_ratio,
     odds_ratio_loss,
     orpo_loss,
+    spl_loss,
 )
 
 ORACLE = json.loads((Path(__file__).parent / "oracle" / "released_code.json").read_text(encoding="utf-8"))
@@ -226,3 +227,43 @@ def test_the_gradient_of_ddpo_is_that_of_dpo_times_delta():
     (weighted,) = torch.autograd.grad(ddpo_loss(chosen, rejected, t(-3, -3, -3), rejected, 0.1, delta).sum(), chosen)
     (plain,) = torch.autograd.grad(dpo_loss(chosen, rejected, t(-3, -3, -3), rejected, 0.1).sum(), chosen)
     assert_equal(weighted, delta * plain)
+
+
+# SPL
+
+
+def test_spl_by_hand():
+    """α = 1, β = 2: log-ratios of 3 for the policy and 1 for the reference give −log σ(1·3 − 2·1)."""
+    loss = spl_loss(t(-1.0), t(-4.0), t(-2.0), t(-3.0), alpha=1.0, beta=2.0)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1)))
+
+
+@given(*[st.floats(-500, 0)] * 4, st.floats(0.01, 3))
+def test_spl_of_one_strength_is_dpo_to_the_last_bit(chosen, rejected, ref_chosen, ref_rejected, beta):
+    sides = [torch.tensor([value], requires_grad=True) for value in (chosen, rejected, ref_chosen, ref_rejected)]
+    losses = spl_loss(*sides, beta, beta), dpo_loss(*sides, beta)
+    assert torch.equal(*losses)
+    gradients = [torch.autograd.grad(loss.sum(), sides[:2]) for loss in losses]
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+def test_the_optimum_of_spl():
+    """Over four responses, π ∝ π_ref^{β/α}·p^{1/α} has the least expected loss under Bradley and Terry's preferences."""
+    alpha, beta = 0.5, 1.5
+    strength = torch.tensor([1.0, 2.0, 4.0, 0.5], dtype=torch.float64)
+    reference = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log()
+    logits = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    first, second = torch.tensor([(i, j) for i in range(4) for j in range(4) if i != j]).T
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+    def expected_loss():
+        optimizer.zero_grad()
+        policy = logits.log_softmax(0)
+        losses = spl_loss(policy[first], policy[second], reference[first], reference[second], alpha, beta)
+        loss = (strength[first] / (strength[first] + strength[second]) * losses).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(expected_loss)
+    best = (beta / alpha * reference + strength.log() / alpha).softmax(0)
+    torch.testing.assert_close(logits.detach().softmax(0), best, rtol=1e-5, atol=1e-7)

@@ -42,7 +42,7 @@ def test_sft_learns_and_leaves_a_whole_folder(world):
     record = json.loads((run / "provenance.json").read_text())
     assert record["stage"] == "generation"
     assert record["inputs"].keys() == {"source", "model_name_or_path"}
-    assert (record["arguments"]["lora_r"], record["request"]["lora_r"]) == (4, "4"), "what was built, what was asked for"
+    assert (record["arguments"]["lora_r"], record["request"]["lora_r"]) == (4, 4), "what was built, what was asked for"
     assert record["arguments"].keys() == record["request"].keys()
     assert not {"source", "output_dir", "report_to"} & record["arguments"].keys()
     assert record["counts"] == {"train_examples": 12}

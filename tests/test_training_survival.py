@@ -97,6 +97,61 @@ def test_what_a_person_can_mend_is_one_line_and_leaves_nothing(world, capsys, co
     assert not hidden(world, "stopped").exists()
 
 
+IMPOSSIBLE = {
+    "--beta -1": "beta must be a finite number", "--beta nan": "beta must be a finite number",
+    "--beta 0": "beta must be a finite number above 0", "--min_weight inf": "min_weight must be a finite number",
+    "--learning_rate nan": "--learning_rate nan: give a finite number", "--learning_rate inf": "--learning_rate inf",
+    "--learning_rate=-1e-3": "--learning_rate -0.001: give 0 or more", "--seed -1": "--seed -1: give 0 or more",
+    "--seed 5000000000": "--seed 5000000000: give 0 or more, below", "--max_train_samples 0": "--max_train_samples 0: ",
+    "--per_device_train_batch_size 0": "--per_device_train_batch_size 0: give 1 or more",
+    "--gradient_accumulation_steps 0": "--gradient_accumulation_steps 0", "--max_length 0": "--max_length 0: give 1 or more",
+    "--weight_decay nan": "--weight_decay nan", "--max_grad_norm -1": "--max_grad_norm -1.0: give 0 or more",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", IMPOSSIBLE)
+def test_numbers_that_no_training_can_use_are_refused_before_anything_is_loaded(world, capsys, flags):
+    """There is no such model."""
+    nothing = ["--model_name_or_path", "nowhere"]
+    assert IMPOSSIBLE[flags] in stops(capsys, ddpo, world, "stopped", flags=[*nothing, *flags.split()])
+    assert not hidden(world, "stopped").exists()
+
+
+@pytest.mark.parametrize("command", [sft, orpo, reward])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--lora_r 0", "--lora_r 0: give 1 or more"),
+        ("--lora_target_modules nope", "--lora_target_modules nope: the model has no such module"),
+        (
+            "--lora_target_modules q_proj v_prj",
+            "v_prj: the model has no such module; did you mean v_proj?",
+        ),
+    ],
+)
+def test_an_adapter_of_nothing_is_refused(world, capsys, command, flags, message):
+    source = "pairs" if command is orpo else "filtered"
+    assert message in stops(capsys, command, world, "stopped", source=source, flags=[*LORA, *flags.split()])
+    assert not (world / "stopped").exists()
+    assert not hidden(world, "stopped").exists()
+
+
+def test_one_target_module_is_a_name_like_several(world):
+    flags = [*LORA, "--max_steps", "1", "--lora_target_modules", "q_proj"]
+    assert train(sft, world, "named", source="filtered", flags=flags) == 0
+    assert all(".q_proj." in name for name in weights(world / "named"))
+
+
+@pytest.mark.parametrize("command", [sft, orpo, reward])
+def test_weights_that_are_not_finite_are_not_published(world, capsys, command):
+    """The loss and gradient of the only step are finite; what is left of the weights is not."""
+    source = "pairs" if command is orpo else "filtered"
+    rate = ["--learning_rate", "3e38", "--weight_decay", "10", "--max_steps", "1"]
+    line = stops(capsys, command, world, "burst", source=source, flags=[*LORA, *rate])
+    assert "holds numbers that are not finite after training, so nothing is published" in line
+    assert not (world / "burst").exists()
+
+
 def test_an_unknown_flag_ends_with_2(world, capsys):
     assert "--no_such_flag" in stops(capsys, ddpo, world, "stopped", flags=[*adapter(world), "--no_such_flag", "1"])
     assert not hidden(world, "stopped").exists()
@@ -185,7 +240,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(world, capsys, monkeypa
     said = capsys.readouterr().out
     assert "interrupted: resuming from checkpoint-4" in said
     last = said.strip().splitlines()[-1]
-    assert last.startswith(f"next: python -m scripts_eval.generation_eval1_1 --adapter {world / 'interrupted'} ")
+    assert last.startswith(f"next: python -m scripts_eval.quick_look --adapter {world / 'interrupted'} ")
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(world, capsys, monkeypatch):

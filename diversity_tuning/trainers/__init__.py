@@ -2,9 +2,9 @@
 
 from diversity_tuning.trainers.group_relative import GRPOConfig, GRPOTrainer
 from diversity_tuning.trainers.odds_ratio import DORPOConfig, DORPOTrainer, ORPOConfig, ORPOTrainer
-from diversity_tuning.trainers.preference import DDPOConfig, DDPOTrainer, DPOConfig, DPOTrainer
+from diversity_tuning.trainers.preference import DDPOConfig, DDPOTrainer, DPOConfig, DPOTrainer, SPLConfig, SPLTrainer
 
 __all__ = [
     "DDPOConfig", "DDPOTrainer", "DORPOConfig", "DORPOTrainer", "DPOConfig", "DPOTrainer", "GRPOConfig", "GRPOTrainer",
-    "ORPOConfig", "ORPOTrainer",
+    "ORPOConfig", "ORPOTrainer", "SPLConfig", "SPLTrainer",
 ]  # fmt: skip

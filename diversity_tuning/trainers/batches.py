@@ -119,13 +119,20 @@ class ExactEvaluationMixin:
         number = self._is_real(pairs.detach()).sum()
         self._evaluated = self._evaluated.to(mean.device) + torch.stack([mean.detach().float() * number, number])
 
-    def _count_pair_metrics(self, metrics: dict[str, torch.Tensor]) -> None:
-        """Add an evaluation batch's values, ``(pairs,)`` each, to the sums that replace the means that TRL logs."""
-        if self.model.training or self._evaluated is None:
-            return
-        for name, values in metrics.items():
-            values = values.detach().float()
-            self._pair_sums[name] = self._pair_sums.get(name, 0.0) + (values * self._is_real(values)).sum()
+    def _log_pair_means(self, values: dict[str, torch.Tensor]) -> None:
+        """Log the means of values, ``(pairs,)`` each, over the pairs of all processes that were not filled in.
+
+        Those of an evaluation are means over all its pairs, whatever the batches.
+        """
+        columns = torch.stack([column.detach().float() for column in values.values()])
+        real = self._is_real(columns[0])
+        sums = torch.cat([(columns * real).sum(1), real.sum().view(1)])
+        mode = "train" if self.model.training else "eval"
+        if mode == "eval" and self._evaluated is not None:
+            self._pair_sums = {name: self._pair_sums.get(name, 0.0) + sums[at] for at, name in enumerate(values)}
+        *totals, pairs = self.accelerator.gather(sums).view(-1, len(sums)).sum(0).tolist()
+        for name, total in zip(values, totals, strict=True):
+            self._metrics[mode][name].append(total / max(pairs, 1))
 
     def _is_real(self, like: torch.Tensor) -> torch.Tensor:
         """1 for a pair, 0 for one that was filled in; shape ``(pairs,)``."""

@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+import trl.trainer.dpo_trainer
 import trl.trainer.utils
 from peft.utils import TrainableTokensWrapper
 from torch import Tensor
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers.lm_head import OUTPUTS, label_log_probs
-from diversity_tuning.trainers.tiles import fitting_tiles
 from diversity_tuning.trainers.weights import check_choices
 
 OURS, TRL = "gradient_in_forward", "trl"
+_NUMBERS = 2**21  # of a tile in float32: 8 MiB, which stays near the processor's caches and is reused by the allocator
+_NARROWEST = 1536  # vocabulary entries; a vocabulary up to this size always fits one tile
+_TRL = "1.16"  # the release of TRL whose private names are exchanged here; pyproject.toml has it too
+_COMPARED = 512  # tokens
+_EXCHANGED = ("_ChunkedLogProbFunction", "_use_triton", "_CHUNKED_LOGPROB_CHUNK_SIZE", "add_fused_lm_head")
 
 
 @dataclass
@@ -99,12 +104,74 @@ def head_of_choice(
         utils._ChunkedLogProbFunction, utils._use_triton = before
 
 
+@contextlib.contextmanager
+def fitting_tiles(ids: Tensor) -> Iterator[None]:
+    """Call a model with a fused head inside: on a CPU, its tiles of (tokens, vocabulary) become small enough to be cheap.
+
+    TRL's tiles are 4,096 tokens by 32,768 entries, made for a GPU, whose kernel works on one in place. Without that kernel a
+    dozen temporary tensors of this size are made for each tile; every one is fresh memory from the system, which costs more
+    than the arithmetic. The results are the same up to the order of summation, and to the last bit for a small vocabulary.
+    ``ids`` has shape ``(sequences, length)``.
+    """
+    if ids.device.type != "cpu":
+        yield
+        return
+    utils = trl.trainer.utils
+    before = utils._CHUNKED_LOGPROB_CHUNK_SIZE
+    utils._CHUNKED_LOGPROB_CHUNK_SIZE = min(before, max(_NARROWEST, _NUMBERS // max(ids.numel(), 1)))
+    try:
+        yield
+    finally:
+        utils._CHUNKED_LOGPROB_CHUNK_SIZE = before
+
+
+def check_trl() -> None:
+    """Raise a :class:`UserError` on a release of TRL whose inside is not the one that the head and ORPO's loading change."""
+    known = trl.__version__.startswith(f"{_TRL}.") and all(hasattr(trl.trainer.utils, name) for name in _EXCHANGED)
+    if not (known and hasattr(trl.trainer.dpo_trainer, "create_model_from_path")):
+        raise UserError(
+            f"trl {trl.__version__}: training on pairs changes the inside of trl {_TRL}, and this is another: "
+            f"pip install 'trl=={_TRL}.*'"
+        )
+
+
+def check_head(model: torch.nn.Module, inputs: dict[str, Tensor], exact: bool) -> None:
+    """Raise a :class:`UserError` where the fused head's log-probabilities are not those of ``model(…).logits``.
+
+    ``inputs`` are the model's, ``(sequences, length)`` each; the first sequence is compared, up to its 512th token. ``exact``:
+    the model is computed in float32, else the logits may be rounded as bfloat16 rounds them. A head that a model type puts
+    between hidden states and logits would otherwise be left out of policy and reference alike, without a sign.
+    """
+    if any(value.shape != inputs["input_ids"].shape for value in inputs.values()):
+        return  # images belong to sequences that cannot be cut
+    attended = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))[0].nonzero().flatten()[:_COMPARED]
+    given = {name: value[:1, attended] for name, value in inputs.items()}
+    ids, was_training = given["input_ids"], model.training
+    if ids.size(1) < 2:
+        return
+    model.eval()
+    with torch.no_grad():
+        found = model(**given, labels=ids, fused_lm_head=True, use_cache=False).log_probs[:, 1 - ids.size(1) :].float()
+        logits = model(**given, use_cache=False).logits[:, -ids.size(1) : -1].float()
+    model.train(was_training)
+    expected = logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+    off = (found - expected).square().mean().sqrt().item()
+    rounding = 0.0 if exact else torch.finfo(torch.bfloat16).eps * logits.abs().max().item()
+    if off > max(0.01, rounding):
+        kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+        raise UserError(
+            f"model type '{kind}': log-probabilities from the fused LM head are {off:.3g} nats a token off those of the model's"
+            " own logits, so training on pairs would be wrong: train it by SFT, or take another model"
+        )
+
+
 class ChosenHeadMixin:
     """A :class:`trl.DPOTrainer` whose every pass through the fused head is through the one of ``args.lm_head``."""
 
     heads_used: Counter  # calls by head, in this process
 
     def __init__(self, *args, **kwargs):
+        check_trl()
         self.heads_used = Counter()
         super().__init__(*args, **kwargs)
         _check_trained_rows(self.model)

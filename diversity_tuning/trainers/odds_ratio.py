@@ -6,20 +6,17 @@ from dataclasses import dataclass, field
 
 import torch
 import trl.trainer.dpo_trainer
+import trl.trainer.utils
 from peft import PeftModel
-from trl import DPOConfig, DPOTrainer
-from trl.trainer.utils import add_fused_lm_head
 
-from diversity_tuning.losses import dorpo_loss, dorpo_loss_released, log_odds_ratio, orpo_loss
-from diversity_tuning.trainers.batches import EqualPairsMixin, LengthGroupedPairsMixin
-from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments
-from diversity_tuning.trainers.portable import PortablePrecision
-from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
-from diversity_tuning.trainers.weights import PAIR_WEIGHT, PairWeightArguments, WeightedPairsMixin, check_choices, refuse
+from diversity_tuning.losses import dorpo_loss_released, log_odds_ratio, orpo_loss
+from diversity_tuning.trainers.batches import EqualPairsMixin
+from diversity_tuning.trainers.pairs import PairConfig, PairTrainer
+from diversity_tuning.trainers.weights import PairWeightArguments, WeightedPairsMixin, check_choices, refuse
 
 
 @dataclass
-class ORPOConfig(LMHeadArguments, PortablePrecision, DPOConfig):
+class ORPOConfig(PairConfig):
     """The fields of :class:`trl.DPOConfig` that ORPO shares (sequences, dropout, devices) plus its own three."""
 
     beta: float = field(default=0.25, metadata={"help": "λ, the weight of the odds-ratio term. The paper uses 0.25."})
@@ -53,6 +50,8 @@ class ORPOConfig(LMHeadArguments, PortablePrecision, DPOConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "nll_target", "nll_reduction")
+        if not 0 <= self.beta < float("inf"):
+            raise ValueError(f"beta must be a finite number, at least 0, not {self.beta}")
         if self.max_prompt_length is not None and not 0 < self.max_prompt_length < (self.max_length or 0):
             raise ValueError(
                 f"max_prompt_length must be above 0 and below max_length ({self.max_length}), not {self.max_prompt_length}"
@@ -80,7 +79,7 @@ class DORPOConfig(PairWeightArguments, ORPOConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_choices(self, "weight_normalisation", "loss_variant")
+        check_choices(self, "loss_variant")
 
 
 def cut_prompt_first(pair: dict, max_length: int, max_prompt_length: int) -> dict:
@@ -108,7 +107,7 @@ class _WithPromptsCut:
         return self.collator([cut_prompt_first(example, *self.limits) for example in examples])
 
 
-class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, ChosenHeadMixin, DPOTrainer):
+class ORPOTrainer(EqualPairsMixin, PairTrainer):
     """:class:`trl.DPOTrainer` whose only change is the loss: ORPO, which needs no reference model.
 
     Equation and source: :func:`diversity_tuning.losses.orpo_loss`. TRL's own ``experimental.orpo.ORPOTrainer`` builds the
@@ -119,6 +118,7 @@ class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, 
     _tag_names = ("trl", "orpo")
     _name = "ORPO"
     _config_class = ORPOConfig
+    has_reference = False
 
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
         args = args or self._config_class()
@@ -132,35 +132,18 @@ class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, 
             self.data_collator = _WithPromptsCut(self.data_collator, args.max_length, args.max_prompt_length)
         # DPOTrainer's head also computes entropy, mean logits and hits, which are not logged here: half of its forward pass.
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        add_fused_lm_head(base, outputs=("log_probs",))
+        trl.trainer.utils.add_fused_lm_head(base, outputs=("log_probs",))
+
+    def objective(self, nll, chosen, rejected):
+        return orpo_loss(nll, chosen, rejected, self.beta)
 
     def _compute_loss(self, model, inputs, return_outputs):
         if return_outputs:
             raise ValueError("ORPO's fused head builds no logits: leave compute_metrics out")
-        log_probs, aux = self._log_probs(model, inputs)
-        nll, chosen, rejected = self._nll_and_averages(log_probs, inputs)
-        self._log_pairs(nll.detach(), chosen.detach(), rejected.detach())
-        loss = self._reduce(nll, chosen, rejected, inputs)
-        return loss if aux is None else loss + self.router_aux_loss_coef * aux
+        return super()._compute_loss(model, inputs, return_outputs)
 
-    def _reduce(self, nll, chosen, rejected, inputs):
-        return self._mean_over_pairs(orpo_loss(nll, chosen, rejected, self.beta))
-
-    def _log_probs(self, model, inputs):
-        """Log-probability of every target, shape ``(2 * pairs, length - 1)``, chosen first, 0 elsewhere; and the router's loss.
-
-        The second is a scalar for a mixture-of-experts model that has one, else None.
-        """
-        ids = inputs["input_ids"]
-        router = {"output_router_logits": True} if self.aux_loss_enabled else {}
-        outputs = model(
-            input_ids=ids, attention_mask=inputs["attention_mask"], labels=ids.masked_fill(~self._targets(inputs), -100),
-            fused_lm_head=True, use_cache=False, **router,
-        )  # fmt: skip
-        log_probs = outputs.log_probs[:, -(ids.size(1) - 1) :]  # prompt tuning puts tokens of its own before them
-        if self.model.training and not self.state.global_step:
-            check_not_rounded(log_probs)
-        return log_probs, outputs.aux_loss if self.aux_loss_enabled else None
+    def _values(self, log_probs, inputs):
+        return self._nll_and_averages(log_probs, inputs)
 
     def _nll_and_averages(self, log_probs, inputs):
         """NLL of the chosen side, and the length-averaged log-probability of both responses; each ``(pairs,)``."""
@@ -169,9 +152,9 @@ class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, 
         nll = self._chosen_nll(log_probs.chunk(2)[0], self._targets(inputs).chunk(2)[0][:, 1:])
         return nll, *averages.chunk(2)
 
-    def _targets(self, inputs) -> torch.Tensor:
-        """The tokens whose log-probability is wanted, shape ``(2 * pairs, length)``: all of the chosen side, if so asked."""
-        chosen, rejected = inputs["completion_mask"].bool().chunk(2)
+    def _targets(self, inputs):
+        """All of the chosen side, if so asked."""
+        chosen, rejected = super()._targets(inputs).chunk(2)
         if self.args.nll_target == "full":
             chosen = inputs["attention_mask"].chunk(2)[0].bool()
         return torch.cat([chosen, rejected])
@@ -185,21 +168,18 @@ class ORPOTrainer(FullPrecisionMixin, EqualPairsMixin, LengthGroupedPairsMixin, 
         return totals * real.sum() / (real * tokens).sum().clamp(min=1)  # the mean over pairs is the mean over tokens
 
     def _log_pairs(self, nll, chosen, rejected):
-        values = {
-            "nll_loss": nll,
-            "log_odds_chosen": log_odds_ratio(chosen, rejected),
-            "rewards/chosen": self.beta * chosen,
-            "rewards/rejected": self.beta * rejected,
-            "rewards/margins": self.beta * (chosen - rejected),
-            "rewards/accuracies": (chosen > rejected).float(),
-            "logps/chosen": chosen,
-            "logps/rejected": rejected,
-        }
-        mode = "train" if self.model.training else "eval"
-        names, columns = list(values), torch.stack([*values.values(), torch.ones_like(nll)])
-        sums = self.accelerator.gather((columns * self._is_real(nll)).sum(1)).view(-1, len(columns)).sum(0)
-        for name, total in zip(names, sums[:-1].tolist(), strict=True):
-            self._metrics[mode][name].append(total / max(sums[-1].item(), 1))
+        self._log_pair_means(
+            {
+                "nll_loss": nll,
+                "log_odds_chosen": log_odds_ratio(chosen, rejected),
+                "rewards/chosen": self.beta * chosen,
+                "rewards/rejected": self.beta * rejected,
+                "rewards/margins": self.beta * (chosen - rejected),
+                "rewards/accuracies": (chosen > rejected).float(),
+                "logps/chosen": chosen,
+                "logps/rejected": rejected,
+            }
+        )
 
 
 class DORPOTrainer(WeightedPairsMixin, ORPOTrainer):
@@ -213,12 +193,10 @@ class DORPOTrainer(WeightedPairsMixin, ORPOTrainer):
     _name = "DORPO"
     _config_class = DORPOConfig
 
-    def _reduce(self, nll, chosen, rejected, inputs):
-        weights = inputs[PAIR_WEIGHT]
-        self._log_weights(weights)
+    def _reduce(self, losses, values, weights, inputs):
         if self.args.loss_variant == "released":
-            return self._released(nll, chosen, rejected, weights, self._targets(inputs).chunk(2)[0][:, 1:].sum(1))
-        return self._mean_over_pairs(dorpo_loss(nll, chosen, rejected, self.beta, weights))
+            return self._released(*values, weights, self._targets(inputs).chunk(2)[0][:, 1:].sum(1))
+        return super()._reduce(losses, values, weights, inputs)
 
     def _released(self, nll, chosen, rejected, weights, tokens):
         """The released loss of the batch's pairs, without those that were filled in; in an update it counts by their number."""

@@ -1,6 +1,7 @@
 """Log-probabilities, weights and references stay float32, whatever the sharding engine casts."""
 
 import dataclasses
+import math
 
 import torch
 
@@ -10,7 +11,29 @@ _FLOAT32_INPUTS = ("pair_weight", "pair_shares", "ref_chosen_logps", "ref_reject
 _ENOUGH = 16  # numbers; that so many are all bfloat16 numbers by chance has a probability below 2**-256
 
 
-class FullPrecisionMixin:
+class FiniteMixin:
+    """A :class:`transformers.Trainer` that stops at the first loss or gradient that is not finite, before it is stepped on."""
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        self._stop_unless_finite("loss", loss)
+        return loss
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if norm is not None and self.accelerator.scaler is None:  # a scaler of float16 skips such steps itself
+            self._stop_unless_finite("gradient's norm", norm)
+        return norm
+
+    def _stop_unless_finite(self, what: str, value: torch.Tensor | float) -> None:
+        if not math.isfinite(float(value)):
+            raise UserError(
+                f"step {self.state.global_step + 1}: the {what} is {float(value)}, so training stops and nothing is published; "
+                "lower --learning_rate, train in bfloat16 or float32, and look whether the base model's weights are finite"
+            )
+
+
+class FullPrecisionMixin(FiniteMixin):
     """A :class:`transformers.Trainer` whose batches and outputs no engine rounds; matrix products stay as they were asked for.
 
     - accelerate's FSDP 2 casts every module's output to the computing type. A sum of -5,600 nats is then a multiple of 32, a
@@ -29,6 +52,12 @@ class FullPrecisionMixin:
     def create_accelerator_and_postprocess(self):
         super().create_accelerator_and_postprocess()
         keep_outputs(getattr(self.accelerator.state, "fsdp_plugin", None))
+
+    def _is_single_precision(self) -> bool:
+        """Whether the policy is computed in float32 throughout."""
+        policy = next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+        single = policy == torch.float32 and self.accelerator.mixed_precision == "no"
+        return single and torch.get_float32_matmul_precision() == "highest"
 
     def _prepare_inputs(self, inputs):
         kept = {name: value.to(self.args.device) for name, value in inputs.items() if name in _FLOAT32_INPUTS}

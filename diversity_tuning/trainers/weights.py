@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 from collections import defaultdict
 from dataclasses import MISSING, dataclass, field, fields
 
@@ -40,6 +41,20 @@ class PairWeightArguments:
     allow_missing_weights: bool = field(
         default=False, metadata={"help": "Train with weight 1 for every pair, with a warning, if the column is missing."}
     )
+
+    def __post_init__(self):
+        getattr(super(), "__post_init__", lambda: None)()  # of the trainer's configuration, where this is a part of one
+        check_choices(self, "weight_normalisation")
+        for name in ("weight_offset", "min_weight"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be a finite number, not {getattr(self, name)}")
+
+
+def check_positive(config, *names: str) -> None:
+    """Raise a ValueError where a setting is not a finite number above 0."""
+    for name in names:
+        if not 0 < getattr(config, name) < math.inf:
+            raise ValueError(f"{name} must be a finite number above 0, not {getattr(config, name)}")
 
 
 def check_choices(config, *names: str) -> None:
@@ -174,6 +189,11 @@ class WeightedPairsMixin(EqualPairsMixin):
 
     def compute_ref_log_probs(self, model, inputs):
         return super().compute_ref_log_probs(model, {key: value for key, value in inputs.items() if key != PAIR_WEIGHT})
+
+    def _take_weights(self, inputs):
+        weights = inputs.pop(PAIR_WEIGHT)
+        self._log_weights(weights)
+        return weights
 
     def _log_weights(self, weights: torch.Tensor) -> None:
         """Add this batch to the sums that :meth:`log` reports; pairs that were only filled in do not count."""

@@ -1,5 +1,6 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
+import math
 import os
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -9,23 +10,25 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
 from diversity_tuning.cli import HelpFormatter, OneLineErrors, expand_recipe
+from diversity_tuning.console import as_run_here
 from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
 from diversity_tuning.errors import UserError
+from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
 
-COMMANDS = {
-    "generation": "scripts_finetuning.generation_model_train",
-    "reward": "scripts_reward_modeling.reward_model_train",
-    "reward_pairs": "scripts_reward_modeling.pairwise_reward_model_train",
-    "dpo": "scripts_dpo.generation_dpo_model_train",
-    "ddpo": "scripts_dpo.generation_ddpo_model_train",
-    "orpo": "scripts_orpo.generation_orpo_model_train",
-    "dorpo": "scripts_orpo.generation_dorpo_model_train",
-    "grpo": "scripts_grpo.generation_grpo_model_train",
-}
-REWARDS = ("reward", "reward_pairs")
+_COUNTS = (
+    *("max_train_samples", "max_eval_samples", "per_device_train_batch_size", "per_device_eval_batch_size", "max_length"),
+    *("gradient_accumulation_steps", "lora_r", "lora_alpha", "reward_batch_size", "max_prompt_length", "dataset_num_proc"),
+    *("precompute_ref_batch_size", "num_generations", "max_completion_length"),
+)
+_AMOUNTS = ("learning_rate", "weight_decay", "max_grad_norm", "num_train_epochs", "warmup_steps", "early_stopping_patience")
+# Setting -> the least value and the one that it must stay below.
+_RANGES = {
+    **dict.fromkeys(_COUNTS, (1, math.inf)), **dict.fromkeys(_AMOUNTS, (0, math.inf)),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32)), "lora_dropout": (0, 1),
+}  # fmt: skip
 
 
 @dataclass
@@ -101,13 +104,16 @@ def parse(
     training_run: TrainingRun, config_class: type, run_class: type = RunArguments
 ) -> tuple[RunArguments, ModelConfig, TrainingArguments]:
     """Recipe and flags to dataclasses; the trainer is pointed at the training folder."""
-    parser = make_parser(config_class, f"python -m {COMMANDS[training_run.stage]}", training_run.text, run_class)
+    training = trainings()[training_run.stage]
+    program, text = as_run_here(f"python -m {training.module}"), as_run_here(training_run.text or "")
+    parser = make_parser(config_class, program, text, run_class)
     try:
         arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
     except (ValueError, TypeError) as error:
         raise UserError(f"{training_run.stage}: {error}") from None
+    check_values(arguments, model, config)
     check_processes(config.world_size)
-    check_read(training_run.stage, arguments, model)
+    check_read(training, arguments, model)
     config.output_dir = str(training_run.folder)
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
         os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
@@ -116,26 +122,39 @@ def parse(
     return arguments, model, config
 
 
-def check_read(stage: str, arguments: RunArguments, model: ModelConfig) -> None:
-    """Refuse flags that the stage, with the other flags as they are, would record and not read."""
+def check_values(*parts) -> None:
+    """Refuse numbers that no training can use, before anything is loaded: not finite, or outside of what they count."""
+    for name, value, default in ((f.name, getattr(part, f.name), _default(f)) for part in parts for f in fields(part)):
+        if value is None or value == default or isinstance(value, bool):
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--{name} {value}: give a finite number")
+        least, below = _RANGES.get(name, (None, math.inf))
+        if least is not None and isinstance(value, int | float) and not least <= value < below:
+            raise UserError(f"--{name} {value}: give {least} or more{f', below {below:g}' if below < math.inf else ''}")
+
+
+def check_read(training: Training, arguments: RunArguments, model: ModelConfig) -> None:
+    """Refuse flags that the training, with the other flags as they are, would record and not read."""
+    of_reward = training.makes == "reward"
 
     def changed(*prefixes):
         return [f.name for f in fields(model) if f.name.startswith(prefixes) and getattr(model, f.name) != _default(f)]
 
     lora = [name for name in changed("lora_", "use_rslora", "use_dora") if name != "lora_task_type"]
     quantized = changed("load_in_")
-    if arguments.adapter and stage not in ("dpo", "ddpo", "orpo", "dorpo", "grpo"):
-        raise UserError(f"{stage} starts from the base model: leave --adapter out")
+    if arguments.adapter and not training.takes_adapter:
+        raise UserError(f"{training.name} starts from the base model: leave --adapter out")
     if arguments.adapter and (lora or model.use_peft):
         raise UserError(f"--adapter brings its own LoRA settings: leave --{(lora or ['use_peft'])[0]} out")
     if lora and not (model.use_peft or arguments.adapter):
         raise UserError(f"--{lora[0]} without --use_peft true would train the whole model")
-    if quantized and (stage in REWARDS or not (model.use_peft or arguments.adapter)):
+    if quantized and (of_reward or not (model.use_peft or arguments.adapter)):
         raise UserError(f"--{quantized[0]} is for policies with an adapter (--use_peft true, or --adapter)")
     if changed("bnb_", "use_bnb_") and not model.load_in_4bit:
         raise UserError(f"--{changed('bnb_', 'use_bnb_')[0]} without --load_in_4bit true has no effect")
     words = [name for name in ("chat_template_from", "system_prompt", "instruction") if getattr(arguments, name) is not None]
-    if stage in REWARDS and words:
+    if of_reward and words:
         raise UserError(f"the reward model reads no chat template: leave --{words[0]} out")
     brings = arguments.adapter and (Path(arguments.adapter) / "tokenizer_config.json").is_file()
     if brings and words and not arguments.chat_template_from:

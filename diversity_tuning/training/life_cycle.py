@@ -116,6 +116,7 @@ class TrainingRun:
         trainer.save_model(str(self.folder))
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
+            check_finite(self.folder)
             history = trainer.state.log_history
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
             configuration = self._configuration(trainer)
@@ -148,6 +149,21 @@ class TrainingRun:
                 adapter=(folder / "adapter_config.json").is_file(), versions=library_versions(), commit=git_commit(),
             )  # fmt: skip
             write_text(folder / "README.md", card)
+
+
+def check_finite(folder: Path) -> None:
+    """Refuse to publish weights that are not finite numbers."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  (no mapping)
+                values = tensors.get_tensor(name)
+                if values.is_floating_point() and not values.isfinite().all():
+                    raise UserError(
+                        f"{folder}: {name} holds numbers that are not finite after training, so nothing is published; "
+                        "lower --learning_rate"
+                    )
 
 
 def last_values(history: Iterable[dict]) -> dict:

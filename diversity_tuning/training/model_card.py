@@ -3,17 +3,8 @@
 import shlex
 from pathlib import Path
 
-METHODS = {
-    "generation": "supervised fine-tuning (SFT) on the kept responses",
-    "reward": "a reward model: one output, L1 loss on the transformed votes",
-    "reward_pairs": "a reward model: one output, Bradley–Terry loss on pairs",
-    "dpo": "DPO (arXiv 2305.18290)",
-    "ddpo": "DDPO: DPO with each pair weighted by the deviation of its chosen response (arXiv 2503.17126)",
-    "orpo": "ORPO (arXiv 2403.07691)",
-    "grpo": "GRPO (arXiv 2402.03300) on rewards; with --deviation, diversity within a group multiplies reward or advantage",
-    "dorpo": "DORPO: ORPO with each pair weighted by the deviation of its chosen response (arXiv 2503.17126)",
-}
-REWARDS = ("reward", "reward_pairs")
+from diversity_tuning.objectives import Training, trainings
+
 _POLICY = """\
 from diversity_tuning.policy import load_policy
 
@@ -47,8 +38,8 @@ def model_card(
     every input. ``counts`` are numbers of examples, ``metrics`` the last value of everything that was logged, ``base`` the base
     model's name or folder, ``adapter`` whether only an adapter is saved.
     """
-    stage, place = record["stage"], str(place)
-    if stage in REWARDS:
+    training, place = trainings()[record["stage"]], str(place)
+    if training.makes == "reward":
         load, merge = _REWARD.format(place=place), ""
     elif adapter:
         load = _POLICY.format(base=base, place=place)
@@ -57,8 +48,8 @@ def model_card(
         load, merge = _WHOLE_POLICY.format(place=place), ""
     kind = "A LoRA adapter for" if adapter else "Trained from"
     parts = [
-        _header(stage, base, adapter, record),
-        f"# {Path(place).name}\n\n{kind} `{base}`: {METHODS.get(stage, stage)}.\n",
+        _header(training, base, adapter, record),
+        f"# {Path(place).name}\n\n{kind} `{base}`: {training.card}.\n",
         f"## How to load it\n\n```python\n{load}```\n{merge}",
         "An adapter on another base model, or with missing or unexpected weights, is refused.\n" if adapter else "",
         _table("Data", ("what", "value"), {**counts, **{f"SHA-256 of {k}": v for k, v in record["inputs"].items()}}),
@@ -71,13 +62,13 @@ def model_card(
     return "\n".join(part for part in parts if part)
 
 
-def _header(stage: str, base: str, adapter: bool, record: dict) -> str:
+def _header(training: Training, base: str, adapter: bool, record: dict) -> str:
     lines = ["---", f"library_name: {'peft' if adapter else 'transformers'}"]
     linked = record["inputs"].get("model_name_or_path", "").startswith("hub:") and not base.startswith("builtin:")
     if linked:  # a folder is nothing that a hub could link to
         lines.append(f"base_model: {base}")
-    lines += [f"pipeline_tag: {'text-classification' if stage in REWARDS else 'text-generation'}"]
-    lines += ["tags:", "- diversity-tuning", f"- {stage}", *(["- lora"] if adapter else []), "---", ""]
+    lines += [f"pipeline_tag: {'text-classification' if training.makes == 'reward' else 'text-generation'}"]
+    lines += ["tags:", "- diversity-tuning", f"- {training.name}", *(["- lora"] if adapter else []), "---", ""]
     return "\n".join(lines)
 
 

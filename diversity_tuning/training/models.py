@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from diversity_tuning.chat_template import check_can_stop, put_words, set_pad_token
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
 from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
 from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
@@ -61,8 +63,8 @@ def _check_size(training_run: TrainingRun, model, config) -> None:
     if chosen_for and model.num_parameters() > _MUCH_LARGER * chosen_for and not own:
         raise UserError(
             f"{training_run.stage}: the recipe's learning_rate {config.learning_rate:g} was chosen for {chosen_for / 1e6:g} M"
-            f" parameters, and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a pretrained"
-            " model often 1e-5 to 2e-4), and look at the recipe's other values too"
+            f" parameters, and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a"
+            " pretrained model often 1e-5 to 2e-4), and look at the recipe's other values too"
         )
 
 
@@ -81,9 +83,28 @@ def _quantization_of(model_config: ModelConfig, config) -> dict:
 def new_adapter_of(model_config: ModelConfig, model, tokenizer) -> PeftConfig | None:
     """The adapter that the arguments ask for, on a model that can learn to stop with it; None for full fine-tuning."""
     adapter = get_peft_config(model_config)
+    check_targets(adapter, model)
     if adapter is not None and "lm_head" not in (adapter.modules_to_save or ()):
         check_can_stop(model, tokenizer, model_config.model_name_or_path)
     return adapter
+
+
+def check_targets(adapter: PeftConfig | None, model) -> None:
+    """Refuse target modules that the model does not have; PEFT would leave one of several out without a word."""
+    targets = getattr(adapter, "target_modules", None)
+    if not targets or targets == "all-linear":
+        return
+    names = [name for name, _ in model.named_modules()]
+    if isinstance(targets, str) and any(re.fullmatch(targets, name) for name in names):
+        return
+    if isinstance(targets, str):  # TRL takes a list of one for a pattern of whole names
+        targets = adapter.target_modules = {targets}
+    missing = [one for one in sorted(targets) if not any(name == one or name.endswith(f".{one}") for name in names)]
+    if missing:
+        last = {
+            name.rpartition(".")[2] for name, module in model.named_modules() if getattr(module, "weight", None) is not None
+        }
+        raise UserError(f"--lora_target_modules {missing[0]}: the model has no such module{nearest(missing[0], last)}")
 
 
 def reward_tokenizer_of(model_config: ModelConfig, max_length: int | None):
@@ -104,6 +125,7 @@ def reward_model_of(model_config: ModelConfig, config, tokenizer):
     if peft_config is None:
         check_room(model, model_config.dtype)
         return model
+    check_targets(peft_config, model)
     from peft import get_peft_model
 
     sharded = config.deepspeed_plugin is not None  # its parameters are of one type; float32 copies of them it keeps itself

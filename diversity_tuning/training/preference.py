@@ -1,10 +1,11 @@
-"""Preference training: DPO, DDPO, ORPO and DORPO on pairs."""
+"""Preference training on pairs, by any objective."""
 
 import json
 
 from datasets import Dataset
 
 from diversity_tuning.data.examples import check_numbers, preference_pairs
+from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.equal_pairs import drop_equal_pairs
@@ -12,19 +13,20 @@ from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
-def train_preference(training_run: TrainingRun, trainer_class: type, config_class: type) -> None:
-    """DPO, DDPO, ORPO or DORPO on pairs; with ``--adapter`` from there, else from the base or instruct model itself.
+def train_preference(training_run: TrainingRun) -> None:
+    """An entry of :data:`.objectives.OBJECTIVES`; with ``--adapter`` from there, else from the base or instruct model itself.
 
     The pairs are those of stage 2, 3 or 4, or any that :func:`diversity_tuning.data.examples.preference_pairs` reads.
     """
-    arguments, model_config, config = parse(training_run, config_class)
+    objective = OBJECTIVES[training_run.stage]
+    arguments, model_config, config = parse(training_run, objective.config)
     weights = getattr(config, "weight_column", None)
     data = {name: read_pairs(first_rows(rows, limit), where, weights) for name, rows, limit, where in rows_of(arguments)}
     tokenizer = tokenizer_of(arguments, model_config, config)
     model = base_model_of(model_config, config, training_run)
     if arguments.adapter:
         model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
-    trainer = trainer_class(
+    trainer = objective.trainer(
         model=model,
         args=config,
         train_dataset=data["train"],

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.errors import UserError
-from studies.horror import constraints, cues, ends, taboo, twist, wording
+from studies.horror import acts, constraints, cues, ends, taboo, twist, wording
 from studies.horror.constraints import CONSTRAINTS, check
 from studies.horror.specification import from_mapping, from_prompt
 
-MODULES = (constraints, cues, ends, taboo, twist, wording)  # the rules
+MODULES = (acts, constraints, cues, ends, taboo, twist, wording)  # the rules
 
 
 def rules() -> str:

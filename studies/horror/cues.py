@@ -14,26 +14,36 @@ GRAPHIC = frozenset(
     """.split()
 )
 _FLESH = (
-    r"(?:throats?|bell(?:y|ies)|stomachs?|necks?|eye(?:s|balls?)?|tongues?|flesh|skin|limbs?|fingers?|bowels|innards|heads?|faces?|chests?|ribs?|skulls?|"
-    r"jaws?|ears?|scalps?|bones?|lips|hearts?|lungs?|livers?|arms?|legs?|nails)"
+    r"(?:throats?|bell(?:y|ies)|stomachs?|necks?|eye(?:s|balls?)?|tongues?|flesh|skin|limbs?|fingers?|bowels|innards|heads?|"
+    r"faces?|chests?|ribs?|skulls?|"
+    r"jaws?|ears?|scalps?|bones?|hearts?|lungs?|livers?|arms?|legs?)"
 )
 _BLOOD = re.compile(
-    r"\bblood\b[^.!?]{0,40}\b(?:ran|pour|spray|gush|spurt|drip|pool|soak|splash|everywhere|c[ao]me (?:down|out)|flow|sheet|slick|fountain|bubbl|"
-    r"well(?:ed|ing) up)\w*|\b(?:pools?|sprays?|sheets?|rivers?|fountains?|gouts?) of blood\b|\b(?:covered|drenched|soaked|slick|dripping) (?:in|with) "
+    r"\bblood\b[^.!?]{0,40}\b(?:ran|pour|spray|gush|spurt|drip|pool|soak|splash|everywhere|c[ao]me (?:down|out)|flow|sheet|"
+    r"slick|fountain|bubbl|"
+    r"well(?:ed|ing) up)\w*|\b(?:pools?|sprays?|sheets?|rivers?|fountains?|gouts?) of blood\b|\b(?:covered|drenched|soaked|"
+    r"slick|dripping) (?:in|with) "
     r"(?:\w+ )?blood\b|\bbled (?:out|to death)\b|\bbleeding (?:out|to death)\b"
-    rf"|\b(?:slit|slic(?:ed|ing)|slash(?:ed|ing)|gouged?|stabb(?:ed|ing)|hack(?:ed|ing)|sever(?:ed|ing)|saw(?:ed|ing) (?:off|through)|bit (?:off|through)|"
-    rf"crush(?:ed|ing)|peel(?:ed|ing)|carv(?:ed|ing)|skewered|(?:tore|torn|ripp?ed|ripping|tearing|cut|cutting|split|pull(?:ed|ing)|burst) (?:out|off|open|away|"
-    rf"apart|through))\b(?:(?! and (?:he|she|they|it)\b)[^.!?;]){{0,30}}\b{_FLESH}\b"
-    r"|\b(?:tore|ripp?ed|pulled|cut|wrenched|dragged|slit) (?:the|his|her|their|its|my|him|them)(?: \w+){0,2} (?:in two|in half|hand over hand|limb from limb|from \w+ to)\b"
+    rf"|\b(?:slit|slic(?:ed|ing)|slash(?:ed|ing)|gouged?|stabb(?:ed|ing)|hack(?:ed|ing)|sever(?:ed|ing)|saw(?:ed|ing) (?:off|"
+    rf"through)|bit (?:off|through)|"
+    rf"crush(?:ed|ing)|peel(?:ed|ing)|carv(?:ed|ing)|skewered|(?:tore|torn|ripp?ed|ripping|tearing|cut|cutting|split|"
+    rf"pull(?:ed|ing)|burst) (?:out|off|open|away|"
+    rf"apart|through))\b(?:(?! and (?:he|she|they|it)\b| by\b)[^.!?;]){{0,30}}\b{_FLESH}\b"
+    r"|\b(?:tore|ripp?ed|pulled|cut|wrenched|dragged|slit) (?:him|her|them)(?: \w+){0,2} (?:in two|in half|hand over hand|"
+    r"limb from limb|from \w+ to)\b"
     r"|\bdr[ea]w\w* (?:the |a |his |her )?(?:\w+ )?(?:knife|blade|razor|saw) (?:across|over|through)\b"
-    r"|\b(?:head|arm|hand|leg|face|skin|flesh|jaw|scalp)\b (?:came|fell|was torn|was ripped|peeled|hung) (?:away|off|loose|in strips|from the bone)\b"
-    r"|\bslit (?:him|her|them)\b|\bbones? (?:snapp|splinter|jutt|cracked|crunch|poking|stuck out)\w*|\bbrain matter\b|\bbowels\b|\b(?:exposed|wet|raw|shredded|"
+    r"|\b(?:head|arm|hand|leg|face|skin|flesh|jaw|scalp)\b (?:came|fell|was torn|was ripped|peeled|hung) (?:away|off|loose|"
+    r"in strips|from the bone)\b"
+    r"|\bslit (?:him|her|them)\b|\bbones? (?:snapp|splinter|jutt|cracked|crunch|poking|stuck out)\w*|\bbrain matter\b|"
+    r"\bbowels\b|\b(?:exposed|wet|raw|shredded|"
     r"mangled) (?:bone|flesh|meat|muscle|organs?)\b",
     re.I,
 )
 _NAMES = (
-    r"(?:pad|unk|bos|eos|eot|eod|eom|mask|sep|cls|s|end|start|end[ _-]?of[ _-]?(?:text|turn|story|sequence|sentence|document|message|output)|"
-    r"start[ _-]?of[ _-]?(?:text|turn)|endoftext|startoftext|im[ _](?:start|end)|begin[ _]of[ _]text|assistant|user|system|/?inst)"
+    r"(?:pad|unk|bos|eos|eot|eod|eom|mask|sep|cls|s|end|start|end[ _-]?of[ _-]?(?:text|turn|story|sequence|sentence|document|"
+    r"message|output)|"
+    r"start[ _-]?of[ _-]?(?:text|turn)|endoftext|startoftext|im[ _](?:start|end)|begin[ _]of[ _]text|assistant|user|system|"
+    r"/?inst)"
 )
 _SPECIAL = re.compile(
     rf"<\|[^<>|\n]{{0,40}}\|>|<\|[^<>|\n]{{0,40}}$|</?\s?(?i:{_NAMES})\s?/?>|\[/?(?i:pad|unk|bos|eos|eot|mask|sep|cls|inst|end|"

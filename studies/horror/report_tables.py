@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from diversity_tuning.evaluation.rendering import Table, interval
-from diversity_tuning.evaluation.statistics import paired_difference, seed_means, t_interval
+from diversity_tuning.evaluation.rendering import Table, interval, t_words
+from diversity_tuning.evaluation.statistics import paired_difference, seed_means
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import LEVELS, MODELS, TRAINED, Results, spread
 
@@ -25,7 +25,6 @@ def tables(results: Results) -> list[Table]:
     return [
         constraints(results),
         differences(results),
-        *([over_seeds(results)] if len(results.seeds) > 1 else []),
         by_seed(results),
         accuracies(results),
         faults(results),
@@ -52,29 +51,13 @@ def differences(results: Results) -> Table:
     values = results.values
     for name in ROWS:
         found = [paired_difference(values[a][name], values[b][name], nested=True) for a, b in COMPARED]
-        cells = [interval(one, sign="+") for one in found]
+        cells = [interval(one, sign="+") + t_words(one) for one in found]
         rows.append([_label(name), *cells])
-    note = "Paired over specifications; 95% bootstrap as above. An interval that holds 0 shows no difference."
-    return Table("differences", "Paired differences", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
-
-
-def over_seeds(results: Results) -> Table:
-    """The same differences with Student's intervals over seeds: what a claim about further seeds needs."""
-    pairs = [[(results.values[a][name] - results.values[b][name]) for a, b in COMPARED] for name in ROWS]
-    rows = [
-        [
-            _label(name),
-            *(
-                interval(dict(zip(("mean", "low", "high"), (one.mean(), *t_interval(one)), strict=True)), sign="+")
-                for one in found
-            ),
-        ]
-        for name, found in zip(ROWS, pairs, strict=True)
-    ]
-    note = f"Mean and 95% t interval over {len(results.seeds)} seeds' means, of {len(ROWS) * len(COMPARED)} comparisons; not corrected for their number."
-    return Table(
-        "differences_t", "Paired differences, t over seeds", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows
+    note = (
+        "Paired over specifications; 95% bootstrap as above; t: Student's interval over seeds, no correction for the number of"
+        " comparisons. An interval that holds 0 shows no difference."
     )
+    return Table("differences", "Paired differences", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
 
 
 def by_seed(results: Results) -> Table:

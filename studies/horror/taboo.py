@@ -4,15 +4,11 @@ Speech and notices tell what a rule says, not what is done; negations, wishes, c
 """
 
 import re
-from dataclasses import dataclass
 
+from studies.horror.acts import OTHERS, UNDONE, parse, tells_act
 from studies.horror.wording import (
-    IRREGULAR,
-    PREPOSITIONS,
-    STOPWORDS,
     content,
     holds,
-    needed,
     normal,
     stem,
     stems,
@@ -23,7 +19,8 @@ from studies.horror.wording import (
 _THE = r"(?:the|that|this|her|his|their|my|our)"
 _RULE = r"(?:\w+ )?(?:rule|warning|taboo|law|order|promise|prohibition|word)"
 _BROKEN = re.compile(
-    rf"(?<!not )(?<!never )\b(?:broke|breaks?|breaking|broken|disobey\w*|defied|ignored|ignoring|forgot|forgetting) {_THE} {_RULE}\b"
+    rf"(?<!not )(?<!never )\b(?:broke|breaks?|breaking|broken|disobey\w*|defied|ignored|ignoring|forgot|forgetting) {_THE} "
+    rf"{_RULE}\b"
     r"|\bbroke every rule\b|\bdid (?:it|so|that) (?:anyway|all the same|nonetheless)\b"
 )
 _ANYWAY = re.compile(
@@ -32,126 +29,30 @@ _ANYWAY = re.compile(
 _KEPT = re.compile(rf"\b(?:kept|obeyed|honou?red|respected|kept to|keeps|obeys) {_THE} {_RULE}\b")
 _SPEECH = re.compile(r'"[^"]*(?:"|$)')
 _NOTICE = re.compile(r"\b[A-Z][A-Z'’]+(?:[ ,]+(?:[A-Z][A-Z'’]*|\d+))+\b|: [^.;]*\b(?:not|never|don't|no)\b[^.;]*")
-_CLAUSE_END = re.compile(r"[,;:()]|\s-\s|\b(?:and|but|then|because|while|so|until)\b")
-# Before the act in its clause: the act is not done, or only wished, tried, told or asked for.
-_UNDONE = frozenset(
-    """not never no nor neither without refused refuse refusing resisted resist resisting almost nearly instead must should could
-    might would may wanted wants want begged beg longed tempted rather than forbidden forbids forbade warned warning against
-    lest tried avoid avoided if whether unless can cannot only""".split()
-) - {"only"}
-# A subject that is nobody of the story's stage; said of the whole sentence, up to the act.
-_OTHERS = frozenset(
-    "nobody nothing none whoever anyone everyone everybody those who something someone if whether unless".split()
-)
-_ACTORS = frozenset("i he she they we you".split())
-_STARTS = frozenset("began begun begins start started starts dared chose decided went help had has kept going".split())
 _AGAIN = re.compile(r"\b(?:twice|again|a second time|two times|once more|both times|thrice|three times|over and over)\b")
 _SECOND = re.compile(r"\b(?:twice|a second time|once more|the second time)\b")
-_REPEATED = re.compile(r"\b(?:twice|again|a second time|two times|more than once|three times|thrice)\b")
-_PRONOUNS = frozenset("it them him her one that this these everything all".split())
-_DETERMINERS = frozenset("the that this his her their its my our your a an each every".split())
-# Words that exclude each other: another one of a set beside the act tells of another act.
-_SETS = [
-    frozenset(stem(word) for word in group.split())
-    for group in (
-        "monday tuesday wednesday thursday friday saturday sunday",
-        "first second third fourth fifth sixth seventh eighth ninth tenth last",
-        "1 2 3 4 5 6 7 8 9 10 11 12",
-        "left right",
-        "north south east west",
-        "upper lower front",
-        "red blue black green white yellow grey",
-    )
-]
-# Acts that are told with each other's verbs.
-_SYNONYMS = [
-    frozenset(stem(word) for word in group.split())
-    for group in (
-        "answer reply respond", "open unlock unseal unlatch", "speak say utter whisper pronounce", "look peer gaze glance stare peek squint",
-        "touch stroke finger", "eat taste swallow bite", "drink sip", "follow chase", "call shout cry", "sing hum", "wash rinse scrub clean",
-        "carry take remove bring steal pocket", "pick pluck", "throw toss", "close shut", "break smash", "burn light", "wake rouse",
-        "sign initial", "push shove", "turn rotate twist", "cross step", "enter step", "board climb", "press push", "feed give",
-    )
-]  # fmt: skip
-# Things that move or sound by themselves: as subjects they do no forbidden act.
-_LIFELESS = frozenset(
-    "wind sea rain water tide storm tree trees house door bell clock kettle train floor pipes fire it".split()
-)
-_NIGHT = frozenset("dark night midnight dusk sunset evening".split())
-_DAY = frozenset("noon midday morning daylight dawn afternoon".split())
-_ASIDE = frozenset("around round beside away off past near".split())  # "stepped around" is not "stepped on"
-_SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread shed burst".split())  # base and past alike
-_UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
-_LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
-_MANNER = frozenset("backwards backward early late open shut closed unlocked lit burning empty".split())
 _ELLIPSIS = re.compile(
-    r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of course))"
+    r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of "
+    r"course))"
 )
-_LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
-
-
-@dataclass(frozen=True)
-class Act:
-    """What a taboo forbids: its verb, the object after it, and what else it says."""
-
-    whole: str
-    verb: str
-    object: list[str]  # stems of the noun phrase right after the verb; none for "whistle after dark"
-    others: list[str]  # stems of all content words but the verb
-    repeated: bool  # only doing it more than once is forbidden
-    pronoun: bool  # the taboo itself has a pronoun in its object's place
-    manner: list[str]  # how it is done, where that is what is forbidden ("backwards")
-    particles: list[str]  # prepositions right after the verb
-
-    @property
-    def forms(self) -> frozenset[str]:
-        """Stems of the verbs that tell the act."""
-        own = {stem(self.verb)}
-        return frozenset(own.union(*(group for group in _SYNONYMS if own & group)))
-
-
-def parse(taboo: str) -> Act:
-    """A taboo in its base form, with or without "never"."""
-    found = [word for word in words(taboo) if word not in ("never", "do", "not")]
-    repeated = _REPEATED.search(taboo.casefold()) is not None
-    verb = next((word for word in found if word not in STOPWORDS), found[0] if found else "")
-    after = found[found.index(verb) + 1 :] if verb else []
-    phrase = []
-    for word in after:
-        if word in PREPOSITIONS or word in ("twice", "again", "alone", "aloud", "who", "what", "when", *_MANNER):
-            break
-        phrase.append(word)
-    named = [stem(word) for word in phrase if word not in STOPWORDS]
-    others = [word for word in content(taboo) if word != stem(verb) and not (repeated and word in ("twice", "time"))]
-    if verb == "let" and len(named) > 1:  # "let the lamp go out": the act is the lamp's
-        verb = [word for word in phrase if word not in STOPWORDS][-1]
-        named, others = [], [word for word in named if word != stem(verb)]
-    particles = [word for word in after[:1] if word in PREPOSITIONS or word in ("up", "down", "out", "back", "away")]
-    return Act(
-        taboo.casefold(),
-        verb,
-        named,
-        others,
-        repeated,
-        bool(phrase) and not named and phrase[0] in _PRONOUNS,
-        [word for word in after if word in _MANNER],
-        particles,
-    )
 
 
 _PERMITTED = re.compile(
     r"\bno (?:rule|law|taboo|prohibition|harm|reason)\b|\bas (?:much|often|loud(?:ly)?|many) as (?:you|she|he|they|one)\b"
-    r"|\b(?:all|whenever|whatever|if) (?:you|she|he|they) (?:like[ds]?|want(?:ed|s)?|please[ds]?)\b|\b(?:free|welcome|allowed|permitted) to\b"
-    r"|\bnobody (?:minded|minds|cared|cares|objected)\b|\b(?:nobody|no one|never) (?:had )?(?:ever )?(?:told|warned|said anything|mentioned)\b"
+    r"|\b(?:all|whenever|whatever|if) (?:you|she|he|they) (?:like[ds]?|want(?:ed|s)?|please[ds]?)\b|\b(?:free|welcome|"
+    r"allowed|permitted) to\b"
+    r"|\bnobody (?:minded|minds|cared|cares|objected)\b|\b(?:nobody|no one|never) (?:had )?(?:ever )?(?:told|warned|said "
+    r"anything|mentioned)\b"
 )
 _PROHIBITED = re.compile(
-    r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one rule|warn\w*|"
+    r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one "
+    r"rule|warn\w*|"
     r"taboo|except|broke|obeyed|leave|rule|no (?:deeper|further|farther|later|more))\b"
 )
 
 
 def is_told(taboo: str, prose: list[str]) -> bool:
-    """Whether two sentences that follow each other hold the rule (or four hold all of it and forbid), and do not call it no rule."""
+    """Whether two sentences that follow each other hold the rule (or four all of it, and forbid), and do not deny it."""
     verb = stem(parse(taboo).verb)
     for one, other in windows(prose):
         pair = normal(f"{one} {other}").casefold()
@@ -160,7 +61,7 @@ def is_told(taboo: str, prose: list[str]) -> bool:
             continue
         if not _PERMITTED.search(pair) or _PROHIBITED.search(_PERMITTED.sub(" ", pair)):
             return True
-    forbids = [bool(_PROHIBITED.search(normal(one).casefold())) and verb in stems(one) for one in prose]
+    forbids = [bool(_PROHIBITED.search(_PERMITTED.sub(" ", normal(one).casefold()))) and verb in stems(one) for one in prose]
     return len(content(taboo)) > 1 and any(
         any(forbids[place : place + 4]) and holds(taboo, stems(" ".join(prose[place : place + 4])), whole=True)
         for place in range(len(prose))
@@ -183,9 +84,9 @@ def is_broken(taboo: str, prose: list[str]) -> bool:
     anyway = any(_did_anyway(sentence.casefold()) for sentence in told)
     if (outright or anyway) and not kept:
         return True
-    done = [_tells_act(sentence, act) for sentence in told]
+    done = [tells_act(sentence, act) for sentence in told]
     for place, sentence in enumerate(text):
-        done[place] |= any(_tells_act(speech, act, speech=True) for speech in _SPEECH.findall(sentence))
+        done[place] |= any(tells_act(speech, act, speech=True) for speech in _SPEECH.findall(sentence))
     base = re.compile(rf"\b{re.escape(act.verb)}\b") if act.verb else None
     for place, sentence in enumerate(told[1:], 1):
         if base and _ELLIPSIS.match(sentence.strip().casefold()) and base.search(text[place - 1].casefold()):
@@ -212,156 +113,4 @@ def _merged(prose: list[str]) -> list[str]:
 def _did_anyway(sentence: str) -> bool:
     found = _ANYWAY.search(sentence)
     before = set(words(sentence[: found.start()])) if found else set()
-    return found is not None and not before & (_UNDONE | _OTHERS) and not any(word.endswith("n't") for word in before)
-
-
-def _tells_act(sentence: str, act: Act, speech: bool = False) -> bool:
-    clauses = [words(clause) for clause in _CLAUSE_END.split(sentence)]
-    for place, clause in enumerate(clauses):
-        rest: list[str] = []
-        for later in clauses[place + 1 :]:
-            if set(later) & _UNDONE or any(word.endswith("n't") for word in later):
-                break
-            rest += later
-        before = [word for earlier in clauses[:place] for word in earlier]
-        if _clause_tells_act(clause, before, rest, act, speech):
-            return True
-    return False
-
-
-def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act: Act, speech: bool) -> bool:
-    found = [stem(word) for word in clause]
-    for place, word in enumerate(clause):
-        if found[place] not in act.forms or not _is_done(clause, place, act):
-            continue
-        here = clause[max(place - 8, 0) : place]
-        subject = here if here else before  # "… who came in and opened it": the subject stands in an earlier clause
-        if set(here) & _UNDONE or any(one.endswith("n't") for one in here) or set(subject) & _OTHERS:
-            continue
-        if "had" in here[-3:] and not _ACTORS & set(here[-4:]) and _LONG_AGO & {*before, *clause, *rest}:
-            continue
-        if act.whole.startswith("let ") and not set(act.others) <= {*found[:place], *(stem(one) for one in before)}:
-            continue
-        if clause[max(place - 2, 0) : place][:1] == ["before"] or (
-            not act.whole.startswith("let ") and _by_itself(clause, place, act)
-        ):
-            continue
-        if (
-            "had" in here
-            and act.others
-            and not set(act.others) & {*found, *(stem(one) for one in rest)}
-            and not _PRONOUNS & set(clause)
-        ):
-            continue
-        if speech and not ({"i", "we", "you", "i've", "you've", "we've", "you'd"} & set(here[-3:])):
-            continue
-        if _has_object(clause, place, found, rest, before, act):
-            return True
-    return False
-
-
-def _has_object(clause: list[str], place: int, found: list[str], rest: list[str], before: list[str], act: Act) -> bool:
-    """Whether the object of the act stands with it: its own, or a pronoun; and nothing that tells of another act."""
-    end = next((i for i, word in enumerate(clause) if i > place and (word in _UNDONE or word.endswith("n't"))), len(clause))
-    plain = clause[:end] + (rest if end == len(clause) else [])
-    text = [stem(word) for word in plain]
-    words_of_act = set(words(act.whole))
-    if words_of_act & _NIGHT and set(plain) & _DAY and not set(plain) & _NIGHT:
-        return False
-    if act.manner and not {stem(word) for word in act.manner} & {*text, *map(stem, before)}:
-        return False
-    if _at_another_time(act, plain):
-        return False
-    if act.particles and clause[place + 1 : place + 2] and clause[place + 1] in _ASIDE - set(act.particles):
-        return False
-    for group in _SETS:
-        asked = group & {*act.others, act.verb}
-        if asked and not asked & set(text) and group & set(text[:12]):
-            return False
-    after = clause[place + 1 : place + 4]
-    direct = stem(act.verb) == found[place]
-    if not act.object:
-        if act.pronoun:
-            return sum(word in text for word in act.others) >= max(len(act.others) - 1, 1)
-        if not act.others:
-            return (
-                bool(set(act.particles) & set(plain[place:]))
-                or (act.particles == ["behind"] and "back" in plain)
-                or (direct and _is_rare(act.verb))
-            )
-        around = text + [stem(word) for word in before]
-        return (direct and _is_rare(act.verb)) or (
-            bool(act.others)
-            and sum(word in around for word in act.others) + bool({"it", "they"} & set(before)) >= needed(len(act.others))
-        )
-    own = found[:end]
-    if act.object[-1] in own:
-        return _same(act, own, clause[:end])
-    alone = not set(clause[place + 1 : end]) - STOPWORDS  # "washed everything, the mug too"
-    if alone and act.object[-1] in text and _same(act, text, plain):
-        return True
-    if sum(word in own for word in act.object) >= max(2, len(act.object) - 1):
-        return True
-    return direct and not act.pronoun and bool(_PRONOUNS & set(after[:2])) and not _other_noun(after)
-
-
-_LIMIT = re.compile(r"\b(before|after|until)\b (?:the |a )?(\w+)")
-
-
-def _at_another_time(act: Act, plain: list[str]) -> bool:
-    """Whether the act is told for the very time that the taboo lets it be: on Monday, where "before Monday" is forbidden."""
-    found = _LIMIT.search(act.whole)
-    return found is not None and found[2] in plain and found[1] not in plain
-
-
-def _other_noun(after: list[str]) -> bool:
-    """Whether "her" or "that" and the like comes before a noun and stands for nothing itself ("opened her eyes")."""
-    return len(after) > 1 and after[0] in ("her", "that", "this", "these", "all", "one") and after[1] not in STOPWORDS
-
-
-def _same(act: Act, text: list[str], plain: list[str]) -> bool:
-    """Whether the object's head noun means the asked one: with one of its modifiers, or with none but a determiner."""
-    modifiers = act.object[:-1]
-    if not modifiers or any(word in text for word in modifiers):
-        return True
-    place = text.index(act.object[-1])
-    return place > 0 and plain[place - 1] in _DETERMINERS
-
-
-_COMMON = frozenset(
-    map(stem, "open look go take speak say touch turn leave enter give let make keep use walk move tell ask put see".split())
-)
-
-
-def _is_rare(verb: str) -> bool:
-    """Whether a verb alone, without an object, stands for the act."""
-    return stem(verb) not in _COMMON
-
-
-def _by_itself(clause: list[str], place: int, act: Act) -> bool:
-    """Whether the subject right before the verb is a lifeless thing, or the very object of the taboo ("the bell rang")."""
-    before = [word for word in clause[:place] if word not in ("had", "has", "was", "were", "is", "then", "still", "only")]
-    passive = any(word in ("was", "were", "been", "being", "got") for word in clause[max(place - 3, 0) : place])
-    subject = before[-1] if before else ""
-    return not passive and (
-        subject in _LIFELESS or (bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS))
-    )
-
-
-def _is_done(clause: list[str], place: int, act: Act) -> bool:
-    """Whether the word at ``place`` tells the act as done: past, participle, third person, or base form after "began to"."""
-    word, before, after = clause[place], clause[max(place - 3, 0) : place], " ".join(clause[place + 1 : place + 3])
-    if act.verb == "lie":  # two verbs: lie, lay, lain and lie, lied
-        flat = _LYING_DOWN.search(act.whole) is not None
-        if word in (("lied",) if flat else ("lay", "lain")) or (
-            word in ("lying", "lies") and flat is not bool(_LYING_DOWN.search(after))
-        ):
-            return False
-    if word == "left" and (set(before[-1:]) & _DETERMINERS or before[-1:] in (["was"], ["were"], ["nothing"], ["to"])):
-        return False
-    if word in _SAME_FORM:
-        return not set(before[-2:]) & _UNSPOKEN
-    if word in (act.verb, stem(word), stem(word) + "e") and word not in IRREGULAR:
-        return (before[-1:] == ["to"] and bool(_STARTS & set(before))) or before[-1:] == ["did"]
-    third = word.endswith("s") and (not before or before[-1] not in _DETERMINERS)
-    return word.endswith(("ed", "ing")) or word in IRREGULAR or third
+    return found is not None and not before & (UNDONE | OTHERS) and not any(word.endswith("n't") for word in before)

@@ -5,8 +5,10 @@ import re
 from studies.horror.wording import content, holds, normal, sentences, stem, stems, windows, words
 
 _DENIED = re.compile(
-    r"\b(?:it|that|this|none of it|the story|the rumou?r) (?:was|were|is|wasn't|isn't) (?:all |just |only |quite )?(?:a )?(?:lie|not true|untrue|nonsense|"
-    r"false|rubbish|rumou?r|joke|hoax|misunderstanding|dream|not so|invented|made up|mistake)\b|\b(?:made|making) (?:it|that|the story|all of it) up\b"
+    r"\b(?:it|that|this|none of it|the story|the rumou?r) (?:was|were|is|wasn't|isn't) (?:all |just |only |quite )?(?:a "
+    r")?(?:lie|not true|untrue|nonsense|"
+    r"false|rubbish|rumou?r|joke|hoax|misunderstanding|dream|not so|invented|made up|mistake)\b|\b(?:made|making) (?:it|that|"
+    r"the story|all of it) up\b"
     r"|\bno such thing\b|\bnot a word of it\b|\bwhatever (?:they|people|anyone|he|she) (?:say|says|said|tell|tells|told)\b"
 )
 _NEGATORS = frozenset("not never no nobody none neither".split())
@@ -22,8 +24,8 @@ _REACH = 3  # words after a negation within which it reaches a word of the twist
 def is_revealed(twist: str, prose: list[str], known: str = "", strict: bool = False) -> bool:
     """Whether two sentences that follow each other hold the twist (:func:`..wording.holds`), and do not deny it.
 
-    A pronoun may stand for the twist's subject where the rest of the twist is there word for word. A twist is denied when a negation that it
-    has not itself stands right before one of its words, or when what follows calls it a lie, a rumour, a mistake.
+    A pronoun may stand for the twist's subject where the rest of the twist is there word for word. A twist is denied when a
+    negation that it has not itself stands right before one of its words, or when what follows calls it a lie or a rumour.
     ``strict``: a twist of ``known`` words only must stand whole in one sentence, as its words come up anyway.
     """
     own = set(content(twist)) - set(content(known))

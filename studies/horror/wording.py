@@ -16,8 +16,8 @@ _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"
 # Words that say nothing about what a phrase is about.
 STOPWORDS = frozenset(
     """a an the this that these those of in on at to from by for with without into onto upon about after before over under and
-    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever past below near against until across through
-    someone somebody anyone anybody anything everything else must
+    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever
+    past below near against until across through someone somebody anyone anybody anything everything else must
     should would could can may might shall will it its he she they them his her their him i me my we us our you your who whom
     whose which what one there here all any some just only very too also up down out off again still""".split()
 )
@@ -45,7 +45,8 @@ IRREGULAR = {
         "teach": "taught", "tear": "tore torn", "tell": "told", "think": "thought", "throw": "threw thrown",
         "wake": "woke woken", "wear": "wore worn", "weave": "wove woven", "weep": "wept", "wind": "wound",
         "write": "wrote written",
-        "die": "died dead dying dies death deaths deceased", "bury": "buried burial", "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
+        "die": "died dead dying dies death deaths deceased", "bury": "buried burial",
+        "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
         "mouse": "mice", "knife": "knives", "life": "lives", "wolf": "wolves", "leaf": "leaves", "shoe": "shoes",
     }.items()
     for form in forms.split()
@@ -88,7 +89,7 @@ def content(phrase: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """A paragraph's sentences; the stop of an abbreviation or an initial before a further word ends none ("Mr. K.", "2 a.m.")."""
+    """A paragraph's sentences; the stop of an abbreviation or an initial ends none ("Mr. K.", "2 a.m. struck")."""
     found: list[str] = []
     for part in _SENTENCE_END.sub(r"\1\0", normal(text).strip()).split("\0"):
         if (

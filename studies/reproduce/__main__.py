@@ -33,7 +33,7 @@ from studies.reproduce.ending import print_ending
 from studies.reproduce.estimate import estimate
 from studies.reproduce.plans import KINDS, Part, parts, table_of
 from studies.reproduce.popularity import VALUES
-from studies.reproduce.runner import Runner, StageFailed, cores, print_parts
+from studies.reproduce.runner import Runner, StageFailed, cores, multiplies_bfloat16, print_parts
 from studies.reproduce.source import check_source
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,7 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         recipe=args.recipe, seed=seeds[0], folder=f"{root}/seed{seeds[0]}", split=args.split, source=args.source,
         train_flags=_words("--train_flags", args.train_flags), reward_flags=_words("--reward_flags", args.reward_flags),
         accelerate=environment.get("ACCELERATE") or ("cpu" if table.laptop else "multi_gpu"), size=_size(args),
+        dtype="bfloat16" if table.laptop and environment.get("ACCELERATE", "cpu") == "cpu" and multiplies_bfloat16() else "",
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip

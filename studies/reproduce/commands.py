@@ -28,6 +28,7 @@ class Run:
     main: str = ""  # the folder whose texts, base model and SFT adapter it shares; empty: its own
     source: str = ""  # the user's own data, of a recipe that has none
     size: str = ""  # the recipe's file of this name, if any, says what differs in it
+    dtype: str = ""  # of a pretrained model in training and sampling; empty: as its recipe or its files have it
     train_flags: tuple[str, ...] = ()  # of the policies
     reward_flags: tuple[str, ...] = ()
     accelerate: str = "multi_gpu"  # a file of accelerate_configs/
@@ -119,7 +120,7 @@ def _places(run: Run, report: Report | None) -> dict[str, str]:
 
 def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]]:
     """Words of the table that expand to several flags, or to none."""
-    shared = run.shared
+    shared, dtype = run.shared, _dtype(run)
     style = ["--style_model", f"builtin:stylometry:{shared}/stylometry"] if run.has("stylometry") else []
     flags = {
         "config": ["--config", f"recipes/{run.recipe}/{stage.needs}.yaml"],
@@ -130,8 +131,8 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "base": ["--model_name_or_path", f"{shared}/base"] if run.makes_model else [],
         "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],
-        "train_flags": list(run.train_flags),
-        "reward_flags": list(run.reward_flags),
+        "train_flags": [*dtype, *run.train_flags],
+        "reward_flags": [*dtype, *(["--bf16", "true"] if dtype else []), *run.reward_flags],  # its head stays float32
         "sampler": _sampler(stage, run),
     }
     if report:
@@ -142,6 +143,10 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
             "report_flags": list(report.flags),
         }
     return {f"{{{name}}}": words for name, words in flags.items()}
+
+
+def _dtype(run: Run) -> list[str]:
+    return ["--dtype", run.dtype] if run.dtype else []
 
 
 def _source(run: Run) -> list[str]:
@@ -156,7 +161,7 @@ def _sampler(stage: Stage, run: Run) -> list[str]:
     if run.engine == "vllm":
         return ["python", "-m", module, "--config", recipe, "--engine", "vllm"]
     if run.launch in ("cpu", "single_gpu"):
-        return ["python", "-m", module, "--config", recipe]
+        return ["python", "-m", module, "--config", recipe, *_dtype(run)]
     return ["bash", "accelerate_configs/launch.sh", module, stage.needs]
 
 

@@ -161,6 +161,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has instructions for products of bfloat16 (AMX or AVX-512), which halve the time of a step."""
+    try:
+        return bool({"amx_bf16", "avx512_bf16"} & set(cpuinfo.read_text(encoding="utf-8").split()))
+    except OSError:
+        return False
+
+
 def _side_by_side(part: Part, row: Lanes, cores: int) -> bool:
     return part.run.launch == "cpu" and cores >= 2 and sum(map(bool, row.lanes)) > 1
 

@@ -24,6 +24,10 @@ def check(margins, dtype=torch.float32, mixed="no", step=0, training=True, off=1
     log_probs[[0, 2], 2:] = 0
     log_probs = log_probs.bfloat16().float() if rounded else log_probs
     weights = torch.tensor([1.0, 3.0])
+    if rounded:
+        trainer.aux_loss_enabled = False
+        given = {"input_ids": torch.zeros(4, 9, dtype=torch.long), "completion_mask": torch.ones(4, 9)}
+        trainer._log_probs(lambda **_: SimpleNamespace(log_probs=log_probs), given)
     trainer._check_policy_is_reference(off * math.log(2) * weights, weights, torch.tensor(margins), log_probs)
 
 

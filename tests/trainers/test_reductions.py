@@ -86,7 +86,9 @@ def test_dorpo_by_hand(variant, reduction, shares, loss):
     trainer = bare(DORPOTrainer, shares, loss_variant=variant, nll_reduction=reduction, nll_target="full")
     given = {"completion_mask": COMPLETIONS, "attention_mask": ATTENDED, "pair_weight": torch.tensor([2.0, 1.0])}
     half, quarter = torch.full((2,), 1 / 2).log(), torch.full((2,), 1 / 4).log()
-    assert trainer._reduce(torch.tensor([2.0, 4.0]), half, quarter, given).item() == pytest.approx(loss)
+    values, weights = (torch.tensor([2.0, 4.0]), half, quarter), trainer._take_weights(given)
+    losses = weights * trainer.objective(*values)
+    assert trainer._reduce(losses, values, weights, given).item() == pytest.approx(loss)
     assert trainer._weight_sums["train"][0] == (2 if shares is None else sum(shares))  # pairs
 
 

@@ -13,13 +13,13 @@ from diversity_tuning.evaluation.report.runs import RunGroup, shared_prompts
 from diversity_tuning.evaluation.report.styles import control_markers, data_and_seeds, method_styles
 from diversity_tuning.evaluation.statistics import overall_mean, seed_means
 from diversity_tuning.evaluation.tradeoff import hull_band, hull_line
+from diversity_tuning.objectives import OBJECTIVES
 
 _BETTER = ((0.905, 0.925), (0.985, 0.99))  # of the axes: tail and head of the arrow
 _LEAST_POINTS = 3  # of a hull that has a band
 _MOST_PAIRS = 4  # of models with arrows between them: more cannot be told apart
 _HULL = "hull of a method's models and SFT, 95% band"
 _START = "sft"  # method of what the others start from: a point of their hulls
-_WEIGHTED = {("ddpo", "dpo"), ("dorpo", "orpo")}
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Content:
     def arrow_name(self) -> str | None:
         """What the arrows are, where there are any."""
         kinds = {(one.method.split("-")[0], other.method) for one, other in self.arrows}
-        ends = "unweighted → weighted" if kinds <= _WEIGHTED else "baseline → model"
+        weighted = {(name, one.weighted_of) for name, one in OBJECTIVES.items()}
+        ends = "unweighted → weighted" if kinds <= weighted else "baseline → model"
         return f"{ends}, one seed" if kinds else None
 
 

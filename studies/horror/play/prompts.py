@@ -1,4 +1,4 @@
-"""The fields of a specification in a prompt of any layout: labelled lines, lists, tables, ``[LABEL]`` or one line of "label: value"."""
+"""The fields of a specification in a prompt of any layout: labelled lines, lists, ``[LABEL]``, JSON, "label: value; …"."""
 
 import re
 
@@ -15,18 +15,24 @@ _LABELS = {
     "taboo": r"taboo(?: rule)?|(?:forbidden|the|house) rule|rule|forbidden (?:act|action)|prohibition",
     "twist": r"(?:plot |final |hidden |story )?twist(?: ending)?|reveal|revelation",
 }
-_OTHER = r"constraints?|tone|style|length|requirements?|genre|instructions?|format|output|ending|story|notes?|audience|mood|atmosphere|rules"
+_OTHER = (
+    r"constraints?|tone|style|length|requirements?|genre|instructions?|format|output|ending|story|notes?|audience|mood|"
+    r"atmosphere|rules"
+)
 _LABEL = re.compile(
-    rf"(?:(?<=^)|(?<=\n)|(?<=[;|,.]))[ \t>*#\-•+\d.)(\[{{<\"'_|]*(?P<label>{'|'.join(f'(?:{one})' for one in _LABELS.values())}|{_OTHER})"
+    rf"(?:(?<=^)|(?<=\n)|(?<=[;|,.]))[ "
+    rf"\t>*#\-•+\d.)(\[{{<\"'_|]*(?P<label>{'|'.join(f'(?:{one})' for one in _LABELS.values())}|{_OTHER})"
     r"(?:[ \t]*\([^()\n]{0,40}\))?[ \t*_\"'\]>]*(?:[:=|]|[ \t][-–—][ \t]|(?<=[\]>])[ \t]*)[ \t*_|\"']*",
     re.I,
 )
 _TOLD = re.compile(
-    r"\s*[\[(,;-]*\s*\b(?:(?:it|which|the rule) (?:is|was|must be|should be|gets?|will be) )?(?P<told>kept|broken|obeyed|violated)\b\s*[)\]]*\.?$",
+    r"\s*[\[(,;-]*\s*\b(?:(?:it|which|the rule) (?:is|was|must be|should be|gets?|will be) )?(?P<told>kept|broken|obeyed|"
+    r"violated)\b\s*[)\]]*\.?$",
     re.I,
 )
 _PROHIBITION = re.compile(
-    r"^(?:you |one |they |characters |nobody |no one )?(?:must |should |may |can |shall )?(?:never|not|do not|don't|mustn't|shouldn't|cannot|can't)\s+(?:ever\s+)?",
+    r"^(?:you |one |they |characters |nobody |no one )?(?:must |should |may |can |shall )?(?:never|not|do not|don't|mustn't|"
+    r"shouldn't|cannot|can't)\s+(?:ever\s+)?",
     re.I,
 )
 
@@ -60,7 +66,7 @@ def _name(label: str) -> str | None:
 
 
 def unread_words(tokenizer, fields: dict) -> list[str]:
-    """Words of the fields that a small vocabulary of whole words does not hold: the model has never read them, nor can copy them.
+    """Words of the fields that a small vocabulary of whole words does not hold: its model has never read them.
 
     None for a vocabulary of more than :data:`SMALL` tokens, whose words are made of pieces.
     """

@@ -109,15 +109,19 @@ POSTER = {
     "twist": "the sound is coming from inside the walls",
 }  # fmt: skip
 LAYOUTS = (
-    "Write a short horror story.\nTitle: {title}\nSetting: {setting}\nProtagonist: {protagonist}\nSupporting character: {supporting}\n"
+    "Write a short horror story.\nTitle: {title}\nSetting: {setting}\nProtagonist: {protagonist}\nSupporting character: "
+    "{supporting}\n"
     "Object: {object}\nTaboo rule: Never {taboo}\nTwist: {twist}\nConstraints: 2 to 4 paragraphs.\nStory:",
-    "### Instruction\n- **Title:** {title}\n- **Setting:** {setting}\n- **Main character:** {protagonist}\n- **Supporting characters:** {supporting}\n"
+    "### Instruction\n- **Title:** {title}\n- **Setting:** {setting}\n- **Main character:** {protagonist}\n- **Supporting "
+    "characters:** {supporting}\n"
     "- **Key object:** {object}\n- **Rule:** Do not {taboo}\n- **Twist ending:** {twist}.\n\n### Response:",
-    "Horror. Title: {title}; Setting: {setting}; Protagonist: {protagonist}; Supporting: {supporting}; Object: {object}; Taboo: never {taboo};"
+    "Horror. Title: {title}; Setting: {setting}; Protagonist: {protagonist}; Supporting: {supporting}; Object: {object}; "
+    "Taboo: never {taboo};"
     " Twist: {twist}.",
-    '{{"title": "{title}", "setting": "{setting}", "protagonist": "{protagonist}", "supporting": "{supporting}", "object": "{object}",'
-    ' "taboo": "never {taboo}", "twist": "{twist}"}}',
-    "[TITLE] {title}\n[SETTING] {setting}\n[PROTAGONIST] {protagonist}\n[SUPPORTING] {supporting}\n[OBJECT] {object}\n[TABOO] never {taboo}\n"
+    '{{"title": "{title}", "setting": "{setting}", "protagonist": "{protagonist}", "supporting": "{supporting}",'
+    ' "object": "{object}", "taboo": "never {taboo}", "twist": "{twist}"}}',
+    "[TITLE] {title}\n[SETTING] {setting}\n[PROTAGONIST] {protagonist}\n[SUPPORTING] {supporting}\n[OBJECT] "
+    "{object}\n[TABOO] never {taboo}\n"
     "[TWIST] {twist}",
 )
 
@@ -161,7 +165,7 @@ def test_unread_words_of_a_specification_from_a_file_are_named(base, tmp_path, c
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC.format(hero="Zqwolf"), encoding="utf-8")
     assert play_model.main(["--adapter", str(base), "--mode", "oneshot", "--spec", str(spec), *FEW]) == 0
-    assert "Zqwolf" in [line for line in capsys.readouterr().err.splitlines() if line.startswith("words that")][0]
+    assert "Zqwolf" in next(line for line in capsys.readouterr().err.splitlines() if line.startswith("words that"))
 
 
 def test_only_a_full_stop_is_taken_from_a_field():

@@ -90,7 +90,8 @@ def test_a_base_much_larger_than_the_recipe_was_chosen_for_is_refused_before_it_
     rows = tmp_path / "sft.jsonl"
     rows.write_text('{"prompt": "Write.", "completion": "It was dark."}\n' * 4, encoding="utf-8")
     flags = (
-        f"--config {shared.ROOT}/recipes/horror/generation.yaml --source {rows} --model_name_or_path {base} --chosen_for_parameters 100"
+        f"--config {shared.ROOT}/recipes/horror/generation.yaml --source {rows} --model_name_or_path {base} "
+        f"--chosen_for_parameters 100"
         f" --output_dir {tmp_path / 'out'} --eval_split train --max_steps 1 --eval_steps 1 --save_steps 1 --use_cpu true"
     ).split()
     with pytest.raises(SystemExit) as caught:

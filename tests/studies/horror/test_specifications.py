@@ -173,7 +173,7 @@ def test_what_a_specification_lacks_is_said(written):
 
 
 def test_matched_pairs_are_as_likely_and_as_long_as_each_other():
-    """Under a scorer that finds every fault, first drafts are told apart and matched ones are not; words do not tell them either."""
+    """Under a scorer that finds every fault, first drafts are told apart and matched ones are not, nor by words."""
     from studies.horror import matched
 
     rng = np.random.default_rng(6)
@@ -187,7 +187,8 @@ def test_matched_pairs_are_as_likely_and_as_long_as_each_other():
     made, shares = matched.match(rng, rows, 8, score)
     assert shares["before"] > 0.65
     assert 0.35 < shares["after"] < 0.6
-    assert [row["fault"] for row in made] == [row["fault"] for row in rows]
+    assert shares["pairs"] == 120
+    assert shares["kept"] == len(made) > 90
     found = separability(made)
     assert found["length_accuracy"] <= 0.58
     assert found["bag_of_words_accuracy"] <= 0.62
@@ -200,7 +201,8 @@ def test_matched_pairs_are_as_likely_and_as_long_as_each_other():
 def test_the_matched_command_scores_with_the_base_model(data, base, tmp_path):
     from studies.horror import matched
 
-    assert matched.main(["--data", str(data), "--base_model", str(base), "--drafts", "2", "--output", str(tmp_path / "m")]) == 0
+    flags = ["--data", str(data), "--base_model", str(base), "--drafts", "2", "--gap", "1000", "--output", str(tmp_path / "m")]
+    assert matched.main(flags) == 0
     shares = json.loads((tmp_path / "m" / "likelihood.json").read_text())
     assert shares.keys() == {"train", "validation", "test"}
     assert len(load_from_disk(str(tmp_path / "m"))["train"]) == 24
