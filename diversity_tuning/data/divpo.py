@@ -81,6 +81,5 @@ def _pair_rows(dataset, name: str, stores, seed: int, max_pair_num: int, rho: fl
 
 def unpaired_texts(dataset, size: int = 200):
     """The responses of a split of unpaired rows, batch by batch."""
-    column = dataset.select_columns([schema.POSTTRAINING_COMMENT_TEXT])
-    for start in range(0, len(dataset), size):
-        yield [text for row in column[start : start + size][schema.POSTTRAINING_COMMENT_TEXT] for text in row]
+    for batch in dataset.select_columns([schema.POSTTRAINING_COMMENT_TEXT]).iter(size):
+        yield [text for row in batch[schema.POSTTRAINING_COMMENT_TEXT] for text in row]

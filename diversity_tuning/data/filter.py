@@ -140,8 +140,8 @@ def count_changes(dataset) -> dict[str, int]:
 def _flat(dataset, column: str):
     """The values of a column of lists, a thousand rows at a time."""
     arrow = dataset.select_columns([column]).with_format("arrow")
-    for start in range(0, len(dataset), 1000):
-        yield pc.list_flatten(arrow[start : start + 1000].column(column)).to_numpy()
+    for batch in arrow.iter(1000):
+        yield pc.list_flatten(batch.column(0)).to_numpy()
 
 
 def worth_telling(counts: dict[str, int]) -> dict[str, int]:

@@ -45,9 +45,8 @@ def vote_range(dataset) -> tuple[int, int]:
     """Smallest and largest vote of the whole source; (0, 0) when there is none."""
     low, high = None, None
     arrow = dataset.select_columns([schema.COMMENT_SCORES]).with_format("arrow")
-    for start in range(0, len(dataset), 1000):
-        column = arrow[start : start + 1000].column(schema.COMMENT_SCORES).combine_chunks()
-        found = pc.min_max(pc.list_flatten(column)).as_py()
+    for batch in arrow.iter(1000):
+        found = pc.min_max(pc.list_flatten(batch.column(0).combine_chunks())).as_py()
         if found["min"] is not None:
             low = found["min"] if low is None else min(low, found["min"])
             high = found["max"] if high is None else max(high, found["max"])

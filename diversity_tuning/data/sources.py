@@ -146,8 +146,7 @@ def _batches(source: str, revision: str | None, unfit: set[str]) -> Iterator[pa.
 
 def _dataset_batches(splits: list) -> Iterator[pa.Table]:
     for split in splits:
-        for start in range(0, len(split), _ROWS):
-            yield split.with_format("arrow")[start : start + _ROWS]
+        yield from split.with_format("arrow").iter(_ROWS)
 
 
 def _saved(folder: str) -> list:

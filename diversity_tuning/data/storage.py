@@ -1,6 +1,5 @@
 """Reading and writing of stage outputs: checked on reading, written atomically, the same bytes for any ``num_proc``."""
 
-import ctypes
 import functools
 import os
 import shutil
@@ -9,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from diversity_tuning.children import signal_when_orphaned
 from diversity_tuning.data.validate import TableSchema, check_dataset, features_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 from diversity_tuning.runs import atomic_folder, write_provenance
 
 _PART = 20_000  # rows of one file, at most
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def require_stage(folder: str | Path, number: int) -> None:
@@ -89,9 +88,7 @@ def _end_with_parent() -> None:
     """Let forked processes be killed with this one (Linux). Without it a kill leaves them waiting for work."""
     # Ctrl-C reaches this process, which ends them; on their own they would each print a traceback.
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        os.register_at_fork(after_in_child=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
+    os.register_at_fork(after_in_child=lambda: signal_when_orphaned(signal.SIGKILL))
 
 
 def add_columns(dataset, function: Callable, kinds: dict, work: Path, name: str, num_proc: int = 1, **options):

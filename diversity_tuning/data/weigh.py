@@ -65,10 +65,8 @@ def prompt_of(messages: list[dict]) -> str:
 
 def read_keys(dataset) -> PairKeys:
     """The digests of all pairs as arrays (:class:`PairKeys`)."""
-    arrow = dataset.with_format("arrow")
     columns = {name: [] for name in KEY_COLUMNS}
-    for start in range(0, len(dataset), 10_000):
-        batch = arrow[start : start + 10_000]
+    for batch in dataset.with_format("arrow").iter(10_000):
         for name in KEY_COLUMNS:
             columns[name].append(np.array(batch.column(name).to_pylist(), dtype="S16"))
     return PairKeys(*(np.concatenate(columns[name]) for name in KEY_COLUMNS))
@@ -133,9 +131,7 @@ def _add(texts: list[str], stores: list[EmbeddingStore]) -> None:
 
 def pair_texts(dataset, size: int = 500) -> Iterator[list[str]]:
     """The responses of a split of pairs, batch by batch."""
-    columns = dataset.select_columns([schema.CHOSEN, schema.REJECTED])
-    for start in range(0, len(dataset), size):
-        batch = columns[start : start + size]
+    for batch in dataset.select_columns([schema.CHOSEN, schema.REJECTED]).iter(size):
         yield [messages[-1]["content"] for name in (schema.CHOSEN, schema.REJECTED) for messages in batch[name]]
 
 
