@@ -1,13 +1,12 @@
 """The report of Path B: agreement by round as figure and table, the best principles, and how the rules changed."""
 
-import base64
 import html
 import itertools
 from pathlib import Path
 
 from diversity_tuning.drawing import BLUE, GREEN, PINK, VERMILION, pyplot, save_figure
-from diversity_tuning.evaluation.page import html_page
-from diversity_tuning.evaluation.rendering import Table, markdown, page_table
+from diversity_tuning.evaluation.page import write_pages
+from diversity_tuning.evaluation.rendering import Table
 from diversity_tuning.judging.agreement import draw_figures, shown
 from diversity_tuning.runs import write_text
 
@@ -17,11 +16,16 @@ _SHOWN = {"accuracy": BLUE, "accuracy_by_length": VERMILION, "f1": GREEN, "f1_by
 def write_report(rounds: list[dict], best: int, folder: Path, settings: dict) -> None:
     """Write ``curve.png``, ``report.md`` and ``report.html``; ``best`` is the number of the chosen round."""
     plot_rounds(rounds, best, folder / "curve.png")
-    table = agreement_table(rounds, best)
-    lines = _head(rounds, best, settings)
     changes = [_change(old, new) for old, new in itertools.pairwise(rounds)]
-    write_text(folder / "report.md", _markdown(rounds, best, table, lines, changes))
-    write_text(folder / "report.html", _page(rounds, best, table, lines, changes, folder / "curve.png"))
+    rules = "".join(f"<li>{html.escape(rule)}</li>" for rule in rounds[best]["principles"])
+    told = ""
+    for number, change in enumerate(changes, start=1):
+        told += f"<h3>Round {number}</h3>" + "".join(f"<p>{kind}</p>{_moved(moved)}" for kind, moved in change.items())
+    sections = {"Principles": f"<p>Of round {best}, the best.</p><ol>{rules}</ol>", "Rounds": told}
+    figures, lines = [(folder / "curve.png", "agreement by round")], _head(rounds, best, settings)
+    write_pages(folder, "Principles of a judge", [agreement_table(rounds, best)], figures, lines, sections=sections)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    write_text(folder / "report.md", f"{text}\n{_rules(rounds, best, changes)}")
 
 
 def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
@@ -81,14 +85,9 @@ def _change(old: dict, new: dict) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _markdown(rounds: list[dict], best: int, table: Table, lines: list[str], changes: list[dict]) -> str:
-    parts = [
-        "# Principles of a judge",
-        *lines,
-        "![agreement by round](curve.png)",
-        markdown(table),
-        f"## Principles of round {best}",
-    ]
+def _rules(rounds: list[dict], best: int, changes: list[dict]) -> str:
+    """The principles and how they changed, in Markdown."""
+    parts = [f"## Principles of round {best}"]
     parts.append("\n".join(f"{number}. {_plain(rule)}" for number, rule in enumerate(rounds[best]["principles"], start=1)))
     for number, change in enumerate(changes, start=1):
         parts.append(f"## Round {number}")
@@ -102,23 +101,6 @@ def _markdown(rounds: list[dict], best: int, table: Table, lines: list[str], cha
 def _plain(rule: str) -> str:
     """One line, without what Markdown would take for a tag."""
     return " ".join(rule.split()).replace("<", "\\<").replace("`" * 8, "'")
-
-
-def _page(rounds: list[dict], best: int, table: Table, lines: list[str], changes: list[dict], curve: Path) -> str:
-    picture = base64.b64encode(curve.read_bytes()).decode()
-    rules = "".join(f"<li>{html.escape(rule)}</li>" for rule in rounds[best]["principles"])
-    told = ""
-    for number, change in enumerate(changes, start=1):
-        told += f"<h3>Round {number}</h3>" + "".join(f"<p>{kind}</p>{_moved(moved)}" for kind, moved in change.items())
-    return html_page(
-        "Principles of a judge",
-        {
-            "Summary": "".join(f"<p>{html.escape(line)}</p>" for line in lines) + page_table(table),
-            "Figure": f'<img alt="agreement by round" src="data:image/png;base64,{picture}">',
-            "Principles": f"<p>Of round {best}, the best.</p><ol>{rules}</ol>",
-            "Rounds": told,
-        },
-    )
 
 
 def _moved(rules: list[tuple[str, str]]) -> str:
