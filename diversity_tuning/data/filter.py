@@ -90,7 +90,8 @@ def _mended(title: str, text: str | None, responses: list[str]) -> tuple:
 
 def _why_dropped(title: str, text: str | None, responses: list[str], rules: str) -> list[int]:
     """Index into :data:`REASONS` of every response of a post, before any length is counted."""
-    reasons = [_boilerplate(response) for response in responses]
+    numbered = list(enumerate(BOILERPLATE, start=1))
+    reasons = [next((number for number, phrase in numbered if phrase in response), 0) for response in responses]
     if rules == "released":
         return reasons
     no_prompt = placeholders.is_no_prompt(title, text)
@@ -98,10 +99,6 @@ def _why_dropped(title: str, text: str | None, responses: list[str], rules: str)
         why or _no_story(response) or no_prompt * REASONS.index("no prompt")
         for why, response in zip(reasons, responses, strict=True)
     ]
-
-
-def _boilerplate(text: str) -> int:
-    return next((number for number, phrase in enumerate(BOILERPLATE, start=1) if phrase in text), 0)
 
 
 def _no_story(text: str) -> int:

@@ -141,12 +141,8 @@ def _batches(source: str, revision: str | None, unfit: set[str]) -> Iterator[pa.
         return jsonl_batches(source, tuple(SOURCE.kinds), unfit)
     if source.endswith(".parquet") and Path(source).is_file():
         return parquet_batches(source)
-    return _dataset_batches(_saved(source) if Path(source).is_dir() else _hub(source, revision))
-
-
-def _dataset_batches(splits: list) -> Iterator[pa.Table]:
-    for split in splits:
-        yield from split.with_format("arrow").iter(_ROWS)
+    splits = _saved(source) if Path(source).is_dir() else _hub(source, revision)
+    return (batch for split in splits for batch in split.with_format("arrow").iter(_ROWS))
 
 
 def _saved(folder: str) -> list:

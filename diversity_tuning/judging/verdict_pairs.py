@@ -74,13 +74,10 @@ def report(counts: PairCounts) -> str:
         "ties": "pairs of equal verdicts", "too_far_apart": "pairs left out by --length_match",
         "over_max_pairs": "pairs left out by --max_pairs",
     }  # fmt: skip
-    lines = [f"{counts.rows} rows, {counts.prompts} prompts, {counts.pairs} pairs ({_of_splits(counts)})"]
+    splits = ", ".join(f"{number} {name}" for name, number in counts.splits.items())
+    lines = [f"{counts.rows} rows, {counts.prompts} prompts, {counts.pairs} pairs ({splits})"]
     lines += [f"  {numbers[name]} {words}" for name, words in told.items() if numbers[name]]
     return "\n".join([*lines, f"  chosen is the longer one in {counts.chosen_is_longer:.0%} of the pairs"])
-
-
-def _of_splits(counts: PairCounts) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counts.splits.items())
 
 
 def _by_prompt(rows: Iterable[dict], verdict: str, counts: PairCounts) -> tuple[dict[str, set], dict[str, set]]:
