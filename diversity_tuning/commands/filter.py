@@ -59,7 +59,7 @@ def run(args, record: dict) -> None:
         filtered, reasons, changes = {}, {}, {}
         for name, rows in splits.items():
             marked = storage.add_columns(
-                rows, filter.filter_batch, filter.filter_features(), work, f"filtering-{name}", args.num_proc,
+                rows, filter.filter_batch, filter.ADDED, work, f"filtering-{name}", args.num_proc,
                 batch_size=200, counter=counter, max_tokens=args.max_tokens, rules=args.filter,
             )  # fmt: skip
             reasons[name] = filter.count_reasons(marked)
