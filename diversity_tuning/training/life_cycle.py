@@ -117,6 +117,9 @@ class TrainingRun:
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
             check_finite(self.folder)
+            from diversity_tuning.training.read_again import check_saved  # loads torch
+
+            check_saved(trainer, self)
             history = trainer.state.log_history
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
             configuration = self._configuration(trainer)
