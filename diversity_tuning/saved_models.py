@@ -73,19 +73,18 @@ def merge_adapter(model, tokenizer: PreTrainedTokenizerBase, folder: Path, where
     ``model`` is the base with its adapter. Embeddings and head that share their weights are saved apart where the adapter
     changes one of them only. ``load`` reads the folder again; ``where`` names it in errors. A :class:`UserError` where the logits differ.
     """
-    expected = logits_of_texts(model, tokenizer)
+    expected, was_tied = logits_of_texts(model, tokenizer), model.config.get_text_config().tie_word_embeddings
     untie(model)
     merged = model.merge_and_unload()
     embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
-    if head is not None and merged.config.get_text_config().tie_word_embeddings:
-        if torch.equal(embeddings.weight, head.weight):
+    if head is not None and was_tied:
+        equal = torch.equal(embeddings.weight, head.weight)
+        for config in (merged.config, merged.config.get_text_config()):
+            config.tie_word_embeddings = equal
+        if equal:
             head.weight = embeddings.weight
         else:
-            for config in (merged.config, merged.config.get_text_config()):
-                config.tie_word_embeddings = False
             merged.all_tied_weights_keys = {}
     merged.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    del merged
-    dtype = coarsest(model)
-    check_same_logits(where, expected, logits_of_texts(load(), tokenizer), dtype)
+    check_same_logits(where, expected, logits_of_texts(load(), tokenizer), coarsest(merged))
