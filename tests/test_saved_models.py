@@ -1,5 +1,7 @@
 """What is saved is what was trained: adapters merged into bases with tied embeddings, and folders at the end of a training."""
 
+import json
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -72,11 +74,14 @@ def test_a_merge_that_is_read_again_otherwise_is_refused(tied, tmp_path, capsys,
     save_adapter(tied, tmp_path / "adapter", target_modules=["q_proj", "lm_head"])
     save = LlamaForCausalLM.save_pretrained
 
-    def tie_again(self, folder, **options):
-        self.config.tie_word_embeddings = True
+    def save_tied(self, folder, **options):
         save(self, folder, **options)
+        weights, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
+        weights.pop("lm_head.weight")
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
 
-    monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", tie_again)
+    monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", save_tied)
     with pytest.raises(SystemExit):
         merge(tied, tmp_path / "adapter", tmp_path / "merged")
     line = capsys.readouterr().err.splitlines()[-1]
