@@ -64,17 +64,19 @@ def release(output: str | Path | None = None) -> None:
     """Give one output's lock back, or all of this process."""
     output = None if output is None else real(output)
     paths = list(_held) if output is None else [Path(os.path.abspath(output)).with_name(f".{output.name}.lock")]
-    emptied: list[Path] = []
     for path in paths:
         process, file, made = _held.pop(path, (0, 0, []))
         if process != os.getpid():  # not held, or by the process that this one was forked from
             continue
         path.unlink(missing_ok=True)
         os.close(file)
-        emptied += made
-    for folder in sorted(emptied, reverse=True):  # after all locks in it; those below others first
-        with contextlib.suppress(OSError):  # the output is in it
-            folder.rmdir()
+        for folder in made:
+            with contextlib.suppress(OSError):  # the output is in it
+                folder.rmdir()
+        left = [folder for folder in made if folder.is_dir()]
+        for other, (holder, its_file, own) in _held.items():  # the last lock in a folder takes the folder away
+            if within := [folder for folder in left if folder in other.parents]:
+                _held[other] = (holder, its_file, [*own, *within])
 
 
 def _is_dead(holder: list[str]) -> bool:
