@@ -74,11 +74,15 @@ def _file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def is_finished(output: str | Path, record: dict, overwrite: bool = False, advice: str = "give --overwrite") -> bool:
+def is_finished(
+    output: str | Path, record: dict, overwrite: bool = False, advice: str = "give --overwrite",
+    as_asked: Callable[[dict], dict] = dict,
+) -> bool:  # fmt: skip
     """True, with a word, when ``output`` was already made exactly so. Something else there is an error unless ``overwrite``.
 
     Also with ``overwrite``, a folder that holds anything that we did not write is an error. ``advice``: what the error says to
-    do, or else to give another folder.
+    do, or else to give another folder. ``as_asked`` writes the settings that were recorded as those of now, where they mean
+    the same.
     """
     output = Path(output)
     check_place(output)
@@ -92,6 +96,7 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
         return False
     if "request" in made:  # a training run records what it built from the request; what was asked for is what is compared
         made["arguments"] = made["request"]
+    made["arguments"] = as_asked(made.get("arguments") or {})
     if all(made.get(key) == record[key] for key in record):
         print(f"{output}: already made with these settings, skipped", flush=True)
         release(output)

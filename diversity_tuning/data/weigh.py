@@ -91,15 +91,19 @@ def _starts(ordered: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.empty(0, int)
 
 
+def by_prompt(prompts: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of each prompt, ascending; ``prompts`` (n,)."""
+    order = np.argsort(prompts, kind="stable")
+    for start, end in itertools.pairwise([*_starts(prompts[order]), len(order)]):
+        yield order[start:end]
+
+
 def pair_deviations(
     keys: PairKeys, stores: list[EmbeddingStore], floor: float, report: Report
 ) -> tuple[np.ndarray, np.ndarray]:
     """(deviation of chosen, of rejected), each (n,), over the distinct responses in the pairs of each prompt text."""
     chosen, rejected = np.ones(len(keys.prompt)), np.ones(len(keys.prompt))
-    order = np.argsort(keys.prompt, kind="stable")
-    bounds = [*_starts(keys.prompt[order]), len(order)]
-    for start, end in itertools.pairwise(bounds):
-        rows = order[start:end]
+    for rows in by_prompt(keys.prompt):
         texts, places = np.unique(np.concatenate([keys.chosen[rows], keys.rejected[rows]]), return_inverse=True)
         delta = prompt_deviation(texts, [store.vectors(texts) for store in stores], report, floor)[places]
         chosen[rows], rejected[rows] = delta[: len(rows)], delta[len(rows) :]
@@ -192,6 +196,8 @@ def print_report(output, reports: dict, texts: int, truncated: dict) -> None:
     for name, report in reports.items():
         neutral = f"delta = 1 for {report['all_zero']} (all products 0) and {report['constant']} (nothing differs)"
         print(f"  {name}: {report['pairs_out']} pairs of {report['prompts']} prompts; {neutral}")
+        if "creativity" in report:
+            print("    creativity: " + " ".join(f"{key} {value}" for key, value in report["creativity"].items()))
         if "control" in report:
             print("    control: " + " ".join(f"{key} {value}" for key, value in report["control"].items()))
         for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
