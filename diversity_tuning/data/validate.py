@@ -35,13 +35,9 @@ class TableSchema:
     nullable: tuple[str, ...] = ()
 
 
+_POST = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT}
 SOURCE = TableSchema(
-    {
-        schema.POST_TITLE: TEXT,
-        schema.POST_TEXT: TEXT,
-        schema.COMMENT_TEXTS: TEXTS,
-        schema.COMMENT_SCORES: INTEGERS,
-    },
+    {**_POST, schema.COMMENT_TEXTS: TEXTS, schema.COMMENT_SCORES: INTEGERS},
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.COMMENT_TIMES),
     nullable=(schema.POST_TEXT,),
 )
@@ -56,15 +52,9 @@ _FILTERED = {
     schema.FILTERED_COMMENT_SCORES: INTEGERS,
     schema.FILTERED_TRANSFORMED_SCORES: NUMBERS,
 }
-_POST = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT}
 FILTERED = TableSchema({**_POST, **_FILTERED}, parallel=tuple(_FILTERED), nullable=(schema.POST_TEXT,))
 PAIRS = TableSchema(
-    {
-        schema.CHOSEN: MESSAGES,
-        schema.REJECTED: MESSAGES,
-        schema.SCORE_CHOSEN: INTEGER,
-        schema.SCORE_REJECTED: INTEGER,
-    }
+    {schema.CHOSEN: MESSAGES, schema.REJECTED: MESSAGES, schema.SCORE_CHOSEN: INTEGER, schema.SCORE_REJECTED: INTEGER}
 )
 WEIGHTED = TableSchema({**PAIRS.kinds, schema.DEVIATION_CHOSEN: NUMBER, schema.DEVIATION_REJECTED: NUMBER})
 USED = {
