@@ -1,6 +1,6 @@
 r"""Sample responses of several adapters of one base model from one vLLM server, each into its own run folder.
 
-python -m scripts_eval.sample_adapters --config recipes/llama-3.1-8b/eval1_1.yaml --source data/filtered \
+python -m scripts_eval.sample_adapters --config eval1_1.yaml --source data/filtered \
     --adapters sft=runs/generation dpo=runs/dpo ddpo-both=runs/ddpo-both --output results
 R=runs/mine; python -m scripts_eval.sample_adapters --config eval1_1.yaml \
     --source $R/data/filtered --base_model $R/base --adapters dpo=$R/dpo ddpo-both=$R/ddpo-both --output runs/my-samples
