@@ -75,6 +75,10 @@ def release(output: str | Path | None = None) -> None:
         for folder in made:
             with contextlib.suppress(OSError):  # the output is in it
                 folder.rmdir()
+        left = [folder for folder in made if folder.is_dir()]
+        for other, (holder, its_file, own) in _held.items():  # the last lock in a folder takes the folder away
+            if within := [folder for folder in left if folder in other.parents]:
+                _held[other] = (holder, its_file, [*own, *within])
 
 
 atexit.register(release)
