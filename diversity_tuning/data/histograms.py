@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.drawing import show_as_typed
+
 _BINS = 40
 
 
@@ -31,6 +33,7 @@ def draw(path: str | Path, splits: dict[str, dict[str, np.ndarray]], title: str 
     if names:
         axes.flat[0].legend(fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=9)
+    show_as_typed(figure)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 

@@ -54,10 +54,15 @@ def t_words(row: pd.Series | dict) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A section: title, note, table. A bar in a cell is escaped."""
+    """A section: title, note, table. What would be markup in a cell is escaped, so that names are shown as they are."""
     lines = [table.header, ["---"] * len(table.header), *table.rows]
-    cells = "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-    return f"## {table.title}\n\n{table.note}\n{cells}"
+    cells = "".join("| " + " | ".join(re.sub(r"[|*`]", r"\\\g<0>", as_text(cell)) for cell in line) + " |\n" for line in lines)
+    return f"## {as_text(table.title)}\n\n{as_text(table.note)}\n{cells}"
+
+
+def as_text(text: object) -> str:
+    """A text for Markdown, in which no name makes a tag, a link or a picture."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"\](?=[(\[])", r"\]", str(text)))
 
 
 def latex(table: Table) -> str:

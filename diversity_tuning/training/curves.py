@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from diversity_tuning.drawing import show_as_typed
+
 
 def plot_curves(history: list[dict], path: Path, title: str) -> None:
     """Loss, rewards, accuracy and weights against steps, one panel for each kind that was logged (:func:`curve_panels`)."""
@@ -20,6 +22,7 @@ def plot_curves(history: list[dict], path: Path, title: str) -> None:
         axis.set(xlabel="step", title=name)
         axis.legend(fontsize=7)
     figure.suptitle(title)
+    show_as_typed(figure)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
