@@ -20,6 +20,13 @@ class FiniteMixin(TotalsMixin):
         self._stop_unless_finite("loss", loss)
         return loss
 
+    def init_hf_repo(self, *args, **kwargs):
+        try:
+            super().init_hf_repo(*args, **kwargs)
+        except Exception as error:  # of the network, of the hub, of rights
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"--push_to_hub: {self.args.hub_model_id} cannot be made on the hub ({reason})") from None
+
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         if norm is not None and self.accelerator.scaler is None:  # a scaler of float16 skips such steps itself

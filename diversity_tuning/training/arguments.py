@@ -6,6 +6,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import HubStrategy
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
@@ -118,6 +119,11 @@ def parse(
     training_run.processes = config.world_size * max(config.n_gpu, 1)
     training_run.checkpoint()  # refuses what cannot go on before anything is loaded
     config.output_dir = str(training_run.folder)
+    if config.push_to_hub:
+        if training_run.record["arguments"].get("hub_strategy", "end") != "end":
+            raise UserError(f"--hub_strategy {config.hub_strategy.value}: only a finished and checked model is pushed; leave it out")
+        config.hub_strategy = HubStrategy.END
+        config.hub_model_id = config.hub_model_id or training_run.output.name  # not that of the folder that it trains in
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
         os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
