@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.unsharded import unsharded
 
 
 class Reward(Protocol):
@@ -69,6 +70,7 @@ def check_reward(text: str) -> None:
         )
 
 
+@unsharded()
 def load_reward(name: str, device: str | None = None, dtype: str | None = None, batch_size: int = 32) -> Callable:
     """The reward of this name; raises :class:`UserError`.
 

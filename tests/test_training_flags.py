@@ -153,6 +153,6 @@ def test_a_hub_that_is_not_there_is_one_line(world, hub, capsys, monkeypatch):
         line = stops(capsys, ddpo, world, "unreached", flags=[*adapter(world), "--push_to_hub", "true"])
     assert line == "error: --push_to_hub: unreached cannot be made on the hub (no route)"
     monkeypatch.setattr(HfApi, "upload_folder", fail)
-    line = stops(capsys, ddpo, world, "kept", flags=[*adapter(world), "--push_to_hub", "true", "--max_steps", "1"])
-    assert f"{world / 'kept'}: is whole, but could not be pushed to me/kept (no route): hf upload me/kept" in line
-    assert (world / "kept" / "adapter_model.safetensors").is_file()
+    line = stops(capsys, ddpo, world, "local", flags=[*adapter(world), "--push_to_hub", "true", "--max_steps", "1"])
+    assert f"{world / 'local'}: is whole, but could not be pushed to me/local (no route): hf upload me/local" in line
+    assert (world / "local" / "adapter_model.safetensors").is_file()

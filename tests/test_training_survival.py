@@ -106,6 +106,9 @@ IMPOSSIBLE = {
     "--seed 5000000000": "--seed 5000000000: give 0 or more, below", "--max_train_samples 0": "--max_train_samples 0: ",
     "--per_device_train_batch_size 0": "--per_device_train_batch_size 0: give 1 or more",
     "--gradient_accumulation_steps 0": "--gradient_accumulation_steps 0", "--max_length 0": "--max_length 0: give 1 or more",
+    "--report_to wandb": "--report_to wandb: its package is missing: pip install wandb, or give --report_to none",
+    "--report_to tensorbord": "--report_to tensorbord: no such service; did you mean tensorboard?",
+    "--min_weight nan": "min_weight must be a finite number", "--num_train_epochs inf": "--num_train_epochs inf",
     "--weight_decay nan": "--weight_decay nan", "--max_grad_norm -1": "--max_grad_norm -1.0: give 0 or more",
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from diversity_tuning.thinking import cut_thinking, decode_response, marks_think
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, combined_rewards, group_advantages
 from diversity_tuning.trainers.precision import FiniteMixin
 from diversity_tuning.trainers.weights import check_choices
+from diversity_tuning.unsharded import unsharded
 
 DARLING_FLOOR = 0.1  # of its published code: a completion whose class holds the whole group keeps a tenth of its reward
 
@@ -151,7 +152,8 @@ class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
         def function(prompts, completions, completion_ids, **columns):
             texts, finished, _cut = self._responses(completions, completion_ids)
             taken = {name: values for name, values in columns.items() if takes_all or name in named}
-            return reward(list(map(text_of, prompts)), texts, finished.tolist(), **taken)
+            with unsharded():  # it may load what it needs when it is first called
+                return reward(list(map(text_of, prompts)), texts, finished.tolist(), **taken)
 
         function.__name__ = getattr(reward, "name", None) or getattr(reward, "__name__", type(reward).__name__)
         return function
