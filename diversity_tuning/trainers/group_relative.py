@@ -14,6 +14,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.partition import near_classes, number_or_none, read_threshold, share_outside_class
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, combined_rewards, group_advantages
+from diversity_tuning.trainers.head_choice import CheckedHeadMixin
 from diversity_tuning.trainers.precision import FiniteMixin
 from diversity_tuning.trainers.weights import check_choices
 from diversity_tuning.unsharded import unsharded
@@ -102,7 +103,7 @@ class _Scored:
     thinking: np.ndarray
 
 
-class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
+class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
     """:class:`trl.GRPOTrainer` whose only change is the advantages: :func:`.group_advantages.group_advantages` for TRL's.
 
     With ``deviation="none"``, no cut completion and no failed reward they are TRL's. Otherwise: a completion's diversity within
