@@ -34,7 +34,7 @@ def add_title(figure, title: str) -> None:
 
 
 def show_as_typed(figure) -> None:
-    """Let no name be read as a formula: a ``$`` in it is a ``$``. The numbers of a logarithmic axis are formulas, and stay so."""
+    """Let no name be read as a formula: a ``$`` in it is a ``$``. The numbers of a logarithmic axis stay formulas."""
     from matplotlib.text import Text
 
     formulas = set()

@@ -77,6 +77,11 @@ class Objective(Training):
     from_adapter: bool = True
 
     @property
+    def run(self) -> str:
+        """Its run's name in plans and reports: of a weighted objective, with both types of deviation as weights."""
+        return f"{self.name}-both" if self.weighted_of else self.name
+
+    @property
     def trainer(self) -> type:
         """The trainer's class."""
         return _load(self.trainer_place)
@@ -143,6 +148,11 @@ _OTHERS = {
         ),
     )
 }  # fmt: skip
+
+
+def weighted_pairs() -> list[tuple[str, str]]:
+    """The runs of every weighted objective and of what it is the weighted form of."""
+    return [(one.run, OBJECTIVES[one.weighted_of].run) for one in OBJECTIVES.values() if one.weighted_of]
 
 
 def trainings() -> dict[str, Training]:

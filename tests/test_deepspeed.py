@@ -34,7 +34,7 @@ def train(world, module, name, source, flags):
     answer = subprocess.run(
         [*command, module, *argv(world, world / name, source, flags)], env=environment, cwd=ROOT, capture_output=True, text=True
     )
-    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert answer.returncode == 0, answer.stderr[-12000:]
     assert len(losses(world / name)) == 2
     assert all(math.isfinite(loss) for loss in losses(world / name))
     assert all(torch.isfinite(weight).all() for weight in weights(world / name).values())

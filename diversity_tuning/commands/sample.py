@@ -9,7 +9,7 @@ Several GPUs:       accelerate launch --config_file accelerate_configs/multi_gpu
 vLLM, all GPUs:     … --engine vllm (starts and stops its server; several adapters: scripts_eval.sample_adapters)
 A server:           … --engine openai --base_url http://localhost:8000/v1 --model MODEL --output results/MODEL
 An API with a cap:  OPENAI_API_KEY=… … --engine openai --model gpt-4o --max_cost 20 --price_input 2.5 --price_output 10
-Baselines:          … --iterative (GPT-4o-iter) or --verbalized 5 (verbalized sampling), over any engine
+Baselines:          … --iterative (GPT-4o-iter), --verbalized 5 (verbalized sampling) or --seed_of_thought, over any engine
 
 Responses that failed are listed at the end and asked for again by the same command.
 """

@@ -125,7 +125,9 @@ def parse(
     config.output_dir = str(training_run.folder)
     if config.push_to_hub:
         if training_run.record["arguments"].get("hub_strategy", "end") != "end":
-            raise UserError(f"--hub_strategy {config.hub_strategy.value}: only a finished and checked model is pushed; leave it out")
+            raise UserError(
+                f"--hub_strategy {config.hub_strategy.value}: only a finished and checked model is pushed; leave it out"
+            )
         config.hub_strategy = HubStrategy.END
         config.hub_model_id = config.hub_model_id or training_run.output.name  # not that of the folder that it trains in
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does

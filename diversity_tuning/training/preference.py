@@ -48,7 +48,10 @@ def train_preference(training_run: TrainingRun) -> None:
 
 def read_pairs(rows: Dataset, where: str, weight_column: str | None) -> Dataset:
     """The pairs as conversations; their weights, where they have them, are numbers."""
-    pairs = preference_pairs(rows, where, keep=[weight_column] if weight_column else [])
+    keep = [weight_column] if weight_column else []
+    if weight_column and weight_column not in rows.column_names:  # the error names what may have been meant
+        keep = [name for name in rows.column_names if str(getattr(rows.features[name], "dtype", "")).startswith("float")]
+    pairs = preference_pairs(rows, where, keep=keep)
     if weight_column in pairs.column_names:
         check_numbers(pairs, weight_column, where)
     return pairs

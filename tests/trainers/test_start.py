@@ -8,7 +8,15 @@ from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers import (
-    DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, ORPOConfig,
+    DDPOConfig,
+    DDPOTrainer,
+    DORPOConfig,
+    DORPOTrainer,
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    ORPOConfig,
 )  # fmt: skip
 from diversity_tuning.trainers.head_choice import check_head
 from diversity_tuning.training.sft import ResumableSFTTrainer
