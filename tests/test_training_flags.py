@@ -58,7 +58,7 @@ def test_four_bits_are_asked_of_the_base_model(world, monkeypatch):
         asked.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
     monkeypatch.setattr(models, "load_base_model", load_base_model)
     with pytest.raises(SystemExit):
         train(ddpo, world, "four", flags=[*adapter(world), *FOUR_BITS])
@@ -69,7 +69,7 @@ def test_four_bits_are_asked_of_the_base_model(world, monkeypatch):
 def test_four_bits_without_bitsandbytes_are_one_line(world, capsys, monkeypatch):
     from diversity_tuning.training import models
 
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = stops(capsys, sft, world, "four", source="filtered", flags=[*LORA, *FOUR_BITS])
     assert "need the package bitsandbytes: pip install" in message
 
