@@ -67,7 +67,6 @@ def test_four_bits_are_asked_of_the_base_model(world, monkeypatch):
 
 
 def test_four_bits_without_bitsandbytes_are_one_line(world, capsys, monkeypatch):
-    from diversity_tuning.training import models
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = stops(capsys, sft, world, "four", source="filtered", flags=[*LORA, *FOUR_BITS])

@@ -151,7 +151,7 @@ def check_values(*parts) -> None:
 
 def check_reports(names: list[str]) -> None:
     """Refuse a service to report to that is not known, or whose package is not there."""
-    there = get_available_reporting_integrations()
+    there = get_available_reporting_integrations() if names else []
     for name in names:
         if name not in INTEGRATION_TO_CALLBACK:
             raise UserError(f"--report_to {name}: no such service{nearest(name, [*INTEGRATION_TO_CALLBACK, 'none'])}")
