@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diversity_tuning.evaluation.registry import Metric
-from diversity_tuning.evaluation.rendering import Table, as_text, markdown, page_table
+from diversity_tuning.evaluation.rendering import Table, markdown, page_table
+from diversity_tuning.public import as_text
 from diversity_tuning.runs import write_text
 
 Figures = Sequence[tuple[Path, str]]  # PNG and caption

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from diversity_tuning.public import as_text
+
 NONE = "–"
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -58,11 +60,6 @@ def markdown(table: Table) -> str:
     lines = [table.header, ["---"] * len(table.header), *table.rows]
     cells = "".join("| " + " | ".join(re.sub(r"[|*`]", r"\\\g<0>", as_text(cell)) for cell in line) + " |\n" for line in lines)
     return f"## {as_text(table.title)}\n\n{as_text(table.note)}\n{cells}"
-
-
-def as_text(text: object) -> str:
-    """A text for Markdown, in which no name makes a tag, a link or a picture."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"\](?=[(\[])", r"\]", str(text)))
 
 
 def latex(table: Table) -> str:

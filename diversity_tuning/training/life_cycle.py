@@ -33,6 +33,7 @@ from diversity_tuning.training.resume import (
     check_processes_of,
     check_same_run,
     checkpoints,
+    damage,
     has_state,
     newest,
     processes_of,
@@ -124,6 +125,8 @@ class TrainingRun:
         found, started = checkpoints(self.folder), read_started(self.folder)
         if self.resume.lower() not in _LAST:
             named = Path(self.resume)
+            if wrong := damage(named):
+                raise UserError(f"--resume_from_checkpoint {named}: is damaged ({wrong}); give another checkpoint")
             if not has_state(named):
                 raise UserError(f"--resume_from_checkpoint {named}: {without_state(named)}")
             check_processes_of(f"--resume_from_checkpoint {named}", processes_of(named), int(os.environ.get("WORLD_SIZE", "1")))
