@@ -10,6 +10,7 @@ from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.report.published import published_reports, runs_of
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
 from diversity_tuning.evaluation.statistics import holm, share_of_gain, t_test_p
+from diversity_tuning.objectives import weighted_pairs
 
 # What decides leads: embeddings also move apart where a text is garbled.
 SHORT = {
@@ -31,7 +32,7 @@ _NAMES = {
     "ddpo-sty": "DDPO-sty", "divpo": "DivPO", "orpo": "ORPO", "dorpo-both": "DORPO-both",
 }  # fmt: skip
 _README = (REFERENCE, "sft", "dpo", "ddpo-both", "orpo", "dorpo-both")
-_PAIRS = (("ddpo-both", "dpo"), ("dorpo-both", "orpo"))
+_PAIRS = weighted_pairs()
 _VARIANTS = {
     "ddpo-both": "DDPO: δ", "floor (0.1)": "δ, at least .1", "floor (0.2)": "δ, at least .2",
     "ddpo-per-token": "δ, log-ratios per token", "ddpo-power": "√δ", "ddpo-mix": "½ + ½ δ",

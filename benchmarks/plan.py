@@ -21,10 +21,12 @@ from benchmarks.plan_whole import whole_lines
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
+from diversity_tuning.objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("reward", "generation", "dpo", "ddpo", "orpo", "dorpo")
-POLICIES = 5  # SFT, DPO, DDPO, ORPO, DORPO
+_PLANNED = [name for name, one in OBJECTIVES.items() if one.script]  # those of the paper
+STAGES = ("reward", "generation", *_PLANNED)
+POLICIES = 1 + len(_PLANNED)  # SFT and these
 
 
 def training_of(recipe: str, stage: str) -> Training:
@@ -42,7 +44,8 @@ def training_of(recipe: str, stage: str) -> Training:
     return Training(
         name=stage, model=settings["model_name_or_path"], rank=rank, batch=settings["per_device_train_batch_size"],
         rows=1 if stage in ("reward", "generation") else 2, length=settings["max_length"], epochs=settings["num_train_epochs"],
-        checkpointing=settings.get("gradient_checkpointing", False), reference=stage in ("dpo", "ddpo"),
+        checkpointing=settings.get("gradient_checkpointing", False),
+        reference=stage in OBJECTIVES and OBJECTIVES[stage].from_adapter,
         accumulation=settings.get("gradient_accumulation_steps", 1),
     )  # fmt: skip
 

@@ -18,7 +18,6 @@ import typing
 from collections.abc import Iterable, Sequence
 
 from diversity_tuning.cli import Parser, parse_with_recipe
-from diversity_tuning.missing import require
 from diversity_tuning.recipe import truth
 
 _UNSET = dataclasses.MISSING

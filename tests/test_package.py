@@ -107,8 +107,8 @@ def test_the_readme_without_extras(bare, folder):
         (["look", "--base_model", "my-model", "--prompts", "prompts.txt", "--output", "out"], EVALUATION),
         (["human_power"], HUMAN_EVAL),
         (
-            ["grpo", "--source", "prompts.txt", "--model_name_or_path", "my-model", "--output_dir", "out", "--reward", "builtin:length"]
-            + ["--encoders", "builtin:minilm"],
+            "grpo --source prompts.txt --model_name_or_path my-model --output_dir out --reward builtin:length"
+            " --encoders builtin:minilm".split(),
             EMBEDDINGS,
         ),
     ],

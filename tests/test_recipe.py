@@ -68,6 +68,17 @@ def planned(tmp_path):
     return make
 
 
+def test_a_recipe_with_another_objectives_file_gets_its_rows(planned, monkeypatch, tmp_path):
+    before = planned("dpo", "beta: 0.3", "beta: 0.3", monkeypatch=monkeypatch)
+    shutil.copy(ROOT / "recipes" / "miniature" / "dpo.yaml", tmp_path / "recipes" / "miniature" / "spl.yaml")
+    text = planned("dpo", "beta: 0.3", "beta: 0.3", monkeypatch=monkeypatch)
+    added = [line for line in text.splitlines() if line not in before.splitlines()]
+    assert [line.split()[:4] for line in added] == [
+        ["bash", "accelerate_configs/launch.sh", "diversity_tuning.training", "spl"],
+        ["{sampler}", "{encoders}", "{split}", "--source"],
+    ]
+
+
 @pytest.mark.parametrize("beta", ["3.0e-1", '"0.3"'])
 def test_the_sweep_of_beta_is_around_the_recipes(planned, monkeypatch, beta):
     text = planned("dpo", "beta: 0.3", f"beta: {beta}", "--controls", monkeypatch=monkeypatch)

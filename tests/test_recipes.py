@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import yaml
 from diversity_tuning.cli import expand_recipe
 
 ROOT = Path(__file__).parents[1]
-# With stages of their own: tests/studies/horror/test_recipes.py, tests/studies/captions/test_recipe.py.
-OTHERS = ("captions", "horror")
+# With stages of their own: tests/studies/horror/test_recipes.py, tests/studies/captions/test_recipe.py, tests/studies/real.
+OTHERS = ("captions", "horror", "smollm2")
 FOLDERS = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name not in OTHERS)
 GREETINGS = [name for name in FOLDERS if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
 STORIES = [name for name in FOLDERS if name not in GREETINGS]
@@ -274,8 +275,9 @@ def dry_run(tmp_path, *flags):
     assert not (tmp_path / "an out").exists(), "a dry run makes nothing"
     stubs = tmp_path / "bin"  # say what they were asked to run
     stubs.mkdir(exist_ok=True)
+    reads = f'[ "$1" != - ] || exec "{sys.executable}" "$@"'  # the launch script's own look at its configuration
     for name in ("python", "accelerate"):
-        (stubs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (stubs / name).write_text(f'#!/bin/sh\n{reads}\nprintf "%s\\n" "$@"\n')
         (stubs / name).chmod(0o755)
     first, *lines = answer.stdout.splitlines()
     assert first == f"cd {ROOT}"
@@ -334,11 +336,19 @@ def test_accelerate_configs_are_known_to_accelerate(path):
 
 
 def test_the_released_variant_differs_where_the_released_code_does():
-    """LoRA on q_proj and v_proj; ORPO, DORPO: 512 tokens (prompt 128), NLL of the batch; DORPO's loss; stage 1. Else equal."""
-    lora = {"lora_target_modules": ["q_proj", "v_proj"]}
+    """Stage 1, SFT's warm-up, float32, LoRA on two modules, lengths and losses of ORPO and DORPO. Else equal."""
+    whole = {"dtype": "float32"}
+    lora = {**whole, "lora_target_modules": ["q_proj", "v_proj"]}
     odds_ratio = {**lora, "max_length": 512, "max_prompt_length": 128, "nll_reduction": "batch"}
     dorpo = {**odds_ratio, "loss_variant": "released"}
-    changed = {"generation": lora, "reward": lora, "orpo": odds_ratio, "dorpo": dorpo}
+    changed = {
+        "generation": {**lora, "warmup_steps": 84},
+        "reward": lora,
+        "dpo": whole,
+        "ddpo": whole,
+        "orpo": odds_ratio,
+        "dorpo": dorpo,
+    }
     changed["1_data_prep_filtering"] = {"filter": "released"}
     stems = {path.stem for path in (ROOT / "recipes" / "llama-3.1-8b-released").glob("*.yaml")}
     assert stems == {path.stem for path in (ROOT / "recipes" / "llama-3.1-8b").glob("*.yaml")} - {"grpo", "reward_pairs"}

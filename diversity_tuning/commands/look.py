@@ -26,7 +26,7 @@ _SHOWN = 400  # most characters of a text that is shown
 
 # Defaults that differ from those of scripts_eval.sample and scripts_eval.score: any prompts, short answers, no network.
 _DEFAULTS = {"num_prompts": 100, "max_new_tokens": 512, "semantic_model": "builtin:minilm", "style_model": "none"}
-_NOT_HERE = ("source", "split", "start", "engine", "verbalized", "iterative", "accept_failures", "min_p")
+_NOT_HERE = ("source", "split", "start", "engine", "verbalized", "iterative", "seed_of_thought", "accept_failures", "min_p")
 _NOT_HERE += ("diagnostics", "batch_size", "distinct_threshold", "distinct_classifier", "quality_threshold")
 _NOT_HERE += ("name", "method", "strength", "training_seed", "model", "base_url", "extra_body", "max_requests", "max_cost")
 _NOT_HERE += ("price_input", "price_output", "concurrency", "timeout", "max_retries", "cache", "tensor_parallel")

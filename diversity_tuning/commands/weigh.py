@@ -8,6 +8,9 @@ python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training --source_
 Controls, to tell what the deviations themselves do: --permute prompt or --permute all shuffles them among pairs,
 --constant gives their mean to all.
 
+--creativity diversity=1 novelty=1 quality=1 adds a column `creativity`, the weight of CrPO (arXiv 2505.14442), to train with
+--weight_column creativity. A score of another name, such as surprise, is read from columns surprise_chosen, surprise_rejected.
+
 With --embedding_cache a killed run resumes, and later runs and the evaluation reuse its vectors.
 """
 
@@ -18,7 +21,6 @@ from diversity_tuning.commands.common import EncoderConfig, close_stores
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
-from diversity_tuning.runs import is_finished, provenance
 
 STAGE = "3_data_prep_for_diversified_training"
 SCRIPT = f"scripts_dataset_cleaner.{STAGE}"
@@ -37,6 +39,10 @@ class WeighConfig(EncoderConfig):
     )
     permute_seed: int = flag("draws the shuffle of --permute", default=0, least=0)
     constant: bool = flag("control: the mean deviation to every pair", default=False)
+    creativity: list[str] = flag(
+        "also CrPO's weight of each pair, from these scores: diversity, novelty, quality (the votes), or of columns",
+        factory=list, metavar="NAME=λ",
+    )  # fmt: skip
 
     def __post_init__(self):
         super().__post_init__()
@@ -44,29 +50,28 @@ class WeighConfig(EncoderConfig):
             raise UserError(f"--max_cutoff {self.max_cutoff}: expected an even number from 2 up (two responses a pair), or -1")
         if self.permute and self.constant:
             raise UserError("--permute and --constant: give one of them")
+        if self.creativity:
+            from diversity_tuning.data.creativity import parse_strengths
+
+            parse_strengths(self.creativity)
 
 
 @command
 def main(argv=None) -> None:
     args = parse_flags(WeighConfig, SCRIPT, __doc__, argv, extra="embeddings")
-    from diversity_tuning.data.storage import require_apart, require_stage
-
-    require_stage(args.source_pair, 2)
-    require_apart(
-        source_pair=args.source_pair, data_path_pair_div=args.data_path_pair_div, embedding_cache=args.embedding_cache
-    )
-    inputs = {"source_pair": args.source_pair, **args.inputs()}
-    record = provenance(STAGE, args.settings("data_path_pair_div"), inputs)
-    if not is_finished(args.data_path_pair_div, record, args.overwrite):
+    if record := args.record(STAGE, "source_pair", "data_path_pair_div", 2):
         run(args, record)
 
 
 def run(args, record: dict) -> None:
     """Read, embed, weigh, save, report."""
-    from diversity_tuning.data import storage, weigh
+    from diversity_tuning.data import creativity, storage, weigh
     from diversity_tuning.data.validate import PAIRS
 
     splits = storage.load_stage(args.source_pair, PAIRS, 2)
+    strengths = creativity.parse_strengths(args.creativity) if args.creativity else {}
+    for name, rows in splits.items():
+        creativity.check_columns(rows.column_names, strengths, f"{args.source_pair}, split '{name}',")
     with storage.stage_output(args.data_path_pair_div) as (folder, work):
         stores = args.open_stores(work)
         keys, kept = {}, {}
@@ -78,6 +83,10 @@ def run(args, record: dict) -> None:
         for name, rows in kept.items():
             made[name], reports[name] = weigh.weigh(rows, keys[name], stores, made_of, name, work, args.num_proc)
             reports[name]["pairs_in"] = len(splits[name])
+            if strengths:
+                made[name], reports[name]["creativity"] = creativity.add_creativity(
+                    made[name], keys[name], stores[0], strengths, name, work, args.num_proc
+                )
         truncated = {store.encoder.name: store.count_truncated(texts) for store in stores}
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
         close_stores(stores)

@@ -26,6 +26,7 @@ POSTTRAINING_TRANSFORMED_SCORE = "posttraining_transformed_score"
 # Stages 3 and 4: the deviation delta of each side, the loss weight.
 DEVIATION_CHOSEN = "deviation_chosen"  # float >= 0, mean 1 over the responses of a prompt
 DEVIATION_REJECTED = "deviation_rejected"
+CREATIVITY = "creativity"  # float >= 0: CrPO's weight of a pair
 
 # One sampled response per row, as published; our own columns come after these.
 PROMPT_ID = "prompt_id"

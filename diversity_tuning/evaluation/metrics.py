@@ -103,6 +103,32 @@ def distinct_k(labels: Sequence[Hashable | None]) -> int:
     return len({label for label in labels if label is not None})
 
 
+def ratings(rewards: np.ndarray) -> np.ndarray:
+    """Rewards in [-1, 1], as transformed votes have them, on a scale of 1 to 10: 1 + 9·(r + 1)/2; those outside are cut."""
+    return 1 + 4.5 * (np.clip(rewards, -1, 1) + 1)
+
+
+def utility_k(rewards: Sequence[float], classes: Sequence[Hashable | None], patience: float = 0.8) -> float:
+    """What k samples in their order are worth to a reader who goes on with probability p and has no use for repetitions.
+
+    .. math:: \\frac{1 - p}{1 - p^k} \\sum_{i=1}^{k} p^{i-1} \\, r_i \\, [\\text{sample } i \\text{ is of a new class}]
+
+    ``rewards`` (k,) on a scale without negative numbers (:func:`ratings`), so that a repetition, worth 0, is the worst;
+    ``patience`` in (0, 1]; 1 weighs all samples the same. A class of None (no label) is worth 0. In [0, the largest reward];
+    NaN for no sample, and where a reward is. Source: NoveltyBench, arXiv 2504.05228. Raises :class:`ValueError`.
+    """
+    if not 0 < patience <= 1:
+        raise ValueError(f"patience is a probability above 0, not {patience}")
+    if len(rewards) != len(classes):
+        raise ValueError(f"{len(rewards)} rewards for {len(classes)} classes")
+    if not len(rewards):
+        return float("nan")
+    seen: set[Hashable | None] = {None}
+    new = [not (label in seen or seen.add(label)) for label in classes]
+    weights = patience ** np.arange(len(rewards))
+    return float(np.average(np.asarray(rewards, dtype=float) * new, weights=weights))
+
+
 def diversity_by_prompt(embeddings: np.ndarray, prompts: Sequence[Hashable]) -> np.ndarray:
     """Mean cosine distance of each response to the other responses of its prompt: ``(n,)`` in [0, 2], NaN where it is alone.
 

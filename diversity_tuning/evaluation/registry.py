@@ -111,6 +111,12 @@ METRICS = [
         "Distinct samples among the good responses to a prompt.", "groups, 0 to the number of responses", "further", "higher",
     ),
     Metric(
+        "utility_k", "utility",
+        "Mean over the samples i in their order, weighed by .8^(i−1), of the reward on a scale of 1 to 10, or 0 where an"
+        " earlier one is of the same group (NoveltyBench).",
+        "rating, 0 to 10", "further", "higher", gain="better or more varied",
+    ),
+    Metric(
         "words", "words a response",
         "Mean number of words in a response, split at white space; characters in scripts without spaces.", "words", "further",
     ),
@@ -142,6 +148,7 @@ METRICS = [
     Metric("failed", "failed", "Responses that were asked for and not got.", "responses", "counts"),
     Metric("duplicates", "duplicates", "Word for word an earlier response to the same prompt.", "responses", "counts"),
     Metric("unfinished", "unfinished", "No end token before the limit of new tokens.", "responses", "counts"),
+    Metric("rating_cut", "rating cut", "Reward outside [−1, 1], cut for the utility.", "responses", "counts"),
     Metric("empty", "empty", "No text but white space.", "responses", "counts"),
     Metric(
         f"truncated_for_{SEMANTIC_DIVERSITY}", "truncated, semantic",

@@ -25,7 +25,15 @@ VERBALIZED = (
     " <response></response> tags and in it, first the whole response in <text></text> tags, then in <probability></probability>"
     " tags the probability, between 0 and 1, that you would write it. Write nothing else.\n\nPrompt: {prompt}"
 )
-_TRIES = 3  # requests for a prompt's verbalized responses in one run, while too few of them can be read
+SEEDED = (
+    "First write a long string of random letters, digits and signs between <random_string> and </random_string>. Then work"
+    " out from the whole of that string, between <thinking> and </thinking>, the choices that the prompt below leaves open: for"
+    " example, add up the codes of its characters and take the remainder as the number of the option. Last write a response"
+    " that follows these choices, and nothing else, between <answer> and </answer>.\n\nPrompt: {prompt}"
+)
+_ROOM = 1024  # tokens for the string and what is worked out from it
+_TRIES = 3  # requests for a prompt's responses in one run, while too few of them can be read
+_ANSWER = re.compile(r"<answer[^>]*>(.*)</answer>", re.DOTALL | re.IGNORECASE)
 _BLOCK = re.compile(r"<response[^>]*>(.*?)(</response>|(?=<response)|\Z)", re.DOTALL | re.IGNORECASE)
 _TEXT = re.compile(r"<text[^>]*>(.*?)(?:</text>|(?=<probability))", re.DOTALL | re.IGNORECASE)
 _PROBABILITY = re.compile(r"<probability[^>]*>\s*[^\d.]{0,3}(\d*\.?\d+(?:e-?\d+)?)\s*(%?)", re.IGNORECASE)
@@ -72,16 +80,47 @@ def _next(prompt: str, before: list[str], number: int) -> ChatRequest:
     return ChatRequest(tuple(turns), number)
 
 
-def verbalized(
+def seeded(
     engine: Engine,
     prompts: dict[int, str],
     done: dict[Key, str],
     count: int,
     settings: SamplingSettings,
     seed: int,
-    candidates: int = 5,
-    tried: dict[int, int] | None = None,
+    tried: dict[Key, int] | None = None,
 ) -> Answers:
+    """Every response for itself, from a string that the model first makes up: string seed of thought (arXiv 2510.21150).
+
+    A request has room for ``max_new_tokens`` and the string. What has no closed ``<answer>`` is asked for anew, as often as
+    :func:`verbalized` does; ``tried``: how often that was done in vain before. The wording of the request is ours.
+    """
+    settings = replace(settings, max_new_tokens=settings.max_new_tokens + _ROOM)
+    waiting = [key for row in prompts for number in range(count) if (key := (row, number)) not in done]
+    for attempt in range(_TRIES):
+        asked, waiting = waiting, []
+        numbers = [number + count * ((tried or {}).get((row, number), 0) * _TRIES + attempt) for row, number in asked]
+        requests = [
+            user_request(SEEDED.format(prompt=prompts[row]), number) for (row, _), number in zip(asked, numbers, strict=True)
+        ]
+        for answers in engine.complete(requests, settings, seed):
+            answered = []
+            for i, answer in answers:
+                told = _ANSWER.search(answer.text) if isinstance(answer, Sample) else None
+                if told and told[1].strip():
+                    answered.append((asked[i], replace(answer, text=told[1].strip(), finished=True)))
+                elif isinstance(answer, Sample) and attempt < _TRIES - 1:
+                    waiting.append(asked[i])
+                else:
+                    failure = Failure("no response between <answer> and </answer>") if isinstance(answer, Sample) else answer
+                    answered.append((asked[i], failure))
+            if answered:
+                yield answered
+
+
+def verbalized(
+    engine: Engine, prompts: dict[int, str], done: dict[Key, str], count: int, settings: SamplingSettings, seed: int,
+    candidates: int = 5, tried: dict[int, int] | None = None,
+) -> Answers:  # fmt: skip
     """``count`` of the ``candidates`` that one request asks for, drawn by their stated probabilities (Zhang et al. 2025).
 
     Without replacement, since a response drawn twice would measure the draw and not the model. A request has room for

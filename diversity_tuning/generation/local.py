@@ -35,15 +35,9 @@ class LocalEngine:
     """A model of this machine as an :class:`Engine`, loaded when first asked. A prompt it cannot read is a failure."""
 
     def __init__(
-        self,
-        base_model: str,
-        adapter: str | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        trust_remote_code: bool = False,
-        batch_size: int = 64,
-        template_from: str | None = None,
-    ):
+        self, base_model: str, adapter: str | None = None, device: str | None = None, dtype: str | None = None,
+        trust_remote_code: bool = False, batch_size: int = 64, template_from: str | None = None,
+    ):  # fmt: skip
         self.batch_size = batch_size
         self._arguments = (base_model, adapter, device, dtype, trust_remote_code, template_from)
 
@@ -71,13 +65,9 @@ class LocalEngine:
 
 @torch.inference_mode()
 def sample_responses(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: list[ChatRequest],
-    settings: SamplingSettings,
-    seed: int = 0,
-    batch_size: int = 64,
-) -> Iterator[list[tuple[int, Sample | Failure]]]:
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: list[ChatRequest], settings: SamplingSettings,
+    seed: int = 0, batch_size: int = 64,
+) -> Iterator[list[tuple[int, Sample | Failure]]]:  # fmt: skip
     """Yield, batch by batch, ``(position in requests, sample)``; batches hold prompts of similar length, longest first.
 
     A prompt that leaves no room for ``max_new_tokens`` in the model's context is a :class:`UserError` before anything is
@@ -86,8 +76,9 @@ def sample_responses(
     conversations = {request.messages: request for request in requests}
     ids = encode_conversations(tokenizer, list(conversations.values()), settings.system_prompt)
     tokens = dict(zip(conversations, ids, strict=True))
-    check_context(model, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
-    room = _context(model) - settings.max_new_tokens
+    context = getattr(model.config, "max_position_embeddings", None) or float("inf")
+    check_context(context, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
+    room = context - settings.max_new_tokens
     too_long = [i for i, request in enumerate(requests) if len(tokens[request.messages]) > room]
     if too_long:
         yield [
@@ -116,14 +107,8 @@ def encode_conversations(
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
-def _context(model: PreTrainedModel) -> float:
-    """Tokens that the model can read."""
-    return getattr(model.config, "max_position_embeddings", None) or float("inf")
-
-
-def check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_tokens: int) -> None:
-    """A :class:`UserError` where the longest prompt that fits the model's context leaves no room for the response."""
-    context = _context(model)
+def check_context(context: float, prompts: list[list[int]], max_new_tokens: int) -> None:
+    """A :class:`UserError` where the longest prompt that fits the model's ``context`` leaves no room for the response."""
     longest = max((len(prompt) for prompt in prompts if len(prompt) < context), default=0)
     room = context - longest
     if max_new_tokens > room:

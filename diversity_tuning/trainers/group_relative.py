@@ -1,6 +1,7 @@
 """GRPO that can keep diversity: each completion's deviation within its group multiplies its reward or its advantage."""
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,15 +10,17 @@ import torch
 import trl
 from accelerate.utils import gather_object
 
-from diversity_tuning.deviation import mean_cosine_distance, response_weights
+from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.errors import UserError
-from diversity_tuning.partition import near_classes, number_or_none, read_threshold, share_outside_class
+from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
-from diversity_tuning.trainers.group_advantages import DEVIATIONS, combined_rewards, group_advantages
+from diversity_tuning.trainers.group_advantages import DEVIATIONS, Group, combined_rewards, group_advantages, inverted
+from diversity_tuning.trainers.head_choice import CheckedHeadMixin
 from diversity_tuning.trainers.precision import FiniteMixin
 from diversity_tuning.trainers.weights import check_choices
+from diversity_tuning.unsharded import unsharded
 
-DARLING_FLOOR = 0.1  # of its published code: a completion whose class holds the whole group keeps a tenth of its reward
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -28,7 +31,9 @@ class GRPOConfig(trl.GRPOConfig):
         default="none",
         metadata={
             "help": "What the deviation within the group multiplies: nothing, the 'reward', or the 'advantage' where it is "
-            "positive; 'darling' multiplies the reward by the share of the group in other classes (arXiv 2509.02534).",
+            "positive. The reward times something else: 'darling', the share of the group in other classes (arXiv 2509.02534); "
+            "'dra', one over the similarity to the group (2505.09655); 'dpwriter', word sequences of its own (2601.09609). "
+            "'rare': every advantage over the size of the completion's class (2601.08763).",
             "choices": list(DEVIATIONS),
         },
     )
@@ -39,22 +44,25 @@ class GRPOConfig(trl.GRPOConfig):
             "sentence-transformers id or folder. With --deviation none they are only logged."
         },
     )
-    deviation_power: float = field(default=1.0, metadata={"help": "δ from distances to this power; 0: all weigh 1."})
+    deviation_power: float = field(default=1.0, metadata={"help": "δ, or what stands for it, to this power; 0: all weigh 1."})
     deviation_minimum: float = field(
         default=0.0, metadata={"help": "Smaller δ are raised to this; the mean may then exceed 1."}
+    )
+    diversity_share: float = field(
+        default=0.6, metadata={"help": "With dpwriter: λ, the part of the reward that word sequences of its own earn, 0 to 1."}
     )
     reward_origin: str | None = field(
         default=None,
         metadata={
             "help": "What δ scales the reward from: 'minimum' of the group, or 'zero' (the plain product; for rewards that are "
-            "never negative). Default: minimum with 'reward', zero with 'darling'."
+            "never negative). Default: minimum with 'reward'; zero, as published, with darling, dra and dpwriter."
         },
     )
     distinct_threshold: str | None = field(
         default=None,
         metadata={
-            "help": "With darling: cosine distance, of the first encoder, up to which two completions are the same; a number "
-            "or an output of scripts_eval.distinct_threshold."
+            "help": "With darling and rare: cosine distance, of the first encoder, up to which two completions are the same; a "
+            "number or an output of scripts_eval.distinct_threshold."
         },
     )
     truncated_reward: str = field(
@@ -67,9 +75,10 @@ class GRPOConfig(trl.GRPOConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choices(self, "deviation")
-        if self.deviation == "darling" and self.distinct_threshold is None:
+        if "classes" in DEVIATIONS[self.deviation].needs and self.distinct_threshold is None:
             raise ValueError(
-                "deviation 'darling' needs a distinct_threshold: a number, or an output of scripts_eval.distinct_threshold"
+                f"deviation '{self.deviation}' needs a distinct_threshold: a number, or an output of "
+                "scripts_eval.distinct_threshold"
             )
         if self.reward_origin not in (None, "minimum", "zero"):
             raise ValueError(f"reward_origin is minimum or zero, not {self.reward_origin!r}")
@@ -78,6 +87,8 @@ class GRPOConfig(trl.GRPOConfig):
             raise ValueError(f"truncated_reward is minimum or a number, not {self.truncated_reward!r}")
         if not self.deviation_power >= 0 or not self.deviation_minimum >= 0:
             raise ValueError("deviation_power and deviation_minimum must be at least 0")
+        if not 0 <= self.diversity_share <= 1:
+            raise ValueError(f"diversity_share is a part of the reward, 0 to 1, not {self.diversity_share}")
         if self.mask_truncated_completions:
             raise ValueError(
                 "mask_truncated_completions leaves the rewards of cut completions in the mean of their group, which then "
@@ -101,7 +112,7 @@ class _Scored:
     thinking: np.ndarray
 
 
-class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
+class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
     """:class:`trl.GRPOTrainer` whose only change is the advantages: :func:`.group_advantages.group_advantages` for TRL's.
 
     With ``deviation="none"``, no cut completion and no failed reward they are TRL's. Otherwise: a completion's diversity within
@@ -111,8 +122,8 @@ class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
     Diversity is taken among the *finished* completions of a group; the others have 1, and so have all where fewer than two are
     finished. δ: :func:`diversity_tuning.deviation.response_weights`, mean 1 over them. With one encoder the completion
     nearest to the others has δ = 0, and with several one that is nearest in any type: ``deviation_minimum`` raises that.
-    ``"darling"``: the share of the others that are of another class (:func:`diversity_tuning.partition.share_outside_class`, at
-    least .1), classes being joined by pairs within ``distinct_threshold`` of the first encoder.
+    Other diversities are in :data:`.group_advantages.DEVIATIONS`; those of classes join pairs within ``distinct_threshold`` of
+    the first encoder. A negative reward weighed from zero is inverted: that is warned of once and logged as ``inverted/share``.
 
     ``rewards``: functions ``(prompts, completions, finished) -> [float | None]`` of texts
     (:mod:`diversity_tuning.rewards`), which get the columns of the data
@@ -130,17 +141,18 @@ class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
         args = args or GRPOConfig()
         if not isinstance(args, GRPOConfig):
             raise TypeError("args must be a diversity_tuning GRPOConfig, not TRL's")
-        if args.deviation != "none" and not (args.encoders or encoders):
-            raise UserError(f"--deviation {args.deviation} needs --encoders, such as builtin:minilm")
+        check_encoders(args, encoders)
         theirs = reward_funcs if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]
         super().__init__(model, [*map(self._as_reward_func, rewards), *theirs], args, *others, **kwargs)
         self._encoders = load_encoders(args.encoders, str(self.accelerator.device)) if encoders is None else encoders
         self._threshold = None
-        if args.deviation == "darling":
+        self._deviation = DEVIATIONS[args.deviation]
+        if "classes" in self._deviation.needs:
             first = next(iter(args.encoders if encoders is None else encoders))
             self._threshold = read_threshold(args.distinct_threshold, first)["threshold"]
         self._truncated = None if args.truncated_reward == "minimum" else float(args.truncated_reward)
-        self._origin = args.reward_origin or ("zero" if args.deviation == "darling" else "minimum")
+        self._origin = args.reward_origin or self._deviation.origin
+        self._warned = False
         self._scored: _Scored | None = None
 
     def _as_reward_func(self, reward: Callable) -> Callable:
@@ -151,7 +163,8 @@ class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
         def function(prompts, completions, completion_ids, **columns):
             texts, finished, _cut = self._responses(completions, completion_ids)
             taken = {name: values for name, values in columns.items() if takes_all or name in named}
-            return reward(list(map(text_of, prompts)), texts, finished.tolist(), **taken)
+            with unsharded():  # it may load what it needs when it is first called
+                return reward(list(map(text_of, prompts)), texts, finished.tolist(), **taken)
 
         function.__name__ = getattr(reward, "name", None) or getattr(reward, "__name__", type(reward).__name__)
         return function
@@ -194,6 +207,10 @@ class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
             rewards, finished, weights.to(rewards.dtype), group,
             self.args.deviation, self._origin, self._truncated, self.scale_rewards,
         )  # fmt: skip
+        turned = inverted(rewards, weights, finished, self.args.deviation, self._origin)
+        self._tell_inverted(int(turned.sum()), len(turned))
+        if self._deviation.multiplies == "reward":
+            self._metrics[mode]["inverted/share"].append(turned.float().mean().item())
         own = self.accelerator.process_index * len(inputs)
         output["advantages"] = advantages[own : own + len(inputs)]
         for name, value in group_metrics(scored, rewards.cpu().numpy(), diversity, advantages.cpu().numpy(), group).items():
@@ -204,22 +221,32 @@ class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
         logged.extend(advantages.tolist())
         return output
 
+    def _tell_inverted(self, count: int, total: int) -> None:
+        """Warn, once, that negative rewards are weighed from zero."""
+        if count and not self._warned and self.accelerator.is_main_process:
+            logger.warning(
+                "--deviation %s: %d of %d completions have a negative reward; weighed from zero, the common one of two equally"
+                " bad completions is preferred; give --reward_origin minimum, or rewards that are never negative",
+                self.args.deviation, count, total,
+            )  # fmt: skip
+        self._warned |= count > 0
+
     def _diversity(self, scored: _Scored, group: int) -> np.ndarray:
-        """δ, or DARLING's d, of each completion within its group: float64 (N,), 1 for one that was cut."""
-        diversity = np.ones(len(scored.texts))
-        if not scored.vectors:
-            return diversity
+        """What the deviation multiplies by, of each completion within its group: float64 (N,), 1 for one that was cut."""
+        diversity, args = np.ones(len(scored.texts)), self.args
         for rows in finished_rows(scored.finished, group):
-            if len(rows) < 2:
-                continue
-            if self.args.deviation == "darling":
-                classes = near_classes(next(iter(scored.vectors.values()))[rows], self._threshold)
-                diversity[rows] = share_outside_class(classes, DARLING_FLOOR)
-            else:
+            if len(rows) > 1:
                 vectors = [one[rows] for one in scored.vectors.values()]
-                power, minimum = self.args.deviation_power, self.args.deviation_minimum
-                diversity[rows] = response_weights([scored.texts[i] for i in rows], vectors, power=power, minimum=minimum)
+                texts = [scored.texts[i] for i in rows]
+                settings = args.deviation_power, args.deviation_minimum, self._threshold, args.diversity_share
+                diversity[rows] = self._deviation.of(Group(texts, vectors, *settings))
         return diversity
+
+
+def check_encoders(args: GRPOConfig, encoders: dict[str, Callable] | None = None) -> None:
+    """:class:`UserError` where the deviation needs encoders and there are none."""
+    if "encoders" in DEVIATIONS[args.deviation].needs and not (args.encoders or encoders):
+        raise UserError(f"--deviation {args.deviation} needs --encoders, such as builtin:minilm")
 
 
 def columns_of(reward: Callable) -> tuple[dict[str, bool], bool]:
@@ -293,7 +320,7 @@ def group_metrics(
     }
     for name, vectors in scored.vectors.items():
         metrics[f"diversity/{name}"] = _mean([mean_cosine_distance(vectors[rows]).mean() for rows in groups])
-    if scored.vectors:
+    if scored.vectors or (diversity != 1).any():
         weights = [diversity[rows] for rows in groups]
         metrics["delta/mean"] = _mean([one.mean() for one in weights])
         metrics["delta/std"] = _mean([one.std() for one in weights])

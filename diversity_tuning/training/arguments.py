@@ -1,12 +1,11 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
-import importlib.util
 import math
 import os
 from dataclasses import MISSING, Field, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import create_repo
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.trainer_utils import HubStrategy
@@ -23,8 +22,8 @@ from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.trainers.portable import pin_where_it_helps
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
+from diversity_tuning.training.resume import checkpoints
 
-_TRACKERS = {"flyte": "flytekit"}  # where the module of a --report_to has another name
 _COUNTS = (
     *("max_train_samples", "max_eval_samples", "per_device_train_batch_size", "per_device_eval_batch_size", "max_length"),
     *("gradient_accumulation_steps", "lora_r", "lora_alpha", "reward_batch_size", "max_prompt_length", "dataset_num_proc"),
@@ -122,11 +121,18 @@ def parse(
     check_processes(config.world_size)
     check_reports(config.report_to)
     check_read(training, arguments, model)
+    training_run.processes = config.world_size * max(config.n_gpu, 1)
+    training_run.checkpoint()  # refuses what cannot go on before anything is loaded
     config.output_dir = str(training_run.folder)
+    if config.push_to_hub:
+        if training_run.record["arguments"].get("hub_strategy", "end") != "end":
+            raise UserError(
+                f"--hub_strategy {config.hub_strategy.value}: only a finished and checked model is pushed; leave it out"
+            )
+        config.hub_strategy = HubStrategy.END
+        config.hub_model_id = config.hub_model_id or training_run.output.name  # not that of the folder that it trains in
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
         os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
-    if config.push_to_hub:
-        make_repository(config, training_run.output.resolve().name)
     pin_where_it_helps(config)
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
@@ -143,6 +149,16 @@ def check_values(*parts) -> None:
         least, below = _RANGES.get(name, (None, math.inf))
         if least is not None and isinstance(value, int | float) and not least <= value < below:
             raise UserError(f"--{name} {value}: give {least} or more{f', below {below:g}' if below < math.inf else ''}")
+
+
+def check_reports(names: list[str]) -> None:
+    """Refuse a service to report to that is not known, or whose package is not there."""
+    there = get_available_reporting_integrations() if names else []
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise UserError(f"--report_to {name}: no such service{nearest(name, [*INTEGRATION_TO_CALLBACK, 'none'])}")
+        if name not in there and find_spec(name) is None:
+            raise UserError(f"--report_to {name}: its package is missing: pip install {name}, or give --report_to none")
 
 
 def check_read(training: Training, arguments: RunArguments, model: ModelConfig) -> None:
@@ -193,30 +209,6 @@ def check_processes(together: int) -> None:
         )
 
 
-def check_reports(names: list[str]) -> None:
-    """Refuse a ``--report_to`` that is not known, or whose package is missing, before anything is loaded."""
-    there = get_available_reporting_integrations()
-    for name in names:
-        if name not in INTEGRATION_TO_CALLBACK:
-            known = sorted(INTEGRATION_TO_CALLBACK)
-            raise UserError(f"--report_to {name}: not known{nearest(name, known)}; there are none, {', '.join(known)}")
-        if name not in there and importlib.util.find_spec(_TRACKERS.get(name, name)) is None:
-            raise UserError(f"--report_to {name}: its package is missing: pip install {name}; or give --report_to none")
-
-
-def make_repository(config: TrainingArguments, name: str) -> None:
-    """The repository that ``--push_to_hub`` fills, by default of the output folder's name, made before any work."""
-    if config.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
-        raise UserError(f"--hub_strategy {config.hub_strategy.value}: a run is pushed once, when it is finished; leave it out")
-    config.hub_model_id, config.hub_strategy = config.hub_model_id or name, HubStrategy.END
-    if os.environ.get("RANK", "0") == "0":
-        try:
-            create_repo(config.hub_model_id, private=config.hub_private_repo, exist_ok=True)
-        except Exception as error:  # the hub's client fails in many ways
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"--push_to_hub: no repository {config.hub_model_id} ({reason}); log in with hf auth login") from None
-
-
 def rows_of(arguments: RunArguments):
     """Yield ("train" or "eval", rows, most examples to use of them, where they are from) of every split that was asked for."""
     splits = [("train", arguments.train_split, arguments.max_train_samples)]
@@ -247,7 +239,7 @@ def source_counts(arguments: RunArguments) -> dict:
 
 
 def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:
-    """Early stopping, where the best checkpoint is what is kept; and one resume state at a time."""
+    """Early stopping, where the best checkpoint is what is kept; and few resume states at a time."""
     if not arguments.eval_split:
         if config.load_best_model_at_end:
             raise UserError("--load_best_model_at_end needs an --eval_split to tell which is best")
@@ -258,7 +250,7 @@ def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[Tra
 
 
 class OneResumeState(TrainerCallback):
-    """Only the newest checkpoint, and the best, keep what resuming needs.
+    """Only the two newest checkpoints, and the best, keep what resuming needs; the second for where the newest is damaged.
 
     That is the optimizer, and with FSDP or DeepSpeed the whole model: six checkpoints of an 8B model would hold them six times.
     """
@@ -266,7 +258,7 @@ class OneResumeState(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         if not state.is_world_process_zero:
             return
-        kept = {f"checkpoint-{state.global_step}", Path(state.best_model_checkpoint or "").name}
-        for folder in Path(args.output_dir).glob("checkpoint-*"):
-            if folder.name not in kept:
+        best = Path(state.best_model_checkpoint or "").name
+        for folder in checkpoints(Path(args.output_dir))[2:]:
+            if folder.name != best:
                 forget_checkpoint_state(folder)

@@ -13,7 +13,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.rewards import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
-from diversity_tuning.trainers.group_relative import columns_of
+from diversity_tuning.trainers.group_relative import check_encoders, columns_of
 from diversity_tuning.trainers.portable import check_chat_template
 from diversity_tuning.training.arguments import RunArguments, callbacks_of, first_rows, parse, rows_of, source_counts
 from diversity_tuning.training.life_cycle import TrainingRun
@@ -42,8 +42,7 @@ class GRPOArguments(RunArguments):
 def train_grpo(training_run: TrainingRun) -> None:
     """GRPO on the prompts of a data stage or of rows with a prompt, from ``--adapter``, else from the model itself."""
     arguments, model_config, config = parse(training_run, GRPOConfig, GRPOArguments)
-    if config.deviation != "none" and not config.encoders:
-        raise UserError(f"--deviation {config.deviation} needs --encoders, such as builtin:minilm")
+    check_encoders(config)
     if config.use_vllm and find_spec("vllm") is None:
         raise UserError("--use_vllm true needs the package vllm in this environment: pip install vllm, or leave it out")
     names = rewards_of(arguments, config)

@@ -6,6 +6,7 @@ bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds;
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
 bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
+bash reproduce.sh --methods                  SPL, CrPO, DivPO beside DDPO, each at its own strength: docs/METHODS.md
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
@@ -31,6 +32,7 @@ from diversity_tuning.outputs import check_place
 from studies.reproduce.commands import Run
 from studies.reproduce.ending import print_ending
 from studies.reproduce.estimate import estimate
+from studies.reproduce.methods import GROUPS
 from studies.reproduce.plans import KINDS, Part, parts, table_of
 from studies.reproduce.popularity import VALUES
 from studies.reproduce.runner import Runner, StageFailed, cores, multiplies_bfloat16, print_parts
@@ -73,6 +75,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="the miniature with votes that favour the common more and more (default: 0 0.5 1 1.5): docs/RESULTS.md",
     )  # fmt: skip
     kind.add_argument("--ablation", action="store_true", help="the paper's figure 3")
+    kind.add_argument(
+        "--methods", nargs="?", const=GROUPS[0], choices=GROUPS,
+        help="methods of the field side by side, of pairs (default) or of reinforcement: docs/METHODS.md",
+    )  # fmt: skip
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
@@ -115,7 +121,7 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
-    return list(parts(run, root, kind, seeds, args.popularity or VALUES))
+    return list(parts(run, root, kind, seeds, args.popularity or VALUES, args.methods or GROUPS[0]))
 
 
 def _size(args: argparse.Namespace) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.objectives import weighted_pairs
 from diversity_tuning.recipe import Recipe, read_recipe
 from studies.reproduce.stages import Stage
 
@@ -77,7 +78,7 @@ class Report:
     output: str
     results: tuple[str, ...]  # folders of scored runs
     seeds: tuple[str, ...]  # folders of the seeds
-    compare: tuple[str, ...] = ("ddpo-both:dpo", "dorpo-both:orpo")
+    compare: tuple[str, ...] = tuple(":".join(pair) for pair in weighted_pairs())
     flags: tuple[str, ...] = ()
 
 
@@ -132,7 +133,11 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],
         "train_flags": [*dtype, *run.train_flags],
-        "reward_flags": [*dtype, *(["--bf16", "true"] if dtype else []), *run.reward_flags],  # its head stays float32
+        "reward_flags": [
+            *dtype,
+            *(["--bf16", "true", "--use_cpu", "true"] if dtype else []),
+            *run.reward_flags,
+        ],  # its head stays float32
         "sampler": _sampler(stage, run),
     }
     if report:
@@ -169,7 +174,7 @@ def environment(words: list[str], run: Run) -> dict[str, str]:
     """What a command needs in its environment to do in a fresh shell what it does here."""
     variables = {"HF_HUB_OFFLINE": "1"} if run.makes_model else {}
     if words[0] == "bash" and words[1] != "-c":
-        samples = words[1].startswith("accelerate_configs/")  # without weights to share: plain data parallel
+        samples = words[2].startswith("scripts_eval")  # without weights to share: plain data parallel
         accelerate = "multi_gpu" if samples and run.launch in _SHARDED else run.launch
         variables |= {"MODEL": run.recipe, "ACCELERATE": accelerate}
         if not run.makes_model:

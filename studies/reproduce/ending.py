@@ -6,13 +6,14 @@ import re
 import shlex
 from pathlib import Path
 
+from diversity_tuning.objectives import OBJECTIVES
 from studies.reproduce.plans import Part, table_of
 from studies.reproduce.stages import TABLES
 
 # Label of a run in the report's models.csv: what the table calls it.
 ROWS = {
     "synthetic authors": "synthetic authors", "references": "references", "gold": "synthetic authors",
-    "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO", "orpo": "ORPO", "dorpo-both": "DORPO",
+    "sft": "SFT", **{one.run: one.label for one in OBJECTIVES.values()},
 }  # fmt: skip
 ROWS |= {
     "grpo": "GRPO", "grpo-advantage": "GRPO, δ", "grpo-darling": "GRPO, DARLING", "grpo-judge": "GRPO, judge",

@@ -1,4 +1,4 @@
-"""Which parts of the table run for which flags: one seed or several, --full, --ablation, --controls, --popularity, --rlaif."""
+"""Which parts of the table run for which flags: one seed or several, and the kinds of :data:`KINDS`."""
 
 import dataclasses
 import math
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.recipe import Recipe, read_recipe
-from studies.reproduce import controls, popularity, rlaif, stages
+from studies.reproduce import controls, methods, popularity, rlaif, stages
 from studies.reproduce.captions import CAPTIONS
 from studies.reproduce.commands import Report, Run
 from studies.reproduce.horror import HORROR
@@ -19,8 +20,8 @@ stages.TABLES.setdefault("horror", HORROR)
 stages.TABLES.setdefault("captions", CAPTIONS)
 stages.TABLES.setdefault("smollm2", SMOLLM2)
 
-KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif")
-METHODS = ("dpo", "ddpo-both", "orpo", "dorpo-both")
+KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif", "methods")
+METHODS = tuple(one.run for one in OBJECTIVES.values() if one.script)  # whose checkpoints --full samples
 _SPLITS = "0_data_prep_scoring"  # the recipe file of the stage that makes the splits
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
 _ABLATION = ("ddpo-both:dpo", "ddpo-minimum:ddpo-both", "ddpo-sorted:ddpo-both", "ddpo-both:divpo")
@@ -36,11 +37,12 @@ class Part:
 
 
 def parts(
-    run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = popularity.VALUES
-) -> Iterator[Part]:
+    run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = popularity.VALUES,
+    group: str = methods.GROUPS[0],
+) -> Iterator[Part]:  # fmt: skip
     """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
 
-    ``seeds``: default ``run``'s own. ``values``: of the kind popularity.
+    ``seeds``: default ``run``'s own. ``values``: of the kind popularity; ``group``: of methods.
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
@@ -50,6 +52,9 @@ def parts(
         raise UserError(f"--{kind}: the recipe {run.recipe} has none")
     if kind == "rlaif":
         yield from _rlaif(runs, root)
+        return
+    if kind == "methods":
+        yield from _methods(runs, root, group)
         return
     if kind == "popularity":
         yield from _popularity(runs, root, values)
@@ -85,6 +90,25 @@ def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
     results += [f"{_suite(one, 'rlaif').evaluations()}/*/" for one in runs]
     folders = tuple(one.folder for one in runs)
     yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif{first.of_split}", tuple(results), folders, rlaif.PAIRS))
+
+
+def _methods(runs: list[Run], root: str, group: str) -> Iterator[Part]:
+    """The trainings of each seed, every strength of every method on validation prompts, the chosen ones on test prompts."""
+    first, own = runs[0], "" if group == methods.GROUPS[0] else f"-{group}"
+    if not (first.makes_model and first.has("grpo")):
+        raise UserError(f"--methods: of the miniature, not of the recipe {first.recipe}; the methods on it: docs/METHODS.md")
+    if first.split:
+        raise UserError(
+            f"--methods --split {first.split}: strengths are chosen on validation and reported on test; leave it out"
+        )
+    suites = [_suite(one, f"methods{own}") for one in runs]
+    strengths = {name: _recipe(first, name).number("beta", 0.1) for name in ("dpo", "orpo", "grpo")}
+    for one, suite in zip(runs, suites, strict=True):
+        unused = methods.UNUSED if group == methods.GROUPS[0] else (*methods.UNUSED, "dpo", "orpo")
+        yield _part(one, _without(table_of(one.recipe).seed, *unused))
+        yield _part(dataclasses.replace(suite, split="validation"), methods.validation_rows(group, strengths))
+        yield _part(suite, methods.test_rows(group))
+    yield _report(table_of(first.recipe), f"{root}/report-methods{own}", suites, methods.COMPARE[group])
 
 
 def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator[Part]:
@@ -140,7 +164,11 @@ def _part(run: Run, rows: tuple[Stage | Lanes, ...]) -> Part:
     """The rows that the recipe has files for, and that the engine needs."""
 
     def kept(sequence):
-        return tuple(row for row in sequence if run.has(row.needs) and row.only in (None, run.engine))
+        return tuple(
+            row
+            for row in sequence
+            if run.has(row.needs) and run.has(row.trained or row.needs) and row.only in (None, run.engine)
+        )
 
     return Part(run, tuple(Lanes(tuple(map(kept, row.lanes))) if isinstance(row, Lanes) else row for row in _kept(rows, kept)))
 

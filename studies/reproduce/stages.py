@@ -12,6 +12,8 @@ A recipe with stages of its own (not the paper's) gets a :class:`Table` and an e
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from diversity_tuning.objectives import OBJECTIVES
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -21,6 +23,7 @@ class Stage:
     needs: str
     command: str
     only: str | None = None
+    trained: str | None = None  # the recipe file of the model that it is about, which must be there too
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,26 @@ def weigh(name: str, types: str, flags: str = "") -> Stage:
 
 
 def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
-    """A training: ``cm_RECIPE.sh`` on the run's folder ``DATA`` to ``NAME``."""
+    """A training: ``cm_RECIPE.sh``, or its launcher by name where it has none, on the folder ``DATA`` to ``NAME``."""
+    by_name = recipe in OBJECTIVES and not OBJECTIVES[recipe].script
+    launch = f"accelerate_configs/launch.sh diversity_tuning.training {recipe}" if by_name else f"cm_{recipe}.sh"
     more = "{reward_flags}" if recipe == "reward" else "{train_flags}"
     return Stage(
         f"train_{name}",
         recipe,
-        f"bash cm_{recipe}.sh {{base}} --source {{run}}/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {more}",
+        f"bash {launch} {{base}} --source {{run}}/{data} {flags} --seed {{seed}} --output_dir {{run}}/{name} {more}",
     )
 
 
-def sample(name: str, method: str | None = None, strength: str = "1", adapter: str | None = None, flags: str = "") -> Stage:
+def sample(
+    name: str, method: str | None = None, strength: str = "1", adapter: str | None = None, flags: str = "",
+    needs: str | None = None,
+) -> Stage:  # fmt: skip
     """Sample and score one policy, with more ``flags`` of sampling; a report groups runs by method and strength.
 
     An empty ``adapter`` is the untouched model, in the words of the SFT model's chat template.
+
+    ``needs``: the recipe file of its training, without which there is no such policy.
     """
     place = f"--adapter {adapter or '{run}/' + name}" if adapter != "" else "--chat_template_from {main}/generation"
     return Stage(
@@ -67,6 +77,7 @@ def sample(name: str, method: str | None = None, strength: str = "1", adapter: s
         f" {place} --reward_model {{run}}/reward {{distinct}}"
         f" --seed {{seed}} --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}"
         f" {flags}",
+        trained=needs,
     )
 
 
@@ -101,6 +112,8 @@ BASE_MODEL = Stage(
     " --tokenizer {run}/tokenizer --output {run}/base",
 )
 
+_FROM_SFT = [one for one in OBJECTIVES.values() if one.from_adapter]
+_FROM_BASE = [one for one in OBJECTIVES.values() if not one.from_adapter]
 # One seed: everything that the paper's main figure needs.
 SEED = (
     Stage("world", "world", "python -m studies.miniature.world {config} --seed {seed} --output {run}/world"),
@@ -137,18 +150,16 @@ SEED = (
     lanes(
         [
             train("generation", "generation", "data/filtered"),
-            train("dpo", "dpo", "data/pairs-both", SFT),
-            train("ddpo-both", "ddpo", "data/pairs-both", SFT),
+            *(train(one.run, one.name, "data/pairs-both", SFT) for one in _FROM_SFT),
         ],
         [
             train("reward", "reward", "data/filtered"),
-            train("orpo", "orpo", "data/pairs-both"),
-            train("dorpo-both", "dorpo", "data/pairs-both"),
+            *(train(one.run, one.name, "data/pairs-both") for one in _FROM_BASE),
         ],
     ),
-    serve("samples", "dpo", "ddpo-both", "orpo", "dorpo-both", adapters={"sft": "{run}/generation"}),
+    serve("samples", *(one.run for one in OBJECTIVES.values() if one.script), adapters={"sft": "{run}/generation"}),
     lanes(
-        [sample("sft", adapter="{run}/generation"), sample("dpo"), sample("ddpo-both")],
+        [sample("sft", adapter="{run}/generation"), *(sample(one.run, needs=one.name) for one in _FROM_SFT)],
         [
             Stage(
                 "reward_check",
@@ -163,8 +174,7 @@ SEED = (
                 " --reward_model {run}/reward --seed {seed} --training_seed {seed} {distinct}"
                 " --output {eval}/gold",
             ),
-            sample("orpo"),
-            sample("dorpo-both"),
+            *(sample(one.run, needs=one.name) for one in _FROM_BASE),
         ],
     ),
 )

@@ -16,7 +16,9 @@ from diversity_tuning.evaluation.metrics import (
     duplicates,
     homogenization_score,
     ngram_diversity_score,
+    ratings,
     rouge_l,
+    utility_k,
 )
 from diversity_tuning.words import count_words, words_of
 
@@ -82,6 +84,23 @@ def test_one_response_has_no_homogenization():
 def test_distinct_labels():
     assert distinct_k(["x", "y", "x", None]) == 2
     assert distinct_k([None, None]) == 0
+
+
+def test_utility_by_hand():
+    """Ratings 10, 4, 7 of classes a, a, b: .8^0·10 + 0 + .8^2·7 over 1 + .8 + .64 = 2.44."""
+    assert utility_k([10, 4, 7], ["a", "a", "b"]) == pytest.approx((10 + 0.64 * 7) / 2.44)
+    assert pytest.approx(1 / 2.44) == (1 - 0.8) / (1 - 0.8**3)  # as the paper writes it
+    assert utility_k([10, 4, 7], ["a", "a", "b"], patience=1) == pytest.approx(17 / 3)
+    assert utility_k([4, 10, 7], ["a", "a", "b"]) < utility_k([10, 4, 7], ["a", "a", "b"])  # the first of a class counts
+    assert utility_k([5, 5], [None, "a"]) == pytest.approx(0.8 * 5 / 1.8)
+    assert utility_k([6, 6, 6], "abc") == pytest.approx(6)  # nothing repeated: the rating itself
+    assert math.isnan(utility_k([], []))
+    assert math.isnan(utility_k([math.nan, 1], ["a", "b"]))
+    with pytest.raises(ValueError, match="1 rewards for 2 classes"):
+        utility_k([1], ["a", "b"])
+    with pytest.raises(ValueError, match="patience"):
+        utility_k([1], ["a"], patience=0)
+    assert ratings(np.array([-1, 0, 1, 3])).tolist() == [1, 5.5, 10, 10]
 
 
 def test_diversity_by_prompt_in_any_order():

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from diversity_tuning.generation import baselines
-from diversity_tuning.generation.baselines import independent, iterative, read_candidates, verbalized
+from diversity_tuning.generation.baselines import independent, iterative, read_candidates, seeded, verbalized
 from diversity_tuning.generation.requests import Failure, Sample, SamplingSettings
 
 PROMPTS = {7: "a door", 9: "the moon"}
@@ -117,3 +117,36 @@ def test_verbalized_asks_anew_where_too_few_can_be_read():
 )
 def test_candidates_are_read_as_far_as_they_can_be(answer, found):
     assert read_candidates(answer) == [(text, pytest.approx(weight)) for text, weight in found]
+
+
+def test_seed_of_thought_takes_the_answer_and_asks_anew_where_there_is_none():
+    """The third answer to the door's second response can be read; the moon's never can."""
+    whole = "<random_string>x9#</random_string><thinking>2</thinking><answer>\n A story. \n</answer>"
+    engine = Script(lambda request: whole if "a door" in request.key and request.sample in (0, 5) else "<answer>cut")
+    found = collect(seeded(engine, PROMPTS, {(9, 0): "there"}, 2, SETTINGS, 0))
+    assert (found[7, 0], found[7, 1]) == ("A story.", "A story.")
+    assert found[9, 1].error == "no response between <answer> and </answer>"
+    assert sorted(request.sample for request in engine.asked if "a door" in request.key) == [0, 1, 3, 5]
+    assert all("a door" in request.key or "the moon" in request.key for request in engine.asked)
+    assert engine.settings[0].max_new_tokens == 10 + 1024
+
+
+def test_seed_of_thought_repeats_no_request_that_was_in_vain():
+    engine = Script(lambda request: "nothing")
+    for tried in (None, {(7, 0): 1}):
+        collect(seeded(engine, {7: "a door"}, {}, 1, SETTINGS, 0, tried))
+    assert [request.sample for request in engine.asked] == [0, 1, 2, 3, 4, 5]
+
+
+def test_seed_of_thought_leaves_failures_of_the_engine():
+    engine = Script(lambda request: Failure("down"))
+    assert collect(seeded(engine, {7: "a door"}, {}, 1, SETTINGS, 0))[7, 0].error == "down"
+    assert len(engine.asked) == 1
+
+
+def test_one_baseline_at_a_time():
+    from diversity_tuning.errors import UserError
+    from diversity_tuning.evaluation.sampling.run import SamplingConfig
+
+    with pytest.raises(UserError, match="--verbalized and --seed_of_thought: give one of them"):
+        SamplingConfig(source="x", output="y", verbalized=5, seed_of_thought=True)

@@ -62,6 +62,18 @@ def test_what_is_no_run_is_one_line(tmp_path, capsys):
     assert "no samples here" in capsys.readouterr().err
 
 
+def test_noveltybenchs_files_are_read_as_they_are(tmp_path):
+    """Columns of its curated and of its WildChat prompts; there ``chosen`` is whether a prompt was selected, no response."""
+    from diversity_tuning.evaluation.sampling.samples import select_prompts
+
+    curated = {"id": "curated-0", "category": "Creativity", "prompt": "A door.", "prompt_paraphrases": ["One door."]}
+    meta = {"response": {"is_clear": True, "formatted": "The moon."}}
+    selected = {"id": "W-1", "prompt": "The moon.", "chosen": True, "original_prompt": "moon", "safety": True, "meta": meta}
+    for row in (curated, selected):
+        (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+        assert select_prompts(str(tmp_path / "rows.jsonl"), "train", 0, 9) == {0: row["prompt"]}
+
+
 def test_prompts_of_one_message_are_sampled(tmp_path):
     from diversity_tuning.errors import UserError
     from diversity_tuning.evaluation.sampling.samples import select_prompts

@@ -68,6 +68,10 @@ def test_run_folder(finished):
     assert mean["low"] < mean["mean"] < mean["high"]
     assert prompts["distinct_k"][0] == first["cluster"].nunique()
     assert content["distinct_k"] == {"by": "semantic distance", "threshold": 0.9}
+    rated = 1 + 4.5 * (first["reddit_reward"].clip(-1, 1) + 1)
+    new = ~first["cluster"].duplicated()
+    assert prompts["utility_k"][0] == pytest.approx(np.average(rated * new, weights=0.8 ** np.arange(4)))
+    assert content["counts"]["rating_cut"] == int((scores["reddit_reward"].abs() > 1).sum())
     assert content["command"] == command_line()
     assert content["counts"]["prompts"] == 9
     assert content["counts"]["unfinished"] == int((scores["finished"] == 0).sum())
@@ -164,7 +168,7 @@ def test_gold_data(world, tmp_path):
     assert gold["data_semantic_diversity"].isna().equals(alone)
     prompts = pd.read_csv(tmp_path / "gold" / "prompts.csv")
     scores = pd.read_csv(tmp_path / "gold" / "scores.csv")
-    for name in ("distinct_voice", "distinct_k"):  # both of four responses a prompt, where there are as many
+    for name in ("distinct_voice", "distinct_k", "utility_k"):  # both of four responses a prompt, where there are as many
         assert prompts[name].isna().equals(prompts["responses"] < 4)
     assert set(scores.groupby("prompt_id")["drawn"].sum()) == {1, 4}
     assert scores["cluster"].notna().equals(scores["drawn"] == 1)

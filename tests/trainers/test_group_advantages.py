@@ -1,12 +1,21 @@
 """Advantages by hand."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nan, tensor
 
-from diversity_tuning.trainers.group_advantages import combined_rewards, group_advantages, normalised, with_truncated
+from diversity_tuning.trainers.group_advantages import (
+    DEVIATIONS,
+    Group,
+    combined_rewards,
+    group_advantages,
+    inverted,
+    normalised,
+    with_truncated,
+)
 
 ALL = torch.ones(4, dtype=torch.bool)
 ONES = torch.ones(4)
@@ -113,3 +122,80 @@ def test_what_holds_for_any_group(rows):
     assert product.sum().abs() < 1e-3
     if finished.any():
         assert product[~finished].numel() == 0 or product[~finished].max() <= product[finished].min() + 1e-6
+
+
+TEXTS = ["a b c d", "a b c d", "x y z", "a b q"]
+# Two copies, one at right angles to them, one between: cosines 1, 0, .6 and .8.
+VECTORS = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+GROUP = Group(TEXTS, [VECTORS], threshold=0.1)
+
+
+def test_dra_divides_by_how_much_of_the_group_lies_near():
+    """Sums of cosines: 1 + 1 + 0 + .6 twice, 1 + .8, 1 + .6 + .6 + .8. Rewards 2.6 2.6 3.6 3 over them: 1 1 2 1."""
+    weights = DEVIATIONS["dra"].of(GROUP)
+    assert weights == pytest.approx(1 / np.array([2.6, 2.6, 1.8, 3.0]))
+    rewards = tensor([2.6, 2.6, 3.6, 3.0])
+    advantages = group_advantages(rewards, ALL, tensor(weights).float(), 4, "dra", "zero", scale="none")
+    torch.testing.assert_close(advantages, tensor([1.0, 1.0, 2.0, 1.0]) - 1.25)
+
+
+def test_dra_of_opposed_completions_stays_between_1_over_n_and_1():
+    """Plain sums of cosines would be 0 here, and their inverse infinite."""
+    opposed = Group(["a", "b"], [np.array([[1.0, 0.0], [-1.0, 0.0]])])
+    assert DEVIATIONS["dra"].of(opposed).tolist() == [1.0, 1.0]
+    copies = Group(["a"] * 4, [np.ones((4, 2))])
+    assert DEVIATIONS["dra"].of(copies) == pytest.approx([0.25] * 4)
+
+
+def test_dpwriter_pays_for_word_sequences_of_its_own():
+    """Of 2 to 4 words: the copies have none of their own; x y z has 3 in 3 words; a b q has b q and a b q in 3.
+
+    u = 0 0 1 2/3, min 0, max 1, so c = u; w = .4 + .6 c.
+    """
+    weights = DEVIATIONS["dpwriter"].of(GROUP)
+    assert weights == pytest.approx([0.4, 0.4, 1.0, 0.8])
+    rewards = tensor([10.0, 10.0, 5.0, 5.0])
+    advantages = group_advantages(rewards, ALL, tensor(weights).float(), 4, "dpwriter", "zero", scale="none")
+    torch.testing.assert_close(advantages, tensor([4.0, 4.0, 5.0, 4.0]) - 4.25)
+    assert DEVIATIONS["dpwriter"].of(Group(TEXTS, [], share=0.0)).tolist() == [1.0] * 4
+    assert DEVIATIONS["dpwriter"].of(Group(["a b c"] * 3, [])).tolist() == [1.0] * 3  # nothing tells them apart
+    assert DEVIATIONS["dpwriter"].of(Group(["a b", "", "c"], [])) == pytest.approx([1.0, 0.4, 0.4])
+    assert DEVIATIONS["dpwriter"].of(Group(["\u68ee\u306e\u5bb6", "\u6d77"], [])) == pytest.approx(
+        [1.0, 0.4]
+    )  # words of one character
+
+
+def test_rarity_multiplies_every_advantage():
+    """Classes of 2, 1 and 1: weights 1/2 1/2 1 1 of advantages -2 -1 0 3; to the power 2 a quarter."""
+    weights = DEVIATIONS["rare"].of(GROUP)
+    assert weights.tolist() == [0.5, 0.5, 1.0, 1.0]
+    rewards = tensor([1.0, 2.0, 3.0, 6.0])
+    advantages = group_advantages(rewards, ALL, tensor(weights).float(), 4, "rare", scale="none")
+    torch.testing.assert_close(advantages, tensor([-1.0, -0.5, 0.0, 3.0]))
+    assert DEVIATIONS["rare"].of(Group(TEXTS, [VECTORS], power=2, threshold=0.1)).tolist() == [0.25, 0.25, 1.0, 1.0]
+    assert DEVIATIONS["rare"].of(Group(TEXTS, [VECTORS], minimum=0.75, threshold=0.1)).tolist() == [0.75, 0.75, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("deviation", [name for name in DEVIATIONS if name != "none"])
+def test_every_deviation_leaves_failures_and_groups_of_equal_rewards_alone(deviation):
+    """A failed reward has advantage 0 and counts in no mean; nothing finished, or nothing but failures: no signal."""
+    weights, origin = tensor(DEVIATIONS[deviation].of(GROUP)).float(), DEVIATIONS[deviation].origin
+    found = group_advantages(tensor([1.0, nan, 2.0, 3.0]), ALL, weights, 4, deviation, origin, scale="none")
+    assert found[1] == 0
+    assert found.isfinite().all()
+    for rewards, finished in ((tensor([nan] * 4), ALL), (tensor([1.0, 2.0, 3.0, 4.0]), ~ALL), (torch.zeros(4), ALL)):
+        assert group_advantages(rewards, finished, weights, 4, deviation, origin).abs().max() == 0
+    unit = group_advantages(tensor([1.0, 2.0, 3.0, 6.0]), ALL, ONES, 4, deviation, origin)
+    torch.testing.assert_close(unit, group_advantages(tensor([1.0, 2.0, 3.0, 6.0]), ALL, ONES, 4))
+
+
+def test_negative_rewards_are_inverted_from_zero_and_not_from_the_minimum():
+    """Three copies at -3 and a better one at -2.5, d = 1/4 1/4 1/4 1: the products -.75 and -2.5 put the copies above it."""
+    rewards, weights = tensor([-3.0, -3.0, -3.0, -2.5]), tensor([0.25, 0.25, 0.25, 1.0])
+    from_zero = group_advantages(rewards, ALL, weights, 4, "dra", "zero", scale="none")
+    assert from_zero[3] < from_zero[0]
+    assert inverted(rewards, weights, ALL, "dra", "zero").tolist() == [True, True, True, False]
+    from_minimum = group_advantages(rewards, ALL, weights, 4, "dra", "minimum", scale="none")
+    assert from_minimum[3] > from_minimum[0]
+    for deviation, origin in (("dra", "minimum"), ("rare", "zero"), ("none", "zero")):
+        assert not inverted(rewards, weights, ALL, deviation, origin).any()

@@ -173,12 +173,40 @@ def test_darling_multiplies_by_the_share_of_other_classes(tmp_path):
     assert [found[text] for text in TEXTS[:4]] == pytest.approx((expected - expected.mean()).tolist(), abs=1e-6)
 
 
+def test_a_deviation_of_texts_needs_no_encoder_and_is_logged(tmp_path):
+    """DPWriter by hand: of each group, word sequences that no other one has, per word, from the group's least to its most."""
+    extra = {"deviation": "dpwriter", "scale_rewards": "none"}
+    trainer = build(GRPOTrainer, GRPOConfig, tmp_path, extra=extra, rewards=[reward])
+    found = advantages_of(trainer)
+    # the cat sat: none of its own; the cat sat on: 3 of 4 words (sat on, cat sat on, all four); the other two 3 of 3.
+    expected = np.array([1, 2, 3, 6]) * (0.4 + 0.6 * np.array([0, 0.75, 1, 1]))
+    assert [found[text] for text in TEXTS[:4]] == pytest.approx((expected - expected.mean()).tolist(), abs=1e-6)
+    assert trainer._metrics["train"]["delta/mean"][-1] < 1
+    assert trainer._metrics["train"]["inverted/share"][-1] == 0
+
+
+@pytest.mark.parametrize("origin", [None, "minimum"])
+def test_negative_rewards_weighed_from_zero_are_told_once(tmp_path, caplog, origin):
+    negative = lambda prompts, completions, finished: [-REWARDS[text] for text in completions]  # noqa: E731
+    extra = {"deviation": "dpwriter"} | ({"reward_origin": origin} if origin else {})
+    trainer = build(GRPOTrainer, GRPOConfig, tmp_path, extra=extra, rewards=[negative])
+    for _ in range(2):
+        trainer._generate_and_score_completions([{"prompt": [{"role": "user", "content": "mat"}]}] * 8)
+    told = [record.getMessage() for record in caplog.records if "negative reward" in record.getMessage()]
+    assert len(told) == (origin is None)
+    assert all("--reward_origin minimum" in text for text in told)
+    assert (trainer._metrics["train" if trainer.model.training else "eval"]["inverted/share"][-1] > 0) == (origin is None)
+
+
 @pytest.mark.parametrize(
     ("extra", "error", "message"),
     [
         ({"deviation": "reward"}, UserError, "needs --encoders"),
         ({"deviation": "yes"}, ValueError, "deviation must be one of none, reward, advantage, darling"),
         ({"deviation": "darling"}, ValueError, "needs a distinct_threshold"),
+        ({"deviation": "rare"}, ValueError, "needs a distinct_threshold"),
+        ({"deviation": "dra"}, UserError, "needs --encoders"),
+        ({"deviation": "dpwriter", "diversity_share": 1.5}, ValueError, "diversity_share is a part of the reward, 0 to 1"),
         ({"truncated_reward": "low"}, ValueError, "truncated_reward is minimum or a number"),
         ({"reward_origin": "mean"}, ValueError, "reward_origin is minimum or zero"),
         ({"multi_objective_aggregation": "normalize_then_sum"}, ValueError, "leave multi_objective_aggregation"),

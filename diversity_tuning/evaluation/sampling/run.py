@@ -21,12 +21,12 @@ from diversity_tuning.evaluation.sampling.samples import (
 )
 from diversity_tuning.flags import flag
 from diversity_tuning.generation import engine as engines
-from diversity_tuning.generation.baselines import independent, iterative, verbalized
+from diversity_tuning.generation.baselines import independent, iterative, seeded, verbalized
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
-from diversity_tuning.locks import hold, release
-from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, is_resumed, recover
-from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
+from diversity_tuning.locks import release
+from diversity_tuning.outputs import RUN_FILES, forget_retired
+from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_text
 
 _PROMPTS, _SAMPLING = "prompts", "Sampling"  # headings of --help
 _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
@@ -49,14 +49,22 @@ class SamplingConfig:
     verbalized: int | None = flag(
         "ask for K responses with probabilities, draw from them", default=None, metavar="K", group=_SAMPLING
     )
+    seed_of_thought: bool = flag(
+        "let the model make up a random string first and write from it", default=False, group=_SAMPLING
+    )
     accept_failures: bool = flag("go on to scoring with the responses that there are", default=False, group=_SAMPLING)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
         if self.num_samples < 1:
             raise UserError(f"--num_samples {self.num_samples}: must be at least 1")
-        if self.iterative and self.verbalized is not None:
-            raise UserError("--iterative and --verbalized: give one of them")
+        given = {
+            "iterative": self.iterative,
+            "verbalized": self.verbalized is not None,
+            "seed_of_thought": self.seed_of_thought,
+        }
+        if sum(given.values()) > 1:
+            raise UserError(" and ".join(f"--{name}" for name, one in given.items() if one) + ": give one of them")
         if self.verbalized is not None and self.verbalized < self.num_samples:
             raise UserError(
                 f"--verbalized {self.verbalized}: at least --num_samples {self.num_samples} are needed to draw from"
@@ -68,7 +76,9 @@ def sampling_record(config: SamplingConfig) -> dict:
     engine = config.engine
     names = ("split", "start", "num_prompts", "num_samples", "seed")
     settings = {name: getattr(config, name) for name in names} | asdict(config.settings) | {"dtype": engine.dtype}
-    settings |= {name: getattr(config, name) for name in ("iterative", "verbalized") if getattr(config, name)}
+    settings |= {
+        name: getattr(config, name) for name in ("iterative", "verbalized", "seed_of_thought") if getattr(config, name)
+    }
     if not config.settings.min_p:  # as records were before it could be given
         del settings["min_p"]
     settings |= engines.engine_settings(engine)
@@ -119,17 +129,16 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
 
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     """Refuse a folder that is not ours or has other samples; with ``overwrite``, move these aside until all new are there."""
-    check_place(output)
-    hold(output)
-    recover(output)
-    made = read_record(output)
-    same = bool(made) and all(made.get(key) == record[key] for key in record)
-    if made and not same and not made.get("finished") and _is_without_responses(output):
-        (output / SAMPLES).unlink(missing_ok=True)
-        (output / RECORD).unlink()
-        made = {}
-    if is_resumed(output, made, same, overwrite, f"a run folder (no {RECORD})", RUN_FILES) and not same:
-        raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
+
+    def made(folder: Path) -> dict:
+        there = read_record(folder)
+        if there and not there.get("finished") and difference(there, record) and _is_without_responses(folder):
+            (folder / SAMPLES).unlink(missing_ok=True)
+            (folder / RECORD).unlink()
+            return {}
+        return there
+
+    open_output(output, record, overwrite, f"a run folder (no {RECORD})", made=made, files=RUN_FILES, holds="has samples")
 
 
 def _is_without_responses(output: Path) -> bool:
@@ -140,16 +149,6 @@ def _is_without_responses(output: Path) -> bool:
 
 def _as_json(record: dict) -> str:
     return json.dumps(record, indent=2, sort_keys=True) + "\n"
-
-
-def _difference(made: dict, record: dict) -> str:
-    parts = [(part, made.get(part) or {}, record[part]) for part in ("arguments", "inputs")]
-    return ", ".join(
-        f"{name} {old.get(name)!r} there, {new.get(name)!r} now" if part == "arguments" else f"another {name}"
-        for part, old, new in parts
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    )
 
 
 def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes, server) -> bool | None:
@@ -207,6 +206,8 @@ def _sample_missing(
     if config.verbalized:
         tried = {row: max(runs.get((row, number), 0) for number in range(config.num_samples)) for row in share}
         ask = functools.partial(verbalized, candidates=config.verbalized, tried=tried)
+    if config.seed_of_thought:
+        ask = functools.partial(seeded, tried=runs)
     failed: dict[tuple[int, int], str] = {}
     with (
         SamplesFile(output, processes.rank if processes.count > 1 else None) as file,

@@ -44,6 +44,8 @@ def summarise(
         if "good" in scores:
             good = scores["cluster"].where(scores["good"] == 1)
             prompts["distinct_k_good"] = good.groupby(scores[PROMPT_ID]).nunique()
+        if scores[REDDIT_REWARD].notna().any():
+            prompts["utility_k"] = utilities(scores)
     drawn = scores[scores[DRAWN] == 1] if DRAWN in scores else scores
     of_drawn = drawn.groupby(PROMPT_ID, sort=True)
     known = {*numbers, *PUBLISHED, *left_out}
@@ -52,7 +54,7 @@ def summarise(
     functions = {metric.column: metric.function for metric in own if metric.function}
     for name, function in functions.items():
         prompts[name] = of_drawn[RESPONSE].agg(lambda texts, function=function: function(list(texts)))
-    counted = [name for name in prompts if name.startswith("distinct_") or name in functions]
+    counted = [name for name in prompts if name.startswith("distinct_") or name in ("utility_k", *functions)]
     enough = of_drawn.size().reindex(prompts.index, fill_value=0) >= count
     prompts[counted] = prompts[counted].where(enough)
     fixed = ["responses", "duplicates"]
@@ -63,9 +65,18 @@ def summarise(
         "duplicates": int(prompts["duplicates"].sum()),
         "unfinished": int((scores["finished"] == 0).sum()) if "finished" in scores else 0,
         **{name: int(scores[name].sum()) for name in registry.TRUNCATED.values() if name in scores},
+        **({"rating_cut": int((scores[REDDIT_REWARD].abs() > 1).sum())} if "utility_k" in prompts else {}),
         "empty": int((scores[RESPONSE].str.strip() == "").sum()),
     }
     return prompts, {"means": means(prompts), "counts": counts}
+
+
+def utilities(scores: pd.DataFrame) -> pd.Series:
+    """:func:`~.metrics.utility_k` of each prompt's clustered responses in the order of their samples, by prompt id."""
+    rows = scores[scores["cluster"].notna()].sort_values("sample", kind="stable")
+    rows = rows.assign(rating=metrics.ratings(rows[REDDIT_REWARD].to_numpy(dtype=float)))
+    groups = rows.groupby(PROMPT_ID)
+    return groups.apply(lambda one: metrics.utility_k(list(one["rating"]), list(one["cluster"])), include_groups=False)
 
 
 def means(prompts: pd.DataFrame) -> dict[str, dict[str, float]]:

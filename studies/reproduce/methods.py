@@ -1,0 +1,119 @@
+"""--methods, after SEED's trainings: methods from the same SFT, pairs (or reward) and steps, each at a strength of its own.
+
+Three strengths of a method are trained and sampled on the validation prompts; one is chosen there by a rule stated before
+(:mod:`studies.miniature.methods.choose`) and sampled once on the test prompts. docs/METHODS.md says what each method is.
+"""
+
+from studies.reproduce.stages import SFT, Lanes, Stage, divpo_pairs, lanes, sample, train, weigh
+
+GROUPS = ("preference", "reinforcement")
+UNUSED = ("eval", "reward_check", "samples")  # words in the names of SEED's stages that are not needed: test prompts wait
+SCALED = (0.5, 1, 2)  # times the recipe's strength
+SPL_RATIOS = ("1.5", "2", "3")  # α/β, at the recipe's β
+CREATIVITY = ("0.5", "1", "2")  # λ of diversity and novelty, quality's being 1
+POOLS = ("25", "35", "50")  # DivPO's ρ
+POWERS = ("0.5", "1", "2")  # of a diversity within a group
+SHARES = ("0.3", "0.6", "0.9")  # DPWriter's λ
+BOTH = "--encoders builtin:minilm builtin:stylometry:{run}/stylometry"
+MEANING = "--encoders builtin:minilm"
+CLASSES = f"{MEANING} --distinct_threshold {{run}}/distinct"
+# Method -> flags of GRPO. DARLING and DRA as published: not divided by the standard deviation.
+POWERED = {
+    "grpo-advantage": f"--deviation advantage {BOTH}",
+    "grpo-darling": f"--deviation darling --scale_rewards none {CLASSES}",
+    "grpo-dra": f"--deviation dra --scale_rewards none {MEANING}",
+    "grpo-rare": f"--deviation rare {CLASSES}",
+}
+METHODS = {
+    "preference": ("dpo", "ddpo-both", "spl", "crpo", "divpo", "orpo", "dorpo-both"),
+    "reinforcement": ("grpo", *POWERED, "grpo-dpwriter"),
+}
+COMPARE = {
+    "preference": (
+        *(f"{name}:dpo" for name in ("ddpo-both", "spl", "crpo", "divpo")),
+        "dorpo-both:orpo",
+        *(f"{name}:ddpo-both" for name in ("spl", "crpo", "divpo", "dorpo-both")),
+    ),
+    "reinforcement": tuple(f"{name}:grpo" for name in METHODS["reinforcement"] if name != "grpo"),
+}
+
+
+def models(group: str, strengths: dict[str, float]) -> dict[str, list[tuple[str, str, Stage | None]]]:
+    """For each method its models: name of the run, strength, and the training, or None where SEED has it.
+
+    ``strengths``: of the recipe, by the stem of its file (``dpo``, ``orpo``, ``grpo``).
+    """
+    if group == "reinforcement":
+        grpo = [f"{strengths['grpo'] * factor:.3g}" for factor in SCALED]
+        found = {"grpo": [(one, f"--beta {one} {MEANING}") for one in grpo]}
+        found |= {name: [(one, f"{flags} --deviation_power {one}") for one in POWERS] for name, flags in POWERED.items()}
+        found["grpo-dpwriter"] = [(one, f"--deviation dpwriter --diversity_share {one} {MEANING}") for one in SHARES]
+        return {method: [_reinforced(method, *row) for row in rows] for method, rows in found.items()}
+    found = {
+        method: [_scaled(method, stem, factor, strengths[base]) for factor in SCALED]
+        for method, stem, base in (
+            ("dpo", "dpo", "dpo"),
+            ("ddpo-both", "ddpo", "dpo"),
+            ("orpo",) * 3,
+            ("dorpo-both", "dorpo", "orpo"),
+        )
+    }
+    found["spl"] = [(f"spl-{one}", one, _spl(f"spl-{one}", float(one) * strengths["dpo"])) for one in SPL_RATIOS]
+    crpo = f"{SFT} --weight_column creativity"
+    found["crpo"] = [(f"crpo-{one}", one, train(f"crpo-{one}", "ddpo", f"data/pairs-crpo-{one}", crpo)) for one in CREATIVITY]
+    found["divpo"] = [(f"divpo-{one}", one, train(f"divpo-{one}", "dpo", f"data/pairs-divpo-{one}", SFT)) for one in POOLS]
+    return {method: found[method] for method in METHODS[group]}
+
+
+def _reinforced(method: str, strength: str, flags: str) -> tuple[str, str, Stage]:
+    name = f"{method}-{strength}"
+    return name, strength, train(name, "grpo", "data/filtered", f"{SFT} --reward {{run}}/reward {flags}")
+
+
+def _scaled(method: str, stem: str, factor: float, strength: float) -> tuple[str, str, Stage | None]:
+    """A model of another β (of ORPO: λ, which has the same flag), or SEED's own."""
+    shown = f"{strength * factor:.3g}"
+    if factor == 1:
+        return method, shown, None
+    name, start = f"{method}-beta-{shown}", "" if stem.endswith("orpo") else SFT
+    return name, shown, train(name, stem, "data/pairs-both", f"{start} --beta {shown}")
+
+
+def _spl(name: str, alpha: float) -> Stage:
+    """SPL with the recipe of DPO and its own α."""
+    return Stage(
+        f"train_{name}",
+        "dpo",
+        f"python -m diversity_tuning.training spl {{config}} {{base}} --source {{run}}/data/pairs-both {SFT}"
+        f" --alpha {alpha:.3g} --seed {{seed}} --output_dir {{run}}/{name} {{train_flags}}",
+    )
+
+
+def _pairs() -> list[Stage]:
+    """The pairs of CrPO and DivPO, of every strength."""
+    scores = "--creativity quality=1 diversity={0} novelty={0}"
+    weights = [weigh(f"crpo-{one}", "semantic", scores.format(one)) for one in CREATIVITY]
+    return [*weights, *(divpo_pairs(f"divpo-{one}", f"--rho {one}") for one in POOLS)]
+
+
+def validation_rows(group: str, strengths: dict[str, float]) -> tuple[Stage | Lanes, ...]:
+    """Train every strength of every method, sample on the validation prompts, choose."""
+    rows = [(method, *row) for method, found in models(group, strengths).items() for row in found]
+    trained = [stage for *_, stage in rows if stage]
+    samples = [sample(name, method, strength) for method, name, strength, _ in rows]
+    samples.insert(0, sample("sft", adapter="{run}/generation"))
+    choose = Stage(
+        f"choose_{group}",
+        "eval1_1",
+        f"python -m studies.miniature.methods.choose --runs {{eval}}/*/ --models {{run}} --baseline {METHODS[group][0]}"
+        f" --strength {strengths[METHODS[group][0]]:.3g} --output {{run}}/chosen-{group}",
+    )
+    more = _pairs() if group == "preference" else []
+    return (*more, lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]), choose)
+
+
+def test_rows(group: str) -> tuple[Stage | Lanes, ...]:
+    """The chosen model of every method and SFT, on the test prompts."""
+    rows = [sample(f"chosen-{name}", name, adapter=f"{{run}}/chosen-{group}/{name}") for name in METHODS[group]]
+    rows.insert(0, sample("chosen-sft", "sft", adapter="{run}/generation"))
+    return (lanes(rows[::2], rows[1::2]),)

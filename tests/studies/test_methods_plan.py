@@ -1,0 +1,91 @@
+"""The plan of --methods: what is trained, where strengths are chosen, what is refused; and the choice itself."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from diversity_tuning.errors import UserError
+from studies.miniature.methods import choose
+from studies.reproduce import methods
+from tests import test_recipes as recipes
+from tests.studies.test_reproduce import lines_of, names, parts_of
+
+
+@pytest.mark.parametrize("group", methods.GROUPS)
+def test_three_strengths_of_every_method_on_validation_and_one_on_test(capsys, group):
+    planned = names(parts_of("--methods", group))
+    assert planned == [*dict.fromkeys(planned)], "no stage twice: they share a folder of logs"
+    place = planned.index(f"choose_{group}")
+    chosen = [name for name in planned[place:] if name.startswith("eval_")]
+    assert sorted(chosen) == sorted(f"eval_chosen-{name}" for name in ("sft", *methods.METHODS[group]))
+    lines = lines_of(capsys, "--methods", group)
+    before = [name for name in planned[:place] if name.startswith("eval_")]
+    assert len(before) == 1 + 3 * len(methods.METHODS[group])
+    assert all("--split validation" in lines[name] for name in before)
+    assert not any("--split" in lines[name] for name in chosen)  # the recipe's: test
+    for name in before[1:]:
+        model = name.removeprefix("eval_")
+        assert f"train_{model}" in planned[:place] or model == "sft"
+
+
+@pytest.mark.parametrize("group", methods.GROUPS)
+def test_every_command_is_known(tmp_path, monkeypatch, group):
+    for module, argv, _ in recipes.dry_run(tmp_path, "--methods", group):
+        if module == "diversity_tuning.training":
+            assert argv[0] == "spl"
+            assert float(argv[argv.index("--alpha") + 1]) > 0.3
+        elif not recipes.is_training(module):
+            recipes.parse_command(monkeypatch, module, argv)
+        else:
+            _, _, config = recipes.parse_training(recipes.STEM[module], argv)
+            assert getattr(config, "weight_column", "") != "creativity" or "pairs-crpo" in argv[argv.index("--source") + 1]
+
+
+def test_what_is_refused():
+    with pytest.raises(UserError, match="leave it out"):
+        parts_of("--methods", "--split", "validation")
+    with pytest.raises(UserError, match="--methods: of the miniature"):
+        parts_of("--methods", "--recipe", "llama-3.1-8b")
+
+
+def test_the_rule():
+    """At least .5: the more diverse of two; where none reaches .9, the best."""
+    models = [{"reward": reward, "diversity": diversity} for reward, diversity in ((0.8, 0.1), (0.6, 0.3), (0.4, 0.9))]
+    assert choose.choose(models, 0.5)["diversity"] == 0.3
+    assert choose.choose(models, 0.9)["reward"] == 0.8
+
+
+def scored(folder, method, strength, reward, diversity):
+    folder.mkdir(parents=True)
+    means = {name: {"mean": value} for name, value in ((choose.REWARD, reward), (choose.DIVERSITY, diversity))}
+    (folder / "metrics.json").write_text(json.dumps({"method": method, "strength": strength, "means": means}))
+
+
+def test_the_chosen_adapters_are_copied(tmp_path, capsys):
+    """SFT .6, DPO .8: at least .7. Of the others the one of .72 has it; where a method has none, its best."""
+    rows = [
+        ("sft", "1", 0.6, 0.5),
+        ("dpo", "0.3", 0.8, 0.2),
+        ("dpo", "0.6", 0.75, 0.3),
+        ("spl", "2", 0.72, 0.4),
+        ("spl", "3", 0.65, 0.5),
+    ]
+    for method, strength, *values in rows:
+        scored(tmp_path / "eval" / f"{method}-{strength}", method, strength, *values)
+        (tmp_path / "run" / f"{method}-{strength}").mkdir(parents=True)
+        (tmp_path / "run" / f"{method}-{strength}" / "adapter.txt").write_text(strength)
+    flags = ["--runs", *map(str, sorted((tmp_path / "eval").iterdir())), "--models", str(tmp_path / "run"), "--baseline", "dpo"]
+    flags += ["--strength", "0.3", "--output", str(tmp_path / "chosen")]
+    for _ in range(2):
+        choose.main(flags)
+    assert {path.parent.name: path.read_text() for path in (tmp_path / "chosen").glob("*/adapter.txt")} == {
+        "dpo": "0.6",
+        "spl": "2",
+    }
+    table = pd.read_csv(tmp_path / "chosen" / "chosen.csv")
+    assert list(table[table["chosen"] == 1]["run"]) == ["dpo-0.6", "spl-2"]
+    scored(tmp_path / "eval" / "again", "sft", "1", 0.6, 0.5)
+    with pytest.raises(SystemExit):
+        choose.main([*flags, "--runs", *map(str, (tmp_path / "eval").iterdir())])
+    assert "2 runs of sft; exactly one is needed" in capsys.readouterr().err
