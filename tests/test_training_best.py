@@ -12,7 +12,7 @@ from diversity_tuning.trainers.batches import ExactEvaluationMixin
 from scripts_dpo import generation_ddpo_model_train as ddpo
 from scripts_finetuning import generation_model_train as sft
 from scripts_reward_modeling import reward_model_train as reward
-from tests.training_runs import LORA, adapter, history, make_world, stops, train
+from tests.training_runs import LORA, adapter, hidden, history, make_world, stops, train
 
 BEST = (
     "--eval_split test --eval_strategy steps --eval_steps 1 --save_strategy steps --save_steps 1 --load_best_model_at_end true "
@@ -125,6 +125,37 @@ def test_a_card_of_a_hub_model_links_to_it_and_breaks_no_table():
     assert header(card)[0]["base_model"] == "meta-llama/Llama-3.1-8B"
     assert "| note | a\\|b c |" in card
     assert "--adapter 'runs/my run' --output merged" in card
+
+
+def test_the_base_model_that_a_card_names(tmp_path):
+    """Of a folder, what its own card says; of the built-in model, where its weights are from."""
+    from diversity_tuning.training.model_card import linked_base
+
+    assert linked_base(str(tmp_path), "5f3c") is None
+    (tmp_path / "README.md").write_text("---\nlibrary_name: transformers\nbase_model: meta-llama/Llama-3.1-8B\n---\n# x\n")
+    assert linked_base(str(tmp_path), "5f3c") == "meta-llama/Llama-3.1-8B"
+    (tmp_path / "README.md").write_text("# x\n\nbase_model: meta-llama/Llama-3.1-8B\n")
+    assert linked_base(str(tmp_path), "5f3c") is None
+    assert linked_base("builtin:smollm2", "5f3c") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_curves_that_cannot_be_drawn_cost_no_model(tmp_path, monkeypatch, capsys):
+    """matplotlib fails where it cannot write its cache, among others."""
+    from diversity_tuning.training import life_cycle
+
+    def fails(history, path, title):
+        path.write_bytes(b"half a figure")
+        raise OSError("no place for a cache")
+
+    monkeypatch.setattr(life_cycle, "plot_curves", fails)
+    root = make_world(tmp_path)
+    assert not (root / "sft" / "curves.png").exists()
+    assert (root / "sft" / "adapter_model.safetensors").is_file()
+    assert not hidden(root, "sft").exists()
+    assert f"{root / 'sft'}: no curves.png: no place for a cache" in capsys.readouterr().out.splitlines()
+    card = (root / "sft" / "README.md").read_text()
+    assert "curves.png" not in card
+    assert "`metrics.jsonl`" in card
 
 
 def test_what_a_curve_shows():
