@@ -9,6 +9,7 @@ import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.storage import add_columns
+from diversity_tuning.data.validate import NUMBER
 from diversity_tuning.data.weigh import PairKeys, by_prompt, pair_texts, summary
 from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.embeddings import EmbeddingStore, text_key
@@ -130,9 +131,6 @@ def weight_column(batch: dict, indices: list[int], weights: np.ndarray) -> dict:
 
 def add_creativity(made, keys: PairKeys, store, strengths: Mapping[str, float], name: str, work, num_proc: int) -> tuple:
     """(pairs with a column ``creativity``, summary with the number of pairs of weight 0) of one split."""
-    from datasets import Value
-
     weights = pair_creativity(made, keys, store, strengths)
-    features = {schema.CREATIVITY: Value("float64")}
-    made = add_columns(made, weight_column, features, work, f"creativity-{name}", num_proc, weights=weights)
+    made = add_columns(made, weight_column, {schema.CREATIVITY: NUMBER}, work, f"creativity-{name}", num_proc, weights=weights)
     return made, {"zero": int((weights == 0).sum()), **summary(weights)}
