@@ -10,8 +10,14 @@ import time
 
 _VARIABLE = "DIVERSITY_TUNING_ENDS_WITH"  # the processes above, each of which the commands below end with
 _INTERVAL, _GRACE = 1.0, 30.0  # seconds between looks, and from SIGTERM to SIGKILL
-_SET_PDEATHSIG = 1
+_SET_PDEATHSIG = 1  # of prctl(2)
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: after a fork it is too late
+
+
+def signal_when_orphaned(number: int) -> None:
+    """Let the system send this process a signal when the one that started it has ended (Linux)."""
+    if _libc is not None:
+        _libc.prctl(_SET_PDEATHSIG, number)
 
 
 def start(words: list[str], **options) -> subprocess.Popen:
@@ -23,10 +29,9 @@ def start(words: list[str], **options) -> subprocess.Popen:
     parent = os.getpid()
 
     def before_exec():
-        if _libc is not None:
-            _libc.prctl(_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os.kill(os.getpid(), signal.SIGTERM)
+        signal_when_orphaned(signal.SIGTERM)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     variables = dict(options.pop("env", None) or os.environ)
     above = [number for number in variables.get(_VARIABLE, "").split(",") if number and number != str(parent)]
@@ -48,14 +53,15 @@ _watched = 0  # the process that watches; a fork of it does not
 
 
 def _watch(above: list[int]) -> None:
-    while all(map(_is_there, above)):
+    while all(map(is_running, above)):
         time.sleep(_INTERVAL)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_there(number: int) -> bool:
+def is_running(number: int) -> bool:
+    """Whether there is a process of this number, anybody's."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:

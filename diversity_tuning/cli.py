@@ -1,7 +1,6 @@
 """What every command shares: parsers that help, recipes as flags, and errors as one line with exit code 2."""
 
 import argparse
-import dataclasses
 import errno
 import functools
 import json
@@ -185,12 +184,6 @@ def _value_of(action: argparse.Action) -> str:
 def parse_with_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse ``argv``; ``--config recipe.yaml`` is replaced by the flags it lists, and any flag after it overrides it."""
     return parser.parse_args(expand_recipe(parser, argv))
-
-
-def from_flags(config: type, args: argparse.Namespace, **more):
-    """Build a configuration dataclass from the parsed flags that have its fields' names; ``more`` are given as they are."""
-    names = {field.name for field in dataclasses.fields(config)} & vars(args).keys()
-    return config(**{name: getattr(args, name) for name in names - more.keys()}, **more)
 
 
 def expand_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> list[str]:

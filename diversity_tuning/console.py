@@ -26,55 +26,44 @@ class Command:
     about: str
 
 
+_DATA, _EVAL, _REWARD = "scripts_dataset_cleaner", "scripts_eval", "scripts_reward_modeling"
 COMMANDS = {
-    "describe": Command("commands.describe", "scripts_dataset_cleaner.describe", "a page about any data: sizes, votes, δ"),
-    "votes": Command(
-        "commands.votes", "scripts_dataset_cleaner.0_data_prep_scoring", "stage 0: votes mapped to [-1, 1], splits"
-    ),
-    "filter": Command(
-        "commands.filter", "scripts_dataset_cleaner.1_data_prep_filtering", "stage 1: leave out what is no response"
-    ),
-    "pair": Command(
-        "commands.pair", "scripts_dataset_cleaner.2_data_prep_to_preference", "stage 2: preference pairs within a prompt"
-    ),
-    "weigh": Command(
-        "commands.weigh", "scripts_dataset_cleaner.3_data_prep_for_diversified_training", "stage 3: δ, the weight of a pair"
-    ),
-    "divpo": Command("commands.divpo", "scripts_dataset_cleaner.4_data_prep_divpo", "stage 4: DivPO's pairs, a baseline"),
-    "sample": Command("commands.sample", "scripts_eval.sample", "sample responses to prompts"),
-    "score": Command("commands.score", "scripts_eval.score", "score samples: reward, diversity"),
-    "evaluate": Command("commands.evaluate", "scripts_eval.generation_eval1_1", "sample and score"),
-    "look": Command("commands.look", "scripts_eval.quick_look", "a first look at models: one table"),
-    "report": Command("commands.report", "scripts_eval.report", "tables, figures and a page of scored runs"),
+    "describe": Command("commands.describe", f"{_DATA}.describe", "a page about any data: sizes, votes, δ"),
+    "votes": Command("commands.votes", f"{_DATA}.0_data_prep_scoring", "stage 0: votes mapped to [-1, 1], splits"),
+    "filter": Command("commands.filter", f"{_DATA}.1_data_prep_filtering", "stage 1: leave out what is no response"),
+    "pair": Command("commands.pair", f"{_DATA}.2_data_prep_to_preference", "stage 2: preference pairs within a prompt"),
+    "weigh": Command("commands.weigh", f"{_DATA}.3_data_prep_for_diversified_training", "stage 3: δ, the weight of a pair"),
+    "divpo": Command("commands.divpo", f"{_DATA}.4_data_prep_divpo", "stage 4: DivPO's pairs, a baseline"),
+    "sample": Command("commands.sample", f"{_EVAL}.sample", "sample responses to prompts"),
+    "score": Command("commands.score", f"{_EVAL}.score", "score samples: reward, diversity"),
+    "evaluate": Command("commands.evaluate", f"{_EVAL}.generation_eval1_1", "sample and score"),
+    "look": Command("commands.look", f"{_EVAL}.quick_look", "a first look at models: one table"),
+    "report": Command("commands.report", f"{_EVAL}.report", "tables, figures and a page of scored runs"),
     "distinct": Command(
-        "commands.distinct", "scripts_eval.distinct_threshold", "the distance below which two samples are the same"
+        "commands.distinct", f"{_EVAL}.distinct_threshold", "the distance below which two samples are the same"
     ),
     "auxiliary": Command(
-        "commands.auxiliary", "scripts_eval.generation_eval1_2", "n-gram diversity, homogenization, compression of scored runs"
+        "commands.auxiliary", f"{_EVAL}.generation_eval1_2", "n-gram diversity, homogenization, compression of scored runs"
     ),
     "references": Command(
-        "commands.references", "scripts_eval.generation_eval2", "the data's own responses, measured like a model's"
+        "commands.references", f"{_EVAL}.generation_eval2", "the data's own responses, measured like a model's"
     ),
-    "texts": Command("commands.texts", "scripts_eval.score_texts", "score responses that were sampled elsewhere"),
-    "adapters": Command("commands.adapters", "scripts_eval.sample_adapters", "sample several adapters from one vLLM server"),
+    "texts": Command("commands.texts", f"{_EVAL}.score_texts", "score responses that were sampled elsewhere"),
+    "adapters": Command("commands.adapters", f"{_EVAL}.sample_adapters", "sample several adapters from one vLLM server"),
     "reward_check": Command(
-        "commands.reward_check",
-        "scripts_reward_modeling.reward_model_perf_analysis",
-        "check a reward model on held-out responses",
+        "commands.reward_check", f"{_REWARD}.reward_model_perf_analysis", "check a reward model on held-out responses"
     ),
-    "judge_samples": Command("commands.judge_samples", "scripts_eval.judge_samples", "a judge's verdicts on policies' samples"),
+    "judge_samples": Command("commands.judge_samples", f"{_EVAL}.judge_samples", "a judge's verdicts on policies' samples"),
     "judge_agreement": Command(
-        "commands.judge_agreement", "scripts_eval.judge_agreement", "how far a judge or reward agrees with people"
+        "commands.judge_agreement", f"{_EVAL}.judge_agreement", "how far a judge or reward agrees with people"
     ),
     "human_analysis": Command(
-        "commands.human_analysis", "scripts_eval.human_eval_analysis", "win rates and agreement of a human study"
+        "commands.human_analysis", f"{_EVAL}.human_eval_analysis", "win rates and agreement of a human study"
     ),
     "human_items": Command(
-        "commands.human_items", "scripts_eval.prepare_human_eval_data", "the items of a human study from two runs"
+        "commands.human_items", f"{_EVAL}.prepare_human_eval_data", "the items of a human study from two runs"
     ),
-    "human_power": Command(
-        "commands.human_power", "scripts_eval.human_eval_power", "what a human study of a given size can find"
-    ),
+    "human_power": Command("commands.human_power", f"{_EVAL}.human_eval_power", "what a human study of a given size can find"),
 }
 
 

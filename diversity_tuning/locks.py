@@ -12,6 +12,7 @@ import socket
 import sys
 from pathlib import Path
 
+from diversity_tuning.children import is_running
 from diversity_tuning.errors import UserError
 from diversity_tuning.public import masked_words
 
@@ -43,7 +44,8 @@ def hold(output: str | Path) -> None:
         except BlockingIOError:
             holder = os.pread(file, 4096, 0).decode(errors="replace").split("\n")
             os.close(file)
-            if _is_dead(holder):
+            here = len(holder) > 1 and holder[1] == socket.gethostname() and holder[0].isdigit()
+            if here and not is_running(int(holder[0])):  # its workers may have the file open still
                 path.unlink(missing_ok=True)
                 continue
             who = f"process {holder[0]} on {holder[1]} ({holder[2]})" if len(holder) > 2 else "another process"
@@ -73,19 +75,10 @@ def release(output: str | Path | None = None) -> None:
         for folder in made:
             with contextlib.suppress(OSError):  # the output is in it
                 folder.rmdir()
-
-
-def _is_dead(holder: list[str]) -> bool:
-    """Whether the holder was a process of this machine that has ended; its workers may have the file open still."""
-    if len(holder) < 2 or holder[1] != socket.gethostname() or not holder[0].isdigit():
-        return False
-    try:
-        os.kill(int(holder[0]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+        left = [folder for folder in made if folder.is_dir()]
+        for other, (holder, its_file, own) in _held.items():  # the last lock in a folder takes the folder away
+            if within := [folder for folder in left if folder in other.parents]:
+                _held[other] = (holder, its_file, [*own, *within])
 
 
 atexit.register(release)

@@ -147,7 +147,8 @@ def _word(word: str, stage: str, output: Path) -> str | None:
     if word in ("output", "beside", "name"):
         return {"output": _quoted(output), "beside": _quoted(output.parent), "name": output.name}[word]
     if word in _NEAR:
-        return _quoted_or_none(output if stage in _NEAR[word] else _near(output, _NEAR[word]))
+        near = output if stage in _NEAR[word] else _near(output, _NEAR[word])
+        return near and _quoted(near)
     if word == "source":
         source = _given("source")
         return _quoted(source) if source else None
@@ -233,7 +234,3 @@ def _given(flag: str) -> str | None:
 
 def _quoted(path: str | Path) -> str:
     return shlex.quote(str(path))
-
-
-def _quoted_or_none(path: Path | None) -> str | None:
-    return None if path is None else _quoted(path)

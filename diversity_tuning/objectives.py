@@ -32,6 +32,18 @@ class Training:
     inputs_place: str | None = None
     makes: str = "policy"  # or "reward"
     takes_adapter: bool = True  # whether an SFT adapter may be trained on
+    config_place: str | None = None  # the dataclass of its settings
+    run_place: str = "diversity_tuning.training.arguments:RunArguments"
+
+    @property
+    def config(self) -> type:
+        """The dataclass of the trainer's settings."""
+        return _load(self.config_place)
+
+    @property
+    def run_class(self) -> type:
+        """The dataclass of what goes in and out."""
+        return _load(self.run_place)
 
     @property
     def module(self) -> str:
@@ -114,22 +126,25 @@ _OTHERS = {
         Training(
             "generation", "SFT", "supervised fine-tuning (SFT) on the kept responses",
             "scripts_finetuning.generation_model_train", "diversity_tuning.training.sft:train_sft", takes_adapter=False,
+            config_place="trl:SFTConfig",
         ),
         Training(
             "reward", "reward model", "a reward model: one output, L1 loss on the transformed votes",
             "scripts_reward_modeling.reward_model_train", "diversity_tuning.training.reward:train_reward",
-            makes="reward", takes_adapter=False,
+            makes="reward", takes_adapter=False, config_place="diversity_tuning.training.reward:RewardConfig",
         ),
         Training(
             "reward_pairs", "reward model on pairs", "a reward model: one output, Bradley–Terry loss on pairs",
             "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward_pairs:train_reward_pairs",
             makes="reward", takes_adapter=False,
+            config_place="diversity_tuning.training.reward_pairs:PairwiseRewardConfig",
         ),
         Training(
             "grpo", "GRPO",
             "GRPO (arXiv 2402.03300) on rewards; with --deviation, diversity within a group multiplies reward or advantage",
             "scripts_grpo.generation_grpo_model_train", "diversity_tuning.training.grpo:train_grpo",
             "diversity_tuning.training.inputs:grpo_inputs",
+            config_place="diversity_tuning.trainers:GRPOConfig", run_place="diversity_tuning.training.grpo:GRPOArguments",
         ),
     )
 }  # fmt: skip

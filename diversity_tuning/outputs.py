@@ -58,13 +58,9 @@ def foreign_file(folder: Path, names: Iterable[str] = ()) -> str | None:
         if name.startswith(".") and name.endswith(".partial"):  # of a file that was being written
             file = f"{place}/{name[1:-8]}".lstrip("/")
         known = [file, file.split("/", 1)[1]] if listed is None and file.startswith("checkpoint-") and place else [file]
-        if not any(one in patterns or _matches(one, patterns) for one in known):
+        if not any(one in patterns or any(fnmatch(one, two) for two in patterns if "*" in two) for one in known):
             return file
     return None
-
-
-def _matches(file: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(file, pattern) for pattern in patterns if "*" in pattern)
 
 
 def check_place(output: str | Path) -> None:

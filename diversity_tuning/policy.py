@@ -28,6 +28,7 @@ from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path, near_path
 from diversity_tuning.runs import atomic_folder, fingerprint, read_provenance
+from diversity_tuning.saved_models import merge_adapter
 
 
 def load_tokenizer(
@@ -259,8 +260,7 @@ def main(argv=None) -> None:
         raise UserError(f"{args.output}: exists already; choose another folder")
     model, tokenizer = load_policy(args.base_model, args.adapter, device="cpu")
     with atomic_folder(args.output) as folder:
-        model.merge_and_unload().save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        merge_adapter(model, tokenizer, folder, args.output, lambda: load_base_model(str(folder)))
     print(json.dumps({"merged": args.output}))
 
 

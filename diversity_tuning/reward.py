@@ -137,23 +137,24 @@ def reward_dataset(
     """
     rows = rated_responses(rows, where)
 
-    def explode(batch):
-        texts, labels = [], []
-        columns = (POST_TITLE, POST_TEXT, FILTERED_COMMENT_TEXTS, FILTERED_TRANSFORMED_SCORES)
-        for title, text, responses, scores in zip(*(batch[name] for name in columns), strict=True):
-            texts += [reward_text(prompt_text(title, text), response) for response in responses]
-            labels += scores
-        if not texts:
-            return {"input_ids": [], "labels": []}
-        return {"input_ids": tokenizer(texts, truncation=True, max_length=max_length)["input_ids"], "labels": labels}
+    posts = POST_TITLE in rows.column_names
 
-    def tokenize(batch):
-        texts = [reward_text(*pair) for pair in zip(batch[PROMPT], batch[RESPONSE], strict=True)]
-        labels = [float(score) for score in batch[SCORE]]
-        return {"input_ids": tokenizer(texts, truncation=True, max_length=max_length)["input_ids"], "labels": labels}
+    def convert(batch):
+        if posts:
+            columns = (POST_TITLE, POST_TEXT, FILTERED_COMMENT_TEXTS, FILTERED_TRANSFORMED_SCORES)
+            read = [
+                (reward_text(prompt_text(title, text), response), score)
+                for title, text, responses, scores in zip(*(batch[name] for name in columns), strict=True)
+                for response, score in zip(responses, scores, strict=True)
+            ]
+        else:
+            pairs = zip(batch[PROMPT], batch[RESPONSE], batch[SCORE], strict=True)
+            read = [(reward_text(prompt, response), float(score)) for prompt, response, score in pairs]
+        texts = [text for text, _ in read]
+        ids = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
+        return {"input_ids": ids, "labels": [label for _, label in read]}
 
-    function = explode if POST_TITLE in rows.column_names else tokenize
-    return rows.map(function, batched=True, batch_size=100, remove_columns=rows.column_names, num_proc=num_proc)
+    return rows.map(convert, batched=True, batch_size=100, remove_columns=rows.column_names, num_proc=num_proc)
 
 
 def reward_pair_dataset(rows: Dataset, where: str = "the source") -> Dataset:

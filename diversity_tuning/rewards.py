@@ -56,38 +56,45 @@ def parse_reward(text: str) -> tuple[str, float]:
 def check_reward(text: str) -> None:
     """:class:`UserError` for what can be no reward, without loading one."""
     name, _ = parse_reward(text)
-    if Path(name).exists() or _is_function(name):
+    path = Path(name)
+    if path.is_dir() or (path.exists() and is_judge(name)) or _is_function(name):
         return
     if name.startswith("builtin:"):
         if name.removeprefix("builtin:") not in BUILTIN:
             raise UserError(
-                f"--reward {name}: there is no such rule; there is {', '.join(f'builtin:{one}' for one in BUILTIN)}"
+                f"--reward {name}: no such judge or rule; there is {', '.join(f'builtin:{one}' for one in BUILTIN)}"
             )
-    elif name.startswith((".", "/", "~")) or name.count("/") != 1 or name.endswith((".yaml", ".yml")):
+    elif path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1 or is_judge(name):
         raise UserError(
             f"--reward {name}: not there; give a reward model's folder or hub id, judge.yaml, builtin:length or module:function"
         )
 
 
-def load_reward(name: str, device: str | None = None, dtype: str | None = None, batch_size: int = 32) -> Callable:
+def is_judge(name: str) -> bool:
+    """Whether the name is that of an LLM judge's file."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def load_reward(name: str, device: str | None = None, batch_size: int = 32, **judge) -> Callable:
     """The reward of this name; raises :class:`UserError`.
 
     A folder or hub id: a reward model, trained on votes or on pairs (:func:`diversity_tuning.reward.load_reward_model`), on
     ``device``. ``judge.yaml``: an LLM that judges by principles (:class:`diversity_tuning.judging.judge_reward.JudgeReward`).
-    ``builtin:length``: a rule of this module. ``module:function``: a function with the signature above.
+    ``builtin:length``: a rule of this module. ``module:function``: a function with the signature above. ``judge``: fields of
+    :class:`~diversity_tuning.generation.engine.EngineConfig` in place of those of an LLM judge's file.
     """
     check_reward(name)
     if name.startswith("builtin:"):
         return BUILTIN[name.removeprefix("builtin:")]
-    if name.endswith((".yaml", ".yml")):
+    if is_judge(name):
         from diversity_tuning.judging.judge_reward import JudgeReward
 
-        return JudgeReward(name)
+        return JudgeReward(name, **judge)
     if _is_function(name):
         return _function(name)
     from diversity_tuning.reward import load_reward_model
 
-    return ModelReward(load_reward_model(name, device, dtype), Path(name).name, batch_size)
+    return ModelReward(load_reward_model(name, device), Path(name).name, batch_size)
 
 
 def _is_function(name: str) -> bool:

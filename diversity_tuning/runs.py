@@ -74,11 +74,15 @@ def _file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def is_finished(output: str | Path, record: dict, overwrite: bool = False, advice: str = "give --overwrite") -> bool:
+def is_finished(
+    output: str | Path, record: dict, overwrite: bool = False, advice: str = "give --overwrite",
+    as_asked: Callable[[dict], dict] = dict,
+) -> bool:  # fmt: skip
     """True, with a word, when ``output`` was already made exactly so. Something else there is an error unless ``overwrite``.
 
     Also with ``overwrite``, a folder that holds anything that we did not write is an error. ``advice``: what the error says to
-    do, or else to give another folder.
+    do, or else to give another folder. ``as_asked`` writes the settings that were recorded as those of now, where they mean
+    the same.
     """
     output = Path(output)
     check_place(output)
@@ -92,6 +96,7 @@ def is_finished(output: str | Path, record: dict, overwrite: bool = False, advic
         return False
     if "request" in made:  # a training run records what it built from the request; what was asked for is what is compared
         made["arguments"] = made["request"]
+    made["arguments"] = as_asked(made.get("arguments") or {})
     if all(made.get(key) == record[key] for key in record):
         print(f"{output}: already made with these settings, skipped", flush=True)
         release(output)
@@ -125,17 +130,9 @@ def difference(made: dict, record: dict, form: str = "values", ignored: tuple[st
 
 
 def open_output(
-    output: str | Path,
-    record: dict,
-    overwrite: bool,
-    what: str,
-    *,
-    made: Callable[[Path], dict] = read_provenance,
-    files: Iterable[str] = (),
-    ignored: tuple[str, ...] = (),
-    holds: str = "was",
-    form: str = "values",
-) -> dict:
+    output: str | Path, record: dict, overwrite: bool, what: str, *, made: Callable[[Path], dict] = read_provenance,
+    files: Iterable[str] = (), ignored: tuple[str, ...] = (), holds: str = "was", form: str = "values",
+) -> dict:  # fmt: skip
     """The record of an output that grows while it is made, and is added to; empty where a new one begins.
 
     A :class:`UserError` where the folder holds files that are not ``what``, or was made otherwise (:func:`difference`).
@@ -186,14 +183,11 @@ def atomic_folder(output: str | Path, names: Iterable[str] = ()) -> Iterator[Pat
 
 
 @contextlib.contextmanager
-def written_in_place(
-    output: str | Path, stage: str, names: Iterable[str], headings: tuple[str, ...], record: dict | None = None
-) -> Iterator[list[str]]:
+def written_in_place(output: str | Path, stage: str, names: Iterable[str], record: dict | None = None) -> Iterator[list[str]]:
     """Let the block write files of these ``names`` (patterns) into ``output``; yields those of an earlier result there.
 
     Other files beside them stay. A :class:`UserError` where a file of such a name is not ours, and where the folder holds
-    files but no earlier result, known by its provenance or, from before it had one, by a ``report.md`` that begins with
-    one of the ``headings``. ``record``: what the provenance says besides.
+    files but no earlier result, known by its provenance. ``record``: what the provenance says besides.
     """
     output, names = Path(output), tuple(names)
     check_place(output)
@@ -202,8 +196,6 @@ def written_in_place(
     made = read_provenance(output)
     if made.get("stage") == stage:
         ours = made.get("files", there)
-    elif not made and _first_line(output / "report.md").startswith(headings):
-        ours = there
     elif output.is_dir() and any(path.is_file() for path in output.iterdir()):
         raise UserError(f"{output}: not empty, and its files are not those of a {stage}; choose another folder")
     else:
@@ -222,13 +214,6 @@ def written_in_place(
 def _matching(folder: Path, names: tuple[str, ...]) -> list[str]:
     files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     return sorted(file for file in files if any(fnmatch(file, name) for name in names))
-
-
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").split("\n", 1)[0]
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def write_text(path: str | Path, text: str) -> None:

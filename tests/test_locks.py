@@ -51,7 +51,7 @@ def test_the_second_is_told_who_holds_the_output(tmp_path, holder):
     for write in (
         lambda: is_finished(tmp_path / "out", record),
         lambda: atomic_folder(tmp_path / "out").__enter__(),
-        lambda: written_in_place(tmp_path / "out", "report", ("a",), ("#",)).__enter__(),
+        lambda: written_in_place(tmp_path / "out", "report", ("a",)).__enter__(),
         lambda: is_resumed(tmp_path / "out", {}, False, False, "ours"),
     ):
         with pytest.raises(UserError, match=rf"out: process {holder.pid} on .* is writing to it") as refused:
@@ -230,5 +230,16 @@ def test_a_provenance_of_somebody_else_is_not_ours(tmp_path, record):
         with pytest.raises(UserError, match="not made by this project"):
             is_finished(tmp_path / "out", provenance("stage", {}, {}), overwrite)
     with pytest.raises(UserError, match="choose another folder"):
-        written_in_place(tmp_path / "out", "report", ("metrics.json",), ("#",)).__enter__()
+        written_in_place(tmp_path / "out", "report", ("metrics.json",)).__enter__()
     assert (tmp_path / "out" / "metrics.json").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_the_last_lock_in_a_folder_takes_the_folder_away(tmp_path, order):
+    """The first lock made the folder, whichever is given back first."""
+    for name in "ab":
+        hold(tmp_path / "new" / "er" / name)
+    release(tmp_path / "new" / "er" / order[0])
+    assert (tmp_path / "new" / "er").is_dir()
+    release(tmp_path / "new" / "er" / order[1])
+    assert not (tmp_path / "new").exists()

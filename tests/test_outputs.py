@@ -284,7 +284,7 @@ def test_caches_that_libraries_leave_are_no_obstacle(tmp_path):
 
 
 def write(output, *files):
-    with written_in_place(output, "report", ("report.md", "a.csv", "figure.*"), ("# Evaluation",)) as before:
+    with written_in_place(output, "report", ("report.md", "a.csv", "figure.*")) as before:
         for file in files:
             (output / file).write_text("# Evaluation\n")
     return before
@@ -295,9 +295,10 @@ def test_a_report_goes_beside_other_files_only_where_a_report_was(tmp_path):
     assert write(output, "report.md", "figure.png") == []
     (output / "notes.txt").write_text("mine")
     assert write(output, "report.md", "a.csv") == ["figure.png", "report.md"]
-    (output / "provenance.json").unlink()
-    assert write(output, "report.md") == ["a.csv", "figure.png", "report.md"], "from before provenance was written"
     assert (output / "notes.txt").read_text() == "mine"
+    (output / "provenance.json").unlink()
+    with pytest.raises(UserError, match="its files are not those of a report"):
+        write(output, "report.md")
 
 
 def test_a_report_goes_beside_the_folders_of_its_runs(tmp_path):
@@ -318,9 +319,9 @@ def test_a_file_of_the_same_name_that_is_not_the_reports(tmp_path):
 
 
 def test_a_report_that_was_killed_is_written_again(tmp_path):
-    killed = written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*"), ("#",), {"settings": {"compare": "a:b"}})
+    killed = written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*"), {"settings": {"compare": "a:b"}})
     killed.__enter__()
     assert read_provenance(tmp_path / "out")["settings"] == {"compare": "a:b"}
     (tmp_path / "out" / "figure.png").write_text("half")
-    with written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*"), ("#",)):
+    with written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*")):
         pass

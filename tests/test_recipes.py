@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import yaml
 from diversity_tuning.cli import expand_recipe
 
 ROOT = Path(__file__).parents[1]
-# With stages of their own: tests/studies/horror/test_recipes.py, tests/studies/captions/test_recipe.py.
-OTHERS = ("captions", "horror")
+# With stages of their own: tests/studies/horror/test_recipes.py, tests/studies/captions/test_recipe.py, tests/studies/real.
+OTHERS = ("captions", "horror", "smollm2")
 FOLDERS = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name not in OTHERS)
 GREETINGS = [name for name in FOLDERS if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
 STORIES = [name for name in FOLDERS if name not in GREETINGS]
@@ -274,8 +275,9 @@ def dry_run(tmp_path, *flags):
     assert not (tmp_path / "an out").exists(), "a dry run makes nothing"
     stubs = tmp_path / "bin"  # say what they were asked to run
     stubs.mkdir(exist_ok=True)
+    reads = f'[ "$1" != - ] || exec "{sys.executable}" "$@"'  # the launch script's own look at its configuration
     for name in ("python", "accelerate"):
-        (stubs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (stubs / name).write_text(f'#!/bin/sh\n{reads}\nprintf "%s\\n" "$@"\n')
         (stubs / name).chmod(0o755)
     first, *lines = answer.stdout.splitlines()
     assert first == f"cd {ROOT}"

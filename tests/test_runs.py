@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -281,10 +283,16 @@ def test_a_launch_names_a_source_that_is_not_there(launch):
         launch("--source", "nowhere")
 
 
-def checkpoint(folder, step, whole=True):
-    path = filled(folder / f"checkpoint-{step}", weights="w")
+def checkpoint(folder, step, whole=True, state=True):
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth") if state else ():
+        with zipfile.ZipFile(path / name, "w") as archive:
+            archive.writestr("data", "x")
     if whole:
         (path / "trainer_state.json").write_text("{}")
+    return path
 
 
 @pytest.mark.parametrize("resume", [(), ("--resume_from_checkpoint", "True"), ("--resume_from_checkpoint", "true")])
@@ -293,17 +301,128 @@ def test_a_launch_goes_on_from_the_last_whole_checkpoint_of_the_same_run(launch,
     assert first.open() is None
     for step in (2, 4, 10):
         checkpoint(first.folder, step)
-    checkpoint(first.folder, 12, whole=False)
+    unfinished = checkpoint(first.folder, 12, whole=False)
     assert Path(launch("--beta", "0.1").open()).name == "checkpoint-10"
+    assert not unfinished.exists()
     assert launch("--beta", "0.1", "--resume_from_checkpoint", "false").checkpoint() is None
     asked = str(first.folder / "checkpoint-2")
     assert launch("--beta", "0.1", "--resume_from_checkpoint", asked).checkpoint() == asked
     with pytest.raises(UserError, match="--resume_from_checkpoint x/checkpoint-2: no checkpoint there"):
         launch("--beta", "0.1", "--resume_from_checkpoint", "x/checkpoint-2").checkpoint()
-    other = launch("--beta", "0.2", *resume)
+    before = tree(first.folder)
+    with pytest.raises(UserError, match=r"run: was stopped while it was made otherwise \(beta\), and its checkpoints are kept"):
+        launch("--beta", "0.2", *resume).open()
+    assert tree(first.folder) == before
+    other = launch("--beta", "0.2", *resume, "--overwrite", "yes")
     assert other.open() is None, "another run's checkpoints are not gone on from"
     assert tree(other.folder) == ["launch.json"]
-    assert json.loads((other.folder / "launch.json").read_text()) == other.record
+    assert json.loads((other.folder / "launch.json").read_text()) == {**other.record, "processes": 1}
+
+
+SAME = {
+    "logging": ["--logging_steps", "7", "--logging_first_step", "true"], "workers": ["--dataloader_num_workers", "2"],
+    "how often it saves": ["--save_steps", "3", "--save_total_limit", "2"], "bars": ["--disable_tqdm", "true"],
+    "a report": ["--report_to", "tensorboard", "--run_name", "x"], "another way to write it": ["--beta", "2e-1"],
+    "a default": ["--learning_rate", "1e-6", "--loss_type", "sigmoid", "--num_train_epochs", "3"],
+    "overwrite": ["--overwrite"], "overwrite 1": ["--overwrite", "1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", SAME)
+@pytest.mark.parametrize("turned", [False, True])
+def test_flags_that_change_no_result_go_on(launch, flags, turned):
+    beta = ["--beta", "0.2"]
+    both = [[*beta, *SAME[flags]] if "--beta" not in SAME[flags] else SAME[flags], beta]
+    first = launch(*both[not turned])
+    first.open()
+    checkpoint(first.folder, 4)
+    assert Path(launch(*both[turned]).open()).name == "checkpoint-4"
+
+
+OTHER = {
+    "learning_rate": ["--learning_rate", "1e-5"], "num_train_epochs": ["--num_train_epochs", "2"],
+    "max_train_samples": ["--max_train_samples", "3"], "lora_r, use_peft": ["--use_peft", "true", "--lora_r", "8"],
+    "load_best_model_at_end, save_steps": ["--load_best_model_at_end", "true", "--save_steps", "3"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", OTHER)
+def test_flags_that_change_the_result_stop_and_delete_nothing(launch, names):
+    first = launch()
+    first.open()
+    checkpoint(first.folder, 4)
+    with pytest.raises(UserError, match=rf"run: was stopped while it was made otherwise \({names}\)"):
+        launch(*OTHER[names]).open()
+    assert (first.folder / "checkpoint-4" / "optimizer.pt").is_file()
+
+
+def test_a_finished_run_is_the_same_with_a_default_written_out(launch, capsys):
+    first = launch("--beta", "0.2")
+    first.output.mkdir()
+    record = {**first.record, "request": first.record["arguments"], "arguments": {"beta": 0.2, "learning_rate": 1e-6}}
+    write_provenance(first.output, record)
+    assert launch("--beta", "0.20", "--learning_rate", "0.000001", "--loss_type", "sigmoid").is_finished()
+    assert "already made with these settings" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"made otherwise \(different arguments: learning_rate\)"):
+        launch("--beta", "0.2", "--learning_rate", "2e-6").is_finished()
+
+
+DAMAGES = {
+    "optimizer.pt": b"", "scheduler.pt": b"PK\x03\x04 cut", "model.safetensors": b"\0" * 10, "trainer_state.json": b"{",
+    "rng_state.pth": b"garbage", "adapter_config.json": b"",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over_in_words(launch, capsys, name):
+    first = launch()
+    first.open()
+    for step in (2, 4, 6):
+        checkpoint(first.folder, step)
+    (first.folder / "checkpoint-6" / name).write_bytes(DAMAGES[name])
+    assert Path(launch().open()).name == "checkpoint-4"
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith(f"run: checkpoint-6 is damaged ({name}) and not gone on from")
+    assert said[1].endswith("run: resuming from checkpoint-4")
+    assert [path.name for path in sorted(first.folder.glob("checkpoint-*"))] == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_a_run_whose_every_checkpoint_is_damaged_begins_again_in_words(launch, capsys):
+    first = launch()
+    first.open()
+    (checkpoint(first.folder, 2) / "optimizer.pt").write_bytes(b"")
+    assert launch().open() is None
+    assert "run: begins again; the checkpoints of the run that was stopped are deleted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("missing", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_checkpoint_without_the_state_of_training_is_not_gone_on_from(launch, missing, named):
+    first = launch()
+    first.open()
+    place = checkpoint(first.folder, 2)
+    (place / missing).unlink()
+    flags = ["--resume_from_checkpoint", str(place)] if named else []
+    with pytest.raises(UserError, match="checkpoint-2 holds no optimizer, so that the learning rate would begin anew"):
+        launch(*flags).open()
+    assert place.is_dir()
+
+
+@pytest.mark.parametrize(("made", "now"), [("1", "2"), ("2", "1")])
+@pytest.mark.parametrize("named", [False, True])
+def test_another_number_of_processes_is_refused(launch, monkeypatch, made, now, named):
+    monkeypatch.setenv("WORLD_SIZE", made)
+    first = launch()
+    first.open()
+    place = checkpoint(first.folder, 2)
+    if made == "2":
+        shutil.copy(place / "rng_state.pth", place / "rng_state_0.pth")
+        (place / "rng_state.pth").rename(place / "rng_state_1.pth")
+    monkeypatch.setenv("WORLD_SIZE", now)
+    flags = ["--resume_from_checkpoint", str(place)] if named else []
+    with pytest.raises(UserError, match=rf"was trained by {made} process(es)?, and {now} would go on with other batches"):
+        launch(*flags).open()
+    assert place.is_dir()
 
 
 def test_a_finished_run_keeps_weights_and_no_state_to_unpickle(tmp_path):

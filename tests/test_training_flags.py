@@ -87,7 +87,7 @@ def test_an_adapter_is_trained_in_single_precision_on_a_base_in_four_bits(world,
         assert min(moved) > 0.9, "steps of 1e-4 are lost in bfloat16 on most of the weights"
 
 
-def test_only_the_newest_checkpoint_can_be_resumed_from_while_a_run_goes_on(world):
+def test_only_the_two_newest_checkpoints_can_be_resumed_from_while_a_run_goes_on(world):
     from transformers import TrainerCallback
 
     from diversity_tuning.training import preference
@@ -106,6 +106,6 @@ def test_only_the_newest_checkpoint_can_be_resumed_from_while_a_run_goes_on(worl
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preference, "callbacks_of", lambda *given: [*original(*given), Watch()])
         train(ddpo, world, "kept", flags=[*adapter(world), "--save_strategy", "steps", "--save_steps", "1"])
-    assert states[3] == [("checkpoint-1", False), ("checkpoint-2", False), ("checkpoint-3", True)]
+    assert states[3] == [("checkpoint-1", False), ("checkpoint-2", True), ("checkpoint-3", True)]
     record = json.loads((world / "kept" / "provenance.json").read_text())
     assert record["arguments"]["save_steps"] == 1

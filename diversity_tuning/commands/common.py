@@ -6,7 +6,7 @@ from pathlib import Path
 from diversity_tuning.deviation_types import TYPES, models_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
-from diversity_tuning.runs import NOT_SETTINGS
+from diversity_tuning.runs import NOT_SETTINGS, is_finished, provenance
 
 _RELEASED_FLOOR = 0.2
 
@@ -22,6 +22,24 @@ class StageConfig:
         """What decides the output: the flags without ``paths`` and without speed."""
         left_out = {*paths, *NOT_SETTINGS}
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
+
+    def inputs(self) -> dict:
+        """What is read besides the source, by name, for provenance."""
+        return {}
+
+    def record(self, stage: str, source: str, output: str, before: int, *left_out: str) -> dict | None:
+        """The record of a ``stage``; None, with a word, where its output is made already.
+
+        ``source``, ``output``: the flags of its folders. ``before``: the number of the stage whose output is read. A
+        :class:`UserError` where that is not there, or a folder is inside another one.
+        """
+        from diversity_tuning.data.storage import require_apart, require_stage
+
+        places = {name: getattr(self, name, None) for name in (source, output, "embedding_cache")}
+        require_stage(places[source], before)
+        require_apart(**places)
+        record = provenance(stage, self.settings(output, *left_out), {source: places[source], **self.inputs()})
+        return None if is_finished(places[output], record, self.overwrite) else record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from diversity_tuning.commands.common import EncoderConfig, close_stores
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
-from diversity_tuning.runs import is_finished, provenance
 
 STAGE = "4_data_prep_divpo"
 SCRIPT = f"scripts_dataset_cleaner.{STAGE}"
@@ -33,12 +32,7 @@ class DivPOConfig(EncoderConfig):
 @command
 def main(argv=None) -> None:
     args = parse_flags(DivPOConfig, SCRIPT, __doc__, argv, extra="embeddings")
-    from diversity_tuning.data.storage import require_apart, require_stage
-
-    require_stage(args.source, 2)
-    require_apart(source=args.source, data_path_pair=args.data_path_pair, embedding_cache=args.embedding_cache)
-    record = provenance(STAGE, args.settings("data_path_pair"), {"source": args.source, **args.inputs()})
-    if not is_finished(args.data_path_pair, record, args.overwrite):
+    if record := args.record(STAGE, "source", "data_path_pair", 2):
         run(args, record)
 
 

@@ -13,7 +13,6 @@ from diversity_tuning.cli import command
 from diversity_tuning.commands.common import StageConfig, tokenizer_inputs
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
-from diversity_tuning.runs import is_finished, provenance
 
 STAGE = "1_data_prep_filtering"
 SCRIPT = f"scripts_dataset_cleaner.{STAGE}"
@@ -33,17 +32,14 @@ class FilterConfig(StageConfig):
         default="stories", choices=("stories", "released"),
     )  # fmt: skip
 
+    def inputs(self) -> dict:
+        return tokenizer_inputs(self.model_to_use)
+
 
 @command
 def main(argv=None) -> None:
     args = parse_flags(FilterConfig, SCRIPT, __doc__, argv)
-    from diversity_tuning.data.storage import require_apart, require_stage
-
-    require_stage(args.source, 0)
-    require_apart(source=args.source, data_path=args.data_path)
-    inputs = {"source": args.source, **tokenizer_inputs(args.model_to_use)}
-    record = provenance(STAGE, args.settings("data_path", "model_to_use"), inputs)
-    if not is_finished(args.data_path, record, args.overwrite):
+    if record := args.record(STAGE, "source", "data_path", 0, "model_to_use"):
         run(args, record)
 
 
@@ -59,7 +55,7 @@ def run(args, record: dict) -> None:
         filtered, reasons, changes = {}, {}, {}
         for name, rows in splits.items():
             marked = storage.add_columns(
-                rows, filter.filter_batch, filter.filter_features(), work, f"filtering-{name}", args.num_proc,
+                rows, filter.filter_batch, filter.ADDED, work, f"filtering-{name}", args.num_proc,
                 batch_size=200, counter=counter, max_tokens=args.max_tokens, rules=args.filter,
             )  # fmt: skip
             reasons[name] = filter.count_reasons(marked)

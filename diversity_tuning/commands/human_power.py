@@ -4,10 +4,11 @@ python -m scripts_eval.human_eval_power --items 25 50 100 --preference 0.5 0.6 0
 python -m scripts_eval.human_eval_power --items 50 --preference 0.5 0.7 --studies 100
 """
 
-import argparse
+from dataclasses import dataclass
 
-from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
+from diversity_tuning.cli import command
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag, parse_flags
 
 # Human evaluation of the paper: percent for one condition, percent for the other; the rest found it hard to decide.
 REPORTED = {
@@ -17,43 +18,43 @@ REPORTED = {
 }
 
 
+@dataclass(frozen=True)
+class PowerConfig:
+    """Which studies are simulated."""
+
+    items: list[int] = flag("items of the study", factory=lambda: [25, 50, 100], least=1)
+    preference: list[float] = flag("true share; 0.5: none", factory=lambda: [0.5, 0.6, 0.7, 0.8])
+    labels_per_item: int = flag("annotators per item", default=3, least=1)
+    items_per_annotator: int = flag("items per annotator", default=25, least=1)
+    hard: float = flag("share of answers that are 'hard to decide'", default=0.1, least=0)
+    item_spread: float = flag("how much items differ, in log-odds", default=0.5, least=0)
+    annotator_spread: float = flag("how much annotators differ, in log-odds", default=0.3, least=0)
+    position: float = flag("pull of Set A, in log-odds", default=0.0)
+    studies: int = flag("simulated studies per row", default=1000, least=1)
+    seed: int = flag("seed", default=0, least=0)
+
+
 @command
 def main(argv=None) -> None:
-    parser = Parser("scripts_eval.human_eval_power", __doc__)
-    parser.add_argument("--items", nargs="+", type=int, default=[25, 50, 100], help="items of the study")
-    parser.add_argument("--preference", nargs="+", type=float, default=[0.5, 0.6, 0.7, 0.8], help="true share; 0.5: none")
-    parser.add_argument("--labels_per_item", type=int, default=3, help="annotators per item")
-    parser.add_argument("--items_per_annotator", type=int, default=25, help="items per annotator")
-    parser.add_argument("--hard", type=float, default=0.1, help="share of answers that are 'hard to decide'")
-    parser.add_argument("--item_spread", type=float, default=0.5, help="how much items differ, in log-odds")
-    parser.add_argument("--annotator_spread", type=float, default=0.3, help="how much annotators differ, in log-odds")
-    parser.add_argument("--position", type=float, default=0.0, help="pull of Set A, in log-odds")
-    parser.add_argument("--studies", type=int, default=1000, help="simulated studies per row")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="seed")
-    args = parse_with_recipe(parser, argv)
-    if not all(0 < value < 1 for value in args.preference) or not 0 <= args.hard < 1:
+    config = parse_flags(PowerConfig, "scripts_eval.human_eval_power", __doc__, argv)
+    if not all(0 < value < 1 for value in config.preference) or config.hard >= 1:
         raise UserError("--preference must be between 0 and 1, --hard at least 0 and below 1")
-    if min(*args.items, args.labels_per_item, args.items_per_annotator, args.studies) < 1:
-        raise UserError("--items, --labels_per_item, --items_per_annotator and --studies must be at least 1")
-    if args.item_spread < 0 or args.annotator_spread < 0:
-        raise UserError("--item_spread and --annotator_spread must be at least 0")
-    print_rates(args)
+    print_rates(config)
     print_reported()
 
 
-def print_rates(args: argparse.Namespace) -> None:
+def print_rates(config: PowerConfig) -> None:
     """The share of simulated studies that find a difference, as a Markdown table."""
     from diversity_tuning.human_eval.simulation import Design, detection_rates
 
     people = ("labels_per_item", "items_per_annotator", "hard", "item_spread", "annotator_spread", "position")
-    shared = {name: getattr(args, name) for name in people}
-    print(", ".join(f"{name} {value}" for name, value in shared.items()), f"({args.studies} studies per row)\n")
-    print(
-        "| items | true preference | sign test, p < .05 | net preference beyond 0 | position, p < .05 |\n| - | - | - | - | - |"
-    )
-    for items in args.items:
-        for preference in args.preference:
-            rates = detection_rates(Design(items=items, preference=preference, **shared), args.studies, args.seed)
+    shared = {name: getattr(config, name) for name in people}
+    print(", ".join(f"{name} {value}" for name, value in shared.items()), f"({config.studies} studies per row)\n")
+    print("| items | true preference | sign test, p < .05 | net preference beyond 0 | position, p < .05 |")
+    print("| - | - | - | - | - |")
+    for items in config.items:
+        for preference in config.preference:
+            rates = detection_rates(Design(items=items, preference=preference, **shared), config.studies, config.seed)
             print(f"| {items} | {preference:.0%} | " + " | ".join(f"{rate:.1%}" for rate in rates.values()) + " |", flush=True)
 
 

@@ -16,21 +16,20 @@ import dataclasses
 import sys
 
 from diversity_tuning.cli import command
+from diversity_tuning.commands.judges import ScorerConfig, about
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.rewards import is_judge
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 FEW = 30  # good or bad responses: with fewer, what is printed comes with a warning
 _SHOWN = ("accuracy", "f1", "auc", "kappa", "pair_accuracy", "own_vs_other")
-_JUDGE = "an LLM judge, in place of what its file says"
 
 
-@dataclasses.dataclass(frozen=True)
-class AgreementConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AgreementConfig(ScorerConfig):
     """Who judges, and what people said: one of labels, pairs and annotations."""
 
-    reward: str = flag("a reward model's folder or hub id, judge.yaml, or builtin:length")
-    output: str = flag("folder")
     labels: str | None = flag("what people said: rows of prompt, response, label", default=None)
     pairs: str | None = flag("what people preferred: rows of prompt, chosen, rejected", default=None)
     annotations: list[str] | None = flag("what people preferred: annotations/ of human studies", default=None)
@@ -40,18 +39,9 @@ class AgreementConfig:
     threshold: float | None = flag(
         "score above which a response is good; default: learned, cross-fitted; of judge.yaml .5", default=None
     )
-    draws: int = flag("bootstrap draws", default=1000, least=1)
-    seed: int = flag("of the draws, and of the halves that thresholds are learned on", default=0)
-    batch_size: int = flag("texts that a reward model scores at once", default=32, least=1)
-    device: str | None = flag("cpu, cuda, …; default: cuda where there is one", default=None)
-    overwrite: bool = flag("redo what is there", default=False)
-    judge_base_url: str | None = flag("where its server is now", default=None, group=_JUDGE)
-    judge_cache: str | None = flag("folder of its paid answers", default=None, group=_JUDGE)
-    judge_max_cost: float | None = flag(
-        "US dollars to spend in this run at most; needs its file's prices", default=None, group=_JUDGE
-    )
 
     def __post_init__(self):
+        super().__post_init__()
         if sum(map(bool, (self.labels, self.pairs, self.annotations))) != 1:
             raise UserError("one of --labels, --pairs and --annotations is needed, and no more")
         if bool(self.annotations) != bool(self.key and self.runs):
@@ -61,9 +51,6 @@ class AgreementConfig:
 @command
 def main(argv=None) -> None:
     config = parse_flags(AgreementConfig, "scripts_eval.judge_agreement", __doc__, argv)
-    from diversity_tuning.judging.judge_reward import check_scorer_name
-
-    check_scorer_name(config.reward)
     record = record_of(config)
     if not is_finished(config.output, record, config.overwrite):
         tell(run(config, record))
@@ -83,7 +70,6 @@ def record_of(config: AgreementConfig) -> dict:
 def run(config: AgreementConfig, record: dict) -> dict:
     """Read, judge, compare; the content of agreement.json, and ``left_out``, ``reasons``."""
     from diversity_tuning.judging.check import check
-    from diversity_tuning.judging.judge_reward import is_judge, load_scorer
     from diversity_tuning.judging.read import read_labels_or_pairs
 
     data = people(config)
@@ -93,17 +79,13 @@ def run(config: AgreementConfig, record: dict) -> dict:
     if not data.responses:
         source = config.labels or config.pairs or config.annotations[0]
         raise UserError(f"{source}: all {rows} responses share a prompt or text with --trained_on")
-    moved = {"base_url": config.judge_base_url, "cache": config.judge_cache, "max_cost": config.judge_max_cost}
-    if not is_judge(config.reward) and any(value is not None for value in moved.values()):
-        raise UserError(f"--judge_…: only for an LLM judge, and --reward {config.reward} is none")
-    score = load_scorer(config.reward, config.device, config.batch_size, **(moved if is_judge(config.reward) else {}))
+    reward, score = config.load()
     threshold = 0.5 if config.threshold is None and is_judge(config.reward) else config.threshold
     left_out = rows - len(data.responses)
     with atomic_folder(config.output) as folder:
         result = check(score, data, folder, config.reward, threshold, config.draws, config.seed)
-        about = {"judge": score.about} if is_judge(config.reward) else {}
-        write_provenance(folder, record, counts={"responses_left_out_as_trained_on": left_out}, **about)
-    return {**result, "left_out": left_out, "reasons": getattr(score, "reasons", {})}
+        write_provenance(folder, record, counts={"responses_left_out_as_trained_on": left_out}, **about(reward))
+    return {**result, "left_out": left_out, "reasons": getattr(reward, "reasons", {})}
 
 
 def people(config: AgreementConfig):
@@ -118,12 +100,14 @@ def people(config: AgreementConfig):
 
 def tell(result: dict) -> None:
     """Print every figure with its interval beside that of length alone, and what they rest on; warn where that is little."""
+    from diversity_tuning.judging.agreement import shown
+
     good, n = result["good"], result["responses"]
     left_out = f", {result['left_out']} left out as trained on" if result["left_out"] else ""
     print(f"{n} responses to {result['prompts']} prompts, {good} good; {result['pairs']} pairs{left_out}. 95% over prompts")
     print(f"{'':13}  {result['judge']:24}  length alone")
     for name in _SHOWN:
-        print(f"{name:13}  {_shown(result[name]):24}  {_shown(result['length'][name])}", flush=True)
+        print(f"{name:13}  {shown(result[name]):24}  {shown(result['length'][name])}", flush=True)
     if result["without_verdict"]:
         print(f"without a verdict, left out: {result['without_verdict']}")
         for reason, count in sorted(result["reasons"].items(), key=lambda one: -one[1])[:5]:
@@ -131,10 +115,3 @@ def tell(result: dict) -> None:
     if min(good, n - good) < FEW:
         few, kind = (good, "good") if good <= n - good else (n - good, "bad")
         print(f"warning: {few} of {n} responses are {kind}; with fewer than {FEW} the figures say little", file=sys.stderr)
-
-
-def _shown(figure: dict) -> str:
-    if figure["value"] is None:
-        return "–"
-    low, high = ("–" if figure[end] is None else f"{figure[end]:.3f}" for end in ("low", "high"))
-    return f"{figure['value']:.3f} [{low}, {high}]"

@@ -14,36 +14,22 @@ import json
 from pathlib import Path
 
 from diversity_tuning.cli import command
+from diversity_tuning.commands.judges import ScorerConfig, about
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
-_JUDGE = "an LLM judge, in place of what its file says"
 
-
-@dataclasses.dataclass(frozen=True)
-class JudgedSamplesConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JudgedSamplesConfig(ScorerConfig):
     """Whose samples are judged, and by whom."""
 
-    reward: str = flag("judge.yaml, a reward model's folder or hub id, or builtin:length")
     runs: list[str] = flag("run folders of scripts_eval.sample; the first is compared with the others")
-    output: str = flag("folder")
-    seed: int = flag("of the bootstrap", default=0)
-    draws: int = flag("bootstrap draws", default=1000, least=1)
-    batch_size: int = flag("texts that a reward model scores at once", default=32, least=1)
-    device: str | None = flag("cpu, cuda, …; default: cuda where there is one", default=None)
-    overwrite: bool = flag("redo what is there", default=False)
-    judge_base_url: str | None = flag("where its server is now", default=None, group=_JUDGE)
-    judge_cache: str | None = flag("folder of its paid answers", default=None, group=_JUDGE)
-    judge_max_cost: float | None = flag("US dollars to spend at most; needs its file's prices", default=None, group=_JUDGE)
 
 
 @command
 def main(argv=None) -> None:
     config = parse_flags(JudgedSamplesConfig, "scripts_eval.judge_samples", __doc__, argv)
-    from diversity_tuning.judging.judge_reward import check_scorer_name
-
-    check_scorer_name(config.reward)
     inputs = {f"run_{number}": Path(run) / "samples.jsonl" for number, run in enumerate(config.runs)}
     settings = {name: getattr(config, name) for name in ("reward", "seed", "draws")}
     record = provenance("judge_samples", settings, inputs | ({"reward": config.reward} if Path(config.reward).exists() else {}))
@@ -54,7 +40,6 @@ def main(argv=None) -> None:
 def run(config: JudgedSamplesConfig, record: dict) -> str:
     """Judge every sample once, write the folder, and return the table."""
     from diversity_tuning.evaluation.sampling.samples import read_samples
-    from diversity_tuning.judging.judge_reward import is_judge, load_scorer
 
     if len(set(config.runs)) < len(config.runs):
         raise UserError("--runs: a folder is given twice")
@@ -62,8 +47,7 @@ def run(config: JudgedSamplesConfig, record: dict) -> str:
     empty = next((name for name, rows in samples.items() if not rows), None)
     if empty:
         raise UserError(f"{empty}: no samples")
-    moved = {"base_url": config.judge_base_url, "cache": config.judge_cache, "max_cost": config.judge_max_cost}
-    score = load_scorer(config.reward, config.device, config.batch_size, **(moved if is_judge(config.reward) else {}))
+    reward, score = config.load()
     rows = [(name, row) for name in config.runs for row in samples[name]]
     scores = score([row.prompt for _, row in rows], [row.response for _, row in rows])
     judged = [
@@ -71,12 +55,12 @@ def run(config: JudgedSamplesConfig, record: dict) -> str:
         for (name, row), one in zip(rows, scores, strict=True)
     ]
     found = {name: _figures(name, config, samples, judged) for name in config.runs}
-    table = _table(found, getattr(score, "reasons", {}))
+    table = _table(found, getattr(reward, "reasons", {}))
     with atomic_folder(config.output) as folder:
         write_text(folder / "judged.jsonl", "".join(json.dumps(one) + "\n" for one in judged))
         write_text(folder / "judged.json", json.dumps(found, indent=2) + "\n")
         write_text(folder / "judged.md", table + "\n")
-        write_provenance(folder, record, **({"judge": score.about} if is_judge(config.reward) else {}))
+        write_provenance(folder, record, **about(reward))
     return table
 
 

@@ -73,9 +73,10 @@ def run(args, outputs: dict, record: dict) -> None:
 def draw(args, rows, name: str, work):
     """The rows with the pairs drawn for each."""
     from diversity_tuning.data import pair, storage
+    from diversity_tuning.data.validate import INTEGERS
 
     return storage.add_columns(
-        rows, pair.draw_batch, pair.draw_features(), work, f"drawing-{name}", args.num_proc, batch_size=200,
+        rows, pair.draw_batch, {pair.DRAWN: INTEGERS}, work, f"drawing-{name}", args.num_proc, batch_size=200,
         seed=args.seed, split=name, gap=args.gap, strict=args.strict_gap, max_pairs=args.max_pairs,
     )  # fmt: skip
 
@@ -83,11 +84,12 @@ def draw(args, rows, name: str, work):
 def make(kind: str, drawn, name: str, work, num_proc: int):
     """One split of one output."""
     from diversity_tuning.data import pair, storage
+    from diversity_tuning.data.validate import PAIRS, USED
 
     options = (work, f"{kind}-{name}", num_proc)
     if kind == "pairs":
-        return storage.map_batches(drawn, pair.pair_batch, pair.pair_features(), *options, batch_size=200)
-    made = storage.add_columns(drawn, pair.unpaired_batch, pair.unpaired_features(), *options, batch_size=200)
+        return storage.map_batches(drawn, pair.pair_batch, PAIRS.kinds, *options, batch_size=200)
+    made = storage.add_columns(drawn, pair.unpaired_batch, USED, *options, batch_size=200)
     return made.remove_columns(pair.DRAWN)
 
 

@@ -52,7 +52,7 @@ def run(args, record: dict) -> None:
         source = sources.load_source(args.source, work, commit or args.revision)
         low, high = score.vote_range(source)
         scored = storage.add_columns(
-            source, score.score_batch, score.score_features(), work, "scoring", args.num_proc,
+            source, score.score_batch, score.ADDED, work, "scoring", args.num_proc,
             low=low, high=high, compression_factor=args.compression_factor,
         )  # fmt: skip
         splits = split.split_rows(scored, args.seed, args.test_size, args.validation_size, args.group_split)

@@ -21,7 +21,6 @@ from diversity_tuning.commands.common import EncoderConfig, close_stores
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
-from diversity_tuning.runs import is_finished, provenance
 
 STAGE = "3_data_prep_for_diversified_training"
 SCRIPT = f"scripts_dataset_cleaner.{STAGE}"
@@ -60,15 +59,7 @@ class WeighConfig(EncoderConfig):
 @command
 def main(argv=None) -> None:
     args = parse_flags(WeighConfig, SCRIPT, __doc__, argv, extra="embeddings")
-    from diversity_tuning.data.storage import require_apart, require_stage
-
-    require_stage(args.source_pair, 2)
-    require_apart(
-        source_pair=args.source_pair, data_path_pair_div=args.data_path_pair_div, embedding_cache=args.embedding_cache
-    )
-    inputs = {"source_pair": args.source_pair, **args.inputs()}
-    record = provenance(STAGE, args.settings("data_path_pair_div"), inputs)
-    if not is_finished(args.data_path_pair_div, record, args.overwrite):
+    if record := args.record(STAGE, "source_pair", "data_path_pair_div", 2):
         run(args, record)
 
 

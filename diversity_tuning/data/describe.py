@@ -1,7 +1,6 @@
 """Figures of a source or a stage's output, read batch by batch: numbers and digests are kept, texts are not."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,50 +62,34 @@ def figures(rows, where: str) -> Description:
     raise UserError(f"{where}: neither pairs nor rows of responses; the columns are: {', '.join(rows.column_names)}")
 
 
-def _collect(rows, columns: list[str], read: Callable[[dict], None]) -> None:
-    chosen = rows.select_columns(columns)
-    for start in range(0, len(rows), _ROWS):
-        read(chosen[start : start + _ROWS])
-
-
 def _count(rows, column: str) -> int:
     arrow = rows.select_columns([column]).with_format("arrow")
-    batches = (arrow[start : start + _ROWS].column(column) for start in range(0, len(rows), _ROWS))
-    return sum(pc.sum(pc.list_value_length(batch)).as_py() or 0 for batch in batches)
+    return sum(pc.sum(pc.list_value_length(batch.column(0))).as_py() or 0 for batch in arrow.iter(_ROWS))
 
 
 def _row_figures(rows, texts: str, votes: str) -> Description:
     prompts, responses, counts, scores, words, repeated = [], [], [], [], [], 0
-
-    def read(batch: dict) -> None:
-        nonlocal repeated
-        for title, text, row, row_votes in zip(
-            batch[schema.POST_TITLE], batch[schema.POST_TEXT], batch[texts], batch[votes], strict=True
-        ):
+    columns = [schema.POST_TITLE, schema.POST_TEXT, texts, votes]
+    for batch in rows.select_columns(columns).iter(_ROWS):
+        for title, text, row, row_votes in zip(*(batch[name] for name in columns), strict=True):
             prompts.append(text_key(schema.prompt_text(title, text)))
             counts.append(len(row))
             scores.extend(row_votes)
             words.extend(count_words(response) for response in row)
             responses.extend(text_key(response) for response in row)
             repeated += len(row) - len(set(row))
-
-    _collect(rows, [schema.POST_TITLE, schema.POST_TEXT, texts, votes], read)
     spread = {"responses per row": counts, "votes": scores, "words per response": words}
     return _figures(len(rows), prompts, responses, spread, repeated)
 
 
 def _pair_figures(rows) -> Description:
     prompts, sides, words = [], {schema.CHOSEN: [], schema.REJECTED: []}, []
-
-    def read(batch: dict) -> None:
-        prompt_keys = [text_key(prompt_of(messages)) for messages in batch[schema.CHOSEN]]
+    for batch in rows.select_columns(list(sides)).iter(_ROWS):
+        prompts += [text_key(prompt_of(messages)) for messages in batch[schema.CHOSEN]]
         for side, keys in sides.items():
             texts = [messages[-1]["content"] for messages in batch[side]]
             keys.extend(text_key(text) for text in texts)
             words.extend(count_words(text) for text in texts)
-        prompts.extend(prompt_keys)
-
-    _collect(rows, [schema.CHOSEN, schema.REJECTED], read)
     chosen, rejected = np.array(rows[schema.SCORE_CHOSEN]), np.array(rows[schema.SCORE_REJECTED])
     spread = {
         "pairs per prompt": np.unique(np.array(prompts, "S16"), return_counts=True)[1],

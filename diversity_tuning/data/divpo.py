@@ -3,8 +3,9 @@
 import numpy as np
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.pair import pair_features, row_rng
-from diversity_tuning.data.weigh import Report, describe, deviation_features, prompt_deviation
+from diversity_tuning.data.pair import row_rng
+from diversity_tuning.data.validate import WEIGHTED, features_of
+from diversity_tuning.data.weigh import Report, describe, prompt_deviation
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 
 
@@ -44,12 +45,12 @@ def row_pairs(
 
 def make_pairs(dataset, name: str, stores, work, seed: int, max_pair_num: int, rho: float, floor: float) -> tuple:
     """(pairs with deviations, report) of one split."""
-    from datasets import Dataset, Features
+    from datasets import Dataset
     from datasets.arrow_writer import ArrowWriter
 
     report, path = Report(), str(work / f"divpo-{name}.arrow")
     chosen, rejected = [], []
-    with ArrowWriter(features=Features({**pair_features(), **deviation_features()}), path=path) as writer:
+    with ArrowWriter(features=features_of(WEIGHTED.kinds), path=path) as writer:
         for row in _pair_rows(dataset, name, stores, seed, max_pair_num, rho, floor, report):
             chosen.append(row[schema.DEVIATION_CHOSEN])
             rejected.append(row[schema.DEVIATION_REJECTED])
@@ -80,6 +81,5 @@ def _pair_rows(dataset, name: str, stores, seed: int, max_pair_num: int, rho: fl
 
 def unpaired_texts(dataset, size: int = 200):
     """The responses of a split of unpaired rows, batch by batch."""
-    column = dataset.select_columns([schema.POSTTRAINING_COMMENT_TEXT])
-    for start in range(0, len(dataset), size):
-        yield [text for row in column[start : start + size][schema.POSTTRAINING_COMMENT_TEXT] for text in row]
+    for batch in dataset.select_columns([schema.POSTTRAINING_COMMENT_TEXT]).iter(size):
+        yield [text for row in batch[schema.POSTTRAINING_COMMENT_TEXT] for text in row]

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from diversity_tuning.data import schema
 from diversity_tuning.data.conversations import LEADING, Fault, led, messages_of, prompt_columns, prompt_of, say_unread, shown
 from diversity_tuning.errors import UserError
+from diversity_tuning.partition import number_or_none
 
 _SFT_FORMS = (
     f"'{schema.POST_TITLE}' with '{schema.FILTERED_COMMENT_TEXTS}' (the output of stage 1), '{schema.PROMPT}' with "
@@ -116,18 +117,10 @@ def check_numbers(rows, column: str, where: str) -> None:
         wrong = pc.fill_null(pc.invert(pc.is_finite(values)), True)
         bad = pc.index(wrong, True).as_py()
     else:
-        bad = next((row for row, value in enumerate(values.to_pylist()) if not _is_number(value)), -1)
+        bad = next((row for row, value in enumerate(values.to_pylist()) if number_or_none(value) is None), -1)
         bad = 0 if bad < 0 else bad  # texts that hold numbers are texts
     if bad >= 0:
         raise UserError(f"{where}: row {bad + 1}, column '{column}': expected a number, found {shown(values[bad].as_py())}")
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _as_conversations(rows, columns: tuple[str, ...], read: Callable[[dict], tuple], where: str, keep: Sequence[str] = ()):

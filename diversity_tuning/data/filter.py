@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from diversity_tuning.builtin import model_source
 from diversity_tuning.data import placeholders, schema
 from diversity_tuning.data.token_counts import TokenCounter
+from diversity_tuning.data.validate import FILTERED, INTEGERS
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
 
@@ -21,6 +22,7 @@ REASONS = ("kept", *BOILERPLATE, "too long", "empty", "deleted or removed", "not
 FILTERS = ("stories", "released")
 REASON = "_reason"  # a working column: per response, an index into REASONS
 MENDED = "_mended"  # a working column: per row, how often each of CHANGES was made
+ADDED = {**FILTERED.kinds, REASON: INTEGERS, MENDED: INTEGERS}  # columns of :func:`filter_batch`
 CHANGES = ("responses with HTML entities", "prompts with HTML entities", "post texts that were deleted or removed")
 
 
@@ -51,21 +53,6 @@ def _tokenizer_class(name: str):
     from transformers import AutoTokenizer
 
     return AutoTokenizer
-
-
-def filter_features() -> dict:
-    """The columns of :func:`filter_batch`: those new or changed in stage 1's output, and the working columns."""
-    from datasets import List, Value
-
-    return {
-        schema.POST_TITLE: Value("string"),
-        schema.POST_TEXT: Value("string"),
-        schema.FILTERED_COMMENT_TEXTS: List(Value("string")),
-        schema.FILTERED_COMMENT_SCORES: List(Value("int64")),
-        schema.FILTERED_TRANSFORMED_SCORES: List(Value("float64")),
-        REASON: List(Value("int8")),
-        MENDED: List(Value("int32")),
-    }
 
 
 def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tokens: int, rules: str = FILTERS[0]) -> dict:
@@ -103,7 +90,8 @@ def _mended(title: str, text: str | None, responses: list[str]) -> tuple:
 
 def _why_dropped(title: str, text: str | None, responses: list[str], rules: str) -> list[int]:
     """Index into :data:`REASONS` of every response of a post, before any length is counted."""
-    reasons = [_boilerplate(response) for response in responses]
+    numbered = list(enumerate(BOILERPLATE, start=1))
+    reasons = [next((number for number, phrase in numbered if phrase in response), 0) for response in responses]
     if rules == "released":
         return reasons
     no_prompt = placeholders.is_no_prompt(title, text)
@@ -111,10 +99,6 @@ def _why_dropped(title: str, text: str | None, responses: list[str], rules: str)
         why or _no_story(response) or no_prompt * REASONS.index("no prompt")
         for why, response in zip(reasons, responses, strict=True)
     ]
-
-
-def _boilerplate(text: str) -> int:
-    return next((number for number, phrase in enumerate(BOILERPLATE, start=1) if phrase in text), 0)
 
 
 def _no_story(text: str) -> int:
@@ -153,8 +137,8 @@ def count_changes(dataset) -> dict[str, int]:
 def _flat(dataset, column: str):
     """The values of a column of lists, a thousand rows at a time."""
     arrow = dataset.select_columns([column]).with_format("arrow")
-    for start in range(0, len(dataset), 1000):
-        yield pc.list_flatten(arrow[start : start + 1000].column(column)).to_numpy()
+    for batch in arrow.iter(1000):
+        yield pc.list_flatten(batch.column(0)).to_numpy()
 
 
 def worth_telling(counts: dict[str, int]) -> dict[str, int]:

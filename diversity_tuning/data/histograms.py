@@ -4,35 +4,25 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.drawing import pyplot, save_figure
+
 _BINS = 40
 
 
 def draw(path: str | Path, splits: dict[str, dict[str, np.ndarray]], title: str = "") -> None:
     """Write a PNG. ``splits`` maps a split to its distributions, name to values (n,); empty ones are left out."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    names = list(
-        dict.fromkeys(name for distributions in splits.values() for name, values in distributions.items() if len(values))
-    )
+    names = list(dict.fromkeys(name for one in splits.values() for name, values in one.items() if len(values)))
     columns = min(4, max(1, len(names)))
     rows = -(-max(1, len(names)) // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False, layout="constrained")
+    figure, axes = pyplot().subplots(rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False, layout="constrained")
     for axis, name in zip(axes.flat, names, strict=False):
-        _panel(
-            axis,
-            name,
-            {split: distributions[name] for split, distributions in splits.items() if len(distributions.get(name, ()))},
-        )
+        _panel(axis, name, {split: one[name] for split, one in splits.items() if len(one.get(name, ()))})
     for axis in axes.flat[len(names) :]:
         axis.set_axis_off()
     if names:
         axes.flat[0].legend(fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    save_figure(figure, Path(path).with_suffix(""), ("png",), dpi=110)
 
 
 def _panel(axis, name: str, splits: dict[str, np.ndarray]) -> None:

@@ -85,27 +85,7 @@ def row_rng(seed: int, split: str, row: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
-def pair_features() -> dict:
-    """The columns of the pairs."""
-    from datasets import Value
-
-    message = [{"role": Value("string"), "content": Value("string")}]
-    return {
-        schema.CHOSEN: message,
-        schema.REJECTED: message,
-        schema.SCORE_CHOSEN: Value("int64"),
-        schema.SCORE_REJECTED: Value("int64"),
-    }
-
-
 DRAWN = "_drawn"  # a working column: per row, chosen and rejected index of every pair, one after the other
-
-
-def draw_features() -> dict:
-    """The working column of drawn pairs."""
-    from datasets import List, Value
-
-    return {DRAWN: List(Value("int32"))}
 
 
 def draw_batch(batch: dict, indices: list[int], seed: int, split: str, gap: int, strict: bool, max_pairs: int | None) -> dict:
@@ -134,17 +114,6 @@ def pair_batch(batch: dict, indices: list[int]) -> dict:
             columns[column] += [schema.to_messages(prompt, texts[place]) for place in drawn[offset::2]]
             columns[score] += [votes[place] for place in drawn[offset::2]]
     return columns
-
-
-def unpaired_features() -> dict:
-    """The columns of the responses that were used."""
-    from datasets import List, Value
-
-    return {
-        schema.POSTTRAINING_COMMENT_TEXT: List(Value("string")),
-        schema.POSTTRAINING_SCORE: List(Value("int64")),
-        schema.POSTTRAINING_TRANSFORMED_SCORE: List(Value("float64")),
-    }
 
 
 def unpaired_batch(batch: dict, indices: list[int]) -> dict:

@@ -4,11 +4,12 @@ import re
 from itertools import chain, islice
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
+from diversity_tuning.data.validate import NUMBERS, TEXT
 
+ADDED = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT, schema.TRANSFORMED_SCORE: NUMBERS}  # by :func:`score_batch`
 _TAGS = re.compile(r"^(?:\s*\[[^\[\]]*\])+")
 
 
@@ -44,24 +45,12 @@ def vote_range(dataset) -> tuple[int, int]:
     """Smallest and largest vote of the whole source; (0, 0) when there is none."""
     low, high = None, None
     arrow = dataset.select_columns([schema.COMMENT_SCORES]).with_format("arrow")
-    for start in range(0, len(dataset), 1000):
-        found = pc.min_max(pc.list_flatten(_column(arrow[start : start + 1000]))).as_py()
+    for batch in arrow.iter(1000):
+        found = pc.min_max(pc.list_flatten(batch.column(0).combine_chunks())).as_py()
         if found["min"] is not None:
             low = found["min"] if low is None else min(low, found["min"])
             high = found["max"] if high is None else max(high, found["max"])
     return (0, 0) if low is None else (low, high)
-
-
-def _column(table: pa.Table) -> pa.Array:
-    return table.column(schema.COMMENT_SCORES).combine_chunks()
-
-
-def score_features() -> dict:
-    """The columns of :func:`score_batch`."""
-    from datasets import List, Value
-
-    text = Value("string")
-    return {schema.POST_TITLE: text, schema.POST_TEXT: text, schema.TRANSFORMED_SCORE: List(Value("float64"))}
 
 
 def score_batch(batch: dict, indices: list[int], low: int, high: int, compression_factor: int) -> dict:

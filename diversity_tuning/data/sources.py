@@ -141,13 +141,8 @@ def _batches(source: str, revision: str | None, unfit: set[str]) -> Iterator[pa.
         return jsonl_batches(source, tuple(SOURCE.kinds), unfit)
     if source.endswith(".parquet") and Path(source).is_file():
         return parquet_batches(source)
-    return _dataset_batches(_saved(source) if Path(source).is_dir() else _hub(source, revision))
-
-
-def _dataset_batches(splits: list) -> Iterator[pa.Table]:
-    for split in splits:
-        for start in range(0, len(split), _ROWS):
-            yield split.with_format("arrow")[start : start + _ROWS]
+    splits = _saved(source) if Path(source).is_dir() else _hub(source, revision)
+    return (batch for split in splits for batch in split.with_format("arrow").iter(_ROWS))
 
 
 def _saved(folder: str) -> list:
@@ -200,9 +195,8 @@ def jsonl_batches(source: str, required: tuple[str, ...] = (), unfit: set[str] |
     Columns whose values are of different kinds are left out and added to ``unfit``, but for those that some reader needs.
     """
     rows, first, unfit = [], 1, set() if unfit is None else unfit
-    for number, line in enumerate(_lines(source), start=1):
-        if line.strip():
-            rows.append(_parse(line, source, number))
+    for number, row in json_rows(source):
+        rows.append(row)
         if len(rows) == _ROWS:
             yield _to_table(rows, source, first, required, unfit)
             rows, first = [], number + 1
@@ -228,10 +222,13 @@ def json_batches(source: str, unfit: set[str] | None = None) -> Iterator[pa.Tabl
         yield _to_table(rows[first : first + _ROWS], source, first + 1, (), set() if unfit is None else unfit)
 
 
-def _lines(source: str) -> Iterator[str]:
+def json_rows(source: str) -> Iterator[tuple[int, dict]]:
+    """The rows of a JSON Lines file, gzip or plain, as they are, each with its line's number from 1."""
     opener = gzip.open if source.endswith(".gz") else open
     with opener(source, "rb") as stream:
-        yield from io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n")
+        for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n"), start=1):
+            if line.strip():
+                yield number, _parse(line, source, number)
 
 
 def _parse(line: str, source: str, number: int) -> dict:

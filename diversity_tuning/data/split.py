@@ -50,9 +50,7 @@ def _cut_groups(dataset, seed: int, wanted: float, parts: int) -> tuple:
 def prompt_keys(dataset) -> np.ndarray:
     """A 16-byte digest of every row's prompt text, (n,)."""
     keys = []
-    columns = dataset.select_columns([schema.POST_TITLE, schema.POST_TEXT])
-    for start in range(0, len(dataset), 1000):
-        batch = columns[start : start + 1000]
+    for batch in dataset.select_columns([schema.POST_TITLE, schema.POST_TEXT]).iter(1000):
         pairs = zip(batch[schema.POST_TITLE], batch[schema.POST_TEXT], strict=True)
         keys += [text_key(schema.prompt_text(title, text)) for title, text in pairs]
     return np.array(keys, dtype="S16")

@@ -1,6 +1,5 @@
 """Reading and writing of stage outputs: checked on reading, written atomically, the same bytes for any ``num_proc``."""
 
-import ctypes
 import functools
 import os
 import shutil
@@ -9,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from diversity_tuning.data.validate import TableSchema, check_dataset
+from diversity_tuning.children import signal_when_orphaned
+from diversity_tuning.data.validate import TableSchema, check_dataset, features_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 from diversity_tuning.runs import atomic_folder, write_provenance
 
 _PART = 20_000  # rows of one file, at most
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def require_stage(folder: str | Path, number: int) -> None:
@@ -62,34 +61,26 @@ def load_stage(folder: str | Path, table: TableSchema, number: int) -> dict:
 
 
 def map_batches(
-    dataset, function: Callable, features: dict, work: Path, name: str, num_proc: int = 1, batch_size: int = 100, **keywords
+    dataset, function: Callable, kinds: dict, work: Path, name: str, num_proc: int = 1, batch_size: int = 100, **keywords
 ):
     """One pass of ``function(batch, indices, **keywords) -> columns`` over ``dataset``, cached under ``work``.
 
-    ``features`` are the columns of the result; those of ``dataset`` are dropped. Rows keep their order whatever
-    ``num_proc`` is, and nothing is written beside the input.
+    ``kinds`` (of :mod:`~diversity_tuning.data.validate`) are the columns of the result; those of ``dataset`` are dropped. Rows
+    keep their order whatever ``num_proc`` is, and nothing is written beside the input.
     """
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
-    features = Features(features)
+    features = features_of(kinds)
     if num_proc > 1:
         _end_with_parent()
     if len(dataset) == 0:
         return Dataset.from_dict({column: [] for column in features}, features=features)
     return dataset.map(
-        function,
-        batched=True,
-        batch_size=batch_size,
-        with_indices=True,
-        remove_columns=dataset.column_names,
-        features=features,
-        num_proc=min(num_proc, len(dataset)) if num_proc > 1 else None,
-        cache_file_name=str(work / f"{name}.arrow"),
-        load_from_cache_file=False,
-        new_fingerprint=name.replace("/", "-"),
-        fn_kwargs=keywords,
-        desc=name,
-    )
+        function, batched=True, batch_size=batch_size, with_indices=True, remove_columns=dataset.column_names,
+        features=features, num_proc=min(num_proc, len(dataset)) if num_proc > 1 else None,
+        cache_file_name=str(work / f"{name}.arrow"), load_from_cache_file=False, new_fingerprint=name.replace("/", "-"),
+        fn_kwargs=keywords, desc=name,
+    )  # fmt: skip
 
 
 @functools.cache
@@ -97,23 +88,21 @@ def _end_with_parent() -> None:
     """Let forked processes be killed with this one (Linux). Without it a kill leaves them waiting for work."""
     # Ctrl-C reaches this process, which ends them; on their own they would each print a traceback.
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        os.register_at_fork(after_in_child=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
+    os.register_at_fork(after_in_child=lambda: signal_when_orphaned(signal.SIGKILL))
 
 
-def add_columns(dataset, function: Callable, features: dict, work: Path, name: str, num_proc: int = 1, **options):
+def add_columns(dataset, function: Callable, kinds: dict, work: Path, name: str, num_proc: int = 1, **options):
     """``dataset`` with the columns that :func:`map_batches` makes of it, new ones last; existing columns are not copied."""
     from datasets import Dataset, Features, concatenate_datasets
 
-    order = [*dataset.column_names, *(column for column in features if column not in dataset.column_names)]
+    order = [*dataset.column_names, *(column for column in kinds if column not in dataset.column_names)]
     if len(dataset) == 0:
-        every = Features({column: features.get(column) or dataset.features[column] for column in order})
-        return Dataset.from_dict({column: [] for column in order}, features=every)
+        every = {**dataset.features, **features_of(kinds)}
+        return Dataset.from_dict({column: [] for column in order}, features=Features({name: every[name] for name in order}))
     if dataset._indices is not None:
         dataset = dataset.flatten_indices(cache_file_name=str(work / f"{name}-rows.arrow"))
-    made = map_batches(dataset, function, features, work, name, num_proc, **options)
-    kept = dataset.select_columns([column for column in dataset.column_names if column not in features])
+    made = map_batches(dataset, function, kinds, work, name, num_proc, **options)
+    kept = dataset.select_columns([column for column in dataset.column_names if column not in kinds])
     return concatenate_datasets([kept, made], axis=1).select_columns(order)
 
 

@@ -11,18 +11,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from diversity_tuning.data import schema
+from diversity_tuning.data import schema, sources
 from diversity_tuning.data.schema import READ
-from diversity_tuning.data.sources import (
-    UNREADABLE,
-    json_batches,
-    jsonl_batches,
-    open_saved,
-    parquet_batches,
-    reason_of,
-    say_left_out,
-    unified,
-)
+from diversity_tuning.data.sources import open_saved, reason_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 from diversity_tuning.runs import fingerprint
@@ -111,14 +102,14 @@ def _table(source: str) -> pa.Table:
         if not batches:
             raise UserError(f"{source}: no rows")
         unfit |= _unfit(batches)
-        say_left_out(source, sorted(unfit))
+        sources.say_left_out(source, sorted(unfit))
         kept = [batch.select([name for name in batch.column_names if name not in unfit]) for batch in batches]
         return pa.concat_tables(kept, promote_options="permissive")
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 ({reason_of(error)}); save it as UTF-8") from None
     except pa.ArrowTypeError as error:
         raise UserError(f"{source}: a column holds values of different kinds ({reason_of(error)})") from None
-    except (*UNREADABLE, csv.Error) as error:
+    except (*sources.UNREADABLE, csv.Error) as error:
         raise UserError(f"{source}: unreadable ({reason_of(error)})") from None
 
 
@@ -126,17 +117,17 @@ def _unfit(batches: list[pa.Table]) -> set[str]:
     """Columns that no command reads and whose types in the batches do not go together."""
     types: dict[str, pa.DataType | None] = {}
     for field in (field for batch in batches for field in batch.schema):
-        types[field.name] = unified(types.get(field.name, field.type), field.type)
+        types[field.name] = sources.unified(types.get(field.name, field.type), field.type)
     return {name for name, kind in types.items() if kind is None} - READ
 
 
 def _batches(source: str, unfit: set[str]) -> Iterator[pa.Table]:
     if source.endswith((".jsonl", ".jsonl.gz")):
-        return jsonl_batches(source, (), unfit)
+        return sources.jsonl_batches(source, (), unfit)
     if source.endswith(".json"):
-        return json_batches(source, unfit)
+        return sources.json_batches(source, unfit)
     if source.endswith(".parquet"):
-        return parquet_batches(source)
+        return sources.parquet_batches(source)
     rows = _csv_rows(source) if source.endswith(".csv") else _lines_of_text(source)
     return iter(_text_tables(rows))
 

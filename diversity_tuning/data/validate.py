@@ -13,6 +13,7 @@ from diversity_tuning.errors import UserError
 TEXT, INTEGER, NUMBER = "text", "whole number", "number"
 TEXTS, INTEGERS, NUMBERS = "list of texts", "list of whole numbers", "list of numbers"
 MESSAGES = "list of messages (role, content)"
+DIGEST = "digest"
 _ARROW = {
     TEXT: pa.string(),
     INTEGER: pa.int64(),
@@ -21,6 +22,7 @@ _ARROW = {
     INTEGERS: pa.list_(pa.int64()),
     NUMBERS: pa.list_(pa.float64()),
     MESSAGES: pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+    DIGEST: pa.binary(),
 }
 
 
@@ -33,13 +35,9 @@ class TableSchema:
     nullable: tuple[str, ...] = ()
 
 
+_POST = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT}
 SOURCE = TableSchema(
-    {
-        schema.POST_TITLE: TEXT,
-        schema.POST_TEXT: TEXT,
-        schema.COMMENT_TEXTS: TEXTS,
-        schema.COMMENT_SCORES: INTEGERS,
-    },
+    {**_POST, schema.COMMENT_TEXTS: TEXTS, schema.COMMENT_SCORES: INTEGERS},
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.COMMENT_TIMES),
     nullable=(schema.POST_TEXT,),
 )
@@ -54,23 +52,24 @@ _FILTERED = {
     schema.FILTERED_COMMENT_SCORES: INTEGERS,
     schema.FILTERED_TRANSFORMED_SCORES: NUMBERS,
 }
-_POST = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT}
 FILTERED = TableSchema({**_POST, **_FILTERED}, parallel=tuple(_FILTERED), nullable=(schema.POST_TEXT,))
 PAIRS = TableSchema(
-    {
-        schema.CHOSEN: MESSAGES,
-        schema.REJECTED: MESSAGES,
-        schema.SCORE_CHOSEN: INTEGER,
-        schema.SCORE_REJECTED: INTEGER,
-    }
+    {schema.CHOSEN: MESSAGES, schema.REJECTED: MESSAGES, schema.SCORE_CHOSEN: INTEGER, schema.SCORE_REJECTED: INTEGER}
 )
 WEIGHTED = TableSchema({**PAIRS.kinds, schema.DEVIATION_CHOSEN: NUMBER, schema.DEVIATION_REJECTED: NUMBER})
-_USED = {
+USED = {
     schema.POSTTRAINING_COMMENT_TEXT: TEXTS,
     schema.POSTTRAINING_SCORE: INTEGERS,
     schema.POSTTRAINING_TRANSFORMED_SCORE: NUMBERS,
 }
-UNPAIRED = TableSchema({**_POST, **_USED}, parallel=tuple(_USED), nullable=(schema.POST_TEXT,))
+UNPAIRED = TableSchema({**_POST, **USED}, parallel=tuple(USED), nullable=(schema.POST_TEXT,))
+
+
+def features_of(kinds: dict[str, str]):
+    """Columns of these kinds as ``datasets.Features``."""
+    from datasets import Features
+
+    return Features.from_arrow_schema(pa.schema([(name, _ARROW[kind]) for name, kind in kinds.items()]))
 
 
 def check(batch: pa.Table, table: TableSchema, where: str | Path, first_row: int) -> pa.Table:
@@ -145,8 +144,7 @@ def _compatible(actual: pa.DataType, target: pa.DataType) -> bool:
     if pa.types.is_dictionary(actual):
         return _compatible(actual.value_type, target)
     if pa.types.is_list(target):
-        is_list = pa.types.is_list(actual) or pa.types.is_large_list(actual) or pa.types.is_fixed_size_list(actual)
-        return is_list and _compatible(actual.value_type, target.value_type)
+        return (_is_list(actual) or pa.types.is_fixed_size_list(actual)) and _compatible(actual.value_type, target.value_type)
     if pa.types.is_struct(target):
         return pa.types.is_struct(actual) and {field.name for field in target} <= {field.name for field in actual}
     if pa.types.is_string(target):
@@ -158,22 +156,18 @@ def _first_fault(column: pa.ChunkedArray, kind: str, nullable: bool) -> tuple[in
     """(row, what is wrong) of the first fault, or (0, "")."""
     if column.null_count and not nullable:
         return pc.index(pc.is_null(column), True).as_py(), f"null where a {kind} is expected"
-    if kind == NUMBER:
-        bad = pc.fill_null(pc.invert(pc.is_finite(column)), True)
-        return (pc.index(bad, True).as_py(), "NaN or infinity") if pc.any(bad).as_py() else (0, "")
-    if kind == NUMBERS:
-        inner = column.combine_chunks()
-        bad = pc.fill_null(pc.invert(pc.is_finite(pc.list_flatten(inner))), True)
-        if pc.any(bad).as_py():
-            return _row_of(inner, bad), "null, NaN or infinity inside the list"
-    elif kind in (TEXTS, INTEGERS):
-        inner = column.combine_chunks()
-        bad = pc.is_null(pc.list_flatten(inner))
-        if pc.any(bad).as_py():
-            return _row_of(inner, bad), "null inside the list"
-    elif kind == MESSAGES:
+    if kind == MESSAGES:
         return _message_fault(column.combine_chunks())
-    return 0, ""
+    if kind in (TEXT, INTEGER):
+        return 0, ""
+    column, numbers = column.combine_chunks(), kind in (NUMBER, NUMBERS)
+    values = column if kind == NUMBER else pc.list_flatten(column)
+    bad = pc.fill_null(pc.invert(pc.is_finite(values)), True) if numbers else pc.is_null(values)
+    if not pc.any(bad).as_py():
+        return 0, ""
+    if kind == NUMBER:
+        return pc.index(bad, True).as_py(), "NaN or infinity"
+    return _row_of(column, bad), f"null{', NaN or infinity' if numbers else ''} inside the list"
 
 
 def _row_of(column: pa.Array, bad: pa.Array) -> int:
@@ -189,7 +183,8 @@ def _message_fault(column: pa.Array) -> tuple[int, str]:
 
 
 def _check_parallel(batch: pa.Table, table: TableSchema, where: str | Path, first_row: int) -> None:
-    names = [name for name in table.parallel if name in batch.column_names and _is_list(batch.column(name).type)]
+    there = {field.name: field.type for field in batch.schema}
+    names = [one for one in table.parallel if one in there and _is_list(there[one])]
     for name in names[1:]:
         left = pc.list_value_length(batch.column(names[0]))
         right = pc.list_value_length(batch.column(name))

@@ -8,6 +8,7 @@ import numpy as np
 
 from diversity_tuning.data import controls, schema
 from diversity_tuning.data.storage import add_columns, map_batches
+from diversity_tuning.data.validate import DIGEST, NUMBER
 from diversity_tuning.deviation import CONSTANT, mean_cosine_distance, response_weights
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 
@@ -44,14 +45,7 @@ class PairKeys:
     rejected: np.ndarray
 
 
-KEY_COLUMNS = ("prompt", "chosen", "rejected")
-
-
-def key_features() -> dict:
-    """The columns of :func:`key_batch`."""
-    from datasets import Value
-
-    return {f"key_{name}": Value("binary") for name in KEY_COLUMNS}
+KEY_COLUMNS = ("key_prompt", "key_chosen", "key_rejected")
 
 
 def key_batch(batch: dict, indices: list[int]) -> dict:
@@ -71,12 +65,10 @@ def prompt_of(messages: list[dict]) -> str:
 
 def read_keys(dataset) -> PairKeys:
     """The digests of all pairs as arrays (:class:`PairKeys`)."""
-    arrow = dataset.with_format("arrow")
     columns = {name: [] for name in KEY_COLUMNS}
-    for start in range(0, len(dataset), 10_000):
-        batch = arrow[start : start + 10_000]
+    for batch in dataset.with_format("arrow").iter(10_000):
         for name in KEY_COLUMNS:
-            columns[name].append(np.array(batch.column(f"key_{name}").to_pylist(), dtype="S16"))
+            columns[name].append(np.array(batch.column(name).to_pylist(), dtype="S16"))
     return PairKeys(*(np.concatenate(columns[name]) for name in KEY_COLUMNS))
 
 
@@ -143,17 +135,11 @@ def _add(texts: list[str], stores: list[EmbeddingStore]) -> None:
 
 def pair_texts(dataset, size: int = 500) -> Iterator[list[str]]:
     """The responses of a split of pairs, batch by batch."""
-    columns = dataset.select_columns([schema.CHOSEN, schema.REJECTED])
-    for start in range(0, len(dataset), size):
-        batch = columns[start : start + size]
+    for batch in dataset.select_columns([schema.CHOSEN, schema.REJECTED]).iter(size):
         yield [messages[-1]["content"] for name in (schema.CHOSEN, schema.REJECTED) for messages in batch[name]]
 
 
-def deviation_features() -> dict:
-    """The columns that hold deviations."""
-    from datasets import Value
-
-    return {schema.DEVIATION_CHOSEN: Value("float64"), schema.DEVIATION_REJECTED: Value("float64")}
+DEVIATIONS = {schema.DEVIATION_CHOSEN: NUMBER, schema.DEVIATION_REJECTED: NUMBER}
 
 
 def weight_batch(batch: dict, indices: list[int], chosen: np.ndarray, rejected: np.ndarray) -> dict:
@@ -163,7 +149,7 @@ def weight_batch(batch: dict, indices: list[int], chosen: np.ndarray, rejected: 
 
 def cut(rows, name: str, work, num_proc: int, max_cutoff: int, sort_with_score: bool) -> tuple:
     """(keys, rows) of one split after ``max_cutoff``."""
-    keys = read_keys(map_batches(rows, key_batch, key_features(), work, f"reading-{name}", num_proc))
+    keys = read_keys(map_batches(rows, key_batch, dict.fromkeys(KEY_COLUMNS, DIGEST), work, f"reading-{name}", num_proc))
     if max_cutoff < 0:
         return keys, rows
     kept = select_pairs(keys.prompt, np.array(rows[schema.SCORE_CHOSEN]), max_cutoff, sort_with_score)
@@ -190,8 +176,7 @@ def weigh(rows, keys: PairKeys, stores: list[EmbeddingStore], settings: Settings
         )
     elif settings.constant:
         chosen, rejected, control = controls.constant(chosen, rejected)
-    features = deviation_features()
-    made = add_columns(rows, weight_batch, features, work, f"weighing-{name}", num_proc, chosen=chosen, rejected=rejected)
+    made = add_columns(rows, weight_batch, DEVIATIONS, work, f"weighing-{name}", num_proc, chosen=chosen, rejected=rejected)
     return made, describe(report, chosen, rejected) | ({"control": control} if control else {})
 
 

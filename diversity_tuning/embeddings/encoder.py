@@ -54,13 +54,9 @@ class Encoder:
 
 
 def load_encoder(
-    name: str,
-    device: str | None = "auto",
-    batch_size: int = 32,
-    trust_remote_code: bool = False,
-    cache: str | Path | None = None,
-    revision: str | None = None,
-) -> Encoder:
+    name: str, device: str | None = "auto", batch_size: int = 32, trust_remote_code: bool = False,
+    cache: str | Path | None = None, revision: str | None = None,
+) -> Encoder:  # fmt: skip
     """Load an encoder by name.
 
     ``name``: a sentence-transformers id or folder; ``builtin:minilm`` (all-MiniLM-L6-v2 from the PyPI package

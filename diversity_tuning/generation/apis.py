@@ -47,7 +47,7 @@ class OpenAI:
             "seed": seed,
             "min_p": settings.min_p or None,
         }
-        return _without_none({**fields, **extra})
+        return without_none({**fields, **extra})
 
     def read(self, reply: dict) -> Sample | Failure:
         """The first choice. A :class:`BadReplyError` where the fields are not there."""
@@ -87,7 +87,7 @@ class Anthropic:
             "temperature": settings.temperature,
             "max_tokens": settings.max_new_tokens,
         }
-        return _without_none({**fields, **extra})
+        return without_none({**fields, **extra})
 
     def read(self, reply: dict) -> Sample | Failure:
         """The text blocks, joined. A :class:`BadReplyError` where the fields are not there."""
@@ -129,5 +129,6 @@ def _complaint(reply: object) -> str:
     return f"not an answer: {error}" if error else "not an answer: fields are missing"
 
 
-def _without_none(fields: dict) -> dict:
+def without_none(fields: dict) -> dict:
+    """The fields that are sent: those with a value."""
     return {name: value for name, value in fields.items() if value is not None}

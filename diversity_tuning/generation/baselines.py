@@ -118,15 +118,9 @@ def seeded(
 
 
 def verbalized(
-    engine: Engine,
-    prompts: dict[int, str],
-    done: dict[Key, str],
-    count: int,
-    settings: SamplingSettings,
-    seed: int,
-    candidates: int = 5,
-    tried: dict[int, int] | None = None,
-) -> Answers:
+    engine: Engine, prompts: dict[int, str], done: dict[Key, str], count: int, settings: SamplingSettings, seed: int,
+    candidates: int = 5, tried: dict[int, int] | None = None,
+) -> Answers:  # fmt: skip
     """``count`` of the ``candidates`` that one request asks for, drawn by their stated probabilities (Zhang et al. 2025).
 
     Without replacement, since a response drawn twice would measure the draw and not the model. A request has room for

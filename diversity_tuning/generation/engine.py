@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.flags import add_flags, flag, read_flags
+from diversity_tuning.flags import flag
 from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
 from diversity_tuning.public import masked
 
@@ -70,27 +70,17 @@ class EngineConfig:
             checked_url(self.base_url)
 
 
-def add_engine_arguments(parser) -> None:
-    """The flags of :class:`EngineConfig` but for ``--device``."""
-    add_flags(parser, EngineConfig, without=("device",))
-
-
-def engine_config(args) -> EngineConfig:
-    """The flags of :func:`add_engine_arguments`, and ``--device`` where the command has one."""
-    return read_flags(EngineConfig, args)
-
-
 def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns: int = 1) -> Engine:
     """The engine that the configuration describes. Models are loaded when first asked.
 
     Of vLLM: ``server`` is one that several engines share (:func:`make_server`), ``log`` where one of its own writes to,
     ``turns`` how many responses a conversation may grow to.
     """
+    if config.engine in OWN_MODELS and not config.base_model:
+        raise UserError("--base_model is missing: the model to sample from, a folder or hub id")
     if config.engine == "vllm":
         return _vllm_engine(config, server, log, turns)
     if config.engine == "local":
-        if not config.base_model:
-            raise UserError("--base_model is missing: the model to sample from, a folder or hub id")
         from diversity_tuning.generation.local import LocalEngine
 
         return LocalEngine(
@@ -102,17 +92,11 @@ def make_engine(config: EngineConfig, server=None, log: str = "vllm.log", turns:
     from diversity_tuning.generation.budget import Limits
     from diversity_tuning.generation.remote import HttpEngine
 
+    limits = Limits(config.max_requests, config.max_cost, config.price_input, config.price_output)
     return HttpEngine(
-        _api(config.engine),
-        config.model,
-        config.base_url,
-        extra_body(config),
-        Limits(config.max_requests, config.max_cost, config.price_input, config.price_output),
-        8 if config.concurrency is None else config.concurrency,
-        config.timeout,
-        config.max_retries,
-        config.cache,
-    )
+        _api(config.engine), config.model, config.base_url, extra_body(config), limits,
+        8 if config.concurrency is None else config.concurrency, config.timeout, config.max_retries, config.cache,
+    )  # fmt: skip
 
 
 def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
@@ -121,8 +105,6 @@ def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
     from diversity_tuning.generation.vllm import VllmEngine
     from diversity_tuning.policy import base_settings, check_adapter, policy_tokenizer, stop_ids
 
-    if not config.base_model:
-        raise UserError("--base_model is missing: the model to sample from, a folder or hub id")
     if config.adapter:
         check_adapter(config.adapter, config.base_model)
     name = config.model or ("adapter" if config.adapter else config.base_model)

@@ -35,15 +35,9 @@ class LocalEngine:
     """A model of this machine as an :class:`Engine`, loaded when first asked. A prompt it cannot read is a failure."""
 
     def __init__(
-        self,
-        base_model: str,
-        adapter: str | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        trust_remote_code: bool = False,
-        batch_size: int = 64,
-        template_from: str | None = None,
-    ):
+        self, base_model: str, adapter: str | None = None, device: str | None = None, dtype: str | None = None,
+        trust_remote_code: bool = False, batch_size: int = 64, template_from: str | None = None,
+    ):  # fmt: skip
         self.batch_size = batch_size
         self._arguments = (base_model, adapter, device, dtype, trust_remote_code, template_from)
 
@@ -71,13 +65,9 @@ class LocalEngine:
 
 @torch.inference_mode()
 def sample_responses(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: list[ChatRequest],
-    settings: SamplingSettings,
-    seed: int = 0,
-    batch_size: int = 64,
-) -> Iterator[list[tuple[int, Sample | Failure]]]:
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: list[ChatRequest], settings: SamplingSettings,
+    seed: int = 0, batch_size: int = 64,
+) -> Iterator[list[tuple[int, Sample | Failure]]]:  # fmt: skip
     """Yield, batch by batch, ``(position in requests, sample)``; batches hold prompts of similar length, longest first.
 
     A prompt that leaves no room for ``max_new_tokens`` in the model's context is a :class:`UserError` before anything is

@@ -22,7 +22,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.apis import Anthropic, BadReplyError, OpenAI
 from diversity_tuning.generation.budget import Budget, Limits
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, row_key
-from diversity_tuning.generation.transcripts import NoTranscripts, Transcripts, request_key
+from diversity_tuning.generation.transcripts import Transcripts, request_key
 from diversity_tuning.names import nearest
 from diversity_tuning.public import hide, is_unmistakable, key_of, masked_url, printable
 
@@ -71,7 +71,7 @@ class HttpEngine:
             raise UserError(f"{api.key_variable} is not set in the environment; {self.url} needs a key")
         self.concurrency, self.timeout, self.max_retries, self.backoff = concurrency, timeout, max_retries, backoff
         self.budget = Budget(limits)
-        self.transcripts = Transcripts(cache, self.url, model) if cache else NoTranscripts()
+        self.transcripts = Transcripts(cache, self.url, model) if cache else None
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._stop: str | None = None  # why no more requests are sent
@@ -109,7 +109,7 @@ class HttpEngine:
     def _one(self, client: httpx2.Client, request: ChatRequest, settings: SamplingSettings, seed: int) -> Sample | Failure:
         body = self.api.body(self.model, request, settings, 0, self.extra)
         key = request_key(body, seed, request.sample)
-        bought = self.transcripts.replies(key)
+        bought = self.transcripts.replies(key) if self.transcripts else []
         for reply in bought:
             with contextlib.suppress(BadReplyError, RecursionError):
                 if isinstance(answer := self.api.read(reply), Sample):
@@ -138,7 +138,8 @@ class HttpEngine:
                     reply = _parse(content)
                     cost = self._cost(reply, dearest)
                     answer = self.api.read(reply)
-                    self.transcripts.add(key, body, reply)
+                    if self.transcripts:
+                        self.transcripts.add(key, body, reply)
                     self._answered, self._reached, self._given_up = True, True, 0
                     return answer if isinstance(answer, Sample) else replace(answer, error=self._public(answer.error))
                 cost, self._reached = 0.0, True

@@ -62,17 +62,6 @@ class Transcripts:
                 os.close(file)
 
 
-class NoTranscripts:
-    """Keeps nothing: for answers that are not paid for."""
-
-    def replies(self, key: str) -> list[dict]:
-        """None, ever."""
-        return []
-
-    def add(self, key: str, request: dict, reply: dict) -> None:
-        """Do nothing."""
-
-
 def request_key(body: dict, seed: int, sample: int) -> str:
     """What makes two requests the same: all that is sent but the server's seed, and the seed and number it comes from."""
     return _digest([{name: value for name, value in body.items() if name != "seed"}, seed, sample])

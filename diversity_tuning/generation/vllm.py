@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from transformers import PreTrainedTokenizerBase
 
-from diversity_tuning.generation.apis import BadReplyError
+from diversity_tuning.generation.apis import BadReplyError, OpenAI, without_none
 from diversity_tuning.generation.local import check_context, encode_conversations, read_tokens
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings
@@ -22,8 +22,8 @@ CONCURRENCY = 64  # requests at once for every GPU
 _TURN = 256  # tokens that a turn of a conversation may have besides its response: what is asked, and the template's
 
 
-class VllmCompletions:
-    """`POST /v1/completions` of vLLM with token ids in and out (vLLM 0.10.2 or newer). A dialect of :class:`HttpEngine`."""
+class VllmCompletions(OpenAI):
+    """`POST /v1/completions` of vLLM with token ids in and out (vLLM 0.10.2 or newer)."""
 
     key_variable = "VLLM_API_KEY"  # which `vllm serve` reads, too
     default_url = "http://127.0.0.1:8000/v1"
@@ -34,9 +34,6 @@ class VllmCompletions:
         self._lock = threading.Lock()  # tokenizers are not to be used by two threads at once
         self.encode = functools.lru_cache(maxsize=None)(self._encode)
 
-    def headers(self, key: str | None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
     def check(self, settings: SamplingSettings, url: str | None) -> None:
         """vLLM has all of the settings."""
 
@@ -46,7 +43,7 @@ class VllmCompletions:
             return encode_conversations(self.tokenizer, [ChatRequest(messages)], system_prompt)[0]
 
     def body(self, model: str, request: ChatRequest, settings: SamplingSettings, seed: int, extra: dict) -> dict:
-        fields = {
+        return without_none({
             "model": model,
             "prompt": self.encode(request.messages, settings.system_prompt),
             "temperature": settings.temperature,
@@ -57,10 +54,9 @@ class VllmCompletions:
             "seed": seed,
             "stop_token_ids": self.stops,
             "return_token_ids": True,
-            **({"min_p": settings.min_p} if settings.min_p else {}),
+            "min_p": settings.min_p or None,
             **extra,
-        }
-        return {name: value for name, value in fields.items() if value is not None}
+        })  # fmt: skip
 
     def read(self, reply: dict) -> Sample | Failure:
         """The first choice, decoded from its token ids."""
@@ -91,19 +87,10 @@ class VllmEngine:
     """
 
     def __init__(
-        self,
-        model: str,
-        tokenizer: PreTrainedTokenizerBase,
-        stops: list[int],
-        context: int | None,
-        server: VllmServer | None = None,
-        url: str | None = None,
-        extra: dict | None = None,
-        concurrency: int | None = None,
-        timeout: float = 600,
-        turns: int = 1,
-        own: bool = True,
-    ):
+        self, model: str, tokenizer: PreTrainedTokenizerBase, stops: list[int], context: int | None,
+        server: VllmServer | None = None, url: str | None = None, extra: dict | None = None, concurrency: int | None = None,
+        timeout: float = 600, turns: int = 1, own: bool = True,
+    ):  # fmt: skip
         self.api = VllmCompletions(tokenizer, stops)
         self.model, self.context, self.server, self.url, self.turns, self.own = model, context, server, url, turns, own
         self._options = {"extra": extra, "timeout": timeout, "max_retries": 2, "cache": None}

@@ -39,17 +39,10 @@ class VllmServer:
     """
 
     def __init__(
-        self,
-        base_model: str,
-        adapters: dict[str, str],
-        log: str | Path,
-        tensor_parallel: int = 1,
-        data_parallel: int | None = None,
-        dtype: str | None = None,
-        flags: str = "",
-        timeout: float = 1800,
+        self, base_model: str, adapters: dict[str, str], log: str | Path, tensor_parallel: int = 1,
+        data_parallel: int | None = None, dtype: str | None = None, flags: str = "", timeout: float = 1800,
         trust_remote_code: bool = False,
-    ):
+    ):  # fmt: skip
         if tensor_parallel < 1 or (data_parallel is not None and data_parallel < 1):
             raise UserError("--tensor_parallel and --data_parallel must be at least 1")
         self.base_model, self.adapters, self.log = base_model, dict(adapters), Path(log)

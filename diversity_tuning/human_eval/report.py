@@ -63,7 +63,7 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
     """Write report.md, wins.csv, annotators.csv, answers.csv, wins.tex, human.json and the figure; returns the results."""
     results = analyse(answers)
     tables = [wins_table(results), people_table(results), annotator_table(results)]
-    with written_in_place(output, "human evaluation", FILES, ("# Human evaluation",)):
+    with written_in_place(output, "human evaluation", FILES):
         text = "\n".join(["# Human evaluation\n", _overview(answers), *map(markdown, tables)])
         write_csv(output / "wins.csv", pd.DataFrame([_flat(result) for result in results]))
         people = [{**_names(result), **_counts(row)} for result in results for row in result["by_annotator"]]
@@ -135,7 +135,8 @@ def wins_table(results: list[dict]) -> Table:
     for result in results:
         wins = result["wins"]
         undecided = f"{_percent(stats.share(wins['undecided'], wins['items'])['mean'])}"
-        sides = [_share(wins, side) for side in ("one", "other")]
+        parts = [[_percent(wins[f"{side}_{part}"]) for part in ("mean", "low", "high")] for side in ("one", "other")]
+        sides = [f"{mean} [{low}, {high}]" for mean, low, high in parts]
         label = [f"{result['one']} against {result['other']}", ASKED[result["question"]]]
         rows.append([*label, *sides, undecided, str(wins["items"]), _p(wins["p"])])
     header = ["conditions", "question", "first", "second", "undecided", "items", "p"]
@@ -173,10 +174,6 @@ def annotator_table(results: list[dict]) -> Table:
 
 def _percent(value: float) -> str:
     return NONE if np.isnan(value) else f"{value:.0%}"
-
-
-def _share(wins: dict, side: str) -> str:
-    return f"{_percent(wins[f'{side}_mean'])} [{_percent(wins[f'{side}_low'])}, {_percent(wins[f'{side}_high'])}]"
 
 
 def _interval(estimate: dict, sign: str = "") -> str:

@@ -73,8 +73,7 @@ class Asker:
         seed = self.seed if seed is None else seed
         answers = ask(self.engine, self.roles[name], inputs, settings, seed, progress=self.progress)
         for answer in answers:
-            for part in ("calls", "tokens_in", "tokens_out"):
-                setattr(self.usage, part, getattr(self.usage, part) + getattr(answer.usage, part))
+            self.usage.add(answer.usage)
         failed = [answer for answer in answers if isinstance(answer, Failed)]
         bad = [one for one in failed if not one.stopped]
         if name in ("generator", "detector") and len(failed) == len(answers) and len(bad) >= _HOPELESS:

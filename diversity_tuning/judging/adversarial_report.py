@@ -1,13 +1,13 @@
 """The report of Path B: agreement by round as figure and table, the best principles, and how the rules changed."""
 
-import base64
 import html
 import itertools
 from pathlib import Path
 
 from diversity_tuning.drawing import BLUE, GREEN, PINK, VERMILION, pyplot, save_figure
-from diversity_tuning.evaluation.page import html_page
-from diversity_tuning.evaluation.rendering import Table, markdown, page_table
+from diversity_tuning.evaluation.page import write_pages
+from diversity_tuning.evaluation.rendering import Table
+from diversity_tuning.judging.agreement import draw_figures, shown
 from diversity_tuning.runs import write_text
 
 _SHOWN = {"accuracy": BLUE, "accuracy_by_length": VERMILION, "f1": GREEN, "f1_by_length": PINK}
@@ -16,23 +16,25 @@ _SHOWN = {"accuracy": BLUE, "accuracy_by_length": VERMILION, "f1": GREEN, "f1_by
 def write_report(rounds: list[dict], best: int, folder: Path, settings: dict) -> None:
     """Write ``curve.png``, ``report.md`` and ``report.html``; ``best`` is the number of the chosen round."""
     plot_rounds(rounds, best, folder / "curve.png")
-    table = agreement_table(rounds, best)
-    lines = _head(rounds, best, settings)
     changes = [_change(old, new) for old, new in itertools.pairwise(rounds)]
-    write_text(folder / "report.md", _markdown(rounds, best, table, lines, changes))
-    write_text(folder / "report.html", _page(rounds, best, table, lines, changes, folder / "curve.png"))
+    rules = "".join(f"<li>{html.escape(rule)}</li>" for rule in rounds[best]["principles"])
+    told = ""
+    for number, change in enumerate(changes, start=1):
+        told += f"<h3>Round {number}</h3>" + "".join(f"<p>{kind}</p>{_moved(moved)}" for kind, moved in change.items())
+    sections = {"Principles": f"<p>Of round {best}, the best.</p><ol>{rules}</ol>", "Rounds": told}
+    figures, lines = [(folder / "curve.png", "agreement by round")], _head(rounds, best, settings)
+    write_pages(folder, "Principles of a judge", [agreement_table(rounds, best)], figures, lines, sections=sections)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    write_text(folder / "report.md", f"{text}\n{_rules(rounds, best, changes)}")
 
 
 def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
     """Accuracy and F1 by round, whole and balanced by length, with 95% intervals; the best round marked."""
     figure, axis = pyplot().subplots(figsize=(7, 3.8), layout="constrained")
     for place, (name, color) in enumerate(_SHOWN.items()):
-        known = [(one["round"], one["scores"][name]) for one in rounds if one["scores"][name]["value"] is not None]
-        spots = [number + 0.06 * (place - 1.5) for number, _ in known]
-        for spot, (_, found) in zip(spots, known, strict=True):
-            axis.plot([spot, spot], [found["low"], found["high"]], color=color, lw=1, alpha=0.6)
+        spots = [one["round"] + 0.06 * (place - 1.5) for one in rounds]
         label = name.replace("f1", "F1").replace("_by_length", ", balanced by length")
-        axis.plot(spots, [found["value"] for _, found in known], "o-", ms=3, lw=1, color=color, label=label)
+        draw_figures(axis, spots, [one["scores"][name] for one in rounds], color, label, "o-", 3)
     axis.axvline(best, color="grey", lw=0.8, ls=":")
     scores = rounds[best]["scores"]
     axis.set_title(f"agreement with {scores['n']} held-out labels, 95% over prompts; dotted: the best round", fontsize=9)
@@ -44,24 +46,13 @@ def plot_rounds(rounds: list[dict], best: int, path: Path) -> None:
 
 def agreement_table(rounds: list[dict], best: int) -> Table:
     """A row a round."""
-    header = [
-        "round",
-        "accuracy",
-        "by length",
-        "F1",
-        "by length",
-        "judged good",
-        "fooled",
-        "erred",
-        "principles",
-        "failed",
-        "calls",
-    ]
+    header = ["round", "accuracy", "by length", "F1", "by length", "judged good"]
+    header += ["fooled", "erred", "principles", "failed", "calls"]
     rows = []
     for one in rounds:
         found = one["scores"]
         rows.append([
-            f"{one['round']}{' (best)' if one['round'] == best else ''}", *(_shown(found[name]) for name in _SHOWN),
+            f"{one['round']}{' (best)' if one['round'] == best else ''}", *(shown(found[name]) for name in _SHOWN),
             f"{found['judged_good']:.2f}", f"{one['fooled']}/{one['written']}", f"{one['erred']}/{one['judged']}",
             str(len(one["principles"])), str(sum(one["failed"].values())), str(one["calls"]),
         ])  # fmt: skip
@@ -71,12 +62,6 @@ def agreement_table(rounds: list[dict], best: int) -> Table:
         "good; erred: labelled rows that were judged wrongly. Calls: to the LLM in this round, paid for before or not.\n"
     )
     return Table("agreement", "Agreement by round", note, header, rows)
-
-
-def _shown(figure: dict) -> str:
-    if figure["value"] is None:
-        return "–"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _head(rounds: list[dict], best: int, settings: dict) -> list[str]:
@@ -100,14 +85,9 @@ def _change(old: dict, new: dict) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _markdown(rounds: list[dict], best: int, table: Table, lines: list[str], changes: list[dict]) -> str:
-    parts = [
-        "# Principles of a judge",
-        *lines,
-        "![agreement by round](curve.png)",
-        markdown(table),
-        f"## Principles of round {best}",
-    ]
+def _rules(rounds: list[dict], best: int, changes: list[dict]) -> str:
+    """The principles and how they changed, in Markdown."""
+    parts = [f"## Principles of round {best}"]
     parts.append("\n".join(f"{number}. {_plain(rule)}" for number, rule in enumerate(rounds[best]["principles"], start=1)))
     for number, change in enumerate(changes, start=1):
         parts.append(f"## Round {number}")
@@ -121,23 +101,6 @@ def _markdown(rounds: list[dict], best: int, table: Table, lines: list[str], cha
 def _plain(rule: str) -> str:
     """One line, without what Markdown would take for a tag."""
     return " ".join(rule.split()).replace("<", "\\<").replace("`" * 8, "'")
-
-
-def _page(rounds: list[dict], best: int, table: Table, lines: list[str], changes: list[dict], curve: Path) -> str:
-    picture = base64.b64encode(curve.read_bytes()).decode()
-    rules = "".join(f"<li>{html.escape(rule)}</li>" for rule in rounds[best]["principles"])
-    told = ""
-    for number, change in enumerate(changes, start=1):
-        told += f"<h3>Round {number}</h3>" + "".join(f"<p>{kind}</p>{_moved(moved)}" for kind, moved in change.items())
-    return html_page(
-        "Principles of a judge",
-        {
-            "Summary": "".join(f"<p>{html.escape(line)}</p>" for line in lines) + page_table(table),
-            "Figure": f'<img alt="agreement by round" src="data:image/png;base64,{picture}">',
-            "Principles": f"<p>Of round {best}, the best.</p><ol>{rules}</ol>",
-            "Rounds": told,
-        },
-    )
 
 
 def _moved(rules: list[tuple[str, str]]) -> str:

@@ -10,21 +10,9 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine, SamplingSettings
-from diversity_tuning.judging.adversarial import (
-    ACCEPT,
-    STEPS,
-    Asker,
-    Check,
-    Data,
-    Rules,
-    Stopped,
-    drawn,
-    load_roles,
-    play_round,
-    read_data,
-    start_rules,
-)
-from diversity_tuning.judging.agreement import FIGURES, selected, verdict_scores
+from diversity_tuning.judging import adversarial
+from diversity_tuning.judging.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
+from diversity_tuning.judging.agreement import FIGURES, selected, shown, verdict_scores
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
 from diversity_tuning.locks import release
@@ -61,7 +49,7 @@ class AdversarialConfig:
     steps: tuple[str, ...] = flag("of a round", default=STEPS, choices=STEPS)
     accept: str = flag(
         "new principles: always, as in the paper, or unless they judge six batches of labelled rows worse than the old",
-        default="always", choices=ACCEPT,
+        default="always", choices=adversarial.ACCEPT,
     )  # fmt: skip
     engine: EngineConfig = field(default_factory=EngineConfig)
     sampling: SamplingSettings = SAMPLING  # of all roles but the generator
@@ -91,7 +79,7 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     """
     from diversity_tuning.judging.adversarial_report import write_report  # pandas: --help does without
 
-    roles = load_roles(config.language, config.task, config.prompts)
+    roles = adversarial.load_roles(config.language, config.task, config.prompts)
     record = _record(config, prompt_hash(roles.values()))
     made = open_output(config.output, record, config.overwrite, "made by this command", files=FILES, form="names")
     rounds = read_rounds(config.output) if made else []
@@ -102,8 +90,9 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
         if not (Path(config.output) / "report.html").exists():  # killed before it was written
             write_report(rounds, best_round(rounds), Path(config.output), record["arguments"])
         return rounds
-    first = Rules(*(start_rules(kind, config.language, getattr(config, kind)) for kind in ("principles", "strategies")))
-    data = read_data(config.labels, config.queries, config.held_out, config.held_out_share, DRAWS, config.seed)
+    kinds = ("principles", "strategies")
+    first = Rules(*(adversarial.start_rules(kind, config.language, getattr(config, kind)) for kind in kinds))
+    data = adversarial.read_data(config.labels, config.queries, config.held_out, config.held_out_share, DRAWS, config.seed)
     say(f"{len(data.queries)} queries, {len(data.train)} labelled rows, {len(data.held_out.responses)} held out")
     with contextlib.ExitStack() as stack:
         if engine is None:
@@ -146,7 +135,7 @@ def _check(config: AdversarialConfig, data: Data, rounds: list[dict]) -> Check |
     """The check of new principles, on labelled rows to learn from: the same ones in every round."""
     if config.accept == "always":
         return None
-    check = Check(drawn(data.train, min(len(data.train), CHECKED_BATCHES * config.batch), 1, config.seed + 1))
+    check = Check(adversarial.drawn(data.train, min(len(data.train), CHECKED_BATCHES * config.batch), 1, config.seed + 1))
     check.known |= {tuple(one["principles"]): one["checked"] for one in rounds}
     return check
 
@@ -162,10 +151,10 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
     if rounds:
         before = Rules(rounds[-1]["principles"], rounds[-1]["strategies"])
         queries, rows = (
-            drawn(part, config.batch, number, config.seed) if step in config.steps else []
+            adversarial.drawn(part, config.batch, number, config.seed) if step in config.steps else []
             for step, part in zip(STEPS, (data.queries, data.train), strict=True)
         )
-        rules, told = play_round(asker, before, queries, rows, number, config.update)
+        rules, told = adversarial.play_round(asker, before, queries, rows, number, config.update)
     same = [one["scores"] for one in rounds[-1:] if one["principles"] == rules.principles]
     return {
         "round": number,
@@ -211,19 +200,13 @@ def _is_over(rounds: list[dict], config: AdversarialConfig) -> bool:
 
 def summary(one: dict) -> str:
     """A round in one line."""
-    found = [f"{name.replace('_', ' ')} {_shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
+    found = [f"{name.replace('_', ' ')} {shown(one['scores'][name])}" for name in ("accuracy", "accuracy_by_length", "f1")]
     told = f"fooled {one['fooled']}/{one['written']}, erred {one['erred']}/{one['judged']}, " if one["round"] else ""
     told += f"{one['rejected']} changes rejected, " if one["rejected"] else ""
     told += f"{one['rules_left_out']} rules beyond the tenth left out, " if one["rules_left_out"] else ""
     for role, count in one["failed"].items():
         told += f"{role}: {count} of {one['asked'][role]} replies of no use ({one['reasons'][role]}), "
     return f"round {one['round']}: {', '.join(found)}, {told}{len(one['principles'])} principles, {one['calls']} calls"
-
-
-def _shown(figure: dict) -> str:
-    if figure["value"] is None:
-        return "–"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _record(config: AdversarialConfig, prompts: str) -> dict:

@@ -175,6 +175,23 @@ def selected(found: dict) -> float:
     return found["accuracy"]["value"] if value is None else value
 
 
+def shown(figure: dict, digits: int = 3) -> str:
+    """``{"value", "low", "high"}`` as a text, with dashes for what is not defined."""
+    if figure["value"] is None:
+        return "–"
+    low, high = ("–" if figure[end] is None else f"{figure[end]:.{digits}f}" for end in ("low", "high"))
+    return f"{figure['value']:.{digits}f} [{low}, {high}]"
+
+
+def draw_figures(axis, spots: list[float], figures: list[dict], color: str, label: str, line: str = "o", size: int = 4) -> None:
+    """Points of ``{"value", "low", "high"}`` at these places with their intervals; what is not defined is left out."""
+    known = [(x, one) for x, one in zip(spots, figures, strict=True) if one["value"] is not None]
+    for x, one in known:
+        if one["low"] is not None:
+            axis.plot([x, x], [one["low"], one["high"]], color=color, lw=1, alpha=0.6 if line != "o" else 1)
+    axis.plot([x for x, _ in known], [one["value"] for _, one in known], line, ms=size, lw=1, color=color, label=label)
+
+
 def _table(verdicts: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, ...]:
     """True positives, false positives, false negatives, true negatives: ``(draws,)`` each."""
     verdicts, labels = np.asarray(verdicts, dtype=bool), np.asarray(labels, dtype=bool)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ from diversity_tuning.drawing import BLUE, GREY, pyplot, save_figure
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.judge_reward import Scorer, length
 from diversity_tuning.judging.read import Judged
 from diversity_tuning.reward import other_prompts
 from diversity_tuning.runs import write_text
 
+Scorer = Callable[[list[str], list[str]], np.ndarray]  # prompts and responses, n of each -> float (n,); NaN: no verdict
 DRAWS = 1_000
 APART = (0.0, 0.15, 0.5, 1.0)  # strata of comparisons, by the relative difference of the two lengths
 
@@ -44,7 +45,7 @@ def check(
         "pairs": len(data.pairs),
         "without_verdict": int((~judged).sum()),
         **_figures(scores, _scores_of_others(score, data, other), data, weights, threshold, seed),
-        "length": _figures(length([], data.responses), _scores_of_others(length, data, other), data, weights, None, seed),
+        "length": _figures(by_length([], data.responses), _scores_of_others(by_length, data, other), data, weights, None, seed),
         "length_bias": _length_bias(scores, data, weights),
         "position_bias": None,  # a judge that sees one response at a time has no order to depend on
     }
@@ -52,6 +53,11 @@ def check(
     write_text(folder / "agreement.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     plot_agreement(result, folder / "agreement.png")
     return result
+
+
+def by_length(prompts: list[str], responses: list[str]) -> np.ndarray:
+    """Characters of each response: the baseline of every judge."""
+    return np.array([len(response) for response in responses], dtype=float)
 
 
 def _check_labels(data: Judged, which: str) -> None:
@@ -91,7 +97,7 @@ def _of_labels(scores, verdicts, labels, weights) -> dict:
 
 def _by_difference(scores, won, data: Judged, weights) -> list[dict]:
     """Pairs of one prompt (pair accuracy), and good with bad responses of any prompts (AUC), by the difference of lengths."""
-    sizes = length([], data.responses)
+    sizes = by_length([], data.responses)
     apart = agreement.relative_difference(*sizes[data.pairs].T)
     strata = []
     for low, high in itertools.pairwise(APART):
@@ -109,7 +115,7 @@ def _by_difference(scores, won, data: Judged, weights) -> list[dict]:
 
 def _by_quarter(scores, verdicts, data: Judged, weights) -> list[dict]:
     """Responses by their length in characters; the bounds are inclusive."""
-    sizes = length([], data.responses)
+    sizes = by_length([], data.responses)
     number = agreement.length_strata(data.responses)
     strata = []
     for part in np.unique(number):
@@ -140,7 +146,7 @@ def _scores_of_others(score: Scorer, data: Judged, other: np.ndarray) -> np.ndar
 
 def _length_bias(scores, data: Judged, weights) -> dict:
     """Of pairs with unequal lengths: how often the judge, and people, take the longer; and the rank correlation with length."""
-    sizes = length([], data.responses)
+    sizes = by_length([], data.responses)
     better, worse = data.pairs.T
     unequal = sizes[better] != sizes[worse]
     better, worse = better[unequal], worse[unequal]
@@ -185,9 +191,9 @@ def plot_agreement(result: dict, path: Path) -> None:
     """All figures, and the comparisons of responses by how much their lengths differ; ``result`` as in agreement.json."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=[1.4, 1])
     for place, (label, one, color) in enumerate([(result["judge"], result, _JUDGE), ("length", result["length"], _LENGTH)]):
-        _points(left, [one[key] for key in SHOWN], place, label, color)
         strata = [row for row in one["by_length"] if "n_comparisons" in row]
-        _points(right, [row["auc"] for row in strata], place, label, color)
+        for axis, figures in ((left, [one[key] for key in SHOWN]), (right, [row["auc"] for row in strata])):
+            agreement.draw_figures(axis, [x + 0.2 * place - 0.1 for x in range(len(figures))], figures, color, label)
     left.set_xticks(range(len(SHOWN)), SHOWN.values(), fontsize=8)
     counts = f"{result['responses']} responses, {result['pairs']} pairs; 95% over {result['prompts']} prompts"
     left.set_title(counts, fontsize=9)
@@ -199,11 +205,3 @@ def plot_agreement(result: dict, path: Path) -> None:
         axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)
     left.legend(frameon=False, fontsize=8, loc="lower left")
     save_figure(figure, path.with_suffix(""), ("png",), dpi=150)
-
-
-def _points(axis, figures: list[dict], place: int, label: str, color: str) -> None:
-    known = [(x + 0.2 * place - 0.1, one) for x, one in enumerate(figures) if one["value"] is not None]
-    for x, one in known:
-        if one["low"] is not None:
-            axis.plot([x, x], [one["low"], one["high"]], color=color, lw=1)
-    axis.plot([x for x, _ in known], [one["value"] for _, one in known], "o", color=color, ms=4, label=label)

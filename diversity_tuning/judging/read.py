@@ -1,6 +1,5 @@
 """Responses from any source: to be judged, as a corpus of examples, or with what people said of them."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.read import read_split, where_of
+from diversity_tuning.data.sources import json_rows, reason_of
 from diversity_tuning.data.tables import open_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.replies import label_of
@@ -145,22 +145,12 @@ def popularity(rows: list[dict], column: str, where: str) -> list[float]:
 
 def read_jsonl(path: str | Path) -> list[dict]:
     """The rows of a JSON Lines file as they are."""
-    rows = []
     try:
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").split("\n"), start=1):
-            if line.strip():
-                rows.append(json.loads(line))
-                if not isinstance(rows[-1], dict):
-                    raise UserError(f"{path}: row {number}: expected a JSON object with named columns")
+        return [row for _, row in json_rows(str(path))]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: row {number}: not valid JSON ({error})") from None
-    return rows
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: {reason_of(error)}") from None
 
 
 def _exploded(rows) -> list[dict]:

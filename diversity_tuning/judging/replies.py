@@ -8,6 +8,7 @@ else that is not the object asked for is a :class:`BadReply`; a verdict is never
 
 import json
 import unicodedata
+from collections.abc import Callable
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.thinking import cut_thinking
@@ -68,46 +69,6 @@ def label_of(value: object, where: str) -> int:
         return verdict(value)
     except BadReply:
         raise UserError(f"{where}: expected 0 (bad) or 1 (good), found {value!r}") from None
-
-
-def parse_strengths(reply: str) -> dict:
-    """``{"strengths": {name: reason}}``, none is allowed; a list of texts has names alone."""
-    return {"strengths": _reasons(read_object(reply, ("strengths",)), "strengths")}
-
-
-def parse_weaknesses(reply: str) -> dict:
-    """``{"weaknesses": {name: reason}}``, as :func:`parse_strengths`."""
-    return {"weaknesses": _reasons(read_object(reply, ("weaknesses",)), "weaknesses")}
-
-
-def parse_judge(reply: str) -> dict:
-    """``{"verdict": 0 or 1, "reason": text}``; the reason is what reflect examines."""
-    found = read_object(reply, ("verdict", "reason"))
-    return {"verdict": verdict(found["verdict"]), "reason": _text(found, "reason")}
-
-
-def parse_reflect(reply: str) -> dict:
-    """``{"verdict": 0 or 1, "reason": text or empty}``: whether it overturned is computed, not believed."""
-    found = read_object(reply, ("verdict",))
-    return {"verdict": verdict(found["verdict"]), "reason": _optional(found, "reason")}
-
-
-def parse_generator(reply: str) -> dict:
-    """``{"response": text, "explanation": text or empty}``."""
-    found = read_object(reply, ("response",))
-    return {"response": _text(found, "response"), "explanation": _optional(found, "explanation")}
-
-
-def parse_detector(reply: str) -> dict:
-    """``{"verdict": 0 or 1, "reason": text or empty, "suggestion": text or empty}``."""
-    found = read_object(reply, ("verdict",))
-    return {"verdict": verdict(found["verdict"]), **{key: _optional(found, key) for key in ("reason", "suggestion")}}
-
-
-def parse_reflector(reply: str) -> dict:
-    """``{"why": text or empty, "missing": text}``."""
-    found = read_object(reply, ("missing",))
-    return {"why": _optional(found, "why"), "missing": _text(found, "missing")}
 
 
 def parse_optimizer(reply: str) -> dict:
@@ -194,7 +155,12 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _verdict(found: dict, key: str) -> int:
+    return verdict(found[key])
+
+
 def _reasons(found: dict, key: str) -> dict[str, str]:
+    """``{name: reason}``, none is allowed; a list of texts has names alone."""
     reasons = found[key]
     if isinstance(reasons, list) and all(isinstance(name, str) and name.strip() for name in reasons):
         reasons = dict.fromkeys(reasons, "")
@@ -223,3 +189,23 @@ def _writable(text: str) -> str:
 
 def _names(keys: object) -> str:
     return ", ".join(f"'{key}'" for key in keys)
+
+
+def _parser(**fields: Callable[[dict, str], object]) -> Callable[[str], dict]:
+    """What reads a reply's object, each field by its reader; a field that :func:`_optional` reads may be missing."""
+    needed = tuple(name for name, read in fields.items() if read is not _optional)
+
+    def parse(reply: str) -> dict:
+        found = read_object(reply, needed)
+        return {name: read(found, name) for name, read in fields.items()}
+
+    return parse
+
+
+parse_strengths = _parser(strengths=_reasons)
+parse_weaknesses = _parser(weaknesses=_reasons)
+parse_judge = _parser(verdict=_verdict, reason=_text)  # the reason is what reflect examines
+parse_reflect = _parser(verdict=_verdict, reason=_optional)  # whether it overturned is computed, not believed
+parse_generator = _parser(response=_text, explanation=_optional)
+parse_detector = _parser(verdict=_verdict, reason=_optional, suggestion=_optional)
+parse_reflector = _parser(why=_optional, missing=_text)

@@ -46,13 +46,9 @@ def make_corpus(
 
 
 def retrieve(
-    prompts: list[str],
-    responses: list[str],
-    corpus: Corpus,
-    encode: Callable[[list[str]], np.ndarray],
-    k_search: int = 10,
+    prompts: list[str], responses: list[str], corpus: Corpus, encode: Callable[[list[str]], np.ndarray], k_search: int = 10,
     k_final: int = 3,
-) -> list[list[dict]]:
+) -> list[list[dict]]:  # fmt: skip
     """Examples for each of n responses, at most ``k_final``, best first: their text, prompt, similarity and popularity.
 
     Of the ``k_search`` prompts of the corpus nearest to the response's prompt (cosine, equal ones in the order of their texts)

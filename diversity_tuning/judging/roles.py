@@ -118,11 +118,11 @@ class Usage:
     tokens_in: int = 0
     tokens_out: int = 0
 
-    def add(self, sample: Sample) -> None:
-        """Count one answer."""
-        self.calls += 1
-        self.tokens_in += sample.tokens_in or 0
-        self.tokens_out += sample.tokens or 0
+    def add(self, other: "Usage") -> None:
+        """Count another's too."""
+        self.calls += other.calls
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
 
 
 @dataclass(frozen=True)
@@ -215,16 +215,9 @@ def filled(role: Role, inputs: dict) -> str:
 
 
 def ask(
-    engine: Engine,
-    role: Role,
-    inputs: list[dict],
-    settings: SamplingSettings,
-    seed: int = 0,
-    attempts: int = ATTEMPTS,
-    progress: Callable[[int], object] | None = None,
-    first: list[int] | None = None,
-    patience: int | None = HOPELESS,
-) -> list[Answer | Failed]:
+    engine: Engine, role: Role, inputs: list[dict], settings: SamplingSettings, seed: int = 0, attempts: int = ATTEMPTS,
+    progress: Callable[[int], object] | None = None, first: list[int] | None = None, patience: int | None = HOPELESS,
+) -> list[Answer | Failed]:  # fmt: skip
     """The role's answers in the order of ``inputs``; see :func:`ask_each`. ``progress`` is called with how many have come."""
     found: list[Answer | Failed | None] = [None] * len(inputs)
     for position, answer in ask_each(engine, role, inputs, settings, seed, attempts, first, patience):
@@ -235,15 +228,9 @@ def ask(
 
 
 def ask_each(
-    engine: Engine,
-    role: Role,
-    inputs: list[dict],
-    settings: SamplingSettings,
-    seed: int = 0,
-    attempts: int = ATTEMPTS,
-    first: list[int] | None = None,
-    patience: int | None = HOPELESS,
-) -> Iterator[tuple[int, Answer | Failed]]:
+    engine: Engine, role: Role, inputs: list[dict], settings: SamplingSettings, seed: int = 0, attempts: int = ATTEMPTS,
+    first: list[int] | None = None, patience: int | None = HOPELESS,
+) -> Iterator[tuple[int, Answer | Failed]]:  # fmt: skip
     """Yield ``(position in inputs, answer)`` as they come.
 
     A bad reply is asked for again, ``attempts`` times in all, with the next sample number and at a higher temperature
@@ -301,7 +288,7 @@ def _read_answer(
 ) -> Answer | Failed:
     if isinstance(answer, Failure):
         return Failed(answer.error, "", usage, number, answer.stopped)
-    usage.add(answer)
+    usage.add(Usage(1, answer.tokens_in or 0, answer.tokens or 0))
     try:
         return Answer(role.parse(answer.text), usage)
     except replies.BadReply as error:

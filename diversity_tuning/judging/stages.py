@@ -19,23 +19,9 @@ from diversity_tuning.flags import flag
 from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, SamplingSettings
+from diversity_tuning.judging import roles
 from diversity_tuning.judging.read import RESPONSES, read_jsonl
-from diversity_tuning.judging.roles import (
-    HOPELESS,
-    LANGUAGES,
-    RESPONSE_FORMAT,
-    RESPONSE_FORMATS,
-    SETTINGS,
-    Answer,
-    Failed,
-    Role,
-    Usage,
-    ask_each,
-    filled,
-    load_role,
-    prompt_hash,
-    with_response_format,
-)
+from diversity_tuning.judging.roles import SETTINGS, Answer, Failed, Role, Usage
 from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import forget_retired, read_provenance
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
@@ -76,9 +62,8 @@ class Journal:
 
     def add(self, key: str, answer: Answer | Failed) -> None:
         """Put an answer on the disk before anything else happens; its usage is added to that of the ones before."""
-        before = self._answers[key].usage if key in self._answers else Usage()
-        for name, value in asdict(before).items():
-            setattr(answer.usage, name, getattr(answer.usage, name) + value)
+        if key in self._answers:
+            answer.usage.add(self._answers[key].usage)
         line = {"key": key, "usage": asdict(answer.usage)}
         if isinstance(answer, Failed):
             line |= {"failed": {"reason": answer.reason, "reply": answer.raw}, "tried": answer.tried}
@@ -144,7 +129,7 @@ class StageConfig:
 
     source: str = flag("output folder of the stage before")
     output: str = flag("output folder")
-    language: str = flag("language of the prompts", default="en", choices=LANGUAGES)
+    language: str = flag("language of the prompts", default="en", choices=roles.LANGUAGES)
     task: str = flag("rubric: stories, greetings, or one of --prompts", default="stories")
     prompts: str | None = flag("folder of your own ROLE.txt and rubrics/TASK.txt; ours for what it has not", default=None)
     retry_failed: bool = flag("ask again about responses whose reply was of no use", default=False)
@@ -152,12 +137,12 @@ class StageConfig:
     label_column: str | None = flag("0 or 1, to compare the verdicts with; default: label, where there is one", default=None)
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = SETTINGS
-    response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
+    response_format: str = flag(roles.RESPONSE_FORMAT, default="none", choices=roles.RESPONSE_FORMATS)
     seed: int = flag("decides every reply of the local engine, and what servers are sent", default=0)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
+        object.__setattr__(self, "engine", roles.with_response_format(self.engine, self.response_format))
 
 
 def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | None = None) -> list[dict]:
@@ -167,7 +152,7 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
     goes on. Rows whose reply is of no use get ``failed`` and are left out from then on. ``engine``: makes the engine, when
     first needed. A :class:`UserError` where answers are missing, every one failed, or the folder holds those of other settings.
     """
-    role = load_role(stage.role, config.language, config.task, config.prompts)
+    role = roles.load_role(stage.role, config.language, config.task, config.prompts)
     record = stage_record(stage, config, role)
     output = Path(config.output)
     rows = read_rows(config.source, stage.reads if config.debate else tuple(set(stage.reads) - set(_DEBATE)))
@@ -177,7 +162,7 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
         print(f"{output}: already made with these settings, skipped", flush=True)
         return _usable(read_jsonl(output / RESPONSES), output)
     inputs = {row: inputs_of(stage, one, config.debate) for row, one in enumerate(rows) if FAILED not in one}
-    keys = {row: prompt_key(filled(role, one)) for row, one in inputs.items()}
+    keys = {row: prompt_key(roles.filled(role, one)) for row, one in inputs.items()}
     with Journal(output) as journal:
         stopped = _ask_missing(stage, config, role, inputs, keys, journal, engine)
         answers = {row: journal.get(key) for row, key in keys.items()}
@@ -197,7 +182,7 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
 
 def stage_record(stage: Stage, config: StageConfig, role: Role) -> dict:
     """Settings and fingerprints that decide the answers. Where a server is does not: it may have moved."""
-    settings = {"seed": config.seed, "prompt_hash": prompt_hash([role]), **({} if config.debate else {"debate": False})}
+    settings = {"seed": config.seed, "prompt_hash": roles.prompt_hash([role]), **({} if config.debate else {"debate": False})}
     settings |= engines.engine_settings(config.engine)
     settings.pop("base_url", None)
     inputs = {"source": source_file(config.source)}
@@ -289,13 +274,13 @@ def _ask_missing(stage, config: StageConfig, role: Role, inputs: dict, keys: dic
         return stopped
     first = [known[row].tried if known[row] else 0 for row in rows]
     tried = 0 if config.retry_failed else sum(was.tried for was in known.values() if isinstance(was, Failed))
-    patience = None if any(isinstance(was, Answer) for was in known.values()) else HOPELESS - tried
+    patience = None if any(isinstance(was, Answer) for was in known.values()) else roles.HOPELESS - tried
     engine = engine() if engine else engines.make_engine(config.engine, log=f"{config.output.rstrip('/')}.vllm.log")
     bar = tqdm(total=len(rows), desc=stage.role, unit="response")
     with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext(), bar:
         seen = set()
         asked = [inputs[row] for row in rows]
-        for place, answer in ask_each(engine, role, asked, config.settings, config.seed, first=first, patience=patience):
+        for place, answer in roles.ask_each(engine, role, asked, config.settings, config.seed, first=first, patience=patience):
             bar.update()
             key = keys[rows[place]]
             if isinstance(answer, Failed) and answer.stopped:

@@ -33,13 +33,9 @@ class PairCounts:
 
 
 def verdict_pairs(
-    rows: Iterable[dict],
-    verdict: str = "reflect",
-    length_match: float | None = None,
-    max_pairs: int | None = None,
-    validation: float = 0.0,
-    seed: int = 0,
-) -> tuple[dict[str, list[dict]], PairCounts]:
+    rows: Iterable[dict], verdict: str = "reflect", length_match: float | None = None, max_pairs: int | None = None,
+    validation: float = 0.0, seed: int = 0,
+) -> tuple[dict[str, list[dict]], PairCounts]:  # fmt: skip
     """Rows of ``prompt``, ``chosen``, ``rejected`` by split, and the counts. The order of ``rows`` changes nothing.
 
     ``verdict``: the field that holds it, ``reflect`` or ``judge``. ``length_match``: the shorter response has at least so many
@@ -78,13 +74,10 @@ def report(counts: PairCounts) -> str:
         "ties": "pairs of equal verdicts", "too_far_apart": "pairs left out by --length_match",
         "over_max_pairs": "pairs left out by --max_pairs",
     }  # fmt: skip
-    lines = [f"{counts.rows} rows, {counts.prompts} prompts, {counts.pairs} pairs ({_of_splits(counts)})"]
+    splits = ", ".join(f"{number} {name}" for name, number in counts.splits.items())
+    lines = [f"{counts.rows} rows, {counts.prompts} prompts, {counts.pairs} pairs ({splits})"]
     lines += [f"  {numbers[name]} {words}" for name, words in told.items() if numbers[name]]
     return "\n".join([*lines, f"  chosen is the longer one in {counts.chosen_is_longer:.0%} of the pairs"])
-
-
-def _of_splits(counts: PairCounts) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counts.splits.items())
 
 
 def _by_prompt(rows: Iterable[dict], verdict: str, counts: PairCounts) -> tuple[dict[str, set], dict[str, set]]:

@@ -21,13 +21,9 @@ _VERDICTS = (JUDGE.role, REFLECT.role)
 
 
 def write_report(
-    rows: list[dict],
-    folder: str | Path,
-    label: str | None = None,
-    prices: tuple[float, float] | None = None,
-    draws: int = DRAWS,
-    model: str | None = None,
-) -> dict:
+    rows: list[dict], folder: str | Path, label: str | None = None, prices: tuple[float, float] | None = None,
+    draws: int = DRAWS, model: str | None = None,
+) -> dict:  # fmt: skip
     """Write ``summary.json``, ``summary.md`` and ``verdicts.png`` into ``folder`` and return what the JSON holds.
 
     ``rows``: those of the last stage. ``label``: the column with what people (or rules) say, 0 or 1; None: ``label``, if it is
@@ -101,10 +97,10 @@ def _agreement_lines(found: dict) -> list[str]:
     lines = [header, "| --- | --- | --- | --- | --- | --- |"]
     for name in ("judge", "reflect", "reflect_minus_judge"):
         one = found[name]
-        cells = [_interval(one[key]) for key in _FIGURES]
-        rest = [_number(one["good"], 3), _interval(one["length_auc"])] if "good" in one else ["", ""]
+        cells = [agreement.shown(one[key]) for key in _FIGURES]
+        rest = [_number(one["good"], 3), agreement.shown(one["length_auc"])] if "good" in one else ["", ""]
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*cells, *rest])} |")
-    lines.append(f"| labels | | | | {found['labels']['good']:.3f} | {_interval(found['labels']['length_auc'])} |")
+    lines.append(f"| labels | | | | {found['labels']['good']:.3f} | {agreement.shown(found['labels']['length_auc'])} |")
     turned = found["overturned"]
     lines += ["", f"Of the overturned verdicts {turned['right']} became right and {turned['wrong']} wrong. 95% over prompts."]
     return lines
@@ -177,13 +173,6 @@ def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _interval(figure: dict) -> str:
-    if figure["value"] is None:
-        return "–"
-    return f"{figure['value']:.3f} [{_number(figure['low'], 3)}, {_number(figure['high'], 3)}]"
-
-
-_JUDGE, _REFLECT, _GOOD, _BAD = GREY, BLUE, GREEN, VERMILION
 _SHOWN = {"accuracy": "accuracy", "f1": "F1", "kappa": "Cohen's κ"}
 
 
@@ -203,8 +192,8 @@ def _flows(axis, turned: dict, judged: int) -> None:
     """For each verdict of the judge, what reflect made of it."""
     bars = (("bad", turned["kept_0"], turned["0_to_1"]), ("good", turned["1_to_0"], turned["kept_1"]))
     for place, (_, bad, good) in enumerate(bars):
-        axis.bar(place, bad, color=_BAD, width=0.6, label="bad" if place == 0 else None)
-        axis.bar(place, good, bottom=bad, color=_GOOD, width=0.6, label="good" if place == 0 else None)
+        axis.bar(place, bad, color=VERMILION, width=0.6, label="bad" if place == 0 else None)
+        axis.bar(place, good, bottom=bad, color=GREEN, width=0.6, label="good" if place == 0 else None)
         overturned = good if place == 0 else bad
         axis.text(place, bad + good, f"{overturned} overturned", ha="center", va="bottom", fontsize=8)
     axis.set_xticks((0, 1), [f"judge: {name}" for name, *_ in bars])
@@ -214,15 +203,9 @@ def _flows(axis, turned: dict, judged: int) -> None:
 
 
 def _plot_agreement(axis, found: dict) -> None:
-    for place, (name, color) in enumerate((("judge", _JUDGE), ("reflect", _REFLECT))):
-        for x, key in enumerate(_SHOWN):
-            one = found[name][key]
-            if one["value"] is None:
-                continue
-            at = x + 0.2 * place - 0.1
-            if one["low"] is not None:
-                axis.plot([at, at], [one["low"], one["high"]], color=color, lw=1)
-            axis.plot([at], [one["value"]], "o", color=color, ms=4, label=name if key == "accuracy" else None)
+    for place, (name, color) in enumerate((("judge", GREY), ("reflect", BLUE))):
+        spots = [x + 0.2 * place - 0.1 for x in range(len(_SHOWN))]
+        agreement.draw_figures(axis, spots, [found[name][key] for key in _SHOWN], color, name)
     axis.set_xticks(range(len(_SHOWN)), _SHOWN.values())
     axis.axhline(0, color="grey", lw=0.6, ls=":")
     axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)

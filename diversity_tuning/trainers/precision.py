@@ -6,12 +6,13 @@ import math
 import torch
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.trainers.totals import TotalsMixin
 
 _FLOAT32_INPUTS = ("pair_weight", "pair_shares", "ref_chosen_logps", "ref_rejected_logps", "labels")
 _ENOUGH = 16  # numbers; that so many are all bfloat16 numbers by chance has a probability below 2**-256
 
 
-class FiniteMixin:
+class FiniteMixin(TotalsMixin):
     """A :class:`transformers.Trainer` that stops at the first loss or gradient that is not finite, before it is stepped on."""
 
     def training_step(self, *args, **kwargs):

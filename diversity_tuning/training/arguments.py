@@ -17,6 +17,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
+from diversity_tuning.training.resume import checkpoints
 
 _COUNTS = (
     *("max_train_samples", "max_eval_samples", "per_device_train_batch_size", "per_device_eval_batch_size", "max_length"),
@@ -114,6 +115,8 @@ def parse(
     check_values(arguments, model, config)
     check_processes(config.world_size)
     check_read(training, arguments, model)
+    training_run.processes = config.world_size * max(config.n_gpu, 1)
+    training_run.checkpoint()  # refuses what cannot go on before anything is loaded
     config.output_dir = str(training_run.folder)
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
         os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
@@ -212,7 +215,7 @@ def source_counts(arguments: RunArguments) -> dict:
 
 
 def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:
-    """Early stopping, where the best checkpoint is what is kept; and one resume state at a time."""
+    """Early stopping, where the best checkpoint is what is kept; and few resume states at a time."""
     if not arguments.eval_split:
         if config.load_best_model_at_end:
             raise UserError("--load_best_model_at_end needs an --eval_split to tell which is best")
@@ -223,7 +226,7 @@ def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[Tra
 
 
 class OneResumeState(TrainerCallback):
-    """Only the newest checkpoint, and the best, keep what resuming needs.
+    """Only the two newest checkpoints, and the best, keep what resuming needs; the second for where the newest is damaged.
 
     That is the optimizer, and with FSDP or DeepSpeed the whole model: six checkpoints of an 8B model would hold them six times.
     """
@@ -231,7 +234,7 @@ class OneResumeState(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         if not state.is_world_process_zero:
             return
-        kept = {f"checkpoint-{state.global_step}", Path(state.best_model_checkpoint or "").name}
-        for folder in Path(args.output_dir).glob("checkpoint-*"):
-            if folder.name not in kept:
+        best = Path(state.best_model_checkpoint or "").name
+        for folder in checkpoints(Path(args.output_dir))[2:]:
+            if folder.name != best:
                 forget_checkpoint_state(folder)

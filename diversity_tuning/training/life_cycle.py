@@ -28,10 +28,27 @@ from diversity_tuning.runs import (
 )
 from diversity_tuning.training.curves import plot_curves
 from diversity_tuning.training.model_card import model_card
+from diversity_tuning.training.resume import (
+    STARTED,
+    check_processes_of,
+    check_same_run,
+    checkpoints,
+    has_state,
+    newest,
+    processes_of,
+    read_started,
+    same_values,
+    tell,
+    without_state,
+)
 
 INPUTS = ("source", "model_name_or_path", "adapter")
 # What may differ between two launches of the same run.
-_NOT_SETTINGS = ("output_dir", "config", "overwrite", "resume_from_checkpoint", "report_to", "disable_tqdm", "logging_dir")
+_NOT_SETTINGS = (
+    *("output_dir", "config", "overwrite", "resume_from_checkpoint", "report_to", "disable_tqdm", "logging_dir", "run_name"),
+    *("log_level", "log_level_replica", "log_on_each_node", "project", "trackio_space_id", "ddp_timeout", "dataset_num_proc"),
+    *("dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor", "dataloader_persistent_workers"),
+)
 _LAST, _NEVER = ("auto", "true"), ("false", "none", "never")  # what --resume_from_checkpoint takes besides a path
 # Of transformers, of FSDP, of DeepSpeed.
 _RESUME_STATE = (
@@ -76,6 +93,9 @@ class TrainingRun:
         kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
         self.record = provenance(stage, kept, inputs)
         self.built: tuple = ()  # the dataclasses that recipe and flags became, beside the trainer's own
+        self.processes = int(os.environ.get("WORLD_SIZE", "1"))  # that train together; of devices, where one has several
+        self._damaged: list[Path] = []
+        self._checkpoint: tuple[str | None] | None = None  # once it is looked for
 
     @property
     def folder(self) -> Path:
@@ -84,31 +104,55 @@ class TrainingRun:
         return output.with_name(f".{output.name}.training")
 
     def is_finished(self) -> bool:
-        return not self.asks_for_help and is_finished(self.output, self.record, self.overwrite)
+        def as_asked(made: dict) -> dict:
+            return same_values(self.stage, made, self.record["arguments"])
+
+        return not self.asks_for_help and is_finished(self.output, self.record, self.overwrite, as_asked=as_asked)
 
     def checkpoint(self) -> str | None:
-        """The checkpoint to resume from: the last one of this same run, unless a flag names another."""
+        """The checkpoint to resume from: the newest whole one of this same run, unless a flag names another.
+
+        A :class:`UserError` where there are checkpoints and the run cannot go on from them as it was.
+        """
+        if self._checkpoint is None:
+            self._checkpoint = (self._find_checkpoint(),)
+        return self._checkpoint[0]
+
+    def _find_checkpoint(self) -> str | None:
+        if self.resume.lower() in _NEVER:
+            return None
+        found, started = checkpoints(self.folder), read_started(self.folder)
         if self.resume.lower() not in _LAST:
-            return None if self.resume.lower() in _NEVER else self.resume
+            named = Path(self.resume)
+            if not has_state(named):
+                raise UserError(f"--resume_from_checkpoint {named}: {without_state(named)}")
+            check_processes_of(f"--resume_from_checkpoint {named}", processes_of(named), int(os.environ.get("WORLD_SIZE", "1")))
+            if found and not self.overwrite and named.resolve().parent != self.folder.resolve():
+                check_same_run(self.output, started, self.record, self.processes)
+            return self.resume
+        if not found:
+            return None
         try:
-            started = json.loads((self.folder / "launch.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            check_same_run(self.output, started, self.record, self.processes)
+            newest_one, self._damaged = newest(self.output, found)
+        except UserError:
+            if not self.overwrite:
+                raise
             return None
-        complete = [path for path in self.folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-        if started != self.record or not complete:
-            return None
-        return str(max(complete, key=lambda path: int(path.name.split("-")[1])))
+        return newest_one and str(newest_one)
 
     def open(self) -> str | None:
         """Make the training folder and return the checkpoint to resume from. Call on every process."""
         checkpoint = self.checkpoint()
         if int(os.environ.get("RANK", "0")) == 0:
-            if checkpoint is None:
-                shutil.rmtree(self.folder, ignore_errors=True)
+            if checkpoint is None and checkpoints(self.folder):
+                print(f"{self.output}: begins again; the checkpoints of the run that was stopped are deleted", flush=True)
+            for place in [self.folder] if checkpoint is None else self._damaged:
+                shutil.rmtree(place, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(self.folder / "launch.json", json.dumps(self.record))
+            write_text(self.folder / STARTED, json.dumps({**self.record, "processes": self.processes}))
         if checkpoint:
-            print(f"{self.output}: resuming from {Path(checkpoint).name}", flush=True)
+            tell(f"{self.output}: resuming from {Path(checkpoint).name}")
         return checkpoint
 
     def close(self, trainer, counts: dict) -> None:
@@ -117,6 +161,9 @@ class TrainingRun:
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
             check_finite(self.folder)
+            from diversity_tuning.training.read_again import check_saved  # loads torch
+
+            check_saved(trainer, self)
             history = trainer.state.log_history
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
             configuration = self._configuration(trainer)
@@ -175,7 +222,7 @@ def _forget_resume_state(folder: Path) -> None:
     """A finished run needs no optimizer state; nothing that is unpickled stays, nor the frozen copy of the adapter."""
     for place in [folder, *folder.glob("checkpoint-*")]:
         forget_checkpoint_state(place)
-    (folder / "launch.json").unlink()
+    (folder / STARTED).unlink()
 
 
 def forget_checkpoint_state(place: Path) -> None:

@@ -49,7 +49,7 @@ def base_model_of(model_config: ModelConfig, config, training_run: TrainingRun):
         dtype=dtype_to_train(model_config.dtype, whole),
         attn_implementation=model_config.attn_implementation,
         trust_remote_code=trusts_remote_code(config),
-        **_quantization_of(model_config, config),
+        **quantization_of(model_config, config.device),
     )
     if whole:
         check_room(model, model_config.dtype)
@@ -68,7 +68,7 @@ def _check_size(training_run: TrainingRun, model, config) -> None:
         )
 
 
-def _quantization_of(model_config: ModelConfig, config) -> dict:
+def quantization_of(model_config: ModelConfig, device) -> dict:
     """``quantization_config`` for a base in 4 or 8 bits (QLoRA: an adapter in float32 on a quantized base), or nothing."""
     quantization = get_quantization_config(model_config)
     if quantization is None:
@@ -77,7 +77,7 @@ def _quantization_of(model_config: ModelConfig, config) -> dict:
         raise UserError(
             "--load_in_4bit and --load_in_8bit need the package bitsandbytes: pip install -r requirements-optional.txt"
         )
-    return {"quantization_config": quantization, "device_map": {"": str(config.device)}}
+    return {"quantization_config": quantization, "device_map": {"": str(device)}}
 
 
 def new_adapter_of(model_config: ModelConfig, model, tokenizer) -> PeftConfig | None:

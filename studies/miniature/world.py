@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.cli import command
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import DATA_STAGE, print_next, register_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 from studies.miniature.specification import Specification, draw_specifications
@@ -113,29 +114,25 @@ def write_jsonl_gz(path: Path, rows: Iterable[dict]) -> None:
             stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
-def build_parser() -> Parser:
-    parser = Parser("studies.miniature.world", __doc__)
-    parser.add_argument("--output", required=True, help="folder to write")
-    parser.add_argument("--seed", type=int, default=0, help="decides posts, responses and votes")
-    parser.add_argument("--edition", type=int, default=0, help="another edition has other posts for the same seed")
-    parser.add_argument("--num_prompts", type=int, default=600, help="number of posts")
-    parser.add_argument("--popularity", type=float, default=1.0, help="how far votes favour the common; 0: not at all")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
-    return parser
+@dataclasses.dataclass(frozen=True)
+class WorldConfig:
+    """Which posts are made."""
+
+    output: str = flag("folder to write")
+    seed: int = flag("decides posts, responses and votes", default=0, least=0)
+    edition: int = flag("another edition has other posts for the same seed", default=0, least=0)
+    num_prompts: int = flag("number of posts", default=600, least=1)
+    popularity: float = flag("how far votes favour the common; 0: not at all", default=1.0)
+    overwrite: bool = flag("replace an output made with other settings", default=False)
 
 
 @command
 def main(argv=None) -> None:
     """Generate the source and write its two files."""
-    arguments = parse_with_recipe(build_parser(), argv)
-    if arguments.num_prompts < 1:
-        raise UserError(f"--num_prompts {arguments.num_prompts}: give at least 1")
-    for flag in ("seed", "edition"):
-        if getattr(arguments, flag) < 0:
-            raise UserError(f"--{flag} {getattr(arguments, flag)}: give 0 or more")
+    arguments = parse_flags(WorldConfig, "studies.miniature.world", __doc__, argv)
     if not math.isfinite(arguments.popularity):
         raise UserError(f"--popularity {arguments.popularity}: give a finite number, such as 1.0 (or 0 for the control)")
-    settings = {key: value for key, value in vars(arguments).items() if key != "output"}
+    settings = {key: value for key, value in dataclasses.asdict(arguments).items() if key != "output"}
     record = provenance("miniature.world", settings, {})
     if is_finished(arguments.output, record, arguments.overwrite):
         return

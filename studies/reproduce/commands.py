@@ -133,7 +133,11 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],
         "train_flags": [*dtype, *run.train_flags],
-        "reward_flags": [*dtype, *(["--bf16", "true"] if dtype else []), *run.reward_flags],  # its head stays float32
+        "reward_flags": [
+            *dtype,
+            *(["--bf16", "true", "--use_cpu", "true"] if dtype else []),
+            *run.reward_flags,
+        ],  # its head stays float32
         "sampler": _sampler(stage, run),
     }
     if report:

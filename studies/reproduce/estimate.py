@@ -11,12 +11,14 @@ from studies.reproduce.commands import Run, settings
 from studies.reproduce.plans import Part
 from studies.reproduce.stages import Lanes, Stage
 
-# Processor seconds on one core, measured with SmolLM2-135M in float32 (docs/OWN_DATA.md).
-_START = 20.0  # a command's imports and its model
-_TRAINED = 0.0  # a thousand tokens, forward and backward
-_READ = 0.0  # a thousand tokens, forward
-_WRITTEN = 0.0  # a thousand tokens sampled
-_EMBEDDED = 0.0  # a text
+# Seconds of one core, measured with SmolLM2-135M in bfloat16 on a processor with AVX-512 for it (docs/OWN_DATA.md).
+_START = 15.0  # a command's imports and its model
+_TRAINED = 5.0  # a thousand tokens, forward and backward
+_READ = 1.0  # a thousand tokens, forward
+_WRITTEN = 4.5  # a thousand tokens sampled
+_EMBEDDED = 0.003  # a text
+_FLOAT32 = 1.9  # times as long
+_TEST = 0.2  # of the prompts
 _CHARACTERS, _TEMPLATE = 4.0, 25  # of a token; tokens of the chat template and the words around the prompt
 
 
@@ -58,19 +60,17 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
     tokens = sum((prompt + response) * number for prompt, response, number in lengths) / responses  # of a text with its prompt
     most = recipe.number("max_length", float("inf"))
     tokens = min(tokens, most) / 1000
+    scale = 1 if run.dtype else _FLOAT32
     if stage.name.startswith("train_"):
-        return _START + _training(stage, recipe, run, tokens, lengths)
+        return _START + scale * _training(stage, recipe, run, tokens, lengths)
     if stage.needs == "eval1_1" and stage.name.startswith("eval_"):
         texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
-        return 2 * _START + texts * (_WRITTEN * _written(recipe, lengths) + _READ * tokens + _EMBEDDED)
+        return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + _EMBEDDED)
     if stage.name == "reward_check":
-        return _START + _TEST * responses * _READ * tokens
+        return _START + scale * _TEST * responses * _READ * tokens
     if stage.name.startswith("3_"):
         return _START + _EMBEDDED * 2 * _pairs(run, lengths)
     return _START
-
-
-_TEST = 0.2  # of the prompts
 
 
 def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:

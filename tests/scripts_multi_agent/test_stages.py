@@ -99,7 +99,8 @@ def test_the_whole_path(source, tmp_path, capsys):
     assert all("good" in pair["chosen"] and "plain" in pair["rejected"] for part in pairs.values() for pair in part)
     assert len(reward_pair_dataset(open_split(str(output / "pairs"), "train"), "pairs")) == 8  # what the reward model reads
     assert "Reflect overturned 6: 3 to good, 3 to bad." in said
-    assert said.strip().splitlines()[-1].startswith(f"next: bash cm_reward_pairs.sh --source {output}/pairs")
+    script = "next: python -m scripts_reward_modeling.pairwise_reward_model_train --model_name_or_path MODEL"
+    assert said.strip().splitlines()[-1] == f"{script} --source {output}/pairs --output_dir {output}/reward"
 
 
 def test_the_examples_and_what_was_said_before_reach_the_later_roles(source, tmp_path):

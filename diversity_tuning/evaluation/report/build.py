@@ -28,7 +28,6 @@ FILES = (
 )
 # In provenance.json: what the report was asked for, of which runs, and where these are, seen from the report.
 SETTINGS, RUNS, FOLDERS = "settings", "runs", "run_folders"
-_HEADINGS = ("# Evaluation", "# Quality and diversity of ")
 METHOD = """\
 Means over prompts with 95% percentile bootstrap intervals, 10,000 draws: of prompts; over several seeds, of seeds and then of
 prompts within each drawn seed where every seed has prompts of its own (the mean is that of the seeds), of both independently
@@ -82,7 +81,7 @@ def make_report(
     where = [os.path.relpath(run.folder, output) for run in runs]
     record = {} if further else {SETTINGS: settings, RUNS: run_names(runs), FOLDERS: where}
     names = (*FILES, *(f"{name}.p*" for name in registry.tradeoffs()))
-    with written_in_place(output, "report", names, _HEADINGS, record) as before:
+    with written_in_place(output, "report", names, record) as before:
         for name, rows in frames.items():
             _write_or_remove(output / f"{name}.csv", rows)
         drawn = write_figures(models, output, ablation, compared.drawn, compared.grey, note) if figure else []

@@ -13,7 +13,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
 from diversity_tuning.evaluation.files import DIGEST
 from diversity_tuning.outputs import PROVENANCE, read_provenance
-from diversity_tuning.runs import write_text
+from diversity_tuning.runs import library_versions, write_text
 
 TABLE = "prompts.csv.gz"
 STAGE = "published"
@@ -59,7 +59,8 @@ def prompts_of(table: pd.DataFrame, run: str) -> pd.DataFrame:
 def write_study(folder: Path, made: dict, table: pd.DataFrame) -> None:
     """Write table and provenance; the same values give the same bytes. A record stands in one line.
 
-    Rows stand in the order of the records, whose :data:`LABELS` are written before their values.
+    Rows stand in the order of the records, whose :data:`LABELS` are written before their values. The versions in the
+    provenance are those that wrote it; a record has its run's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = pd.DataFrame(made["runs"], columns=[RUN, *LABELS], dtype=object)
@@ -69,7 +70,7 @@ def write_study(folder: Path, made: dict, table: pd.DataFrame) -> None:
     common = {name: value for name, value in first.items() if others and all(one.get(name) == value for one in others)}
     own = [{name: value for name, value in record.items() if name not in common} for record in made["runs"]]
     lines = ",\n  ".join(json.dumps(record, sort_keys=True) for record in own)
-    rest = {name: value for name, value in made.items() if name != "runs"} | {_COMMON: common}
+    rest = {name: value for name, value in made.items() if name != "runs"} | {_COMMON: common, "versions": library_versions()}
     head = json.dumps(rest, indent=1, sort_keys=True).removesuffix("\n}")
     write_text(folder / PROVENANCE, f'{head},\n "runs": [\n  {lines}\n ]\n}}\n')
 

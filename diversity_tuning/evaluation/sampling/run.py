@@ -24,9 +24,9 @@ from diversity_tuning.generation import engine as engines
 from diversity_tuning.generation.baselines import independent, iterative, seeded, verbalized
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
-from diversity_tuning.locks import hold, release
-from diversity_tuning.outputs import RUN_FILES, check_place, forget_retired, is_resumed, recover
-from diversity_tuning.runs import PROVENANCE, library_versions, provenance, write_text
+from diversity_tuning.locks import release
+from diversity_tuning.outputs import RUN_FILES, forget_retired
+from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_text
 
 _PROMPTS, _SAMPLING = "prompts", "Sampling"  # headings of --help
 _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
@@ -129,17 +129,16 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
 
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     """Refuse a folder that is not ours or has other samples; with ``overwrite``, move these aside until all new are there."""
-    check_place(output)
-    hold(output)
-    recover(output)
-    made = read_record(output)
-    same = bool(made) and all(made.get(key) == record[key] for key in record)
-    if made and not same and not made.get("finished") and _is_without_responses(output):
-        (output / SAMPLES).unlink(missing_ok=True)
-        (output / RECORD).unlink()
-        made = {}
-    if is_resumed(output, made, same, overwrite, f"a run folder (no {RECORD})", RUN_FILES) and not same:
-        raise UserError(f"{output}: has samples made otherwise ({_difference(made, record)}); --overwrite or another folder")
+
+    def made(folder: Path) -> dict:
+        there = read_record(folder)
+        if there and not there.get("finished") and difference(there, record) and _is_without_responses(folder):
+            (folder / SAMPLES).unlink(missing_ok=True)
+            (folder / RECORD).unlink()
+            return {}
+        return there
+
+    open_output(output, record, overwrite, f"a run folder (no {RECORD})", made=made, files=RUN_FILES, holds="has samples")
 
 
 def _is_without_responses(output: Path) -> bool:
@@ -150,16 +149,6 @@ def _is_without_responses(output: Path) -> bool:
 
 def _as_json(record: dict) -> str:
     return json.dumps(record, indent=2, sort_keys=True) + "\n"
-
-
-def _difference(made: dict, record: dict) -> str:
-    parts = [(part, made.get(part) or {}, record[part]) for part in ("arguments", "inputs")]
-    return ", ".join(
-        f"{name} {old.get(name)!r} there, {new.get(name)!r} now" if part == "arguments" else f"another {name}"
-        for part, old, new in parts
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    )
 
 
 def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes, server) -> bool | None:

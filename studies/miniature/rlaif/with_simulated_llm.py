@@ -15,26 +15,23 @@ import signal
 import sys
 
 from diversity_tuning.children import start
-from diversity_tuning.cli import Parser, command, from_flags
+from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import add_flags, read_flags
 from diversity_tuning.launcher import wait_for
-from studies.miniature.simulated_llm.answers import Settings, add_settings_arguments
+from studies.miniature.simulated_llm.answers import Settings
 from studies.miniature.simulated_llm.server import simulated_server
 
 WORD = "BASE_URL"
 
 
-def build_parser() -> Parser:
-    parser = Parser("studies.miniature.rlaif.with_simulated_llm", __doc__)
-    add_settings_arguments(parser)
-    parser.add_argument("words", nargs="+", metavar="COMMAND", help="after --: what to run")
-    return parser
-
-
 @command
 def main(argv=None) -> int:
-    args = build_parser().parse_args(argv)
-    with simulated_server(from_flags(Settings, args)) as base_url:
+    parser = Parser("studies.miniature.rlaif.with_simulated_llm", __doc__)
+    add_flags(parser, Settings)
+    parser.add_argument("words", nargs="+", metavar="COMMAND", help="after --: what to run")
+    args = parser.parse_args(argv)
+    with simulated_server(read_flags(Settings, args)) as base_url:
         words = [base_url if word == WORD else word for word in args.words]
         words[0] = sys.executable if words[0] == "python" else words[0]
         return _run(words, {"JUDGE_CACHE": "", **os.environ, "JUDGE_BASE_URL": base_url})

@@ -13,24 +13,25 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 
-from diversity_tuning.cli import Parser, command, from_flags, parse_with_recipe
+from diversity_tuning.cli import command
 from diversity_tuning.errors import UserError
-from studies.miniature.simulated_llm.answers import Settings, add_settings_arguments
+from diversity_tuning.flags import flag, parse_flags
+from studies.miniature.simulated_llm.answers import Settings
 from studies.miniature.simulated_llm.server import SimulatedServer
 
 
-def build_parser() -> Parser:
-    parser = Parser("studies.miniature.simulated_llm", __doc__)
-    parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    add_settings_arguments(parser)
-    return parser
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where it listens."""
+
+    port: int = flag("0: a free one", default=0)
 
 
 @command
 def main(argv=None) -> None:
-    args = parse_with_recipe(build_parser(), argv)
-    settings = from_flags(Settings, args)
+    args, settings = parse_flags((ServerConfig, Settings), "studies.miniature.simulated_llm", __doc__, argv)
     try:
         server = SimulatedServer(settings, args.port)
     except (OSError, OverflowError) as error:

@@ -4,7 +4,6 @@ A verdict counts those flaws only that the prompt's principles, rubric or lists 
 All its errors are its own draws: the flaw that is overlooked in one prompt may be seen in another about the same text.
 """
 
-import argparse
 import hashlib
 import json
 import random
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.flags import flag
 from studies.miniature.simulated_llm.flaws import POOL, Flaw, named_in, words
 from studies.miniature.simulated_llm.prompt import Prompt, read_prompt
 from studies.miniature.simulated_llm.writing import seeded, write_flawed
@@ -39,10 +39,10 @@ class Settings:
     all error rates, 0 for none; ``seed``: of its draws, beside the request's seed and the prompt.
     """
 
-    length_bias: float = 0.0
-    leniency: float = 0.0
-    noise: float = 1.0
-    seed: int = 0
+    length_bias: float = flag("chance that a long text passes in spite of a flaw", default=0.0)
+    leniency: float = flag("chance that any text passes in spite of a flaw", default=0.0)
+    noise: float = flag("multiplies all error rates; 0: no errors", default=1.0)
+    seed: int = flag("of its errors", default=0)
 
     def __post_init__(self):
         for name in ("length_bias", "leniency"):
@@ -50,19 +50,6 @@ class Settings:
                 raise UserError(f"--{name} {getattr(self, name)}: must be from 0 to 1")
         if not 0 <= self.noise <= 5:
             raise UserError(f"--noise {self.noise}: must be from 0 to 5")
-
-
-def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of :class:`Settings`."""
-    default = Settings()
-    parser.add_argument(
-        "--length_bias", type=float, default=default.length_bias, help="chance that a long text passes in spite of a flaw"
-    )
-    parser.add_argument(
-        "--leniency", type=float, default=default.leniency, help="chance that any text passes in spite of a flaw"
-    )
-    parser.add_argument("--noise", type=float, default=default.noise, help="multiplies all error rates; 0: no errors")
-    parser.add_argument("--seed", type=int, default=default.seed, help="of its errors")
 
 
 class Reader:

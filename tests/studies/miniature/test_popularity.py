@@ -50,7 +50,7 @@ def write_seed(folder, seed, share, gain):
         })  # fmt: skip
         prompts.to_csv(there / "prompts.csv", index=False)
         labels = {"name": method, "method": method, "strength": "1", "seed": seed, "counts": {}}
-        (there / "metrics.json").write_text(json.dumps(labels))
+        (there / "metrics.json").write_text(json.dumps(labels | {"means": {}}))
     return folder
 
 

@@ -43,7 +43,7 @@ def make_run(folder, method, strength, seed, reward, semantic, responses=None):
     write_csv(folder / "prompts.csv", prompts)
     write_csv(folder / "scores.csv", scores)
     labels = {"name": method, "method": method, "strength": strength, "seed": seed, "counts": {"responses": len(texts)}}
-    (folder / "metrics.json").write_text(json.dumps(labels))
+    (folder / "metrics.json").write_text(json.dumps(labels | {"means": {}}))
     return folder
 
 

@@ -1,0 +1,135 @@
+"""The recipe smollm2: keys known to their commands, the order of a dry run, its sizes, its estimate, the precision it takes."""
+
+import importlib.util
+import itertools
+import json
+import re
+import shlex
+
+import pytest
+
+from diversity_tuning.builtin import SMOLLM2
+from studies.reproduce.__main__ import main, make_parser, plan
+from studies.reproduce.estimate import estimate
+from studies.reproduce.runner import multiplies_bfloat16
+from tests import test_recipes as shared
+
+FOLDER = shared.ROOT / "recipes" / "smollm2"
+STEMS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "quick")
+TRAINING = ("generation", "reward", "dpo", "ddpo")
+
+
+@pytest.fixture
+def source(tmp_path):
+    rows = [
+        {
+            "post_title": f"Prompt {i}",
+            "post_text": "",
+            "post_scores": 0,
+            "comment_scores": list(range(40)),
+            "comment_texts": [f"answer {j} of {i}" for j in range(40)],
+        }
+        for i in range(30)
+    ]
+    (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "votes.jsonl"
+
+
+def dry(capsys, source, *more):
+    """Stage -> command, and the estimate."""
+    assert main(["--recipe", "smollm2", "--source", str(source), "--dry_run", *more]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    return {line.removeprefix("# ── "): after for line, after in itertools.pairwise(lines) if line.startswith("# ── ")}, last
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_key_is_known_to_its_command(monkeypatch, stem):
+    required = [f"--{name} x" for name in shared.REQUIRED[stem] if name not in shared.recipe("smollm2", stem)]
+    flags = " ".join([*(["fit"] if stem == "stylometry" else []), *required])
+    shared.check_keys(monkeypatch, "smollm2", stem, shared.SCRIPTS[stem], flags)
+
+
+def test_one_model_throughout_and_weights_are_the_only_difference():
+    named = [shared.recipe("smollm2", stem).get("model_name_or_path") for stem in TRAINING]
+    named += [
+        shared.recipe("smollm2", "eval1_1")["base_model"],
+        shared.recipe("smollm2", "1_data_prep_filtering")["model_to_use"],
+    ]
+    assert set(named) == {SMOLLM2}
+    plain, weighted = shared.recipe("smollm2", "dpo"), shared.recipe("smollm2", "ddpo")
+    assert plain.items() <= weighted.items()
+    assert weighted.keys() - plain.keys() == {"weight_column", "weight_normalisation"}
+
+
+def test_the_order_and_the_sizes(source, capsys, monkeypatch):
+    monkeypatch.setattr("studies.reproduce.__main__.multiplies_bfloat16", lambda: True)
+    quick, _ = dry(capsys, source)
+    assert (
+        list(quick)
+        == (
+            "0_scoring 1_filtering 2_pairs stylometry 3_weights_both train_generation train_reward"
+            " train_dpo eval_untouched eval_dpo train_ddpo-both eval_sft eval_ddpo-both reward_check eval_gold auxiliary report"
+        ).split()
+    )
+    assert f"--source {source}" in quick["0_scoring"]
+    assert "ACCELERATE=cpu" in quick["train_dpo"]
+    sizes = shared.recipe("smollm2", "quick")
+    for name, stage in {"train_generation": "train_generation", "eval1_1": "eval_dpo", "eval2": "eval_gold"}.items():
+        for key, value in sizes[name].items():
+            assert f"--{key} {value}" in quick[stage]
+    assert not re.search("--(num_prompts|max_steps)", quick["auxiliary"] + quick["report"] + quick["reward_check"])
+    assert "runs/smollm2-quick/" in quick["report"]
+    assert "--adapter" not in quick["eval_untouched"]
+    assert "--chat_template_from runs/smollm2-quick/seed0/generation" in quick["eval_untouched"]
+    full, _ = dry(capsys, source, "--size", "full")
+    assert list(full) == list(quick)
+    assert "--max_steps" not in " ".join(full.values())
+    assert "runs/smollm2/" in full["report"]
+
+
+def test_bfloat16_where_the_processor_multiplies_it(source, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("studies.reproduce.__main__.multiplies_bfloat16", lambda: True)
+    commands, _ = dry(capsys, source)
+    for stage in ("train_generation", "train_reward", "train_dpo", "train_ddpo-both", "eval_untouched", "eval_dpo"):
+        assert "--dtype bfloat16" in commands[stage]
+    monkeypatch.setattr("studies.reproduce.__main__.multiplies_bfloat16", lambda: False)
+    commands, _ = dry(capsys, source)
+    assert "--dtype" not in " ".join(commands.values())
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu sse2 amx_bf16 amx_tile\n")
+    assert multiplies_bfloat16(tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu sse2 avx512f\n")
+    assert not multiplies_bfloat16(tmp_path / "cpuinfo")
+    assert not multiplies_bfloat16(tmp_path / "none")
+
+
+def minutes(line):
+    return int(re.match(r"# about (\d+) min on", line)[1])
+
+
+def test_the_estimate_grows_with_the_work(source, capsys, monkeypatch):
+    monkeypatch.setattr("studies.reproduce.__main__.multiplies_bfloat16", lambda: True)
+    _, quick = dry(capsys, source)
+    _, full = dry(capsys, source, "--size", "full")
+    assert 5 < minutes(quick) < minutes(full)
+    assert "30 prompts" in quick
+    monkeypatch.setattr("studies.reproduce.__main__.multiplies_bfloat16", lambda: False)
+    assert minutes(dry(capsys, source)[1]) > minutes(quick)
+    args = make_parser().parse_args(["--recipe", "smollm2", "--source", str(source)])
+    parts = plan(args, {})
+    assert minutes("# " + estimate(parts, str(source), 1)) > minutes("# " + estimate(parts, str(source), 2))
+
+
+def test_every_module_of_a_dry_run_is_there(source, monkeypatch, capsys):
+    for command in dry(capsys, source)[0].values():
+        words = shlex.split(command)
+        if "-m" in words:
+            module, argv = words[words.index("-m") + 1], words[words.index("-m") + 2 :]
+            assert importlib.util.find_spec(module), module
+            shared.parse_command(monkeypatch, module, argv)
+
+
+def test_what_is_refused(source, capsys):
+    assert main(["--recipe", "smollm2", "--dry_run"]) == 2
+    assert "--source is needed, the file of texts with votes" in capsys.readouterr().err
+    assert main(["--size", "quick", "--dry_run"]) == 2
+    assert "--size: the recipe miniature has one size" in capsys.readouterr().err
