@@ -33,6 +33,18 @@ def add_title(figure, title: str) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=DARK)
 
 
+def show_as_typed(figure) -> None:
+    """Let no name be read as a formula: a ``$`` in it is a ``$``. The numbers of a logarithmic axis stay formulas."""
+    from matplotlib.text import Text
+
+    formulas = set()
+    for axis in (one for axes in figure.axes for one in (axes.xaxis, axes.yaxis)):
+        labels = [*axis.get_majorticklabels(), *axis.get_minorticklabels()]  # made here where they are not yet
+        formulas |= set() if axis.get_scale() == "linear" else set(map(id, labels))
+    for text in figure.findobj(Text):
+        text.set_parse_math(id(text) in formulas)
+
+
 def whiskers(interval: dict[str, float]) -> list[list[float]]:
     """Lengths below and above the mean. Equal values leave rounding of the bootstrap, which may lie on the wrong side."""
     below, above = interval["mean"] - interval["low"], interval["high"] - interval["mean"]
@@ -42,6 +54,7 @@ def whiskers(interval: dict[str, float]) -> list[list[float]]:
 def save_figure(figure, path: Path, kinds: tuple[str, ...] = ("png", "pdf"), dpi: int = 160) -> list[Path]:
     """Write and close a figure as ``path`` with each ending; the same numbers give the same bytes."""
     paths = [path.with_name(f"{path.name}.{kind}") for kind in kinds]
+    show_as_typed(figure)
     for one in paths:
         figure.savefig(one, dpi=dpi, metadata={"CreationDate": None} if one.suffix == ".pdf" else {})
     pyplot().close(figure)

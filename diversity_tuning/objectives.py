@@ -40,10 +40,10 @@ class Training:
         """The dataclass of the trainer's settings."""
         return _load(self.config_place)
 
-    @property
-    def run_class(self) -> type:
-        """The dataclass of what goes in and out."""
-        return _load(self.run_place)
+    def parser(self):
+        """The parser of its settings."""
+        make = _load("diversity_tuning.training.arguments:make_parser")
+        return make(self.config, self.name, run_class=_load(self.run_place))
 
     @property
     def module(self) -> str:

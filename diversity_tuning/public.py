@@ -91,6 +91,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 
+def as_text(text: object) -> str:
+    """A text for Markdown, in which no name makes a tag, a link or a picture."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"\](?=[(\[])", r"\]", str(text)))
+
+
 def is_unmistakable(secret: str) -> bool:
     """Whether no text holds it by chance, as it may hold the dummy key of a local server (test, none, EMPTY)."""
     return (len(secret) >= 16 and any(map(str.isdigit, secret))) or (secret.startswith("hf_") and len(secret) >= 12)

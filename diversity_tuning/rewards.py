@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.unsharded import unsharded
 
 
 class Reward(Protocol):
@@ -75,6 +76,7 @@ def is_judge(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
+@unsharded()
 def load_reward(name: str, device: str | None = None, batch_size: int = 32, **judge) -> Callable:
     """The reward of this name; raises :class:`UserError`.
 

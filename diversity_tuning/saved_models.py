@@ -46,8 +46,8 @@ def check_same_logits(where: str, expected: list[torch.Tensor], found: list[torc
     off = (wanted - got).square().mean().sqrt().item()
     if not off <= spread * (_EXACT if exact else _UNITS * eps):
         raise UserError(
-            f"{where}: read again, its outputs for a few texts are off by {off:.2g} (their spread is {spread:.2g}): what is saved"
-            " is not what was trained, so nothing is published"
+            f"{where}: read again, its outputs for a few texts are off by {off:.2g} (their spread is {spread:.2g}):"
+            " what is saved is not what was trained, so nothing is published"
         )
 
 
@@ -71,7 +71,8 @@ def merge_adapter(model, tokenizer: PreTrainedTokenizerBase, folder: Path, where
     """Merge an adapter into its base model and save both as a whole model, whose logits are those before, or refuse.
 
     ``model`` is the base with its adapter. Embeddings and head that share their weights are saved apart where the adapter
-    changes one of them only. ``load`` reads the folder again; ``where`` names it in errors. A :class:`UserError` where the logits differ.
+    changes one of them only. ``load`` reads the folder again; ``where`` names it in errors. A :class:`UserError` where the
+    logits differ.
     """
     expected, was_tied = logits_of_texts(model, tokenizer), model.config.get_text_config().tie_word_embeddings
     untie(model)

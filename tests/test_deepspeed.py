@@ -34,7 +34,7 @@ def train(world, module, name, source, flags):
     answer = subprocess.run(
         [*command, module, *argv(world, world / name, source, flags)], env=environment, cwd=ROOT, capture_output=True, text=True
     )
-    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert answer.returncode == 0, answer.stderr[-12000:]
     assert len(losses(world / name)) == 2
     assert all(math.isfinite(loss) for loss in losses(world / name))
     assert all(torch.isfinite(weight).all() for weight in weights(world / name).values())
@@ -71,3 +71,17 @@ def test_sft(world):
 @pytest.mark.parametrize("flags", [[], [*LORA, "--lora_modules_to_save", "score"]], ids=["whole", "lora"])
 def test_the_reward_model(world, flags):
     train(world, "scripts_reward_modeling.reward_model_train", f"reward-{len(flags)}", "filtered", flags)
+
+
+def test_grpo_with_a_reward_model_and_an_encoder_beside_it(world):
+    """Both are whole: their values are those without DeepSpeed."""
+    from diversity_tuning.reward import load_reward_model
+    from scripts_reward_modeling import reward_model_train
+
+    train(world, reward_model_train.__name__, "reward-beside", "filtered", [])
+    assert load_reward_model(str(world / "reward-beside"), "cpu").score(["a"], ["b"]).size == 1
+    flags = [
+        *("--reward", str(world / "reward-beside"), "--deviation", "reward", "--encoders", "builtin:minilm"),
+        *("--num_generations", "2", "--max_completion_length", "4", "--truncated_reward", "0", *LORA),
+    ]
+    train(world, "scripts_grpo.generation_grpo_model_train", "grpo", "filtered", flags)

@@ -83,3 +83,39 @@ def test_the_record_holds_contents_and_not_places(tmp_path):
     assert inputs == {"reward_0": f"{tmp_path}/reward", "encoder_1": f"{tmp_path}/style"}
     with pytest.raises(UserError, match="--reward is missing"):
         grpo_inputs({"beta": "0.1"})
+
+
+@pytest.fixture
+def zero3():
+    """As if a training under DeepSpeed's ZeRO-3 had begun."""
+    from transformers.integrations import deepspeed
+
+    class Settings:
+        def is_zero3(self):
+            return True
+
+    settings = Settings()
+    deepspeed.set_hf_deepspeed_config(settings)
+    yield deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+
+
+def test_models_beside_the_trained_one_are_loaded_whole(zero3, tmp_path, monkeypatch):
+    from transformers.integrations import deepspeed
+
+    from diversity_tuning import embeddings, reward
+    from diversity_tuning.embeddings import encoder
+
+    seen = []
+
+    def load(*arguments, **options):
+        seen.append(deepspeed._hf_deepspeed_config_weak_ref)
+        raise UserError("enough")
+
+    monkeypatch.setattr(reward, "load_reward_model", load)
+    monkeypatch.setattr(encoder, "_load_sentence_transformer", load)
+    for loading in (lambda: load_reward(str(tmp_path)), lambda: embeddings.load_encoder(embeddings.MINILM)):
+        with pytest.raises(UserError, match="enough"):
+            loading()
+        assert deepspeed._hf_deepspeed_config_weak_ref() is zero3()
+    assert seen == [None, None]

@@ -12,7 +12,7 @@ from diversity_tuning import policy
 from scripts_finetuning import generation_model_train as sft
 from scripts_reward_modeling import reward_model_train as reward
 from tests.tiny import make_tokenizer
-from tests.training_runs import LORA, hidden, make_world, stops, train
+from tests.training_runs import LORA, hidden, make_world, stops
 
 TIED = {
     "lm_head saved": {"modules_to_save": ["lm_head"]},

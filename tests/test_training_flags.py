@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_four_bits_are_asked_of_the_base_model(world, monkeypatch):
         asked.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
     monkeypatch.setattr(models, "load_base_model", load_base_model)
     with pytest.raises(SystemExit):
         train(ddpo, world, "four", flags=[*adapter(world), *FOUR_BITS])
@@ -66,9 +67,8 @@ def test_four_bits_are_asked_of_the_base_model(world, monkeypatch):
 
 
 def test_four_bits_without_bitsandbytes_are_one_line(world, capsys, monkeypatch):
-    from diversity_tuning.training import models
 
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = stops(capsys, sft, world, "four", source="filtered", flags=[*LORA, *FOUR_BITS])
     assert "need the package bitsandbytes: pip install" in message
 
@@ -96,8 +96,6 @@ def test_only_the_two_newest_checkpoints_can_be_resumed_from_while_a_run_goes_on
 
     class Watch(TrainerCallback):
         def on_step_begin(self, args, state, control, **kwargs):
-            from pathlib import Path
-
             places = sorted(Path(args.output_dir).glob("checkpoint-*"))
             states.append([(place.name, (place / "optimizer.pt").exists()) for place in places])
             assert all((place / "adapter_model.safetensors").exists() for place in places)
@@ -109,3 +107,51 @@ def test_only_the_two_newest_checkpoints_can_be_resumed_from_while_a_run_goes_on
     assert states[3] == [("checkpoint-1", False), ("checkpoint-2", True), ("checkpoint-3", True)]
     record = json.loads((world / "kept" / "provenance.json").read_text())
     assert record["arguments"]["save_steps"] == 1
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that takes everything; what was asked of it."""
+    from types import SimpleNamespace
+
+    from huggingface_hub import HfApi
+
+    asked = []
+
+    def create_repo(self, name, **options):
+        asked.append(("create", name))
+        return SimpleNamespace(repo_id=f"me/{name}")
+
+    def upload_folder(self, repo_id, folder_path, **options):
+        asked.append(("upload", repo_id, str(folder_path), sorted(path.name for path in Path(folder_path).iterdir())))
+
+    monkeypatch.setattr(HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(HfApi, "upload_folder", upload_folder)
+    return asked
+
+
+@pytest.mark.parametrize("saving", ["no", "steps"])
+def test_a_run_is_pushed_once_it_is_whole_and_under_its_own_name(world, hub, saving):
+    flags = [*adapter(world), "--push_to_hub", "true", "--save_strategy", saving, "--save_steps", "2", "--max_steps", "2"]
+    train(ddpo, world, f"pushed-{saving}", flags=flags)
+    made, (action, name, folder, files), *more = hub
+    assert (made, action, more) == (("create", f"pushed-{saving}"), "upload", [])
+    assert (name, folder) == (f"me/pushed-{saving}", str(world / f"pushed-{saving}"))
+    assert {"README.md", "provenance.json", "adapter_model.safetensors"} <= set(files)
+    assert not {"launch.json", "training_args.bin"} & set(files)
+
+
+def test_a_hub_that_is_not_there_is_one_line(world, hub, capsys, monkeypatch):
+    from huggingface_hub import HfApi
+
+    def fail(self, *arguments, **options):
+        raise OSError("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, "create_repo", fail)
+        line = stops(capsys, ddpo, world, "unreached", flags=[*adapter(world), "--push_to_hub", "true"])
+    assert line == "error: --push_to_hub: unreached cannot be made on the hub (no route)"
+    monkeypatch.setattr(HfApi, "upload_folder", fail)
+    line = stops(capsys, ddpo, world, "local", flags=[*adapter(world), "--push_to_hub", "true", "--max_steps", "1"])
+    assert f"{world / 'local'}: is whole, but could not be pushed to me/local (no route): hf upload me/local" in line
+    assert (world / "local" / "adapter_model.safetensors").is_file()

@@ -1,5 +1,6 @@
 """Training commands that are done, stopped, killed, or run as several processes."""
 
+import json
 import os
 import shutil
 import signal
@@ -105,6 +106,9 @@ IMPOSSIBLE = {
     "--seed 5000000000": "--seed 5000000000: give 0 or more, below", "--max_train_samples 0": "--max_train_samples 0: ",
     "--per_device_train_batch_size 0": "--per_device_train_batch_size 0: give 1 or more",
     "--gradient_accumulation_steps 0": "--gradient_accumulation_steps 0", "--max_length 0": "--max_length 0: give 1 or more",
+    "--report_to wandb": "--report_to wandb: its package is missing: pip install wandb, or give --report_to none",
+    "--report_to tensorbord": "--report_to tensorbord: no such service; did you mean tensorboard?",
+    "--min_weight nan": "min_weight must be a finite number", "--num_train_epochs inf": "--num_train_epochs inf",
     "--weight_decay nan": "--weight_decay nan", "--max_grad_norm -1": "--max_grad_norm -1.0: give 0 or more",
 }  # fmt: skip
 
@@ -209,8 +213,45 @@ def test_killed_and_started_again_is_as_never_killed(world, command, source, fla
     for name, weight in weights(world / killed).items():
         assert torch.equal(weight, expected[name]), name
     assert losses(world / killed) == losses(world / whole)
+    of_killed, of_whole = (json.loads((world / run / "provenance.json").read_text())["metrics"] for run in (killed, whole))
+    assert of_killed["train_loss"] == pytest.approx(of_whole["train_loss"], rel=1e-5)
+    assert of_killed.get("num_tokens") == of_whole.get("num_tokens")
     names = [{path.name for path in (world / run).rglob("*") if path.is_file()} for run in (killed, whole)]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("damaged", ["optimizer.pt", "adapter_model.safetensors", "trainer_state.json"])
+def test_killed_and_its_newest_checkpoint_damaged_is_as_never_killed(world, damaged, capsys, monkeypatch):
+    flags = [*adapter(world), *SAVED]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", _at_step_five(KeyboardInterrupt()))
+        with pytest.raises(SystemExit):
+            train(ddpo, world, f"damaged-{damaged}", flags=flags)
+    file = hidden(world, f"damaged-{damaged}") / "checkpoint-4" / damaged
+    file.write_bytes(file.read_bytes()[:50])
+    assert train(ddpo, world, f"damaged-{damaged}", flags=[*flags, "--logging_steps", "2"]) == 0
+    said = capsys.readouterr().out
+    assert f"checkpoint-4 is damaged ({damaged}) and not gone on from" in said
+    assert f"damaged-{damaged}: resuming from checkpoint-2" in said
+    expected = weights(world / "ddpo-whole") if (world / "ddpo-whole").is_dir() else None
+    if expected is None:
+        assert train(ddpo, world, "ddpo-whole", flags=flags) == 0
+        expected = weights(world / "ddpo-whole")
+    for name, weight in weights(world / f"damaged-{damaged}").items():
+        assert torch.equal(weight, expected[name]), name
+
+
+def test_a_run_that_saved_no_optimizer_is_not_gone_on_from(world, capsys, monkeypatch):
+    flags = [*adapter(world), *SAVED, "--save_only_model", "true"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", _at_step_five(KeyboardInterrupt()))
+        with pytest.raises(SystemExit):
+            train(ddpo, world, "bare", flags=flags)
+    line = stops(capsys, ddpo, world, "bare", flags=flags)
+    assert "bare: was stopped, and checkpoint-4 holds no optimizer" in line
+    assert (hidden(world, "bare") / "checkpoint-4" / "adapter_model.safetensors").is_file()
+    assert train(ddpo, world, "bare", flags=[*flags, "--overwrite", "yes"]) == 0
+    assert "bare: begins again" in capsys.readouterr().out
 
 
 # Stopped, and a disk that is full.

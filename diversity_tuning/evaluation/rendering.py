@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from diversity_tuning.public import as_text
+
 NONE = "–"
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -54,10 +56,10 @@ def t_words(row: pd.Series | dict) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A section: title, note, table. A bar in a cell is escaped."""
+    """A section: title, note, table. What would be markup in a cell is escaped, so that names are shown as they are."""
     lines = [table.header, ["---"] * len(table.header), *table.rows]
-    cells = "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-    return f"## {table.title}\n\n{table.note}\n{cells}"
+    cells = "".join("| " + " | ".join(re.sub(r"[|*`]", r"\\\g<0>", as_text(cell)) for cell in line) + " |\n" for line in lines)
+    return f"## {as_text(table.title)}\n\n{as_text(table.note)}\n{cells}"
 
 
 def latex(table: Table) -> str:

@@ -15,8 +15,10 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, Group, combined_rewards, group_advantages, inverted
+from diversity_tuning.trainers.head_choice import CheckedHeadMixin
 from diversity_tuning.trainers.precision import FiniteMixin
 from diversity_tuning.trainers.weights import check_choices
+from diversity_tuning.unsharded import unsharded
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class _Scored:
     thinking: np.ndarray
 
 
-class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
+class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
     """:class:`trl.GRPOTrainer` whose only change is the advantages: :func:`.group_advantages.group_advantages` for TRL's.
 
     With ``deviation="none"``, no cut completion and no failed reward they are TRL's. Otherwise: a completion's diversity within
@@ -161,7 +163,8 @@ class GRPOTrainer(FiniteMixin, trl.GRPOTrainer):
         def function(prompts, completions, completion_ids, **columns):
             texts, finished, _cut = self._responses(completions, completion_ids)
             taken = {name: values for name, values in columns.items() if takes_all or name in named}
-            return reward(list(map(text_of, prompts)), texts, finished.tolist(), **taken)
+            with unsharded():  # it may load what it needs when it is first called
+                return reward(list(map(text_of, prompts)), texts, finished.tolist(), **taken)
 
         function.__name__ = getattr(reward, "name", None) or getattr(reward, "__name__", type(reward).__name__)
         return function

@@ -135,8 +135,8 @@ def check_trl() -> None:
         )
 
 
-def check_head(model: torch.nn.Module, inputs: dict[str, Tensor], exact: bool) -> None:
-    """Raise a :class:`UserError` where the fused head's log-probabilities are not those of ``model(…).logits``.
+def check_head(model: torch.nn.Module, inputs: dict[str, Tensor], exact: bool, temperature: float = 1.0) -> None:
+    """Raise a :class:`UserError` where the fused head's log-probabilities are not those of ``model(…).logits / temperature``.
 
     ``inputs`` are the model's, ``(sequences, length)`` each; the first sequence is compared, up to its 512th token. ``exact``:
     the model is computed in float32, else the logits may be rounded as bfloat16 rounds them. A head that a model type puts
@@ -152,7 +152,7 @@ def check_head(model: torch.nn.Module, inputs: dict[str, Tensor], exact: bool) -
     model.eval()
     with torch.no_grad():
         found = model(**given, labels=ids, fused_lm_head=True, use_cache=False).log_probs[:, 1 - ids.size(1) :].float()
-        logits = model(**given, use_cache=False).logits[:, -ids.size(1) : -1].float()
+        logits = model(**given, use_cache=False).logits[:, -ids.size(1) : -1].float() / temperature
     model.train(was_training)
     if not logits.isfinite().any():
         return  # which the loss will tell
@@ -163,8 +163,28 @@ def check_head(model: torch.nn.Module, inputs: dict[str, Tensor], exact: bool) -
         kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
         raise UserError(
             f"model type '{kind}': log-probabilities from the fused LM head are {off:.3g} nats a token off those of the model's"
-            " own logits, so training on pairs would be wrong: train it by SFT, or take another model"
+            " own logits, so training would be wrong: take a model of another type"
         )
+
+
+class CheckedHeadMixin:
+    """A trainer of TRL with its fused head, which is compared with the model's own before the first update."""
+
+    _head_checked = False
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        if self.model.training and not (self.state.global_step or self._head_checked):
+            self._head_checked = True
+            if not any(name.startswith(("pixel_values", "image")) for name in inputs):  # images belong to whole sequences
+                check_head(self.model, self._texts(inputs), self._is_single_precision(), getattr(self, "temperature", 1.0))
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _texts(self, inputs: dict) -> dict[str, Tensor]:
+        """The model's inputs in a batch: SFT's, or GRPO's prompts and completions joined."""
+        if "prompt_ids" not in inputs:
+            return {name: inputs[name] for name in ("input_ids", "attention_mask") if inputs.get(name) is not None}
+        parts = {"input_ids": ("prompt_ids", "completion_ids"), "attention_mask": ("prompt_mask", "completion_mask")}
+        return {name: torch.cat([inputs[part] for part in both], dim=1) for name, both in parts.items()}
 
 
 class ChosenHeadMixin:

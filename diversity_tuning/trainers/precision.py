@@ -20,6 +20,19 @@ class FiniteMixin(TotalsMixin):
         self._stop_unless_finite("loss", loss)
         return loss
 
+    def _is_single_precision(self) -> bool:
+        """Whether the policy is computed in float32 throughout."""
+        policy = next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+        single = policy == torch.float32 and self.accelerator.mixed_precision == "no"
+        return single and torch.get_float32_matmul_precision() == "highest"
+
+    def init_hf_repo(self, *args, **kwargs):
+        try:
+            super().init_hf_repo(*args, **kwargs)
+        except Exception as error:  # of the network, of the hub, of rights
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"--push_to_hub: {self.args.hub_model_id} cannot be made on the hub ({reason})") from None
+
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         if norm is not None and self.accelerator.scaler is None:  # a scaler of float16 skips such steps itself
@@ -53,12 +66,6 @@ class FullPrecisionMixin(FiniteMixin):
     def create_accelerator_and_postprocess(self):
         super().create_accelerator_and_postprocess()
         keep_outputs(getattr(self.accelerator.state, "fsdp_plugin", None))
-
-    def _is_single_precision(self) -> bool:
-        """Whether the policy is computed in float32 throughout."""
-        policy = next(p.dtype for p in self.model.parameters() if p.is_floating_point())
-        single = policy == torch.float32 and self.accelerator.mixed_precision == "no"
-        return single and torch.get_float32_matmul_precision() == "highest"
 
     def _prepare_inputs(self, inputs):
         kept = {name: value.to(self.args.device) for name, value in inputs.items() if name in _FLOAT32_INPUTS}

@@ -3,9 +3,12 @@
 import math
 import os
 from dataclasses import MISSING, Field, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+from transformers.trainer_utils import HubStrategy
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
@@ -14,6 +17,7 @@ from diversity_tuning.console import as_run_here
 from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
 from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
@@ -113,11 +117,19 @@ def parse(
     except (ValueError, TypeError) as error:
         raise UserError(f"{training_run.stage}: {error}") from None
     check_values(arguments, model, config)
+    check_reports(config.report_to)
     check_processes(config.world_size)
     check_read(training, arguments, model)
     training_run.processes = config.world_size * max(config.n_gpu, 1)
     training_run.checkpoint()  # refuses what cannot go on before anything is loaded
     config.output_dir = str(training_run.folder)
+    if config.push_to_hub:
+        if training_run.record["arguments"].get("hub_strategy", "end") != "end":
+            raise UserError(
+                f"--hub_strategy {config.hub_strategy.value}: only a finished and checked model is pushed; leave it out"
+            )
+        config.hub_strategy = HubStrategy.END
+        config.hub_model_id = config.hub_model_id or training_run.output.name  # not that of the folder that it trains in
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
         os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
@@ -135,6 +147,16 @@ def check_values(*parts) -> None:
         least, below = _RANGES.get(name, (None, math.inf))
         if least is not None and isinstance(value, int | float) and not least <= value < below:
             raise UserError(f"--{name} {value}: give {least} or more{f', below {below:g}' if below < math.inf else ''}")
+
+
+def check_reports(names: list[str]) -> None:
+    """Refuse a service to report to that is not known, or whose package is not there."""
+    there = get_available_reporting_integrations() if names else []
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise UserError(f"--report_to {name}: no such service{nearest(name, [*INTEGRATION_TO_CALLBACK, 'none'])}")
+        if name not in there and find_spec(name) is None:
+            raise UserError(f"--report_to {name}: its package is missing: pip install {name}, or give --report_to none")
 
 
 def check_read(training: Training, arguments: RunArguments, model: ModelConfig) -> None:

@@ -2,26 +2,22 @@
 
 from pathlib import Path
 
+from diversity_tuning.drawing import pyplot, save_figure
+
 
 def plot_curves(history: list[dict], path: Path, title: str) -> None:
     """Loss, rewards, accuracy and weights against steps, one panel for each kind that was logged (:func:`curve_panels`)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     panels = curve_panels(history)
     if not panels:
         return
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3), squeeze=False, layout="constrained")
+    figure, axes = pyplot().subplots(1, len(panels), figsize=(3.6 * len(panels), 3), squeeze=False, layout="constrained")
     for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
         for label, points in curves.items():
             axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 20 else None)
         axis.set(xlabel="step", title=name)
         axis.legend(fontsize=7)
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_figure(figure, path.with_suffix(""), ("png",), dpi=110)
 
 
 def curve_panels(history: list[dict]) -> dict[str, dict[str, list[tuple[int, float]]]]:

@@ -33,6 +33,7 @@ from diversity_tuning.training.resume import (
     check_processes_of,
     check_same_run,
     checkpoints,
+    damage,
     has_state,
     newest,
     processes_of,
@@ -124,6 +125,8 @@ class TrainingRun:
         found, started = checkpoints(self.folder), read_started(self.folder)
         if self.resume.lower() not in _LAST:
             named = Path(self.resume)
+            if wrong := damage(named):
+                raise UserError(f"--resume_from_checkpoint {named}: is damaged ({wrong}); give another checkpoint")
             if not has_state(named):
                 raise UserError(f"--resume_from_checkpoint {named}: {without_state(named)}")
             check_processes_of(f"--resume_from_checkpoint {named}", processes_of(named), int(os.environ.get("WORLD_SIZE", "1")))
@@ -157,7 +160,9 @@ class TrainingRun:
 
     def close(self, trainer, counts: dict) -> None:
         """Save what the run leaves behind and rename the folder into place. Call on every process."""
+        pushes, trainer.args.push_to_hub = trainer.args.push_to_hub, False  # what is whole and checked is pushed, below
         trainer.save_model(str(self.folder))
+        trainer.args.push_to_hub = pushes
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
             check_finite(self.folder)
@@ -178,6 +183,8 @@ class TrainingRun:
             write_provenance(self.folder, record, counts=counts, metrics=last_values(history), **kept)
             _forget_resume_state(self.folder)
             put_in_place(self.folder, self.output)
+            if pushes:
+                push(self.output, trainer.hub_model_id, trainer.args.hub_revision)
             print_next(self.stage, self.output)
         trainer.accelerator.wait_for_everyone()
 
@@ -211,6 +218,22 @@ def check_finite(folder: Path) -> None:
                         f"{folder}: {name} holds numbers that are not finite after training, so nothing is published; "
                         "lower --learning_rate"
                     )
+
+
+def push(output: Path, repository: str, revision: str | None) -> None:
+    """Upload a finished run, without its checkpoints, to the hub."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().upload_folder(
+            repo_id=repository, folder_path=output, revision=revision, ignore_patterns=["checkpoint-*"],
+            commit_message="End of training",
+        )  # fmt: skip
+    except Exception as error:  # of the network, of the hub, of rights
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{output}: is whole, but could not be pushed to {repository} ({reason}): hf upload {repository} {output}"
+        ) from None
 
 
 def last_values(history: Iterable[dict]) -> dict:

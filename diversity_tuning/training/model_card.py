@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from diversity_tuning.objectives import Training, trainings
+from diversity_tuning.public import as_text
 
 _POLICY = """\
 from diversity_tuning.policy import load_policy
@@ -49,7 +50,7 @@ def model_card(
     kind = "A LoRA adapter for" if adapter else "Trained from"
     parts = [
         _header(training, base, adapter, record),
-        f"# {Path(place).name}\n\n{kind} `{base}`: {training.card}.\n",
+        f"# {as_text(Path(place).name)}\n\n{kind} `{base}`: {training.card}.\n",
         f"## How to load it\n\n```python\n{load}```\n{merge}",
         "An adapter on another base model, or with missing or unexpected weights, is refused.\n" if adapter else "",
         _table("Data", ("what", "value"), {**counts, **{f"SHA-256 of {k}": v for k, v in record["inputs"].items()}}),
@@ -75,7 +76,7 @@ def _header(training: Training, base: str, adapter: bool, record: dict) -> str:
 def _table(title: str, head: tuple[str, str], rows: dict) -> str:
     def cell(value) -> str:
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        return " ".join(text.replace("|", "\\|").split())
+        return " ".join(as_text(text).replace("|", "\\|").split())
 
     lines = [f"## {title}\n", f"| {head[0]} | {head[1]} |", "| --- | --- |"]
     return "\n".join([*lines, *(f"| {cell(key)} | {cell(value)} |" for key, value in rows.items()), ""])

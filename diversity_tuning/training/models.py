@@ -1,6 +1,5 @@
 """The base model or reward model, and the tokenizer, that a training command's arguments name."""
 
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import torch
 from peft import PeftConfig
 from transformers import AutoTokenizer
-from trl import ModelConfig, get_peft_config, get_quantization_config
+from trl import ModelConfig, get_peft_config
 
 from diversity_tuning.chat_template import check_can_stop, put_words, set_pad_token
 from diversity_tuning.errors import UserError
@@ -17,6 +16,7 @@ from diversity_tuning.policy import from_pretrained, load_base_model, load_token
 from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
 from diversity_tuning.training.life_cycle import TrainingRun
+from diversity_tuning.training.read_again import quantization_of, trusts_remote_code
 
 _MUCH_LARGER = 10  # times
 
@@ -66,18 +66,6 @@ def _check_size(training_run: TrainingRun, model, config) -> None:
             f" parameters, and this base has {model.num_parameters() / 1e6:.1f} M: give --learning_rate (for LoRA on a"
             " pretrained model often 1e-5 to 2e-4), and look at the recipe's other values too"
         )
-
-
-def quantization_of(model_config: ModelConfig, device) -> dict:
-    """``quantization_config`` for a base in 4 or 8 bits (QLoRA: an adapter in float32 on a quantized base), or nothing."""
-    quantization = get_quantization_config(model_config)
-    if quantization is None:
-        return {}
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(
-            "--load_in_4bit and --load_in_8bit need the package bitsandbytes: pip install -r requirements-optional.txt"
-        )
-    return {"quantization_config": quantization, "device_map": {"": str(device)}}
 
 
 def new_adapter_of(model_config: ModelConfig, model, tokenizer) -> PeftConfig | None:
@@ -171,8 +159,3 @@ def check_room(model, dtype: str | None) -> None:
             f"the whole model is trained in float32 weights, not {dtype}, in which small steps round to nothing: "
             f"{needed / 1e9:.1f} GB with gradients and AdamW", flush=True,
         )  # fmt: skip
-
-
-def trusts_remote_code(config) -> bool:
-    """Whether the hub's own code may run: only where the trainer's configuration says so."""
-    return bool(getattr(config, "trust_remote_code", False))

@@ -1,15 +1,17 @@
 """The end of a training: its saved folder is read again and compared with the model that was trained."""
 
+import importlib.util
 from pathlib import Path
 
 import torch
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from trl import ModelConfig, get_quantization_config
 
+from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import trainings
 from diversity_tuning.policy import attach_adapter, load_base_model
 from diversity_tuning.reward import load_reward_model
 from diversity_tuning.saved_models import check_same_logits, coarsest, logits_of_texts
-from diversity_tuning.training.models import quantization_of, trusts_remote_code
 
 
 def check_saved(trainer, training_run) -> None:
@@ -41,3 +43,20 @@ def _read_again(trainer, training_run, device: str) -> torch.nn.Module:
     )  # fmt: skip
     model = attach_adapter(model, folder, name) if adapter else model
     return model if getattr(model, "is_quantized", False) else model.to(device)
+
+
+def quantization_of(model_config: ModelConfig, device) -> dict:
+    """``quantization_config`` for a base in 4 or 8 bits (QLoRA: an adapter in float32 on a quantized base), or nothing."""
+    quantization = get_quantization_config(model_config)
+    if quantization is None:
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "--load_in_4bit and --load_in_8bit need the package bitsandbytes: pip install -r requirements-optional.txt"
+        )
+    return {"quantization_config": quantization, "device_map": {"": str(device)}}
+
+
+def trusts_remote_code(config) -> bool:
+    """Whether the hub's own code may run: only where the trainer's configuration says so."""
+    return bool(getattr(config, "trust_remote_code", False))

@@ -24,9 +24,7 @@ def same_values(stage: str, made: dict, asked: dict) -> dict:
     """``made`` as ``asked`` writes it: settings that mean the same to the training's parser, as a default does, are those."""
     if made == asked:
         return made
-    from diversity_tuning.training.arguments import make_parser
-
-    parser = make_parser(trainings()[stage].config, stage, run_class=trainings()[stage].run_class)
+    parser = trainings()[stage].parser()
     flags = parser._option_string_actions
     old, new = (_parsed(parser, settings) for settings in (made, asked))
     names = {name: getattr(flags.get(f"--{name}"), "dest", None) for name in {*made, *asked}}

@@ -4,6 +4,7 @@ from trl import SFTConfig, SFTTrainer
 
 from diversity_tuning.data.examples import prompt_completions
 from diversity_tuning.trainers.batches import ResumableOrderMixin
+from diversity_tuning.trainers.head_choice import CheckedHeadMixin
 from diversity_tuning.trainers.portable import check_chat_template
 from diversity_tuning.trainers.precision import FullPrecisionMixin
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
@@ -11,7 +12,7 @@ from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
-class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, SFTTrainer):
+class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMixin, SFTTrainer):
     """TRL's trainer; a resumed run keeps the order of its batches."""
 
     def _prepare_dataset(self, dataset, processing_class, *arguments, **options):

@@ -89,7 +89,7 @@ def test_distinct_labels():
 def test_utility_by_hand():
     """Ratings 10, 4, 7 of classes a, a, b: .8^0·10 + 0 + .8^2·7 over 1 + .8 + .64 = 2.44."""
     assert utility_k([10, 4, 7], ["a", "a", "b"]) == pytest.approx((10 + 0.64 * 7) / 2.44)
-    assert (1 - 0.8) / (1 - 0.8**3) == pytest.approx(1 / 2.44)  # as the paper writes it
+    assert pytest.approx(1 / 2.44) == (1 - 0.8) / (1 - 0.8**3)  # as the paper writes it
     assert utility_k([10, 4, 7], ["a", "a", "b"], patience=1) == pytest.approx(17 / 3)
     assert utility_k([4, 10, 7], ["a", "a", "b"]) < utility_k([10, 4, 7], ["a", "a", "b"])  # the first of a class counts
     assert utility_k([5, 5], [None, "a"]) == pytest.approx(0.8 * 5 / 1.8)

@@ -7,8 +7,19 @@ from datasets import Dataset
 from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DORPOConfig, DORPOTrainer, DPOConfig, DPOTrainer, ORPOConfig
+from diversity_tuning.trainers import (
+    DDPOConfig,
+    DDPOTrainer,
+    DORPOConfig,
+    DORPOTrainer,
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    ORPOConfig,
+)  # fmt: skip
 from diversity_tuning.trainers.head_choice import check_head
+from diversity_tuning.training.sft import ResumableSFTTrainer
 from tests.tiny import make_model, make_pairs, make_tokenizer
 from tests.trainers.test_trainers import build, policy, settings
 
@@ -109,3 +120,33 @@ def test_a_compiled_reference_model_is_one(tmp_path, trainer_class):
         trainer.train()
         losses.append(trainer.state.log_history[0]["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def other_head(model):
+    """The model's own head does what the fused one, which reads the weight, leaves out."""
+    head = model.get_base_model().lm_head if hasattr(model, "get_base_model") else model.lm_head
+    plain = head.forward
+    head.forward = lambda hidden: 1.5 * plain(hidden)
+
+
+@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.parametrize("kind", ["sft", "grpo"])
+def test_the_head_of_sft_and_grpo_is_checked_before_the_first_update(tmp_path, monkeypatch, kind, other):
+    from tests.trainers.test_group_relative import build as build_grpo
+    from tests.trainers.test_group_relative import reward
+
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    if kind == "grpo":
+        extra = {"temperature": 0.7, "max_steps": 1}
+        trainer = build_grpo(GRPOTrainer, GRPOConfig, tmp_path, extra=extra.items(), rewards=[reward])
+    else:
+        config = trl.SFTConfig(**settings(tmp_path, max_steps=1))
+        data = Dataset.from_list([{"messages": row["chosen"]} for row in make_pairs(4)])
+        trainer = ResumableSFTTrainer(make_model(TOKENIZER), config, train_dataset=data, processing_class=make_tokenizer())
+    if not other:
+        assert trainer.train().global_step == 1
+        return
+    other_head(trainer.model)
+    with pytest.raises(UserError, match=r"model type 'llama': log-probabilities from the fused LM head are .* nats"):
+        trainer.train()
+    assert trainer.state.global_step == 0

@@ -25,6 +25,7 @@ def place_labels(axis, labels: list[tuple[str, tuple[float, float], str]], clear
     placed = []
     for (text, point, colour), pixel in zip(labels, pixels, strict=True):
         note = axis.annotate(text, point, xytext=(0, 0), textcoords="offset points", color=colour, ha="center", va="center")
+        note.set_parse_math(False)  # a name is no formula
         note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])  # readable where it lies on a line after all
         size = note.get_window_extent()
         box = _free_place(pixel, size.width + 4, size.height + 2, taken, axis.get_window_extent().extents)

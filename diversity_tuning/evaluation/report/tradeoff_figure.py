@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diversity_tuning.drawing import DARK, GREY, add_title, draw_grid, pyplot, whiskers
+from diversity_tuning.drawing import DARK, GREY, add_title, draw_grid, pyplot, show_as_typed, whiskers
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.report.comparison import main_models
@@ -72,6 +72,7 @@ def draw_tradeoff(content: Content, diversities: list[str]):
         _draw_panel(axis, content, x, y)
     add_title(figure, data_and_seeds(content.models, content.note))
     _add_legend(figure, axes[0][0], content.arrow_name)
+    show_as_typed(figure)
     figure.canvas.draw()  # fixes the layout, which places the labels
     figure.set_layout_engine("none")
     for axis, x, y in panels:
