@@ -58,7 +58,7 @@ def novelties(words: Sequence[np.ndarray], units: np.ndarray) -> np.ndarray:
 
 
 def parse_strengths(given: Sequence[str]) -> dict[str, float]:
-    """``NAME=λ`` by name; :class:`UserError` for what is no number, negative, twice there, or all 0."""
+    """``NAME=NUMBER`` by name; :class:`UserError` for what is no number, negative, twice there, or all 0."""
     strengths: dict[str, float] = {}
     for word in given:
         name, _, number = word.partition("=")
@@ -67,10 +67,10 @@ def parse_strengths(given: Sequence[str]) -> dict[str, float]:
         except ValueError:
             value = float("nan")
         if not name or not 0 <= value < float("inf") or name in strengths:
-            raise UserError(f"--creativity {word}: expected NAME=λ, λ at least 0, each name once, such as novelty=1")
+            raise UserError(f"--creativity {word}: expected NAME=NUMBER, at least 0, each name once, such as novelty=1")
         strengths[name] = value
     if not any(strengths.values()):
-        raise UserError("--creativity: every λ is 0, so every pair would weigh nothing")
+        raise UserError("--creativity: every number is 0, so every pair would weigh nothing")
     return {name: value for name, value in strengths.items() if value}
 
 
