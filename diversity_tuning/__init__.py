@@ -2,7 +2,7 @@
 
 The trainers and δ can be used without the rest of the project:
 
-    from diversity_tuning import DDPOConfig, DDPOTrainer, response_weights
+    from diversity_tuning import DDPOConfig, DDPOTrainer, read_pairs, response_weights
 
 Everything is loaded when it is first used, so that ``import diversity_tuning`` loads neither torch nor a file of a model.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from diversity_tuning.missing import explain_missing_packages
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not run __getattr__
+    from diversity_tuning.data.examples import read_pairs
     from diversity_tuning.deviation import response_weights
     from diversity_tuning.losses import ddpo_loss, dorpo_loss, dpo_loss, odds_ratio_loss, orpo_loss, spl_loss
     from diversity_tuning.objectives import OBJECTIVES as OBJECTIVES
@@ -51,15 +52,17 @@ __all__ = [
     "dpo_loss",
     "odds_ratio_loss",
     "orpo_loss",
+    "read_pairs",
     "response_weights",
     "spl_loss",
 ]
 
 
+_MODULES = {"OBJECTIVES": "objectives", "read_pairs": "data.examples", "response_weights": "deviation"}
+
+
 def _module_of(name: str) -> str:
-    if name in ("response_weights", "OBJECTIVES"):
-        return "diversity_tuning.deviation" if name == "response_weights" else "diversity_tuning.objectives"
-    return "diversity_tuning.losses" if name.endswith("_loss") else "diversity_tuning.trainers"
+    return f"diversity_tuning.{_MODULES.get(name) or ('losses' if name.endswith('_loss') else 'trainers')}"
 
 
 def __getattr__(name: str):

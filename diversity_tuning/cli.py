@@ -15,6 +15,7 @@ from diversity_tuning.children import end_with_parents
 from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
 from diversity_tuning.locks import release
+from diversity_tuning.missing import require
 from diversity_tuning.names import nearest
 from diversity_tuning.public import printable
 from diversity_tuning.recipe import read_recipe
@@ -181,9 +182,17 @@ def _value_of(action: argparse.Action) -> str:
     return " ".join(name) if isinstance(name, tuple) else name
 
 
-def parse_with_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse ``argv``; ``--config recipe.yaml`` is replaced by the flags it lists, and any flag after it overrides it."""
-    return parser.parse_args(expand_recipe(parser, argv))
+def parse_with_recipe(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None, extra: str | None = None
+) -> argparse.Namespace:
+    """Parse ``argv``; ``--config recipe.yaml`` is replaced by the flags it lists, and any flag after it overrides it.
+
+    ``extra``: of the package's optional parts the one that the command needs.
+    """
+    namespace = parser.parse_args(expand_recipe(parser, argv))
+    if extra:
+        require(extra)
+    return namespace
 
 
 def expand_recipe(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> list[str]:

@@ -83,6 +83,7 @@ def as_run_here(text: str) -> str:
     if in_repository():
         return text
     names = {command.script: name for name, command in commands().items()}
+    text = re.sub(r"python -m diversity_tuning\.training (?=[a-z])", f"{CONSOLE} ", text)
     found = re.compile(r"(?:python -m )?(scripts_\w+(?:\.\w+)+)")
     return found.sub(lambda match: f"{CONSOLE} {names[match[1]]}" if match[1] in names else match[0], text)
 
@@ -106,3 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     trained = {one.command: one.name for one in trainings().values()}
     run = module.training_command(trained[name]) if name in trained else module.main
     return run(words[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

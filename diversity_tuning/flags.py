@@ -18,7 +18,6 @@ import typing
 from collections.abc import Iterable, Sequence
 
 from diversity_tuning.cli import Parser, parse_with_recipe
-from diversity_tuning.missing import require
 from diversity_tuning.recipe import truth
 
 _UNSET = dataclasses.MISSING
@@ -55,9 +54,7 @@ def parse_flags(
     parser = Parser(module, text)
     for one in classes:
         add_flags(parser, one, defaults or {}, tuple(required), tuple(without))
-    namespace = parse_with_recipe(parser, argv)
-    if extra:
-        require(extra)
+    namespace = parse_with_recipe(parser, argv, extra)
     for name, value in (given or {}).items():
         setattr(namespace, name, value)
     built = [read_flags(one, namespace) for one in classes]

@@ -29,7 +29,7 @@ def require(extra: str, only: tuple[str, ...] = ()) -> None:
     """Raise :class:`MissingPackage` unless the packages of an ``extra`` (or ``only`` these of its modules) are installed."""
     for module in only or EXTRAS[extra]:
         if importlib.util.find_spec(module) is None:
-            raise MissingPackage(advice(module).removeprefix("error: "))
+            raise MissingPackage(advice(module, extra).removeprefix("error: "))
 
 
 def explain_missing_packages() -> None:
@@ -41,10 +41,10 @@ def explain_missing_packages() -> None:
         sys.excepthook = _hook
 
 
-def advice(module: str) -> str:
-    """What to do about a module that cannot be imported."""
+def advice(module: str, extra: str | None = None) -> str:
+    """What to do about a module that cannot be imported: install the ``extra``, or else the first that brings it."""
     package = _PACKAGES.get(module, module)
-    extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
+    extra = extra or next((name for name, modules in EXTRAS.items() if module in modules), None)
     if not (_ROOT / "setup.sh").is_file():
         what = f"diversity-tuning[{extra}]" if extra else package
         return f'error: package {package} is missing for {sys.executable}: pip install "{what}"'

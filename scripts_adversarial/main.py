@@ -32,7 +32,9 @@ def main(argv=None) -> None:
     from diversity_tuning.judging.adversarial_run import AdversarialConfig, find_principles
     from diversity_tuning.judging.principles import SAMPLING
 
-    config = parse_flags(AdversarialConfig, "scripts_adversarial.main", __doc__, argv, defaults=asdict(SAMPLING))
+    config = parse_flags(
+        AdversarialConfig, "scripts_adversarial.main", __doc__, argv, defaults=asdict(SAMPLING), extra="evaluation"
+    )
     find_principles(config, say=lambda line: print(line, flush=True))
     print_next("adversarial", config.output)
 

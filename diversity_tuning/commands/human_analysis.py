@@ -23,7 +23,7 @@ def main(argv=None) -> None:
     parser.add_argument("--output", required=True, help="folder to write to")
     parser.add_argument("--exclude", nargs="+", default=None, metavar="NAME", help="annotators to leave out, by id")
     parser.add_argument("--figure", action=argparse.BooleanOptionalAction, default=True, help="draw the figure")
-    args = parse_with_recipe(parser, argv)
+    args = parse_with_recipe(parser, argv, extra="human-eval")
     from diversity_tuning.human_eval.annotations import read_answers, read_key
     from diversity_tuning.human_eval.report import write_report
 

@@ -15,4 +15,4 @@ from diversity_tuning.human_eval.study import StudyConfig, prepare_study
 
 @command
 def main(argv=None) -> None:
-    prepare_study(parse_flags(StudyConfig, "scripts_eval.prepare_human_eval_data", __doc__, argv))
+    prepare_study(parse_flags(StudyConfig, "scripts_eval.prepare_human_eval_data", __doc__, argv, extra="human-eval"))

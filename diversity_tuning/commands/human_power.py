@@ -36,7 +36,7 @@ class PowerConfig:
 
 @command
 def main(argv=None) -> None:
-    config = parse_flags(PowerConfig, "scripts_eval.human_eval_power", __doc__, argv)
+    config = parse_flags(PowerConfig, "scripts_eval.human_eval_power", __doc__, argv, extra="human-eval")
     if not all(0 < value < 1 for value in config.preference) or config.hard >= 1:
         raise UserError("--preference must be between 0 and 1, --hard at least 0 and below 1")
     print_rates(config)

@@ -50,7 +50,7 @@ class AgreementConfig(ScorerConfig):
 
 @command
 def main(argv=None) -> None:
-    config = parse_flags(AgreementConfig, "scripts_eval.judge_agreement", __doc__, argv)
+    config = parse_flags(AgreementConfig, "scripts_eval.judge_agreement", __doc__, argv, extra="evaluation")
     record = record_of(config)
     if not is_finished(config.output, record, config.overwrite):
         tell(run(config, record))

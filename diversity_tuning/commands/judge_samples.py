@@ -29,7 +29,7 @@ class JudgedSamplesConfig(ScorerConfig):
 
 @command
 def main(argv=None) -> None:
-    config = parse_flags(JudgedSamplesConfig, "scripts_eval.judge_samples", __doc__, argv)
+    config = parse_flags(JudgedSamplesConfig, "scripts_eval.judge_samples", __doc__, argv, extra="evaluation")
     inputs = {f"run_{number}": Path(run) / "samples.jsonl" for number, run in enumerate(config.runs)}
     settings = {name: getattr(config, name) for name in ("reward", "seed", "draws")}
     record = provenance("judge_samples", settings, inputs | ({"reward": config.reward} if Path(config.reward).exists() else {}))

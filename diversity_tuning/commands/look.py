@@ -9,6 +9,7 @@ base or instruct model itself is sampled; --with_base does that too. Each model 
 scripts_eval.sample and scripts_eval.score write it; a stopped run resumes with the same command.
 """
 
+import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.sampling.run import SamplingConfig, sample_run
 from diversity_tuning.evaluation.scoring.run import ScoringConfig, score_run
 from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.public import printable
+
+_SHOWN = 400  # most characters of a text that is shown
 
 # Defaults that differ from those of scripts_eval.sample and scripts_eval.score: any prompts, short answers, no network.
 _DEFAULTS = {"num_prompts": 100, "max_new_tokens": 512, "semantic_model": "builtin:minilm", "style_model": "none"}
@@ -57,7 +61,7 @@ def main(argv=None) -> None:
         sample_run(replace(sampling, engine=engine, **where))
     for run in runs.values():
         # The samples decide what is there; scores are cheap, and made anew with whatever models are given now.
-        score_run(replace(scoring, output=run, overwrite=True))
+        score_run(replace(scoring, output=run, overwrite=True, log_prob_model=scoring.log_prob_model or base))
     from diversity_tuning.evaluation.scoring.auxiliary import add_to_run
 
     for run in runs.values():
@@ -104,9 +108,25 @@ def _show(scoring: ScoringConfig, output: Path, runs: list[str]) -> None:
         f"{TYPES[kind].label} by {model}" for kind, model in models_of(scoring).items() if model != "none"
     )
     write_text(output / "quick_look.txt", table + "\n")
+    for run in runs:
+        print("\n".join(["", f"{Path(run).name}:", *_two_samples(Path(run))]))
     print(f"\n{table}\n")
     print(f"the table:      {output / 'quick_look.txt'}")
     print(f"the responses:  {output}/*/scores.csv; per prompt: {output}/*/prompts.csv")
     print("next, intervals of the differences, figures, and the texts side by side:")
     report = f"  python -m scripts_eval.report --runs {' '.join(runs)} --output {output}/report --compare all"
     print(as_run_here(report), flush=True)
+
+
+def _two_samples(run: Path) -> list[str]:
+    """Lines that show how a model answers its first prompt, twice: numbers do not tell babble from diversity."""
+    from diversity_tuning.evaluation.sampling.samples import read_samples
+
+    first, *others = read_samples(run)
+    second = next(row for row in others if row.prompt_id == first.prompt_id)
+    texts = [first.prompt, first.response, second.response]
+    shown = [textwrap.shorten(printable(text), _SHOWN, placeholder=" …") for text in texts]
+    heads = ("  prompt: ", "  - ", "  - ")
+    return [
+        textwrap.fill(text, 100, initial_indent=head, subsequent_indent="    ") for head, text in zip(heads, shown, strict=True)
+    ]

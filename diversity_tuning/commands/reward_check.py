@@ -26,7 +26,7 @@ def main(argv=None) -> None:
     parser.add_argument("--batch_size", type=int, default=32, help="responses scored at once")
     parser.add_argument("--device", default=None, help="cpu, cuda, …; default: cuda where there is one")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="check anew")
-    args = parse_with_recipe(parser, argv)
+    args = parse_with_recipe(parser, argv, extra="evaluation")
 
     settings = {"split": args.split, "max_prompts": args.max_prompts}
     record = provenance("reward_check", settings, {"source": args.source, "reward_model": args.reward_model})

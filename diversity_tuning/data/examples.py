@@ -8,12 +8,14 @@ that may hold turns and are not read are named on one line. Faults are a :class:
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.conversations import LEADING, Fault, led, messages_of, prompt_columns, prompt_of, say_unread, shown
+from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none
 
@@ -21,6 +23,26 @@ _SFT_FORMS = (
     f"'{schema.POST_TITLE}' with '{schema.FILTERED_COMMENT_TEXTS}' (the output of stage 1), '{schema.PROMPT}' with "
     f"'{schema.COMPLETION}' (or '{schema.RESPONSE}'), '{schema.INSTRUCTION}' with '{schema.OUTPUT}', or '{schema.MESSAGES}'"
 )
+
+
+def read_pairs(source, weight_column: str | None = None, split: str = schema.TRAIN, *, where: str | None = None):
+    """Preference pairs as conversations, as the training commands read them: columns ``prompt``, ``chosen``, ``rejected``.
+
+    The policy's chat template is applied to conversations; the trainers take plain texts as they stand, without it. ``source``
+    is a file, folder or hub id, as every command takes them, or a ``datasets.Dataset``; the forms of rows are those of
+    :func:`preference_pairs`. ``weight_column`` stays, and its values must be finite numbers. Raises :class:`UserError` naming
+    source, row (from 1) and column; ``where`` is the source's name in it.
+    """
+    named = isinstance(source, str | Path)
+    where = where or (where_of(str(source), split) if named else "the pairs")
+    rows = read_split(str(source), split) if named else source
+    keep = [weight_column] if weight_column else []
+    if weight_column and weight_column not in rows.column_names:  # the trainer's error names what may have been meant
+        keep = [name for name in rows.column_names if str(getattr(rows.features[name], "dtype", "")).startswith("float")]
+    pairs = preference_pairs(rows, where, keep=keep)
+    if weight_column in pairs.column_names:
+        check_numbers(pairs, weight_column, where)
+    return pairs
 
 
 def preference_pairs(rows, where: str, keep: Sequence[str] | None = None):

@@ -102,8 +102,14 @@ def _stylometry_encoder(name: str) -> Encoder:
     return Encoder(name, model.dimension, settings, model.vectors, never)
 
 
+def require_encoder(name: str) -> None:
+    """Raise :class:`.MissingPackage` unless the packages that an encoder needs are installed."""
+    if not name.startswith(STYLOMETRY):
+        require("embeddings", _NEEDED if name == MINILM else _NEEDED[:1])
+
+
 def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code: bool, revision: str | None) -> Encoder:
-    require("embeddings", _NEEDED if name == MINILM else _NEEDED[:1])
+    require_encoder(name)
     devices = [None] if device in (None, "auto") else device.split(",")
     model = _load_sentence_transformer(name, devices[0], trust_remote_code, revision)
     pool = model.start_multi_process_pool(devices) if len(devices) > 1 else None

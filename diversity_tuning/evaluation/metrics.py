@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
-from rapidfuzz.distance import LCSseq
 
 from diversity_tuning.partition import unit_vectors
 from diversity_tuning.words import pieces_of, words_of
@@ -66,6 +65,8 @@ def rouge_l(responses: Sequence[str], split: Callable[[str], list[str]] = rouge_
 
     ``split`` gives the words of a text.
     """
+    from rapidfuzz.distance import LCSseq
+
     ids: dict[str, int] = {}
     words = [[ids.setdefault(word, len(ids)) for word in split(response)] for response in responses]
     scores = np.zeros((len(words), len(words)))

@@ -16,6 +16,7 @@ from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYL
 from diversity_tuning.deviation_types import TYPES
 from diversity_tuning.evaluation import metrics
 
+LOG_PROB = "log_prob"
 TABLES = ("main", "further", "auxiliary", "other", "counts")
 OfResponses = Callable[[Sequence[str]], float]
 
@@ -118,6 +119,12 @@ METRICS = [
     Metric(
         "words", "words a response",
         "Mean number of words in a response, split at white space; characters in scripts without spaces.", "words", "further",
+    ),
+    Metric(
+        LOG_PROB, "log-probability a token",
+        "Mean log-probability of a response's tokens under a language model, best the base model: far below that of other"
+        " models' responses, the text is garbled, and its diversity is no gain.",
+        "nats, at most 0", "further", short="log-prob",
     ),
     Metric(
         "compression_ratio", "compression ratio",

@@ -3,7 +3,6 @@
 import functools
 
 import numpy as np
-from scipy import stats
 
 from diversity_tuning.intervals import percentile_interval
 
@@ -110,6 +109,8 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
     It speaks of seeds like these, and takes their means for normally distributed. ``values``: ``(seeds, prompts)``.
     """
+    from scipy import stats
+
     means = seed_means(values)
     if len(means) < 2:
         return float("nan"), float("nan")
@@ -119,6 +120,8 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 def t_test_p(mean: float, low: float, high: float, seeds: int) -> float:
     """Two-sided p of Student's t test that belongs to a 95% t interval over this many seeds, at least 2."""
+    from scipy import stats
+
     scale = stats.t.ppf(0.975, seeds - 1) / ((high - low) / 2)
     return float(2 * stats.t.sf(abs(mean) * scale, seeds - 1))
 

@@ -10,7 +10,7 @@ import trl
 
 from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
-from diversity_tuning.trainers.portable import PortablePrecision
+from diversity_tuning.trainers.portable import PortablePrecision, chat_tokenizer
 from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
 from diversity_tuning.trainers.weights import PAIR_WEIGHT
 
@@ -34,7 +34,10 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
     _head_checked = False
 
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
-        super().__init__(model, ref_model, args or self._config_class(), *others, **kwargs)
+        args = args or self._config_class()
+        if isinstance(model, str) and len(others) < 4 and kwargs.get("processing_class") is None:
+            kwargs["processing_class"] = chat_tokenizer(model, args, kwargs.get("train_dataset"))
+        super().__init__(model, ref_model, args, *others, **kwargs)
 
     def objective(self, *values: torch.Tensor) -> torch.Tensor:
         """The loss of each pair, shape ``(pairs,)``, from what ``_values`` gives."""

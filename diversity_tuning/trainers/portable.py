@@ -1,15 +1,22 @@
 """Defaults and checks that let a trainer's few lines run as they are written, on a GPU or without one."""
 
+import logging
+import warnings
 from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from datasets import Dataset
 from jinja2 import TemplateError
+from transformers import AutoTokenizer
 from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_available
 from trl import is_conversational
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.policy import from_pretrained, load_tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 class PortablePrecision:
@@ -19,6 +26,17 @@ class PortablePrecision:
         if self.bf16 is None and (self.use_cpu or not (is_torch_bf16_gpu_available() or is_torch_xla_available())):
             self.bf16 = False
         super().__post_init__()
+        pin_where_it_helps(self)
+
+
+def pin_where_it_helps(config) -> None:
+    """Pinned memory is for copies to an accelerator; without one torch warns at every start."""
+    config.dataloader_pin_memory = config.dataloader_pin_memory and torch.accelerator.is_available()
+
+
+def silence_renamed_arguments() -> None:
+    """TRL and PEFT say ``gradient_checkpointing`` where transformers has another name by now; nobody here can change it."""
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
 
 
 def check_chat_template(rows: Dataset, tokenizer) -> None:
@@ -27,7 +45,10 @@ def check_chat_template(rows: Dataset, tokenizer) -> None:
     It has no template, or one without such turns: Gemma's has no system turn, others want user and assistant to alternate.
     Every order of roles is tried once.
     """
-    if not isinstance(rows, Dataset) or len(rows) == 0 or not is_conversational(rows[0]):
+    if not isinstance(rows, Dataset) or len(rows) == 0:
+        return
+    if not is_conversational(rows[0]):
+        _say_untemplated(rows[0], tokenizer)
         return
     name = getattr(tokenizer, "name_or_path", "") or "the model"
     if getattr(tokenizer, "chat_template", None) is None:
@@ -44,6 +65,25 @@ def check_chat_template(rows: Dataset, tokenizer) -> None:
             raise UserError(
                 f"{name}: its chat template does not write turns of {', '.join(roles)} ({error}), as in row {row + 1}{merge}"
             ) from None
+
+
+def _say_untemplated(row: dict, tokenizer) -> None:
+    if isinstance(row.get("chosen"), str) and getattr(tokenizer, "chat_template", None):
+        logger.warning(
+            "the pairs are texts, so they are trained without the chat template of %s, which sampling uses; "
+            "diversity_tuning.read_pairs makes conversations of them", tokenizer.name_or_path or "the tokenizer",
+        )  # fmt: skip
+
+
+def chat_tokenizer(model: str, args, rows):
+    """The tokenizer that the training commands would take for conversations in ``rows``; None for TRL's own choice."""
+    if not isinstance(rows, Dataset) or len(rows) == 0 or not is_conversational(rows[0]):
+        return None
+    options = args.model_init_kwargs or {}
+    revision, trusted = options.get("revision"), bool(options.get("trust_remote_code") or args.trust_remote_code)
+    if from_pretrained(AutoTokenizer, model, revision=revision, trust_remote_code=trusted).chat_template is None:
+        return None
+    return load_tokenizer(model, revision=revision, trust_remote_code=trusted)
 
 
 def _orders_of_roles(rows: Dataset) -> dict[tuple[str, ...], int]:

@@ -20,6 +20,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.reward import MAX_LENGTH
+from diversity_tuning.trainers.portable import pin_where_it_helps
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
 from diversity_tuning.training.resume import checkpoints
 
@@ -117,8 +118,8 @@ def parse(
     except (ValueError, TypeError) as error:
         raise UserError(f"{training_run.stage}: {error}") from None
     check_values(arguments, model, config)
-    check_reports(config.report_to)
     check_processes(config.world_size)
+    check_reports(config.report_to)
     check_read(training, arguments, model)
     training_run.processes = config.world_size * max(config.n_gpu, 1)
     training_run.checkpoint()  # refuses what cannot go on before anything is loaded
@@ -132,6 +133,7 @@ def parse(
         config.hub_model_id = config.hub_model_id or training_run.output.name  # not that of the folder that it trains in
     if config.hub_token:  # there the hub's client finds it, and no record or checkpoint does
         os.environ["HF_TOKEN"], config.hub_token = config.hub_token, None
+    pin_where_it_helps(config)
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config

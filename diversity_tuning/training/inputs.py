@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from diversity_tuning.embeddings.encoder import encoder_input
+from diversity_tuning.embeddings.encoder import encoder_input, require_encoder
 from diversity_tuning.errors import UserError
+from diversity_tuning.missing import require
 from diversity_tuning.rewards import check_reward, parse_reward, source_of
 
 
@@ -27,9 +28,12 @@ def grpo_inputs(settings: dict) -> tuple[dict, dict[str, str]]:
             inputs[f"reward_{place}_source"] = source
         kept[f"reward_{place}_weight" if found else f"reward_{place}"] = f"{weight:g}" if found else f"{name}={weight:g}"
     for place, name in enumerate(words_of(settings.get("encoders", []))):
+        require_encoder(name)
         if not _keep(encoder_input(name), f"encoder_{place}", inputs):
             kept[f"encoder_{place}"] = name
     threshold = settings.get("distinct_threshold")
+    if threshold is not None:
+        require("evaluation", ("scipy",))
     if threshold is not None and not _keep(str(threshold), "distinct_threshold", inputs):
         kept["distinct_threshold"] = threshold
     return kept, inputs

@@ -13,6 +13,7 @@ from pathlib import Path
 from diversity_tuning.data.tables import check_source_name
 from diversity_tuning.errors import UserError
 from diversity_tuning.locks import real
+from diversity_tuning.missing import advice
 from diversity_tuning.names import nearest
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.public import masked
@@ -174,7 +175,7 @@ class TrainingRun:
             configuration = self._configuration(trainer)
             resolved = json.dumps(configuration, indent=2, sort_keys=True)
             write_text(self.folder / "resolved_config.json", resolved + "\n")
-            plot_curves(history, self.folder / "curves.png", self.output.name)
+            self._draw(history)
             asked = {key: configuration[key] for key in self.record["arguments"] if key in configuration}
             record = {**self.record, "request": self.record["arguments"], "arguments": asked}
             self._write_cards(record, history, counts)
@@ -188,6 +189,17 @@ class TrainingRun:
             print_next(self.stage, self.output)
         trainer.accelerator.wait_for_everyone()
 
+    def _draw(self, history: list[dict]) -> None:
+        """The curves. A figure that cannot be drawn costs no model: it is left out, with one line that says why."""
+        path = self.folder / "curves.png"
+        try:
+            plot_curves(history, path, self.output.name)
+        except ModuleNotFoundError as error:
+            print(f"{self.output}: no curves.png: {advice(error.name).removeprefix('error: ')}", flush=True)
+        except Exception as error:  # matplotlib's cache, fonts and backends each fail in their own way
+            path.unlink(missing_ok=True)
+            print(f"{self.output}: no curves.png: {' '.join(str(error).split())[:200]}", flush=True)
+
     def _configuration(self, trainer) -> dict:
         """Every setting of data, model and trainer as it was built and used, which is what a recipe's key has become."""
         together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
@@ -195,12 +207,14 @@ class TrainingRun:
 
     def _write_cards(self, record: dict, history: list[dict], counts: dict) -> None:
         """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""
+        files = [name for name in ("resolved_config.json", "metrics.jsonl", "curves.png") if (self.folder / name).is_file()]
         for folder in [self.folder, *self.folder.glob("checkpoint-*")]:
             step = int(folder.name.split("-")[1]) if folder != self.folder else float("inf")
             card = model_card(
                 record, counts, last_values(row for row in history if row["step"] <= step),
                 base=self.base_model, place=self.output / folder.relative_to(self.folder),
                 adapter=(folder / "adapter_config.json").is_file(), versions=library_versions(), commit=git_commit(),
+                files=[name if folder == self.folder else f"../{name}" for name in files],
             )  # fmt: skip
             write_text(folder / "README.md", card)
 

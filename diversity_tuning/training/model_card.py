@@ -1,11 +1,19 @@
 """The README of a trained model: what it is, what it learned from, how well it did, how to load it."""
 
+import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
+from diversity_tuning.builtin import SMOLLM2, SMOLLM2_HUB_ID
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.public import as_text
 
+_FILES = {
+    "resolved_config.json": "All other settings, as the trainer resolved them",
+    "metrics.jsonl": "The whole history of what was logged",
+    "curves.png": "The same as curves",
+}
 _POLICY = """\
 from diversity_tuning.policy import load_policy
 
@@ -31,13 +39,14 @@ rewards = load_reward_model({place!r}).score(["a prompt"], ["a response"])
 
 
 def model_card(
-    record: dict, counts: dict, metrics: dict, base: str, place: str | Path, adapter: bool, versions: dict, commit: str | None
-) -> str:
+    record: dict, counts: dict, metrics: dict, base: str, place: str | Path, adapter: bool, versions: dict, commit: str | None,
+    files: Sequence[str] = ("resolved_config.json", "metrics.jsonl"),
+) -> str:  # fmt: skip
     """The card of the model in ``place`` as Markdown with the header that model hubs read.
 
     ``record`` is what :func:`diversity_tuning.runs.provenance` makes: stage, settings of recipe and flags, and the SHA-256 of
     every input. ``counts`` are numbers of examples, ``metrics`` the last value of everything that was logged, ``base`` the base
-    model's name or folder, ``adapter`` whether only an adapter is saved.
+    model's name or folder, ``adapter`` whether only an adapter is saved, ``files`` what else the run left.
     """
     training, place = trainings()[record["stage"]], str(place)
     if training.makes == "reward":
@@ -55,9 +64,8 @@ def model_card(
         "An adapter on another base model, or with missing or unexpected weights, is refused.\n" if adapter else "",
         _table("Data", ("what", "value"), {**counts, **{f"SHA-256 of {k}": v for k, v in record["inputs"].items()}}),
         _table("Recipe", ("setting", "value"), record["arguments"]),
-        "All other settings, as the trainer resolved them: `resolved_config.json`.\n",
         _table("Metrics", ("last logged", "value"), metrics),
-        "The whole history: `metrics.jsonl`, `curves.png`.\n",
+        "".join(f"- {_FILES[Path(name).name]}: `{name}`\n" for name in files),
         _table("Versions", ("library", "version"), {**versions, "git commit": commit}),
     ]
     return "\n".join(part for part in parts if part)
@@ -65,12 +73,24 @@ def model_card(
 
 def _header(training: Training, base: str, adapter: bool, record: dict) -> str:
     lines = ["---", f"library_name: {'peft' if adapter else 'transformers'}"]
-    linked = record["inputs"].get("model_name_or_path", "").startswith("hub:") and not base.startswith("builtin:")
-    if linked:  # a folder is nothing that a hub could link to
-        lines.append(f"base_model: {base}")
+    linked = linked_base(base, record["inputs"].get("model_name_or_path", ""))
+    if linked:
+        lines.append(f"base_model: {linked}")
     lines += [f"pipeline_tag: {'text-classification' if training.makes == 'reward' else 'text-generation'}"]
     lines += ["tags:", "- diversity-tuning", f"- {training.name}", *(["- lora"] if adapter else []), "---", ""]
     return "\n".join(lines)
+
+
+def linked_base(base: str, fingerprint: str) -> str | None:
+    """The hub id of a base model; of a folder, which no hub could link to, the base model that its own card names."""
+    if base == SMOLLM2:
+        return SMOLLM2_HUB_ID
+    if fingerprint.startswith("hub:"):
+        return base
+    card = Path(base) / "README.md"
+    header = card.read_text(encoding="utf-8", errors="replace").split("\n---")[0] if card.is_file() else ""
+    named = re.search(r"^base_model: *([\w.-]+/[\w.-]+) *$", header, re.MULTILINE)
+    return named[1] if named and header.startswith("---") else None
 
 
 def _table(title: str, head: tuple[str, str], rows: dict) -> str:

@@ -4,7 +4,7 @@ import json
 
 from datasets import Dataset
 
-from diversity_tuning.data.examples import check_numbers, preference_pairs
+from diversity_tuning.data.examples import read_pairs
 from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.policy import attach_adapter
 from diversity_tuning.training.arguments import callbacks_of, check_examples_left, first_rows, parse, rows_of, source_counts
@@ -21,7 +21,7 @@ def train_preference(training_run: TrainingRun) -> None:
     objective = OBJECTIVES[training_run.stage]
     arguments, model_config, config = parse(training_run, objective.config)
     weights = getattr(config, "weight_column", None)
-    data = {name: read_pairs(first_rows(rows, limit), where, weights) for name, rows, limit, where in rows_of(arguments)}
+    data = {name: read_pairs(first_rows(rows, limit), weights, where=where) for name, rows, limit, where in rows_of(arguments)}
     tokenizer = tokenizer_of(arguments, model_config, config)
     model = base_model_of(model_config, config, training_run)
     if arguments.adapter:
@@ -44,17 +44,6 @@ def train_preference(training_run: TrainingRun) -> None:
         print(json.dumps(counts), flush=True)
     trainer.train(resume_from_checkpoint=training_run.open())
     training_run.close(trainer, counts)
-
-
-def read_pairs(rows: Dataset, where: str, weight_column: str | None) -> Dataset:
-    """The pairs as conversations; their weights, where they have them, are numbers."""
-    keep = [weight_column] if weight_column else []
-    if weight_column and weight_column not in rows.column_names:  # the error names what may have been meant
-        keep = [name for name in rows.column_names if str(getattr(rows.features[name], "dtype", "")).startswith("float")]
-    pairs = preference_pairs(rows, where, keep=keep)
-    if weight_column in pairs.column_names:
-        check_numbers(pairs, weight_column, where)
-    return pairs
 
 
 def _count_cut(pairs: Dataset, max_length: int | None) -> int:

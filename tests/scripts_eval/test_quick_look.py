@@ -1,8 +1,10 @@
 """One command from adapters and a file of prompts to a table."""
 
 import json
+import math
 import re
 import shlex
+import string
 
 import pytest
 import torch
@@ -10,9 +12,11 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.sampling.samples import select_prompts
+from diversity_tuning.evaluation.scoring.fluency import log_probs
 from scripts_eval import quick_look, report, sample
-from tests.tiny import save_base
+from tests.tiny import make_tokenizer, save_base
 
 PROMPTS = {
     "txt": "the cat\n\nthe dog\n",
@@ -51,7 +55,7 @@ def test_from_adapters_to_a_table_of_100_columns(adapters, world, tmp_path, caps
     lines = table.splitlines()
     assert max(map(len, lines)) <= 100
     assert re.split(r"\s{2,}", lines[0]) == [
-        *("model", "reward ↑", "words", "finished", "semantic ↑", "style ↑", "n-grams ↑", "gzip ↓"),
+        *("model", "reward ↑", "words", "finished", "semantic ↑", "style ↑", "n-grams ↑", "gzip ↓", "logp"),
     ]
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:5]}
     assert list(rows) == ["base", "a-model-…ckpoint-5", "one-checkpoint-5"]
@@ -61,6 +65,10 @@ def test_from_adapters_to_a_table_of_100_columns(adapters, world, tmp_path, caps
         assert cells[4] == f"{means['finished']['mean']:.0%}"
         assert cells[5] == f"{means['semantic_diversity']['mean']:.2f}"
         assert cells[9] == f"{means['ngram_diversity_score']['mean']:.2f}"
+        assert cells[-1] == f"{means['log_prob']['mean']:.2f}"
+        samples = [json.loads(line) for line in (tmp_path / "look" / name / "samples.jsonl").read_text().splitlines()]
+        for row in samples[:2]:
+            assert " ".join(row["response"].split())[:20] in shown
     assert "semantic by builtin:minilm, style by letters" in table
     last = shlex.split(shown.splitlines()[-1])
     assert last[:3] == ["python", "-m", "scripts_eval.report"]
@@ -71,7 +79,7 @@ def test_from_adapters_to_a_table_of_100_columns(adapters, world, tmp_path, caps
 def test_a_model_alone_without_a_reward_model(world, tmp_path, capsys, kind):
     assert look(world, tmp_path / "look", kind) == 0
     lines = (tmp_path / "look" / "quick_look.txt").read_text().splitlines()
-    assert re.split(r"\s{2,}", lines[0]) == ["model", "words", "finished", "semantic ↑", "n-grams ↑", "gzip ↓"]
+    assert re.split(r"\s{2,}", lines[0]) == ["model", "words", "finished", "semantic ↑", "n-grams ↑", "gzip ↓", "logp"]
     assert "nan" not in "\n".join(lines)
     samples = [json.loads(line) for line in (tmp_path / "look" / "base" / "samples.jsonl").read_text().splitlines()]
     assert [(row["prompt_id"], row["prompt"]) for row in samples] == [(0, "the cat")] * 3 + [(1, "the dog")] * 3
@@ -96,6 +104,48 @@ def test_what_is_not_there_is_said_before_anything_is_made(world, tmp_path, caps
     assert caught.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "look").exists()
+
+
+def test_garbling_is_measured_under_the_base_model(adapters, world, tmp_path):
+    """By hand: log-softmax of the base model's logits, without the adapter that wrote the response."""
+    flags = ["--adapter", adapters / "one" / "checkpoint-5"]
+    assert look(adapters, tmp_path / "look", "txt", *flags) == 0
+    run = tmp_path / "look" / "checkpoint-5"
+    scores = read_csv(run / "scores.csv", ["prompt", "response", "log_prob"])
+    model = AutoModelForCausalLM.from_pretrained(adapters / "base").eval()
+    tokenizer = make_tokenizer()
+    for _, row in scores.iterrows():
+        chat = [{"role": "user", "content": row["prompt"]}]
+        asked = tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
+        answered = tokenizer(row["response"], add_special_tokens=False)["input_ids"]
+        if not answered:
+            assert math.isnan(row["log_prob"])
+            continue
+        with torch.inference_mode():
+            values = model(torch.tensor([asked + answered])).logits[0].log_softmax(-1)
+        wanted = [values[len(asked) - 1 + place, token].item() for place, token in enumerate(answered)]
+        assert row["log_prob"] == pytest.approx(sum(wanted) / len(wanted), abs=1e-4)
+    assert look(adapters, tmp_path / "without", "txt", *flags, "--log_prob_model", "none") == 0
+    assert "logp" not in (tmp_path / "without" / "quick_look.txt").read_text()
+
+
+def test_babble_is_less_likely(adapters):
+    """The letters that the model expects most, and those that it expects least; a batch of unequal lengths."""
+    base = str(adapters / "base")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(base).eval(), make_tokenizer()
+    letters = tokenizer(string.ascii_letters)["input_ids"]
+
+    def write(choose, count):
+        ids = tokenizer.apply_chat_template([{"role": "user", "content": "the cat"}], add_generation_prompt=True)["input_ids"]
+        for _ in range(count):
+            with torch.inference_mode():
+                ids.append(letters[choose(model(torch.tensor([ids])).logits[0, -1][letters])])
+        return tokenizer.decode(ids[-count:])
+
+    texts = [write(torch.argmax, 9), write(torch.argmin, 20), ""]
+    own, babble, nothing = log_probs(["the cat"] * 3, texts, base, device="cpu")
+    assert babble < own < 0
+    assert math.isnan(nothing)
 
 
 def test_a_prompt_that_is_no_text(world, tmp_path, capsys):

@@ -25,7 +25,9 @@ _COLUMNS = {
     STYLE_DIVERSITY: ("style", 2),
     "ngram_diversity_score": ("n-grams", 2),
     "compression_ratio": ("gzip", 2),
+    registry.LOG_PROB: ("logp", 2),
 }
+_MEAN_ONLY = ("compression_ratio", registry.LOG_PROB)  # so that all fit into WIDTH
 
 
 def page_title(models: list[RunGroup]) -> str:
@@ -156,6 +158,8 @@ def _cell(row: pd.Series, column: str) -> str:
         return NONE
     if column == _FINISHED:
         return f"{mean:.0%}"
+    if column in _MEAN_ONLY:
+        return f"{mean:.2f}" if abs(mean) < 10 else f"{mean:.1f}"
     digits = _COLUMNS[column][1]
     return f"{mean:.{digits}f} ±{(high - low) / 2:.{digits}f}"
 

@@ -12,7 +12,7 @@ from diversity_tuning.deviation_types import TYPES, models_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import diagnostics, metrics
 from diversity_tuning.evaluation.files import SAMPLES
-from diversity_tuning.evaluation.registry import TRUNCATED
+from diversity_tuning.evaluation.registry import LOG_PROB, TRUNCATED
 from diversity_tuning.evaluation.sampling.run import read_record
 from diversity_tuning.evaluation.sampling.samples import read_samples
 from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, summarise, was_killed, write_results
@@ -54,6 +54,11 @@ class ScoringConfig:
     quality_threshold: float = flag(
         "reward from which on a sample is good, for diversity among these", default=0.0, group=_SCORING
     )
+    log_prob_model: str | None = flag(
+        "language model (folder or hub id) that the responses' log-probability is measured under, best the base model; none:"
+        " left out",
+        default=None, group=_SCORING,
+    )  # fmt: skip
     name: str | None = flag("label; default: the folder's name", default=None, group=_CALLED)
     method: str | None = flag("family, such as sft, dpo, ddpo-both; default: the name", default=None, group=_CALLED)
     strength: str | None = flag('strength within the family, such as "1.0"', default=None, group=_CALLED)
@@ -83,6 +88,7 @@ def scoring_record(config: ScoringConfig, stage: str, inputs: dict, seed: int | 
     encoders = {f"{name}_model": model for name, model in models_of(config).items()}
     models = {name: encoder_input(encoder) for name, encoder in encoders.items() if encoder != NO_ENCODER}
     models |= {"reward_model": config.reward_model, "distinct_classifier": config.distinct_classifier}
+    models |= {"log_prob_model": _log_prob_model(config)} if _log_prob_model(config) else {}
     return provenance(stage, settings, {**inputs, **models})
 
 
@@ -112,7 +118,7 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     if scored and not config.overwrite and is_finished(output, record, advice=advice):
         return
     rows = pd.DataFrame(read_samples(output))
-    scores = score_responses(rows, config)
+    scores = score_responses(rows, config, sampled["arguments"].get("system_prompt"))
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
     prompts, results = summarise(scores, config.diagnostics, count, registered_by(config.diagnostics).metrics)
@@ -132,11 +138,11 @@ def _where(sampled: dict) -> dict:
     return {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
 
 
-def score_responses(rows: pd.DataFrame, config: ScoringConfig) -> pd.DataFrame:
+def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: str | None = None) -> pd.DataFrame:
     """The published columns, then sample, words, diversity among good samples, cluster, truncation and diagnostics.
 
     ``rows`` has prompt_id, prompt, sample and response; ``drawn``, if there, says which responses are clustered. Without a
-    reward model the reward is NaN, and no response is called good.
+    reward model the reward is NaN, and no response is called good. ``system_prompt``: what stood before every prompt.
     """
     from diversity_tuning.embeddings import load_encoder
 
@@ -160,6 +166,8 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig) -> pd.DataFrame:
             more["cluster"] = cluster_samples(rows, vectors, config)
         more[truncated] = encoder.truncated(responses).astype(int)
         encoder.close()
+    if _log_prob_model(config):
+        more |= _log_probs(prompts, responses, config, system_prompt)
     scores["sample"] = rows["sample"]
     scores["words"] = [count_words(response) for response in responses]
     for name, values in more.items():
@@ -177,6 +185,22 @@ def score_rewards(prompts: list[str], responses: list[str], config: ScoringConfi
 
     reward_model = load_reward_model(config.reward_model, device=config.device, trust_remote_code=config.trust_remote_code)
     return reward_model.score(prompts, responses, batch_size=config.batch_size)
+
+
+def _log_prob_model(config: ScoringConfig) -> str | None:
+    return None if config.log_prob_model == NO_ENCODER else config.log_prob_model
+
+
+def _log_probs(prompts: list[str], responses: list[str], config: ScoringConfig, system_prompt: str | None) -> dict:
+    """The column of log-probabilities; none, with a word, where the model cannot read the prompts."""
+    from diversity_tuning.evaluation.scoring.fluency import log_probs
+
+    options = {"device": config.device, "trust_remote_code": config.trust_remote_code}
+    try:
+        return {LOG_PROB: log_probs(prompts, responses, config.log_prob_model, system_prompt=system_prompt, **options)}
+    except UserError as error:
+        print(f"{config.output}: no log-probability of the responses: {error}", flush=True)
+        return {}
 
 
 def cluster_samples(rows: pd.DataFrame, vectors: np.ndarray, config: ScoringConfig) -> pd.Series:
