@@ -4,6 +4,7 @@ Flags are filled in from what lies near the output: the data, the models and the
 capitals is left where nothing near fits.
 """
 
+import itertools
 import json
 import shlex
 from pathlib import Path
@@ -69,14 +70,10 @@ NEXT: dict[str, tuple[str, ...]] = {
     ),
     "score": ("python -m scripts_eval.report --results {beside} --output {beside}/../report --compare all",),
     "report": ("open {output}/report.html",),
-    "0_retrieval_agent": (
-        "python -m scripts_multi_agent.1_positive_agent --source {output} --output {beside}/1_positive" + _ROLE,
-    ),
-    "1_positive_agent": (
-        "python -m scripts_multi_agent.2_negative_agent --source {output} --output {beside}/2_negative" + _ROLE,
-    ),
-    "2_negative_agent": ("python -m scripts_multi_agent.3_judge_agent --source {output} --output {beside}/3_judge" + _ROLE,),
-    "3_judge_agent": ("python -m scripts_multi_agent.4_reflect_agent --source {output} --output {beside}/4_reflect" + _ROLE,),
+    **{
+        f"{one}_agent": (f"python -m scripts_multi_agent.{two}_agent --source {{output}} --output {{beside}}/{two}{_ROLE}",)
+        for one, two in itertools.pairwise(("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect"))
+    },
     "4_reflect_agent": ("python -m scripts_multi_agent.5_verdicts_to_preference --source {output} --output {beside}/pairs",),
     "5_verdicts_to_preference": (
         "python -m scripts_reward_modeling.pairwise_reward_model_train {reward_pairs.yaml} {model} --source {output}"

@@ -28,6 +28,9 @@ SHOWN = ("reward", "reward_std", "finished/reward", "truncated/share", "failed/s
 
 @command
 def main(argv=None) -> None:
+    if {"-h", "--help"} & set(sys.argv[1:] if argv is None else argv):
+        print(f"usage: python -m scripts_grpo.preflight [flags of scripts_grpo.generation_grpo_model_train]\n\n{__doc__}")
+        raise SystemExit(0)
     argv = sys.argv[1:] if argv is None else list(argv)
     if not {"-h", "--help"} & set(argv):
         folder = Path(str(explicit_settings(argv).get("output_dir", "")) + ".preflight")

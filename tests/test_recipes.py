@@ -336,11 +336,19 @@ def test_accelerate_configs_are_known_to_accelerate(path):
 
 
 def test_the_released_variant_differs_where_the_released_code_does():
-    """LoRA on q_proj and v_proj; ORPO, DORPO: 512 tokens (prompt 128), NLL of the batch; DORPO's loss; stage 1. Else equal."""
-    lora = {"lora_target_modules": ["q_proj", "v_proj"]}
+    """Stage 1, SFT's warm-up, float32, LoRA on two modules, lengths and losses of ORPO and DORPO. Else equal."""
+    whole = {"dtype": "float32"}
+    lora = {**whole, "lora_target_modules": ["q_proj", "v_proj"]}
     odds_ratio = {**lora, "max_length": 512, "max_prompt_length": 128, "nll_reduction": "batch"}
     dorpo = {**odds_ratio, "loss_variant": "released"}
-    changed = {"generation": lora, "reward": lora, "orpo": odds_ratio, "dorpo": dorpo}
+    changed = {
+        "generation": {**lora, "warmup_steps": 84},
+        "reward": lora,
+        "dpo": whole,
+        "ddpo": whole,
+        "orpo": odds_ratio,
+        "dorpo": dorpo,
+    }
     changed["1_data_prep_filtering"] = {"filter": "released"}
     stems = {path.stem for path in (ROOT / "recipes" / "llama-3.1-8b-released").glob("*.yaml")}
     assert stems == {path.stem for path in (ROOT / "recipes" / "llama-3.1-8b").glob("*.yaml")} - {"grpo", "reward_pairs"}

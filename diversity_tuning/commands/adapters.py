@@ -1,8 +1,8 @@
 r"""Sample responses of several adapters of one base model from one vLLM server, each into its own run folder.
 
-python -m scripts_eval.sample_adapters --config recipes/llama-3.1-8b/eval1_1.yaml --source data/filtered \
+python -m scripts_eval.sample_adapters --config eval1_1.yaml --source data/filtered \
     --adapters sft=runs/generation dpo=runs/dpo ddpo-both=runs/ddpo-both --output results
-R=runs/miniature/seed0; python -m scripts_eval.sample_adapters --config recipes/miniature/eval1_1.yaml \
+R=runs/mine; python -m scripts_eval.sample_adapters --config eval1_1.yaml \
     --source $R/data/filtered --base_model $R/base --adapters dpo=$R/dpo ddpo-both=$R/ddpo-both --output runs/my-samples
 
 Needs vLLM (`vllm` on the PATH, or VLLM=/path/to/bin/vllm). The server is started on all visible GPUs with every adapter, and

@@ -1,8 +1,8 @@
 r"""Calibrate the distance below which two samples count as the same in distinct_k, on the data's own responses.
 
 python -m scripts_eval.distinct_threshold --source data/filtered --split train --num_prompts 500 --output runs/distinct
-python -m scripts_eval.distinct_threshold --source runs/miniature/seed0/data/filtered --split validation \
-    --semantic_model builtin:minilm --labels studies.miniature.recognise:direction --output runs/my-threshold
+python -m scripts_eval.distinct_threshold --source runs/mine/data/filtered --split validation \
+    --semantic_model builtin:minilm --labels my_labels:kind --output runs/my-threshold
 
 Writes threshold.json, which --distinct_threshold of the scoring commands takes, and prints the threshold.
 """

@@ -2,7 +2,7 @@ r"""Sample responses to test prompts, then score them: reward, semantic diversit
 
 python -m scripts_eval.generation_eval1_1 --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
     --reward_model runs/reward --output results/ddpo-both
-R=runs/miniature/seed0; python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval1_1.yaml \
+R=runs/mine; python -m scripts_eval.generation_eval1_1 --config eval1_1.yaml \
     --source $R/data/filtered --base_model $R/base --adapter $R/dpo --reward_model $R/reward \
     --style_model builtin:stylometry:$R/stylometry --output runs/my-dpo
 

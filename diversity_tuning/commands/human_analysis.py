@@ -3,7 +3,7 @@ r"""From the annotations of a human study and its key to win rates, a significan
 python -m scripts_eval.human_eval_analysis --annotations runs/human/study/annotations --key runs/human/ddpo-dpo/key.csv \
     --output results/human
 python -m scripts_eval.human_eval_analysis --annotations human-eval/study/annotations --key human-eval/sample/key.csv \
-    --output runs/miniature/human-report
+    --output runs/mine/human-report
 
 Writes report.md, wins.csv, wins.tex, annotators.csv, answers.csv, human.json, wins.png and .pdf. Annotators appear as numbers.
 """

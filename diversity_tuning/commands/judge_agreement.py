@@ -1,6 +1,6 @@
 r"""How well a judge or reward agrees with people: accuracy, F1, AUC, Cohen's kappa, pairs, by length, beside length alone.
 
-    python -m scripts_eval.judge_agreement --reward runs/greetings/reward_pairs --labels labels.jsonl --output runs/agreement
+    python -m scripts_eval.judge_agreement --reward runs/mine/reward_pairs --labels labels.jsonl --output runs/agreement
     python -m scripts_eval.judge_agreement --reward builtin:length --pairs pairs.jsonl --output runs/agreement-length
     python -m scripts_eval.judge_agreement --reward runs/judge/judge.yaml --labels labels.jsonl --output runs/agreement-judge
     python -m scripts_eval.judge_agreement --reward runs/reward --annotations runs/human/study/annotations \

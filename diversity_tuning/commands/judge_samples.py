@@ -1,6 +1,6 @@
 r"""The final evaluation of policies by a judge: its verdicts on their samples, side by side, with intervals over prompts.
 
-python -m scripts_eval.sample --source test.jsonl --base_model runs/greetings/grpo --output runs/eval/grpo
+python -m scripts_eval.sample --source test.jsonl --base_model runs/mine/grpo --output runs/eval/grpo
 python -m scripts_eval.judge_samples --reward runs/judge/judge.yaml --runs runs/eval/sft runs/eval/grpo \
     --output runs/eval/judged
 

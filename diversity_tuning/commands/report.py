@@ -1,7 +1,7 @@
 """Tables and figures of scored runs (paper, figures 2 to 5), and a page to read them with samples. Needs neither GPU nor torch.
 
 python -m scripts_eval.report --results runs/llama-3.1-8b/seed0/eval --output report --compare ddpo-both:dpo dorpo-both:orpo
-python -m scripts_eval.report --runs runs/miniature/seed0/eval/{dpo,ddpo-both} --output runs/my-report --compare all
+python -m scripts_eval.report --runs runs/mine/eval/{dpo,ddpo-both} --output runs/my-report --compare all
 
 Writes report.md, report.html (one file, figures and samples inside), summary.txt, tables as .csv and .tex, figures as .png
 and .pdf.

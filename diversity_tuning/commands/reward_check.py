@@ -2,8 +2,8 @@ r"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on 
 
     python -m scripts_reward_modeling.reward_model_perf_analysis --source runs/llama-3.1-8b/seed0/data/filtered \
         --reward_model runs/llama-3.1-8b/seed0/reward --output results/reward-check
-    python -m scripts_reward_modeling.reward_model_perf_analysis --source runs/miniature/seed0/data/filtered \
-        --split validation --reward_model runs/miniature/seed0/reward --output runs/my-reward-check
+    python -m scripts_reward_modeling.reward_model_perf_analysis --source runs/mine/data/filtered \
+        --split validation --reward_model runs/mine/reward --output runs/my-reward-check
 """
 
 import argparse

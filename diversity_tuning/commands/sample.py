@@ -2,7 +2,7 @@ r"""Sample responses to test prompts into a run folder; a killed run can be resu
 
 python -m scripts_eval.sample --source data/filtered --base_model meta-llama/Llama-3.1-8B --adapter runs/ddpo-both \
     --output results/ddpo-both
-R=runs/miniature/seed0; python -m scripts_eval.sample --source $R/data/filtered --start 0 --num_prompts 100 \
+R=runs/mine; python -m scripts_eval.sample --source $R/data/filtered --start 0 --num_prompts 100 \
     --max_new_tokens 160 --repetition_penalty 1 --base_model $R/base --adapter $R/dpo --output runs/my-dpo
 
 Several GPUs:       accelerate launch --config_file accelerate_configs/multi_gpu.yaml -m scripts_eval.sample …

@@ -1,7 +1,7 @@
 r"""Score the samples of a run folder, again or for the first time; nothing is sampled.
 
 python -m scripts_eval.score --reward_model runs/reward --output results/ddpo-both --name ddpo-both
-R=runs/miniature/seed0; python -m scripts_eval.score --reward_model $R/reward --semantic_model builtin:minilm \
+R=runs/mine; python -m scripts_eval.score --reward_model $R/reward --semantic_model builtin:minilm \
     --style_model builtin:stylometry:$R/stylometry --output runs/my-dpo --overwrite
 """
 

@@ -38,16 +38,11 @@ class OpenAI:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def body(self, model: str, request: ChatRequest, settings: SamplingSettings, seed: int, extra: dict) -> dict:
-        fields = {
-            "model": model,
-            "messages": chat_messages(request, settings.system_prompt),
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "max_tokens": settings.max_new_tokens,
-            "seed": seed,
-            "min_p": settings.min_p or None,
-        }
-        return without_none({**fields, **extra})
+        return without_none({
+            "model": model, "messages": chat_messages(request, settings.system_prompt), "temperature": settings.temperature,
+            "top_p": settings.top_p, "min_p": settings.min_p or None, "max_tokens": settings.max_new_tokens, "seed": seed,
+            **extra,
+        })  # fmt: skip
 
     def read(self, reply: dict) -> Sample | Failure:
         """The first choice. A :class:`BadReplyError` where the fields are not there."""
@@ -80,14 +75,10 @@ class Anthropic:
         return {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
 
     def body(self, model: str, request: ChatRequest, settings: SamplingSettings, seed: int, extra: dict) -> dict:
-        fields = {
-            "model": model,
-            "system": settings.system_prompt,
-            "messages": chat_messages(request, None),
-            "temperature": settings.temperature,
-            "max_tokens": settings.max_new_tokens,
-        }
-        return without_none({**fields, **extra})
+        return without_none({
+            "model": model, "system": settings.system_prompt, "messages": chat_messages(request, None),
+            "temperature": settings.temperature, "max_tokens": settings.max_new_tokens, **extra,
+        })  # fmt: skip
 
     def read(self, reply: dict) -> Sample | Failure:
         """The text blocks, joined. A :class:`BadReplyError` where the fields are not there."""

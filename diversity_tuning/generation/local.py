@@ -76,8 +76,9 @@ def sample_responses(
     conversations = {request.messages: request for request in requests}
     ids = encode_conversations(tokenizer, list(conversations.values()), settings.system_prompt)
     tokens = dict(zip(conversations, ids, strict=True))
-    check_context(model, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
-    room = _context(model) - settings.max_new_tokens
+    context = getattr(model.config, "max_position_embeddings", None) or float("inf")
+    check_context(context, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
+    room = context - settings.max_new_tokens
     too_long = [i for i, request in enumerate(requests) if len(tokens[request.messages]) > room]
     if too_long:
         yield [
@@ -106,14 +107,8 @@ def encode_conversations(
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
-def _context(model: PreTrainedModel) -> float:
-    """Tokens that the model can read."""
-    return getattr(model.config, "max_position_embeddings", None) or float("inf")
-
-
-def check_context(model: PreTrainedModel, prompts: list[list[int]], max_new_tokens: int) -> None:
-    """A :class:`UserError` where the longest prompt that fits the model's context leaves no room for the response."""
-    context = _context(model)
+def check_context(context: float, prompts: list[list[int]], max_new_tokens: int) -> None:
+    """A :class:`UserError` where the longest prompt that fits the model's ``context`` leaves no room for the response."""
     longest = max((len(prompt) for prompt in prompts if len(prompt) < context), default=0)
     room = context - longest
     if max_new_tokens > room:

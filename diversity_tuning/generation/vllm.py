@@ -5,10 +5,10 @@ token ids are decoded here, so that neither depends on a template that vLLM woul
 """
 
 import functools
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -103,9 +103,8 @@ class VllmEngine:
         if not requests:
             return
         lengths = [len(self.api.encode(request.messages, settings.system_prompt)) for request in requests]
-        model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=self.context))
         first = [[0] * length for request, length in zip(requests, lengths, strict=True) if len(request.messages) == 1]
-        check_context(model, first, settings.max_new_tokens)
+        check_context(self.context or math.inf, first, settings.max_new_tokens)
         if self.server:
             longest = max(lengths) + settings.max_new_tokens + (self.turns - 1) * (settings.max_new_tokens + _TURN)
             self.server.start(min(longest, self.context or longest))
