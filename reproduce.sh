@@ -3,6 +3,7 @@
 #
 #   bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
 #   bash reproduce.sh --rlaif                    GRPO with rewards and judges beside DPO and DDPO: docs/RLAIF.md
+#   bash reproduce.sh --methods                  SPL, CrPO, DivPO beside DDPO, or GRPO's: docs/METHODS.md
 #   bash reproduce.sh --recipe horror            horror stories from specifications: docs/HORROR.md
 #   bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts, eight GPUs: docs/RUN_8B.md
 #   bash reproduce.sh --help                     all flags

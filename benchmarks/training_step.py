@@ -55,6 +55,8 @@ def make_trainer(name: str, case: dict, folder: str):
     head = {"lm_head": case["lm_head"]}
     classes = {
         "TRL DPO": (trl.DPOTrainer, trl.DPOConfig, {}),
+        "DPO": (ours.DPOTrainer, ours.DPOConfig, head),
+        "SPL": (ours.SPLTrainer, ours.SPLConfig, head),
         "DDPO": (ours.DDPOTrainer, ours.DDPOConfig, head),
         "TRL ORPO": (orpo.ORPOTrainer, orpo.ORPOConfig, {"beta": 0.25}),
         "ORPO": (ours.ORPOTrainer, ours.ORPOConfig, head),
@@ -114,7 +116,7 @@ def make_batch(name: str, case: dict, length: int | None = None) -> dict:
     completion = torch.ones_like(ids)
     completion[:, :prompt] = 0
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "completion_mask": completion}
-    if name.startswith("D"):
+    if name in ("DDPO", "DORPO"):
         batch["pair_weight"] = torch.ones(pairs)
     if name == "TRL ORPO":
         labels = ids.masked_fill(completion == 0, -100)

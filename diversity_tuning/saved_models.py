@@ -10,7 +10,7 @@ from diversity_tuning.errors import UserError
 
 TEXTS = ("The cat sat on 2 mats.", "Écrivez un conte court: 雪が降る…", 'def f(x):\n    return {"a": x ** 2}')
 _EXACT = 1e-4  # of the logits' spread, in float32: other orders of summation
-_UNITS = 8  # of the last place, in half precision
+_UNITS = 16  # of the last place, in half precision: a merge in 30 layers, rounded once more, is off by about 5
 
 
 @torch.no_grad()

@@ -108,5 +108,7 @@ def test_a_training_whose_folder_is_read_again_otherwise_publishes_nothing(world
     monkeypatch.setattr(Trainer, "save_model", save_other)
     line = stops(capsys, command, world, "other", source="filtered", flags=[*flags, "--max_steps", "1", "--overwrite", "true"])
     assert line.startswith(f"error: {world / 'other'}: read again, its outputs for a few texts are off by ")
-    assert line.endswith("what is saved is not what was trained, so nothing is published")
+    kept = hidden(world, "other")
+    assert line.endswith(f"what is saved is not what was trained, so nothing is published; it lies in {kept}")
+    assert kept.is_dir()
     assert not (world / "other").exists()

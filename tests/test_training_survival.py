@@ -25,6 +25,7 @@ from tests.training_runs import (
     adapter,
     argv,
     hidden,
+    history,
     losses,
     make_world,
     stops,
@@ -239,6 +240,18 @@ def test_killed_and_its_newest_checkpoint_damaged_is_as_never_killed(world, dama
         expected = weights(world / "ddpo-whole")
     for name, weight in weights(world / f"damaged-{damaged}").items():
         assert torch.equal(weight, expected[name]), name
+
+
+def test_a_resumed_run_counts_evaluations_without_a_better_one_from_the_start(world, monkeypatch):
+    """No step changes anything: the first evaluation is the best, and three more stop the run."""
+    flags = [*adapter(world), *"--eval_split test --eval_strategy steps --eval_steps 2 --load_best_model_at_end true".split()]
+    flags += [*SAVED, *"--max_steps 20 --learning_rate 0 --early_stopping_patience 3".split()]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", _at_step_five(KeyboardInterrupt()))
+        with pytest.raises(SystemExit):
+            train(ddpo, world, "patient", flags=flags)
+    assert train(ddpo, world, "patient", flags=flags) == 0
+    assert history(world / "patient")[-1]["step"] == 8
 
 
 def test_a_run_that_saved_no_optimizer_is_not_gone_on_from(world, capsys, monkeypatch):

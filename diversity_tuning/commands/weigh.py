@@ -41,7 +41,7 @@ class WeighConfig(EncoderConfig):
     constant: bool = flag("control: the mean deviation to every pair", default=False)
     creativity: list[str] = flag(
         "also CrPO's weight of each pair, from these scores: diversity, novelty, quality (the votes), or of columns",
-        factory=list, metavar="NAME=λ",
+        factory=list, metavar="NAME=NUMBER",
     )  # fmt: skip
 
     def __post_init__(self):

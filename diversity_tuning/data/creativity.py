@@ -9,6 +9,7 @@ import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.storage import add_columns
+from diversity_tuning.data.validate import NUMBER
 from diversity_tuning.data.weigh import PairKeys, by_prompt, pair_texts, summary
 from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.embeddings import EmbeddingStore, text_key
@@ -57,7 +58,7 @@ def novelties(words: Sequence[np.ndarray], units: np.ndarray) -> np.ndarray:
 
 
 def parse_strengths(given: Sequence[str]) -> dict[str, float]:
-    """``NAME=λ`` by name; :class:`UserError` for what is no number, negative, twice there, or all 0."""
+    """``NAME=NUMBER`` by name; :class:`UserError` for what is no number, negative, twice there, or all 0."""
     strengths: dict[str, float] = {}
     for word in given:
         name, _, number = word.partition("=")
@@ -66,10 +67,10 @@ def parse_strengths(given: Sequence[str]) -> dict[str, float]:
         except ValueError:
             value = float("nan")
         if not name or not 0 <= value < float("inf") or name in strengths:
-            raise UserError(f"--creativity {word}: expected NAME=λ, λ at least 0, each name once, such as novelty=1")
+            raise UserError(f"--creativity {word}: expected NAME=NUMBER, at least 0, each name once, such as novelty=1")
         strengths[name] = value
     if not any(strengths.values()):
-        raise UserError("--creativity: every λ is 0, so every pair would weigh nothing")
+        raise UserError("--creativity: every number is 0, so every pair would weigh nothing")
     return {name: value for name, value in strengths.items() if value}
 
 
@@ -130,9 +131,6 @@ def weight_column(batch: dict, indices: list[int], weights: np.ndarray) -> dict:
 
 def add_creativity(made, keys: PairKeys, store, strengths: Mapping[str, float], name: str, work, num_proc: int) -> tuple:
     """(pairs with a column ``creativity``, summary with the number of pairs of weight 0) of one split."""
-    from datasets import Value
-
     weights = pair_creativity(made, keys, store, strengths)
-    features = {schema.CREATIVITY: Value("float64")}
-    made = add_columns(made, weight_column, features, work, f"creativity-{name}", num_proc, weights=weights)
+    made = add_columns(made, weight_column, {schema.CREATIVITY: NUMBER}, work, f"creativity-{name}", num_proc, weights=weights)
     return made, {"zero": int((weights == 0).sum()), **summary(weights)}

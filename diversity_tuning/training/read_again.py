@@ -27,7 +27,10 @@ def check_saved(trainer, training_run) -> None:
     except torch.cuda.OutOfMemoryError:  # beside the trained model and its optimizer
         torch.cuda.empty_cache()
         found = logits_of_texts(_read_again(trainer, training_run, "cpu"), tokenizer)
-    check_same_logits(str(training_run.output), expected, found, dtype)
+    try:
+        check_same_logits(str(training_run.output), expected, found, dtype)
+    except UserError as error:
+        raise UserError(f"{error}; it lies in {training_run.folder}") from None
 
 
 def _read_again(trainer, training_run, device: str) -> torch.nn.Module:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from diversity_tuning.objectives import OBJECTIVES
+from studies.reproduce.methods import GROUPS
 from studies.reproduce.plans import Part, table_of
 from studies.reproduce.stages import TABLES
 
@@ -17,6 +18,8 @@ ROWS = {
 }  # fmt: skip
 ROWS |= {
     "grpo": "GRPO", "grpo-advantage": "GRPO, δ", "grpo-darling": "GRPO, DARLING", "grpo-judge": "GRPO, judge",
+    "crpo": "CrPO", "divpo": "DivPO",
+    "grpo-dra": "GRPO, DRA", "grpo-rare": "GRPO, rare", "grpo-dpwriter": "GRPO, DPWriter",
 }  # fmt: skip
 COLUMNS = {
     "reddit_reward": "reward",
@@ -101,6 +104,11 @@ def following(args: argparse.Namespace) -> list[str]:
     more = f" --out {shlex.quote(args.out)}" if args.out else ""
     own = table_of(args.recipe)
     lines = []
+    if args.methods:
+        group = "" if args.methods == GROUPS[0] else f" {args.methods}"
+        return _aligned(
+            [(f"{base} --methods{group} --seeds 0 1 2{more}", "three seeds"), ("less docs/METHODS.md", "what each method is")]
+        )
     if args.rlaif:
         return _aligned(
             [(f"{base} --rlaif --seeds 0 1 2{more}", "three seeds"), ("less docs/RLAIF.md", "what the numbers mean")]

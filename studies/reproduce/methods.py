@@ -17,11 +17,11 @@ SHARES = ("0.3", "0.6", "0.9")  # DPWriter's λ
 BOTH = "--encoders builtin:minilm builtin:stylometry:{run}/stylometry"
 MEANING = "--encoders builtin:minilm"
 CLASSES = f"{MEANING} --distinct_threshold {{run}}/distinct"
-# Method -> flags of GRPO. DARLING and DRA as published: not divided by the standard deviation.
+# Method -> flags of GRPO. DARLING as published: not divided by the standard deviation.
 POWERED = {
     "grpo-advantage": f"--deviation advantage {BOTH}",
     "grpo-darling": f"--deviation darling --scale_rewards none {CLASSES}",
-    "grpo-dra": f"--deviation dra --scale_rewards none {MEANING}",
+    "grpo-dra": f"--deviation dra {MEANING}",
     "grpo-rare": f"--deviation rare {CLASSES}",
 }
 METHODS = {

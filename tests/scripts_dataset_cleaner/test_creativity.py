@@ -23,7 +23,7 @@ def test_stage_3_adds_the_weight_of_crpo_and_changes_nothing_else(pipeline, tmp_
     ("flags", "message"),
     [
         (["--creativity", "surprise=1"], "has no column 'surprise_chosen'"),
-        (["--creativity", "novelty"], "expected NAME=λ"),
+        (["--creativity", "novelty"], "expected NAME=NUMBER"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(pipeline, tmp_path, capsys, flags, message):

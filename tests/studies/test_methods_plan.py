@@ -7,7 +7,8 @@ import pytest
 
 from diversity_tuning.errors import UserError
 from studies.miniature.methods import choose
-from studies.reproduce import methods
+from studies.reproduce import ending, methods
+from studies.reproduce.__main__ import make_parser
 from tests import test_recipes as recipes
 from tests.studies.test_reproduce import lines_of, names, parts_of
 
@@ -47,6 +48,21 @@ def test_what_is_refused():
         parts_of("--methods", "--split", "validation")
     with pytest.raises(UserError, match="--methods: of the miniature"):
         parts_of("--methods", "--recipe", "llama-3.1-8b")
+
+
+@pytest.mark.parametrize(("flags", "group"), [(["--methods"], ""), (["--methods", "reinforcement"], " reinforcement")])
+def test_what_it_ends_with(tmp_path, capsys, flags, group):
+    (report,) = [part.report.output for part in parts_of(*flags) if part.report]
+    (tmp_path / report).mkdir(parents=True)
+    values = {f"{name}_{part}": "0.123456" for name in ending.COLUMNS for part in ("mean", "low", "high")}
+    compared = methods.METHODS["reinforcement" if group else "preference"]
+    rows = [{"model": f"{name}", "seed": "0", **values} for name in ("sft", *compared)]
+    pd.DataFrame(rows).to_csv(tmp_path / report / "models.csv", index=False)
+    ending.print_ending(parts_of(*flags), tmp_path, make_parser().parse_args(flags))
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 100
+    assert len([line for line in said.splitlines() if ".123" in line]) == 1 + len(compared)
+    assert f"bash reproduce.sh --methods{group} --seeds 0 1 2" in said
 
 
 def test_the_rule():

@@ -23,6 +23,7 @@ from studies.reproduce.stages import Lanes, Stage, lanes
 
 ROOT = Path(__file__).parents[2]
 RLAIF = [("miniature", ["--rlaif"]), ("miniature", ["--rlaif", "--seeds", "0", "2"]), ("miniature-control", ["--rlaif"])]
+RLAIF += [("miniature", ["--methods"]), ("miniature", ["--methods", "reinforcement"])]
 KINDS = [[], ["--full"], ["--ablation"], ["--split", "train"], ["--controls", "--seeds", "3", "5"]]
 
 

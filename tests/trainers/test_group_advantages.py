@@ -190,12 +190,14 @@ def test_every_deviation_leaves_failures_and_groups_of_equal_rewards_alone(devia
 
 
 def test_negative_rewards_are_inverted_from_zero_and_not_from_the_minimum():
-    """Three copies at -3 and a better one at -2.5, d = 1/4 1/4 1/4 1: the products -.75 and -2.5 put the copies above it."""
-    rewards, weights = tensor([-3.0, -3.0, -3.0, -2.5]), tensor([0.25, 0.25, 0.25, 1.0])
-    from_zero = group_advantages(rewards, ALL, weights, 4, "dra", "zero", scale="none")
-    assert from_zero[3] < from_zero[0]
-    assert inverted(rewards, weights, ALL, "dra", "zero").tolist() == [True, True, True, False]
-    from_minimum = group_advantages(rewards, ALL, weights, 4, "dra", "minimum", scale="none")
-    assert from_minimum[3] > from_minimum[0]
-    for deviation, origin in (("dra", "minimum"), ("rare", "zero"), ("none", "zero")):
+    """Three copies at -3 and a better one at -2.5, d = 1/3 1/3 1/3 1: the products are -1 -1 -1 -2.5, their mean -1.375."""
+    copies = Group(["a"] * 3 + ["b"], [np.array([[1.0, 0]] * 3 + [[0, 1.0]])], threshold=0.1)
+    rewards, weights = tensor([-3.0, -3.0, -3.0, -2.5]), tensor(DEVIATIONS["darling"].of(copies)).float()
+    from_zero = group_advantages(rewards, ALL, weights, 4, "darling", "zero", scale="none")
+    torch.testing.assert_close(from_zero, tensor([0.375, 0.375, 0.375, -1.125]))
+    assert inverted(rewards, weights, ALL, "darling", "zero").tolist() == [True, True, True, False]
+    from_minimum = group_advantages(rewards, ALL, weights, 4, "darling", "minimum", scale="none")
+    torch.testing.assert_close(from_minimum, tensor([-0.125, -0.125, -0.125, 0.375]))
+    for deviation, origin in (("darling", "minimum"), ("rare", "zero"), ("none", "zero")):
         assert not inverted(rewards, weights, ALL, deviation, origin).any()
+    assert not inverted(tensor([nan, -1.0, 1.0, -1.0]), weights, tensor([True, False, True, True]), "dra", "zero").any()
