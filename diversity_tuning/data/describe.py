@@ -15,6 +15,7 @@ from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import check_place
+from diversity_tuning.public import as_text
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
 from diversity_tuning.words import count_words
 
@@ -137,9 +138,9 @@ def _figures(rows: int, prompts: list, responses: list, spread: dict, repeated: 
 
 def page(source: str, splits: dict[str, Description]) -> str:
     """The description of one data set, in Markdown."""
-    lines = [f"# {source}", "", *_counts(splits), "", *_recorded(source)]
+    lines = [f"# {as_text(source)}", "", *_counts(splits), "", *_recorded(source)]
     for name, description in splits.items():
-        lines += [f"## {name}", "", *_table(description.distributions), ""]
+        lines += [f"## {as_text(name)}", "", *_table(description.distributions), ""]
         lines += [*description.popularity.sentences(), ""] if description.popularity else []
         lines += [*_odd(description.odd), ""] if description.odd else []
     return "\n".join(lines + _leakage(splits))
@@ -154,7 +155,14 @@ def _counts(splits: dict[str, Description]) -> list[str]:
     for name, description in splits.items():
         responses = list(description.responses_at.values()) or [len(description.responses)]
         distinct = len(np.unique(description.responses))
-        cells = [name, description.rows, len(np.unique(description.prompts)), *responses, distinct, description.repeated]
+        cells = [
+            as_text(name).replace("|", "\\|"),
+            description.rows,
+            len(np.unique(description.prompts)),
+            *responses,
+            distinct,
+            description.repeated,
+        ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
 

@@ -18,6 +18,7 @@ from diversity_tuning.evaluation.rendering import NONE, interval
 from diversity_tuning.evaluation.report.build import FOLDERS, RUNS, SETTINGS
 from diversity_tuning.evaluation.report.study import LABELS, RUN, STAGE, TABLE, read_study, read_table, write_gzip, write_study
 from diversity_tuning.outputs import check_ours, check_place, read_provenance
+from diversity_tuning.public import as_text
 from diversity_tuning.runs import PROVENANCE, write_text
 
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
@@ -167,7 +168,7 @@ def _row(record: dict, provenance: str) -> list[str]:
     seed = NONE if record["seed"] is None else str(record["seed"])
     label = record["name"] or NONE
     label = f"{label} ({record['strength']})" if record["strength"] else label
-    return [label.replace("|", "\\|"), seed, *values, *links]
+    return [as_text(label).replace("|", "\\|"), seed, *values, *links]
 
 
 def _numbers(value: dict | None) -> dict:
