@@ -1,6 +1,7 @@
 """What every command shares: parsers that help, recipes as flags, and errors as one line with exit code 2."""
 
 import argparse
+import contextlib
 import errno
 import functools
 import json
@@ -68,6 +69,16 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 def is_part_of_another() -> bool:
     """Whether the command that runs was called by another command."""
     return len(_running) > 1
+
+
+@contextlib.contextmanager
+def as_part() -> Iterator[None]:
+    """Inside, the functions of other commands are part of this one, and say no next step."""
+    _running.append([])
+    try:
+        yield
+    finally:
+        _running.pop()
 
 
 def words_of_command() -> list[str]:

@@ -6,6 +6,7 @@ python -m scripts_dpo.generation_ddpo_model_train --help    the same in the repo
 
 import importlib
 import importlib.metadata
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -94,7 +95,11 @@ def main(argv: list[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         width = max(map(len, known))
         rows = [f"  {name:{width}}  {command.about}" for name, command in known.items()]
-        print("\n".join([f"usage: {CONSOLE} NAME [flags]", "", *rows, "", f"Flags of a command: {CONSOLE} NAME --help"]))
+        try:
+            print("\n".join([f"usage: {CONSOLE} NAME [flags]", "", *rows, "", f"Flags of a command: {CONSOLE} NAME --help"]))
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head` is no error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if words[0] == "--version":
         print(f"{CONSOLE} {importlib.metadata.version(CONSOLE)}")

@@ -13,7 +13,7 @@ import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diversity_tuning.cli import command
+from diversity_tuning.cli import as_part, command
 from diversity_tuning.data.tables import check_source_name, may_be_hub_id
 from diversity_tuning.deviation_types import TYPES, models_of
 from diversity_tuning.errors import UserError
@@ -59,13 +59,14 @@ def main(argv=None) -> None:
         engine = replace(sampling.engine, adapter=adapter)
         where = {"source": look.prompts, "split": "train", "start": 0, "output": runs[name]}
         sample_run(replace(sampling, engine=engine, **where))
-    for run in runs.values():
-        # The samples decide what is there; scores are cheap, and made anew with whatever models are given now.
-        score_run(replace(scoring, output=run, overwrite=True, log_prob_model=scoring.log_prob_model or base))
     from diversity_tuning.evaluation.scoring.auxiliary import add_to_run
 
-    for run in runs.values():
-        add_to_run(Path(run), "whole")
+    with as_part():
+        for run in runs.values():
+            # The samples decide what is there; scores are cheap, and made anew with whatever models are given now.
+            score_run(replace(scoring, output=run, overwrite=True, log_prob_model=scoring.log_prob_model or base))
+        for run in runs.values():
+            add_to_run(Path(run), "whole")
     _show(scoring, output, list(runs.values()))
 
 

@@ -51,6 +51,7 @@ def test_from_adapters_to_a_table_of_100_columns(adapters, world, tmp_path, caps
     flags = ["--adapter", *found, "--with_base", "--reward_model", world / "reward", "--style_model", "letters"]
     assert look(adapters, tmp_path / "look", "jsonl", *flags) == 0
     shown = capsys.readouterr().out
+    assert "\nnext: " not in shown, "its own next step is the one that counts"
     table = (tmp_path / "look" / "quick_look.txt").read_text()
     assert table in shown
     lines = table.splitlines()
