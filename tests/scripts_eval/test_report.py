@@ -653,7 +653,7 @@ def test_ten_methods_of_other_names_have_ten_colours(tmp_path):
 
 
 def test_controls_have_shapes_of_no_method():
-    names = ("gold", "sft", *styles._PAPER, "mine", "yours", "gpt")
+    names = ("gold", "sft", *styles._PAPER, "mine", "yours")
     shapes = {marker for _, marker in method_styles([RunGroup(name, name, None, []) for name in names]).values()}
     assert len(shapes) == len(names) == 12
     controls = set(styles.control_markers(f"control {i}" for i in range(8)).values())
