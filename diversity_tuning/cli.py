@@ -20,12 +20,16 @@ from diversity_tuning.missing import require
 from diversity_tuning.names import nearest
 from diversity_tuning.public import printable
 from diversity_tuning.recipe import read_recipe
+from diversity_tuning.workers import DIED, bounded
 
 # System errors that the user can resolve: no space, over quota, no permission, read-only, not a folder.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR}
 _NAMES = {errno.ENAMETOOLONG: "give a shorter name", errno.ELOOP: "its links lead back to itself; give another path"}
 # What safetensors, torch and pyarrow say instead of an errno when a disk is full.
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
+# What datasets, sentence-transformers and torch say of a worker process that was killed.
+_KILLED = (DIED, "has abruptly died during map operation", "pool worker(s) died", "DataLoader worker (pid")
+_FEWER = "a worker process was killed, most often for memory; use fewer processes, then the same command goes on"
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
 _running: list[list[str]] = []  # the words of the commands that are under way, each called by the one before
 STOPPED = "stopped; the same command goes on"
@@ -42,7 +46,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         end_with_parents()
         _running.append(sys.argv[1:] if argv is None else [str(word) for word in argv])
         try:
-            return main(argv) or 0
+            with bounded() if len(_running) == 1 else contextlib.nullcontext():
+                return main(argv) or 0
         except UserError as error:
             message, code = f"error: {' '.join(as_run_here(str(error)).split())}", 2
         except KeyboardInterrupt:
@@ -88,6 +93,7 @@ def words_of_command() -> list[str]:
 
 def _of_the_system(error: BaseException | None) -> str | None:
     """What the system refused, if that is why ``error`` was raised; None for a fault of the program."""
+    first = None
     while error is not None:
         if isinstance(error, KeyboardInterrupt):  # `datasets` raises a TimeoutError after it
             return STOPPED
@@ -102,8 +108,12 @@ def _of_the_system(error: BaseException | None) -> str | None:
             return f"{where}: {error.strerror}; {advice}, or choose another folder; the same command goes on"
         if any(mark in str(error) for mark in _FULL):
             return "the disk is full (No space left on device); free some space, then the same command goes on"
+        if isinstance(error, RuntimeError) and any(mark in str(error) for mark in _KILLED):
+            return _FEWER
+        first = first or error
         error = error.__cause__ or error.__context__
-    return None
+    # `datasets` looks for its workers' results once more when they, or the process that holds their queue, have ended.
+    return _FEWER if type(first).__module__ == "multiprocess.context" else None
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

