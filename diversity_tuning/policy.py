@@ -7,9 +7,12 @@ if not __package__:
     raise SystemExit("error: run it as python -m diversity_tuning.policy")
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import torch
+from jinja2 import TemplateSyntaxError
 from peft import PeftConfig, PeftModel
 from peft.utils import get_peft_model_state_dict, load_peft_weights
 from transformers import (
@@ -50,8 +53,19 @@ def load_tokenizer(
             raise UserError(f"{base_model}: its tokenizer has no chat template; give --chat_template_from an Instruct model")
         base, tokenizer = tokenizer, _tokenizer_of_sibling(base_model, sibling, template_from is not None, options)
         _check_same_vocabulary(base_model, base, sibling, tokenizer, config.get_text_config().vocab_size)
+    _check_template(template_from or base_model, tokenizer)
     stops = own_stops(config, _generation_config(base_model, revision))
     return complete_tokenizer(tokenizer, family, stops, config.get_text_config().vocab_size or 0)
+
+
+def _check_template(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """A template that is no template is a :class:`UserError`; what it makes of messages is looked at later."""
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "Hello."}], tokenize=False)
+    except TemplateSyntaxError as error:
+        raise UserError(f"{name}: its chat template cannot be read ({error}); take that of its Instruct model") from None
+    except Exception:  # a template may want other messages
+        return
 
 
 def _generation_config(base_model: str, revision: str | None) -> GenerationConfig | None:
@@ -225,6 +239,12 @@ def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str 
     if absent or found["mismatched_keys"]:
         wrong = f"lacks {len(absent)} tensors, such as {absent[0]}" if absent else "has tensors of other shapes"
         raise UserError(f"{name}: {wrong}, which would be filled at random; is it a whole {type(model).__name__}?")
+    if found["unexpected_keys"] and not new_head and os.environ.get("RANK", "0") == "0":
+        unused = sorted(found["unexpected_keys"])
+        print(
+            f"{name}: {len(unused)} tensors are not used, such as {unused[0]}: its config has no place for them",
+            file=sys.stderr,
+        )
     return model
 
 

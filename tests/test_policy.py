@@ -168,6 +168,21 @@ def test_a_tokenizer_without_a_template_is_refused(tmp_path):
     assert load_tokenizer(str(base), str(sibling)).pad_token == "<|finetune_right_pad_id|>"  # of an unknown family too
 
 
+def test_a_damaged_template_is_one_line(tmp_path):
+    _, sibling = families.save(tmp_path, families.MODELS["llama"])
+    (sibling / "chat_template.jinja").write_text("{{ cut")
+    with pytest.raises(UserError, match="its chat template cannot be read"):
+        load_tokenizer(str(sibling))
+
+
+def test_tensors_that_the_config_has_no_place_for_are_told(tmp_path, capsys):
+    base, _ = families.save(tmp_path, families.MODELS["llama"])
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "num_hidden_layers": config["num_hidden_layers"] - 1}))
+    load_base_model(str(base))
+    assert "tensors are not used, such as model.layers." in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="nowhere: cannot be loaded"):
         load_tokenizer(str(tmp_path / "nowhere"))

@@ -387,6 +387,17 @@ def test_a_damaged_checkpoint_is_passed_over_in_words(launch, capsys, name):
     assert [path.name for path in sorted(first.folder.glob("checkpoint-*"))] == ["checkpoint-2", "checkpoint-4"]
 
 
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_that_lacks_a_state_is_passed_over_in_words(launch, capsys, name):
+    first = launch()
+    first.open()
+    for step in (2, 4):
+        checkpoint(first.folder, step)
+    (first.folder / "checkpoint-4" / name).unlink()
+    assert Path(launch().open()).name == "checkpoint-2"
+    assert "run: checkpoint-4 holds no optimizer, schedule or random state" in capsys.readouterr().out
+
+
 def test_a_run_whose_every_checkpoint_is_damaged_begins_again_in_words(launch, capsys):
     first = launch()
     first.open()

@@ -110,6 +110,7 @@ IMPOSSIBLE = {
     "--report_to wandb": "--report_to wandb: its package is missing: pip install wandb, or give --report_to none",
     "--report_to tensorbord": "--report_to tensorbord: no such service; did you mean tensorboard?",
     "--min_weight nan": "min_weight must be a finite number", "--num_train_epochs inf": "--num_train_epochs inf",
+    "--adam_beta1 2": "--adam_beta1 2.0: give 0 or more, below 1", "--dataloader_num_workers -1": "_workers -1: give 0 or more",
     "--weight_decay nan": "--weight_decay nan", "--max_grad_norm -1": "--max_grad_norm -1.0: give 0 or more",
 }  # fmt: skip
 

@@ -33,7 +33,8 @@ _AMOUNTS = ("learning_rate", "weight_decay", "max_grad_norm", "num_train_epochs"
 # Setting -> the least value and the one that it must stay below.
 _RANGES = {
     **dict.fromkeys(_COUNTS, (1, math.inf)), **dict.fromkeys(_AMOUNTS, (0, math.inf)),
-    **dict.fromkeys(("seed", "data_seed"), (0, 2**32)), "lora_dropout": (0, 1),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32)), "dataloader_num_workers": (0, math.inf),
+    **dict.fromkeys(("lora_dropout", "adam_beta1", "adam_beta2"), (0, 1)), "adam_epsilon": (0, math.inf),
 }  # fmt: skip
 
 

@@ -127,6 +127,8 @@ def newest(output: Path, found: Iterable[Path]) -> tuple[Path | None, list[Path]
             damaged.append(path)
             tell(f"{output}: {path.name} is damaged ({wrong}) and not gone on from")
         elif has_state(path):
+            if bare:
+                tell(f"{output}: {bare.name} holds no optimizer, schedule or random state and is not gone on from")
             return path, damaged
         else:
             bare = bare or path
