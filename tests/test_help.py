@@ -15,7 +15,7 @@ ENTRIES = sorted(
     path.relative_to(ROOT)
     for folder in ("benchmarks", "diversity_tuning", *(path.name for path in ROOT.glob("scripts_*")))
     for path in (ROOT / folder).rglob("*.py")
-    if path.name != "__main__.py" and '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    if path.name not in ("__main__.py", "console.py") and '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 )
 MODULES = [".".join(path.with_suffix("").parts) for path in ENTRIES]
 SHELL = [*sorted(path.name for path in ROOT.glob("cm_*.sh")), "reproduce.sh", "run_tests.sh", "human-eval/run.sh"]

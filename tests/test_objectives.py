@@ -38,7 +38,9 @@ def test_entries_are_complete():
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    return make_world(tmp_path_factory.mktemp("objectives"))
+    folder = tmp_path_factory.mktemp("objectives") / "a" / "run"  # next steps look one level up, where other tests write
+    folder.mkdir(parents=True)
+    return make_world(folder)
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_launching import stand_in
+from tests.test_launching import READS, stand_in
 from tests.test_recipes import STEM, TRAINING, parse_command, parse_training
 from tests.tiny import save_base
 from tests.training_runs import ROOT
 
 DOCUMENT = (ROOT / "docs" / "OWN_DATA.md").read_text(encoding="utf-8")
-EXAMPLE, LAPTOP, GPUS, *COMMANDS = re.findall(r"```bash\n(.*?)```", DOCUMENT, re.DOTALL)
+_ONE_COMMAND, _PREPARE, EXAMPLE, LAPTOP, GPUS, *COMMANDS = re.findall(r"```bash\n(.*?)```", DOCUMENT, re.DOTALL)
 (SNIPPET,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 
 _STEPS = "--max_steps 2 --per_device_train_batch_size 2 --max_length 640 --max_train_samples 4 --disable_tqdm true"
@@ -48,7 +48,7 @@ def commands(root, bin_folder, *blocks):
     """(module, arguments) of every Python command that the blocks start, in order; nothing of it is run."""
     log = bin_folder / "log"
     for name in ("python", "accelerate"):
-        stand_in(bin_folder, name, f'printf "%s\\0" "$@" >> {log}; echo >> {log}')
+        stand_in(bin_folder, name, f'{READS}\nprintf "%s\\0" "$@" >> {log}; echo >> {log}')
     environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     shell = subprocess.run(
         ["bash", "-euc", "".join(blocks)], cwd=root, env=environment, capture_output=True, text=True, timeout=60

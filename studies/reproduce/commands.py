@@ -174,7 +174,7 @@ def environment(words: list[str], run: Run) -> dict[str, str]:
     """What a command needs in its environment to do in a fresh shell what it does here."""
     variables = {"HF_HUB_OFFLINE": "1"} if run.makes_model else {}
     if words[0] == "bash" and words[1] != "-c":
-        samples = words[2].startswith("scripts_eval")  # without weights to share: plain data parallel
+        samples = any(word.startswith("scripts_eval") for word in words[2:3])  # without weights to share: plain data parallel
         accelerate = "multi_gpu" if samples and run.launch in _SHARDED else run.launch
         variables |= {"MODEL": run.recipe, "ACCELERATE": accelerate}
         if not run.makes_model:

@@ -58,7 +58,7 @@ def test_report(study, capsys):
     assert {path.name for path in (study / "out").iterdir()} == names
     report = (study / "out" / "report.md").read_text()
     assert "6 annotators, 40 items, 120 pages answered" in report
-    assert "one\\|<b> against other_$" in report
+    assert "one\\|&lt;b> against other_$" in report
     assert "seconds per page: median" in report
     assert "secret" not in "".join(
         path.read_text() for path in (study / "out").iterdir() if path.suffix not in (".png", ".pdf")

@@ -158,7 +158,7 @@ def _model_tables(rows: pd.DataFrame, columns: list[str], slopes: dict[str, floa
 
 
 def _count_table(rows: pd.DataFrame) -> Table:
-    counts = registry.in_table("counts")
+    counts = [metric for metric in registry.in_table("counts") if metric.column in rows]
     cells = []
     for _, row in rows.iterrows():
         length = NONE if pd.isna(row.get("words_mean")) else f"{row['words_mean']:.1f}"

@@ -32,7 +32,8 @@ def model_table(models: list[RunGroup], columns: list[str]) -> pd.DataFrame:
             rows.append(_row(RunGroup(model.label, model.method, model.strength, [run]), run.seed, columns))
         if len(model.runs) > 1:
             rows.append(_row(model, ALL_SEEDS, columns))
-    return pd.DataFrame(rows)
+    counted = {name for model in models for run in model.runs for name in run.counts}
+    return pd.DataFrame(rows).drop(columns=set(registry.columns(registry.in_table("counts"))) - counted, errors="ignore")
 
 
 def _row(model: RunGroup, seed: int | str | None, columns: list[str]) -> dict:

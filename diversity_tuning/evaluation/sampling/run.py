@@ -38,11 +38,11 @@ class SamplingConfig:
 
     source: str = flag("output of data stage 0 or 1, or a file with prompts (its split is train)", group=_PROMPTS)
     output: str = flag("run folder")
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    settings: SamplingSettings = field(default_factory=SamplingSettings)
     split: str = flag("split of it", default="test", group=_PROMPTS)
     start: int = flag("first row", default=1000, group=_PROMPTS)
     num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, group=_PROMPTS)
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    settings: SamplingSettings = field(default_factory=SamplingSettings)
     num_samples: int = flag("responses per prompt", default=4, group=_SAMPLING)
     seed: int = flag("decides every sample of the local engine, whatever the batch size", default=42, group=_SAMPLING)
     iterative: bool = flag("show the responses before, ask for one far from them", default=False, group=_SAMPLING)
