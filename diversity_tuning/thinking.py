@@ -1,7 +1,7 @@
 """Reasoning before a response: what engines and rewards cut off, so that no story holds it.
 
-Known forms: ``<think>…</think>`` and the same with thinking, thought or reasoning, ``[THINK]…[/THINK]``, ``◁think▷…◁/think▷``,
-``<|begin_of_thought|>…``, ``<|START_THINKING|>…``, and channels: ``<|channel|>analysis<|message|>…<|channel|>final<|message|>``,
+Forms: ``<think>…</think>`` and the same with thinking, thought or reasoning, ``[THINK]…[/THINK]``, ``◁think▷…◁/think▷``,
+``<|begin_of_thought|>…``, ``<|START_THINKING|>…``, channels: ``<|channel|>analysis<|message|>…<|channel|>final<|message|>``,
 which servers also send without the special tokens (``analysis…assistantfinal…``).
 """
 
