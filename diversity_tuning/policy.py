@@ -132,7 +132,7 @@ def load_policy(
     model.generation_config.eos_token_id = stop_ids(model.generation_config, tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return model.to(device).eval(), tokenizer
+    return on_device(model, device), tokenizer
 
 
 def policy_tokenizer(
@@ -161,6 +161,14 @@ def load_base_model(base_model: str, **options) -> PreTrainedModel:
     """A causal language model; ``options`` as in ``from_pretrained``. A model that is not there is a :class:`UserError`."""
     options["dtype"] = options.get("dtype") or "auto"
     return from_pretrained(AutoModelForCausalLM, base_model, **options)
+
+
+def on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
+    """The model there, for inference; a device that there is not, or that is full, is a :class:`UserError`."""
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise UserError(f"--device {device}: the model cannot be moved there ({str(error).splitlines()[0]})") from None
 
 
 def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_trainable: bool = False) -> PeftModel:

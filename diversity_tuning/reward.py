@@ -26,7 +26,7 @@ from diversity_tuning.data.schema import (
 )
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
-from diversity_tuning.policy import attach_adapter, from_pretrained
+from diversity_tuning.policy import attach_adapter, from_pretrained, on_device
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
 _MAX_LENGTH = "reward_max_length"  # among the tokenizer's settings: what a reward model was trained to be cut at
@@ -91,7 +91,7 @@ def load_reward_model(
         )  # fmt: skip
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     _pool_before(model, tokenizer)
-    return RewardModel(model.to(device), tokenizer, tokenizer.init_kwargs.get(_MAX_LENGTH, MAX_LENGTH))
+    return RewardModel(on_device(model, device), tokenizer, tokenizer.init_kwargs.get(_MAX_LENGTH, MAX_LENGTH))
 
 
 def _pool_before(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

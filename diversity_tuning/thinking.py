@@ -1,16 +1,16 @@
 """Reasoning before a response: what engines and rewards cut off, so that no story holds it.
 
-Known forms: ``<think>…</think>`` and the same with thinking, thought or reasoning, ``[THINK]…[/THINK]``, ``◁think▷…◁/think▷``,
-and channels: ``<|channel|>analysis<|message|>…<|channel|>final<|message|>``, which servers also send without the special tokens
-(``analysis…assistantfinal…``).
+Forms: ``<think>…</think>`` and the same with thinking, thought or reasoning, ``[THINK]…[/THINK]``, ``◁think▷…◁/think▷``,
+``<|begin_of_thought|>…``, ``<|START_THINKING|>…``, channels: ``<|channel|>analysis<|message|>…<|channel|>final<|message|>``,
+which servers also send without the special tokens (``analysis…assistantfinal…``).
 """
 
 import functools
 import re
 
 _NAME = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)"
-_OPEN = re.compile(rf"(?i:<{_NAME}>|◁think▷)|\[THINK\]")
-_CLOSE = re.compile(rf"(?i:</{_NAME}>|◁/think▷)|\[/THINK\]")
+_OPEN = re.compile(rf"(?i:<{_NAME}>|◁think▷)|\[THINK\]|<\|begin_of_thought\|>|<\|START_THINKING\|>")
+_CLOSE = re.compile(rf"(?i:</{_NAME}>|◁/think▷)|\[/THINK\]|<\|end_of_thought\|>|<\|END_THINKING\|>")
 _CHANNELS = re.compile(r"\s*(?:<\|start\|>\s*assistant\s*)?<\|channel\|>")
 _FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>(.*?)(?:<\|(?:end|return|start|call)\|>.*)?\Z", re.DOTALL)
 # Without the special tokens the channel's name stands before the first word, with nothing between.

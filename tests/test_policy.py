@@ -17,7 +17,7 @@ from diversity_tuning.data.schema import to_messages
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.local import encode_conversations
 from diversity_tuning.generation.requests import user_request
-from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer
+from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer, on_device
 from diversity_tuning.runs import fingerprint, provenance, write_provenance
 from diversity_tuning.trainers import ORPOConfig, ORPOTrainer
 from tests import families
@@ -181,6 +181,12 @@ def test_tensors_that_the_config_has_no_place_for_are_told(tmp_path, capsys):
     (base / "config.json").write_text(json.dumps({**config, "num_hidden_layers": config["num_hidden_layers"] - 1}))
     load_base_model(str(base))
     assert "tensors are not used, such as model.layers." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "cudaa"])
+def test_a_device_that_is_not_there_is_one_line(device):
+    with pytest.raises(UserError, match=f"--device {device}: the model cannot be moved there"):
+        on_device(torch.nn.Linear(2, 2), device)
 
 
 def test_a_model_that_is_not_there(tmp_path):

@@ -150,3 +150,5 @@ def test_one_baseline_at_a_time():
 
     with pytest.raises(UserError, match="--verbalized and --seed_of_thought: give one of them"):
         SamplingConfig(source="x", output="y", verbalized=5, seed_of_thought=True)
+    with pytest.raises(UserError, match="--seed -1: must be at least 0"):
+        SamplingConfig(source="x", output="y", seed=-1)

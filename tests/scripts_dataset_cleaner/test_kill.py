@@ -102,6 +102,7 @@ def outputs(root: Path) -> dict[str, str]:
     return {name: data_digest(root / name) for name in ("out", "rows") if (root / name).exists()}
 
 
+@pytest.mark.timeout(50 * KILLS)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks")
 @pytest.mark.parametrize("num_proc", [1, 2])
 @pytest.mark.parametrize("number", range(5))

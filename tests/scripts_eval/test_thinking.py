@@ -23,6 +23,8 @@ CUT = [
     "<reasoning>plan</reasoning>A story.",
     "[THINK]plan[/THINK]A story.",
     "◁think▷plan◁/think▷A story.",
+    "<|begin_of_thought|>plan<|end_of_thought|>A story.",
+    "<|START_THINKING|>plan<|END_THINKING|>A story.",
     "<seed:think>plan</seed:think>A story.",
     "<think>one</think>\n<think>two</think>\nA story.",
     "<think>one <think>two</think> three</think>A story.",

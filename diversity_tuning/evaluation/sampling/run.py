@@ -58,6 +58,8 @@ class SamplingConfig:
     def __post_init__(self):
         if self.num_samples < 1:
             raise UserError(f"--num_samples {self.num_samples}: must be at least 1")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: must be at least 0")
         given = {
             "iterative": self.iterative,
             "verbalized": self.verbalized is not None,

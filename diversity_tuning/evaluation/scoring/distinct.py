@@ -64,7 +64,7 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from diversity_tuning.policy import from_pretrained
+    from diversity_tuning.policy import from_pretrained, on_device
 
     try:
         options = {"trust_remote_code": trust_remote_code}
@@ -76,7 +76,7 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
     if outputs not in (1, 2):
         raise UserError(f"{folder}: has {outputs} outputs; a classifier of pairs has one, or two of which the second is 'same'")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device).eval()
+    on_device(model, device)
 
     @torch.inference_mode()
     def probabilities(ones: list[str], others: list[str], batch_size: int) -> np.ndarray:
