@@ -384,7 +384,7 @@ def test_a_damaged_checkpoint_is_passed_over_in_words(launch, capsys, name):
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith(f"run: checkpoint-6 is damaged ({name}) and not gone on from")
     assert said[1].endswith("run: resuming from checkpoint-4")
-    assert [path.name for path in sorted(first.folder.glob("checkpoint-*"))] == ["checkpoint-2", "checkpoint-4"]
+    assert [path.name for path in sorted(first.folder.glob("checkpoint-*"))] == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
@@ -398,10 +398,20 @@ def test_a_checkpoint_that_lacks_a_state_is_passed_over_in_words(launch, capsys,
     assert "run: checkpoint-4 holds no optimizer, schedule or random state" in capsys.readouterr().out
 
 
-def test_a_run_whose_every_checkpoint_is_damaged_begins_again_in_words(launch, capsys):
+def test_a_run_whose_every_checkpoint_is_damaged_is_refused_and_nothing_deleted(launch):
     first = launch()
     first.open()
-    (checkpoint(first.folder, 2) / "optimizer.pt").write_bytes(b"")
+    place = checkpoint(first.folder, 2)
+    (place / "optimizer.pt").write_bytes(b"")
+    with pytest.raises(UserError, match="none of its checkpoints is whole; they are kept: give --overwrite true"):
+        launch().open()
+    assert place.is_dir()
+
+
+def test_a_run_whose_only_save_was_cut_short_begins_again_in_words(launch, capsys):
+    first = launch()
+    first.open()
+    (checkpoint(first.folder, 2) / "trainer_state.json").unlink()
     assert launch().open() is None
     assert "run: begins again; the checkpoints of the run that was stopped are deleted" in capsys.readouterr().out
 

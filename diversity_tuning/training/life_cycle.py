@@ -151,8 +151,11 @@ class TrainingRun:
         if int(os.environ.get("RANK", "0")) == 0:
             if checkpoint is None and checkpoints(self.folder):
                 print(f"{self.output}: begins again; the checkpoints of the run that was stopped are deleted", flush=True)
-            for place in [self.folder] if checkpoint is None else self._damaged:
-                shutil.rmtree(place, ignore_errors=True)
+            if checkpoint is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            for place in self._damaged:
+                if not (place / "trainer_state.json").is_file():  # a save that was cut short; a damaged one is kept
+                    shutil.rmtree(place, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / STARTED, json.dumps({**self.record, "processes": self.processes}))
         if checkpoint:

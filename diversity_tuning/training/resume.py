@@ -134,6 +134,8 @@ def newest(output: Path, found: Iterable[Path]) -> tuple[Path | None, list[Path]
             bare = bare or path
     if bare and not damaged:
         raise UserError(f"{output}: was stopped, and {without_state(bare)}; {_AGAIN}")
+    if any((path / "trainer_state.json").is_file() for path in damaged):  # written last: without it the save was cut short
+        raise UserError(f"{output}: was stopped, and none of its checkpoints is whole; they are kept: {_AGAIN}")
     return None, damaged
 
 
