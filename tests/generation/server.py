@@ -60,10 +60,10 @@ class _Handler(BaseHTTPRequestHandler):
                 told(self)
                 return
             status, headers, content = (200, {}, json.dumps(told).encode()) if isinstance(told, dict) else told
-            self.send(status, headers, content)
         finally:
             with server.lock:
-                server.at_once -= 1
+                server.at_once -= 1  # before the reply, after which the client may send its next request
+        self.send(status, headers, content)
 
     def do_GET(self):
         content = json.dumps({"data": [{"id": name} for name in self.server.models]}).encode()

@@ -220,12 +220,15 @@ from diversity_tuning.judging.judge_reward import JudgeReward
 @command
 def main(argv):
     distributed.init_process_group("gloo")
-    rank, reward = distributed.get_rank(), JudgeReward(argv[0])
-    for turn in range(int(argv[1])):
-        prompts = [f"p{rank}-{turn}-{i}" for i in range(3 + rank)]
-        found = reward(prompts, [f"good for {p}" if rank else "bad" for p in prompts], [True] * len(prompts))
-        assert found == [float(rank)] * len(prompts), found
-    print(f"ASKED {rank} {reward.asked}", flush=True)
+    try:
+        rank, reward = distributed.get_rank(), JudgeReward(argv[0])
+        for turn in range(int(argv[1])):
+            prompts = [f"p{rank}-{turn}-{i}" for i in range(3 + rank)]
+            found = reward(prompts, [f"good for {p}" if rank else "bad" for p in prompts], [True] * len(prompts))
+            assert found == [float(rank)] * len(prompts), found
+        print(f"ASKED {rank} {reward.asked}", flush=True)
+    finally:
+        distributed.destroy_process_group()
 
 main(sys.argv[1:])
 """
