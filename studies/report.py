@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diversity_tuning.cli import Parser
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import atomic_folder, provenance, write_provenance
+from diversity_tuning.runs import atomic_folder, provenance, write_provenance, write_text
 
 
 def report_parser(module: str, text: str, study: str) -> Parser:
@@ -48,19 +48,26 @@ def as_frames(tables: Sequence) -> dict:
 
 def write_report(
     output: str, stage: str, settings: dict, title: str, tables: Sequence, draw: Callable[[Path], list], frames: dict,
-    counts: dict[str, int], *, lines: Sequence[str] = (), method: str = "", sections: dict[str, str] | None = None, **more,
+    counts: dict[str, int], *, lines: Sequence[str] = (), method: str = "", sections: dict[str, str] | None = None,
+    page: bool = True, **more,
 ) -> str:  # fmt: skip
     """Write report.html, report.md, the figures, a CSV for each of ``frames`` and provenance; returns what to print.
 
     ``draw``: folder -> (path, caption) of every figure drawn there. ``lines``, ``method``, ``sections``: as
-    :func:`~diversity_tuning.evaluation.page.write_pages` has them; ``more`` is recorded in provenance.
+    :func:`~diversity_tuning.evaluation.page.write_pages` has them; without ``page`` there is report.md alone, its figures first.
+    ``more`` is recorded in provenance.
     """
     from diversity_tuning.evaluation.page import write_pages
+    from diversity_tuning.evaluation.rendering import markdown
 
     with atomic_folder(output) as folder:
         for name, rows in frames.items():
             rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
         figures = draw(folder)
-        write_pages(folder, title, tables, figures, lines, method, sections)
+        if page:
+            write_pages(folder, title, tables, figures, lines, method, sections)
+        else:
+            pictures = "".join(f"![{caption}]({path.name})\n\n" for path, caption in figures)
+            write_text(folder / "report.md", f"# {title}\n\n{pictures}" + "\n".join(map(markdown, tables)))
         write_provenance(folder, provenance(stage, settings, {}), counts=counts, **more)
     return f"{output}: {len(tables)} tables, {len(figures)} figures"

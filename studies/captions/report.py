@@ -18,7 +18,7 @@ from studies.report import as_frames, report_parser, write_report
 def main(argv=None) -> None:
     args = parse_with_recipe(report_parser("studies.captions.report", __doc__, "captions"), argv)
     from studies.captions.report_data import read_results
-    from studies.captions.report_figure import draw, title
+    from studies.captions.report_figure import draw
     from studies.captions.report_tables import tables
 
     results = read_results(args.seeds, args.split)
@@ -29,9 +29,10 @@ def main(argv=None) -> None:
         {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]},
         "Captions of real contests",
         found,
-        lambda folder: [(draw(results, folder / "captions"), title(results))],
+        lambda folder: [(draw(results, folder / "captions"), "reward and diversity")],
         as_frames(found) | results.frames(),
         {"contests": len(results.contests)},
+        page=False,
     )
     print(told, flush=True)
 
