@@ -7,6 +7,7 @@ from pathlib import Path
 from diversity_tuning.cli import Parser
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, provenance, write_provenance, write_text
+from studies.pools import read_pools
 
 
 def report_parser(module: str, text: str, study: str) -> Parser:
@@ -39,6 +40,14 @@ def read_json_lines(path: Path, study: str) -> list[dict]:
     return [json.loads(line) for line in read_text(path, study).splitlines()]
 
 
+def titled(module_file: str, name: str, header: list[str], rows: list[list], **values):
+    """A table with title and note from the YAML file that has the module's name; ``values`` are put into the note."""
+    from diversity_tuning.evaluation.rendering import Table
+
+    texts = read_pools(module_file, Path(module_file).stem)[name]
+    return Table(name, texts["title"], texts["note"].format(**values), header, rows)
+
+
 def as_frames(tables: Sequence) -> dict:
     """The tables of a report as they are written to CSV, by their names."""
     import pandas as pd
@@ -54,7 +63,7 @@ def write_report(
     """Write report.html, report.md, the figures, a CSV for each of ``frames`` and provenance; returns what to print.
 
     ``draw``: folder -> (path, caption) of every figure drawn there. ``lines``, ``method``, ``sections``: as
-    :func:`~diversity_tuning.evaluation.page.write_pages` has them; without ``page`` there is report.md alone, its figures first.
+    :func:`~diversity_tuning.evaluation.page.write_pages` has them; without ``page`` there is report.md alone, figures first.
     ``more`` is recorded in provenance.
     """
     from diversity_tuning.evaluation.page import write_pages
