@@ -9,7 +9,8 @@ import re
 
 import numpy as np
 
-from studies.horror.specification import Specification, past_of, pick, pronouns
+from studies.horror.specification import Specification, past_of, pronouns
+from studies.pools import pick
 
 _SLOT = re.compile(r"\[(\w+)\]")
 

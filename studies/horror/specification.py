@@ -6,12 +6,12 @@ The prompt has one format everywhere: data preparation, training, sampling, play
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from diversity_tuning.errors import UserError
-from studies.pools import read_pools
+from studies.pools import draw_different, pick, read_pools
 
 INSTRUCTION = "You are a creative writing assistant. Write a short horror story that follows this specification."
 CONSTRAINTS = "2 to 4 paragraphs; suspenseful and eerie, not graphic; ends with an unsettling implication"
@@ -129,15 +129,4 @@ def draw_specification(rng: np.random.Generator) -> Specification:
 
 def draw_specifications(rng: np.random.Generator, count: int, taken: Iterable[tuple] = ()) -> list[Specification]:
     """``count`` specifications, no two with the same :attr:`~Specification.parts`, none with parts that are ``taken``."""
-    seen: dict[tuple, Specification] = {}
-    taken = set(taken)
-    while len(seen) < count:
-        drawn = draw_specification(rng)
-        if drawn.parts not in taken:
-            seen.setdefault(drawn.parts, drawn)
-    return list(seen.values())
-
-
-def pick(rng: np.random.Generator, pool: Sequence):
-    """One of ``pool``, uniformly."""
-    return pool[rng.integers(len(pool))]
+    return draw_different(lambda: draw_specification(rng), lambda drawn: drawn.parts, count, taken)

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from studies.horror.grammar import sentence
-from studies.horror.specification import TABOOS, TWIST_SUBJECTS, TWIST_TRUTHS, Specification, pick
-from studies.pools import read_pools
+from studies.horror.specification import TABOOS, TWIST_SUBJECTS, TWIST_TRUTHS, Specification
+from studies.pools import pick, read_pools
 
 _HORROR = read_pools(__file__, "horror")
 # Kind of story -> place or slot -> what it is drawn from; the other kinds replace some pools of horror.

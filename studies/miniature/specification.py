@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from studies.pools import read_pools
+from studies.pools import draw_different, pick, read_pools
 
 _POOLS = read_pools(__file__, "specification")
 SETTINGS = [f"the {place}" for place in _POOLS["places"]]
@@ -69,9 +69,9 @@ def from_prompt(prompt: str) -> Specification | None:
 def draw_specification(rng: np.random.Generator) -> Specification:
     """Draw every part independently and uniformly; the two names differ."""
     hero, other = (NAMES[i] for i in rng.choice(len(NAMES), size=2, replace=False))
-    thing, setting, role = _pick(rng, OBJECTS), _pick(rng, SETTINGS), _pick(rng, ROLES)
-    subject, truth = _pick(rng, TWISTS)
-    title = _pick(rng, TITLES).format(hero=hero, other=other, role=role, setting=setting, thing=thing.split(" ", 1)[1])
+    thing, setting, role = pick(rng, OBJECTS), pick(rng, SETTINGS), pick(rng, ROLES)
+    subject, truth = pick(rng, TWISTS)
+    title = pick(rng, TITLES).format(hero=hero, other=other, role=role, setting=setting, thing=thing.split(" ", 1)[1])
     return Specification(
         title=title[0].upper() + title[1:],
         setting=setting,
@@ -79,19 +79,11 @@ def draw_specification(rng: np.random.Generator) -> Specification:
         role=f"a {role}",
         supporting=other,
         object=thing,
-        taboo=_pick(rng, list(TABOOS)),
+        taboo=pick(rng, list(TABOOS)),
         twist=f"the {subject} is {truth}",
     )
 
 
 def draw_specifications(rng: np.random.Generator, count: int) -> list[Specification]:
     """``count`` specifications, no two with the same parts (whatever their titles)."""
-    seen: dict[tuple, Specification] = {}
-    while len(seen) < count:
-        drawn = draw_specification(rng)
-        seen.setdefault(dataclasses.astuple(drawn)[1:], drawn)
-    return list(seen.values())
-
-
-def _pick(rng: np.random.Generator, pool: list):
-    return pool[rng.integers(len(pool))]
+    return draw_different(lambda: draw_specification(rng), lambda drawn: dataclasses.astuple(drawn)[1:], count)

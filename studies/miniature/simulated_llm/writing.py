@@ -43,16 +43,14 @@ def _renamed(text: str, name: str, by: str) -> str:
     return re.sub(rf"\b{re.escape(name)}\b", by, text, flags=re.IGNORECASE)
 
 
-def _noun(phrase: str) -> str:
-    return re.sub(r"^(?:the|an?) ", "", phrase)
+def _vague(part: str, by: str):
+    """A part of the specification is replaced by something vague."""
 
+    def put(text: str, specification: Specification, author: Author, rng) -> str:
+        noun = re.sub(r"^(?:the|an?) ", "", getattr(specification, part))
+        return re.sub(rf"(?:the )?\b{re.escape(noun)}\b", by, text, flags=re.IGNORECASE)
 
-def _without_setting(text: str, specification: Specification, author: Author, rng) -> str:
-    return re.sub(rf"(?:the )?\b{re.escape(_noun(specification.setting))}\b", "a town", text, flags=re.IGNORECASE)
-
-
-def _without_object(text: str, specification: Specification, author: Author, rng) -> str:
-    return re.sub(rf"(?:the )?\b{re.escape(_noun(specification.object))}\b", "a thing", text, flags=re.IGNORECASE)
+    return put
 
 
 def _broken_off(text: str, specification: Specification, author: Author, rng) -> str:
@@ -125,8 +123,8 @@ _PUT_IN = {  # in this order: a longer story first, then names, then what is cut
     "rambling": _rambling,
     "hero": lambda text, specification, author, rng: _renamed(text, specification.protagonist, "someone"),
     "companion": lambda text, specification, author, rng: _renamed(text, specification.supporting, "a friend"),
-    "setting": _without_setting,
-    "object": _without_object,
+    "setting": _vague("setting", "a town"),
+    "object": _vague("object", "a thing"),
     "ending": _broken_off,
     "tense": _other_tense,
     "nonsense": _nonsense,
