@@ -207,15 +207,15 @@ def test_a_config_that_asks_for_other_sizes_is_refused_before_a_model_is_built(t
     with pytest.raises(UserError, match=r"config.json does not fit the weights: \S+ has the shape \[.*\], not \["):
         load_base_model(str(base))
     assert [one.get("device_map") for one in loads] == ["meta"]  # no memory was asked for
-    with pytest.raises(UserError, match="config.json does not fit the weights"):
+    with pytest.raises(UserError, match=r"config.json does not fit the weights"):
         new_reward_model(str(base), None)
     for change in ({"intermediate_size": 7}, {"vocab_size": 11}, {"num_hidden_layers": 1}, {"num_key_value_heads": 1}):
         (base / "config.json").write_text(whole)
         change_config(base, **change)
-        with pytest.raises(UserError, match="config.json does not fit the weights"):
+        with pytest.raises(UserError, match=r"config.json does not fit the weights"):
             load_base_model(str(base))
     change_config(base, num_hidden_layers=9)
-    with pytest.raises(UserError, match="lacks|does not fit"):
+    with pytest.raises(UserError, match=r"lacks|does not fit"):
         load_base_model(str(base))
 
 
@@ -223,24 +223,24 @@ def test_a_config_that_asks_for_other_sizes_is_refused_before_a_model_is_built(t
 def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     base, _ = families.save(tmp_path, families.MODELS["llama"])
     change_tensors(base, lambda tensors: tensors["model.norm.weight"].__setitem__(1, value))
-    with pytest.raises(UserError, match="model.norm.weight holds numbers that are not finite; the file is damaged"):
+    with pytest.raises(UserError, match=r"model.norm.weight holds numbers that are not finite; the file is damaged"):
         load_base_model(str(base))
 
 
 def flipped(file, old: bytes, new: bytes):
     content = file.read_bytes()
-    assert old in content and len(old) == len(new)
+    assert old in content
     file.write_bytes(content.replace(old, new, 1))
 
 
-@pytest.mark.parametrize("old, new", [
+@pytest.mark.parametrize(("old", "new"), [
     (b'"F32"', b'"I32"'), (b"model.norm", b"model.norn"), (b'"shape":[', b'"shape":{'), (b"data_offsets", b"data_offsett"),
 
 ])  # fmt: skip
 def test_a_flipped_byte_in_a_header_is_one_line(tmp_path, old, new):
     base, _ = families.save(tmp_path, families.MODELS["llama"])
     flipped(base / "model.safetensors", old, new)
-    with pytest.raises(UserError, match="cannot be loaded|damaged|lacks"):
+    with pytest.raises(UserError, match=r"cannot be loaded|damaged|lacks"):
         load_base_model(str(base))
 
 
@@ -252,7 +252,7 @@ def test_weights_of_a_finished_training_are_known_by_their_digest(pair):
     content = bytearray((adapter / "adapter_model.safetensors").read_bytes())
     content[-3] ^= 1  # a number a little other than it was
     (adapter / "adapter_model.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="adapter_model.safetensors is not what the training published"):
+    with pytest.raises(UserError, match=r"adapter_model.safetensors is not what the training published"):
         attach(base, adapter)
 
 

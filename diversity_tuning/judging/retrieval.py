@@ -13,6 +13,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.judging.read import RESPONSES, SAMPLES, popularity, read_candidates, read_jsonl
 from diversity_tuning.judging.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 _BLOCK = 256  # queries compared with the whole corpus at a time
@@ -106,7 +107,7 @@ def _key(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class RetrievalConfig:
+class RetrievalConfig(Flags):
     """Candidates, the corpus, and how many examples a response gets. Without a corpus it gets none."""
 
     source: str = flag("candidates: rows of prompt and response, or a run of scripts_eval.sample")
@@ -126,6 +127,7 @@ class RetrievalConfig:
     update: bool = False  # replace an output of other candidates with the same settings
 
     def __post_init__(self):
+        super().__post_init__()
         if self.k_final > self.k_search:
             raise UserError(f"--k_final {self.k_final}: at most --k_search {self.k_search} examples can be found")
         if self.popularity_column and not self.corpus:

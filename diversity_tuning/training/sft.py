@@ -1,8 +1,11 @@
 """Supervised fine-tuning (SFT) on responses: those that stage 1 kept, or prompts with completions."""
 
-from trl import SFTConfig, SFTTrainer
+from dataclasses import dataclass
+
+import trl
 
 from diversity_tuning.data.examples import prompt_completions
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.head_choice import CheckedHeadMixin
 from diversity_tuning.trainers.portable import check_chat_template
@@ -12,7 +15,12 @@ from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
-class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMixin, SFTTrainer):
+@dataclass
+class SFTConfig(TrainingRanges, trl.SFTConfig):
+    """TRL's arguments of supervised fine-tuning."""
+
+
+class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMixin, trl.SFTTrainer):
     """TRL's trainer; a resumed run keeps the order of its batches."""
 
     def _prepare_dataset(self, dataset, processing_class, *arguments, **options):
