@@ -5,7 +5,7 @@ r"""The released greetings (arXiv 2508.21476): a clean part to train on, a small
         --held_out $G/reward_model/reward_data_test.json $G/evaluation_set/evaluate_data.json --output runs/greetings/data
     python -m benchmarks.greetings ngrams --source runs/greetings/data/pairs_clean.jsonl \
         --labels $G/evaluation_set/evaluate_data.json --output runs/greetings/ngrams-labels
-    python -m benchmarks.greetings retrieval --source $PAIRS_TRAIN --queries $PAIRS_TEST --output runs/greetings/retrieval
+    python -m benchmarks.greetings retrieval --source TRAIN_PAIRS --queries TEST_PAIRS --output runs/retrieval
 
 ``prepare`` writes ``pairs_clean.jsonl`` (training pairs that share no prompt and no response with the held-out files), ``base``
 (a Llama from scratch over the characters of those pairs) and ``leak.json`` (what is shared). ``ngrams`` writes what

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.data import schema
+from diversity_tuning.data.examples import is_desired
 from diversity_tuning.embeddings import MINILM, encoder_input, load_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
@@ -176,7 +178,10 @@ def _settings(config: RetrievalConfig) -> tuple[dict, dict]:
 
 
 def _examples_of_corpus(config: RetrievalConfig, rows: list[dict], folder: Path) -> list[list[dict]]:
-    corpus = read_candidates(config.corpus, config.corpus_split)
+    found = read_candidates(config.corpus, config.corpus_split)
+    corpus = [row for row in found if is_desired(row.get(schema.LABEL)) is not False]
+    if len(corpus) < len(found):
+        print(f"{config.corpus}: {len(found) - len(corpus)} of {len(found)} rows have the label false and are no examples")
     column = config.popularity_column
     values = popularity(corpus, column, config.corpus) if column else None
     cache = config.embedding_cache or folder / ".embeddings"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import trl
 
-from diversity_tuning.data.examples import prompt_completions
+from diversity_tuning.data.examples import desired, prompt_completions
 from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.head_choice import CheckedHeadMixin
@@ -31,7 +31,13 @@ class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMi
 def train_sft(training_run: TrainingRun) -> None:
     """Supervised fine-tuning on every response; the loss is on response tokens only."""
     arguments, model_config, config = parse(training_run, SFTConfig)
-    data = {name: first_rows(prompt_completions(rows, where), limit) for name, rows, limit, where in rows_of(arguments)}
+    data, counts = {}, source_counts(arguments)
+    for name, rows, limit, where in rows_of(arguments):
+        wanted = desired(rows, where)
+        data[name] = first_rows(prompt_completions(wanted, where), limit)
+        counts |= {f"{name}_examples": len(data[name])}
+        if len(wanted) < len(rows):
+            counts[f"{name}_rows_labelled_false"] = len(rows) - len(wanted)
     tokenizer = tokenizer_of(arguments, model_config, config)
     model = base_model_of(model_config, config, training_run)
     trainer = ResumableSFTTrainer(
@@ -45,5 +51,4 @@ def train_sft(training_run: TrainingRun) -> None:
     )
     check_examples_left(trainer, arguments)
     trainer.train(resume_from_checkpoint=training_run.open())
-    counts = {f"{name}_examples": len(rows) for name, rows in data.items()}
-    training_run.close(trainer, counts | source_counts(arguments))
+    training_run.close(trainer, counts)

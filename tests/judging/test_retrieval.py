@@ -74,14 +74,18 @@ def test_an_empty_corpus_is_told():
 def test_prompts_of_a_script_that_minilm_knows_little_of_are_compared_by_their_characters(tmp_path, capsys):
     corpus = {"给女儿的生日祝福": "生日甲", "祝妈妈生日快乐": "生日乙", "新婚祝福语": "结婚甲", "结婚纪念日的祝福": "结婚乙"}
     for name, rows in {"corpus": corpus, "candidates": {"送爸爸的生日祝福": "丙", "朋友新婚的祝福": "丁"}}.items():
-        lines = [json.dumps({"prompt": prompt, "response": text}, ensure_ascii=False) for prompt, text in rows.items()]
+        rows = [{"prompt": prompt, "response": text} for prompt, text in rows.items()]
+        rows += [{"prompt": "送爸爸的生日祝福", "response": "结婚", "label": 0}] if name == "corpus" else []  # nobody liked it
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     config = RetrievalConfig(
         str(tmp_path / "candidates.jsonl"), str(tmp_path / "out"), corpus=str(tmp_path / "corpus.jsonl"), k_search=2, k_final=1
     )
     found = run_retrieval(config)
     assert [row["examples"][0]["response"][:2] for row in found] == ["生日", "结婚"]
-    assert "most letters are not Latin, so prompts are compared by builtin:ngrams" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 of 5 rows have the label false and are no examples" in told
+    assert "most letters are not Latin, so prompts are compared by builtin:ngrams" in told
 
 
 def test_vectors_of_characters():
