@@ -9,8 +9,8 @@ r"""The released greetings (arXiv 2508.21476): a clean part to train on, a small
 
 ``prepare`` writes ``pairs_clean.jsonl`` (training pairs that share no prompt and no response with the held-out files), ``base``
 (a Llama from scratch over the characters of those pairs) and ``leak.json`` (what is shared). ``ngrams`` writes what
-``scripts_eval.judge_agreement`` writes, for a logistic regression on character n-grams. ``retrieval`` writes how many of the ten
-prompts of ``--source`` nearest to a query are of its occasion, by two encoders. docs/GREETINGS.md has all commands.
+``scripts_eval.judge_agreement`` writes, for a logistic regression on character n-grams. ``retrieval`` writes how many of
+the ten prompts of ``--source`` nearest to a query are of its occasion, by two encoders. docs/GREETINGS.md has all commands.
 """
 
 if not __package__:
