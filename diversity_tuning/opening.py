@@ -167,6 +167,8 @@ def reason(name: str, error: Exception) -> str:
     """Why a folder cannot be loaded, in one line."""
     folder = Path(name)
     for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        if not file.exists():
+            return f"{file.name} is a link to {os.readlink(file)}, which is not there"
         with file.open("rb") as stream:
             start = stream.read(40)
         if not start or start.startswith(b"version https://git-lfs"):

@@ -7,6 +7,7 @@ if not __package__:
     raise SystemExit("error: run it as python -m diversity_tuning.policy")
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -72,7 +73,11 @@ def _generation_config(base_model: str, revision: str | None) -> GenerationConfi
     if (path := Path(base_model)).is_dir() and not (path / "generation_config.json").exists():
         return None  # a model need not have one
     try:
-        return GenerationConfig.from_pretrained(base_model, revision=revision)
+        found = GenerationConfig.from_pretrained(base_model, revision=revision)
+        stops = found.eos_token_id if isinstance(found.eos_token_id, list) else [found.eos_token_id]
+        if not all(one is None or type(one) is int for one in stops):
+            raise ValueError(f"eos_token_id is {found.eos_token_id!r}, no number of a token")
+        return found
     except OSError:
         if path.is_dir():
             raise UserError(f"{base_model}: its generation_config.json cannot be read") from None
@@ -182,6 +187,10 @@ def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_tra
         raise UserError(f"{adapter}: its weights do not fit {base_model}: {str(error).splitlines()[-1].strip()}") from None
     except Exception as error:  # damaged, each in its own way
         raise UserError(f"{adapter}: cannot be loaded ({reason(adapter, error)})") from None
+    scaling = [one.scaling for one in policy.modules() if isinstance(getattr(one, "scaling", None), dict)]
+    factors = [factor for one in scaling for factor in one.values()]
+    if any(not math.isfinite(factor) or factor == 0 for factor in factors):
+        raise UserError(f"{adapter}: its adapter_config.json multiplies the adapter by {factors[0]:g} (lora_alpha, r)")
     saved = load_peft_weights(adapter, device="cpu")
     check_keys(adapter, saved, get_peft_model_state_dict(policy))
     check_numbers(adapter, saved.items())

@@ -15,7 +15,7 @@ from trl import DPOConfig, DPOTrainer
 from diversity_tuning import policy
 from diversity_tuning.data.schema import to_messages
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.local import encode_conversations
+from diversity_tuning.generation.local import encode_conversations, ignores_padding
 from diversity_tuning.generation.requests import user_request
 from diversity_tuning.opening import weights_of
 from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer, on_device
@@ -242,6 +242,34 @@ def test_a_flipped_byte_in_a_header_is_one_line(tmp_path, old, new):
     flipped(base / "model.safetensors", old, new)
     with pytest.raises(UserError, match=r"cannot be loaded|damaged|lacks"):
         load_base_model(str(base))
+
+
+@pytest.mark.parametrize("alpha", [0, float("nan"), float("inf")])
+def test_an_adapter_of_no_strength_is_refused(pair, alpha):
+    base, adapter = pair
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": alpha}))
+    with pytest.raises(UserError, match=r"its adapter_config.json multiplies the adapter by (0|nan|inf) \(lora_alpha, r\)"):
+        attach(base, adapter)
+
+
+def test_folders_with_dead_links_and_stops_that_are_no_tokens_are_one_line(tmp_path):
+    base = save_base(tmp_path / "base")
+    (base / "generation_config.json").write_text('{"eos_token_id": ["x"]}')
+    with pytest.raises(UserError, match=r"generation_config.json cannot be read \(ValueError: eos_token_id is \['x'\]"):
+        load_policy(str(base))
+    (base / "generation_config.json").unlink()
+    (base / "model.safetensors").unlink()
+    (base / "model.safetensors").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"model.safetensors is a link to .*gone, which is not there"):
+        load_base_model(str(base))
+
+
+def test_a_model_whose_scores_are_not_numbers_is_not_sampled(tmp_path):
+    base = save_base(tmp_path / "base")
+    change_tensors(base, lambda tensors: [tensors[name].fill_(1e38) for name in tensors if "mlp" in name])  # finite, each
+    with pytest.raises(UserError, match="scores of a short text are not numbers"):
+        ignores_padding(*load_policy(str(base), device="cpu"))
 
 
 def test_weights_of_a_finished_training_are_known_by_their_digest(pair):

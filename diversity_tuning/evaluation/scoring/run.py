@@ -119,6 +119,11 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     if scored and not config.overwrite and is_finished(output, record, advice=advice):
         return
     rows = pd.DataFrame(read_samples(output))
+    if len(rows) != sampled.get("responses", len(rows)) or rows.empty:
+        raise UserError(
+            f"{output}: {SAMPLES} has {len(rows)} responses, and {sampled.get('responses')} were sampled: it was cut"
+            " or edited; scripts_eval.sample with the same flags samples what is missing"
+        )
     scores = score_responses(rows, config, sampled["arguments"].get("system_prompt"))
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
