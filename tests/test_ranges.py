@@ -95,7 +95,7 @@ def test_a_commands_configuration_built_in_python_is_checked(config, values, tol
         values = {"source": "x", "data_path_pair": "y", **values}
     with pytest.raises(UserError) as error:
         config(**values)
-    assert str(error.value) == told
+    assert str(error.value).partition("; sampling needs")[0] == told
 
 
 @pytest.mark.parametrize(("allowed", "inside", "outside"), [

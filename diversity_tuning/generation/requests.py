@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.ranges import Flags
 
@@ -24,6 +25,13 @@ class SamplingSettings(Flags):
     )  # fmt: skip
     repetition_penalty: float = flag("local, vllm: applies to the prompt's tokens too", default=1.1, above=0)
     max_new_tokens: int = flag("where a response is cut", default=2048, least=1)
+
+    def __post_init__(self):
+        try:
+            super().__post_init__()
+        except UserError as error:
+            needed = "temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0, all finite"
+            raise UserError(f"{error}; sampling needs {needed}") from None
 
 
 @dataclass(frozen=True)
