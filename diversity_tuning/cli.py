@@ -270,6 +270,8 @@ def _as_flags(actions: list[argparse.Action], value: object, path: str, default:
             raise UserError(f"{path}: key '{key}' takes true or false, not {value!r}")
         return _switch(actions, value, path, default)
     flag = next((option for option in takes_value.option_strings if option.startswith("--")), takes_value.option_strings[0])
+    if isinstance(value, list) and takes_value.nargs is None:
+        raise UserError(f"{path}: key '{key}' takes one value, not the list {value!r}")
     if isinstance(value, list):
         return [flag, *map(_scalar, value)]
     return [f"{flag}={_scalar(value)}"]

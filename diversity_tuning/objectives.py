@@ -126,7 +126,7 @@ _OTHERS = {
         Training(
             "generation", "SFT", "supervised fine-tuning (SFT) on the kept responses",
             "scripts_finetuning.generation_model_train", "diversity_tuning.training.sft:train_sft", takes_adapter=False,
-            config_place="trl:SFTConfig",
+            config_place="diversity_tuning.training.sft:SFTConfig",
         ),
         Training(
             "reward", "reward model", "a reward model: one output, L1 loss on the transformed votes",

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -36,6 +37,7 @@ _NAMES = (
 _SCRATCH = re.compile(r"cache-[0-9a-f]+(_\d+_of_\d+)?\.arrow|\.DS_Store|Thumbs\.db")
 _TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")  # of `datasets`, beside the rows that it was reading
 _CHOOSE = "choose another folder"
+_LONGEST = 240  # bytes of a name, of 255: beside an output NAME lies .NAME.training
 
 
 def files_in(folder: str | Path) -> list[str]:
@@ -64,17 +66,26 @@ def foreign_file(folder: Path, names: Iterable[str] = ()) -> str | None:
 
 
 def check_place(output: str | Path) -> None:
-    """A :class:`UserError` when a folder cannot be made there because a file, or a file above it, has that name."""
+    """A :class:`UserError` when no folder can be made there: a file is there, a link leads nowhere, a name is too long."""
     output = Path(output)
+    if len(os.fsencode(output.name)) > _LONGEST:
+        raise UserError(f"{str(output)[:80]}…: no folder can be made there (File name too long); {_CHOOSE}")
     for place in (output, *output.parents):
+        where = "" if place == output else f", so {output} cannot be made below it"
         try:
-            if place.is_dir():
+            if stat.S_ISDIR(os.stat(place).st_mode):
                 return
-        except OSError as error:  # a name that is too long
-            raise UserError(f"{str(output)[:80]}…: no folder can be made there ({error.strerror}); {_CHOOSE}") from None
-        if place.exists() or place.is_symlink():
-            where = "" if place == output else f", so {output} cannot be made below it"
-            raise UserError(f"{place}: is a file, not a folder{where}; {_CHOOSE}")
+        except FileNotFoundError:
+            if place.is_symlink():
+                told = f"is a link to {os.readlink(place)}, which is not there{where}"
+                raise UserError(f"{place}: {told}; make it, or {_CHOOSE}") from None
+            continue
+        except NotADirectoryError:  # the file above is told
+            continue
+        except OSError as error:  # a name that is too long, a loop of links
+            shown = str(output) if len(str(output)) <= 80 else f"{str(output)[:80]}…"
+            raise UserError(f"{shown}: no folder can be made there ({error.strerror}); {_CHOOSE}") from None
+        raise UserError(f"{place}: is a file, not a folder{where}; {_CHOOSE}")
 
 
 def check_ours(output: str | Path, names: Iterable[str] = ()) -> None:

@@ -26,7 +26,8 @@ from diversity_tuning.data.schema import (
 )
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
-from diversity_tuning.policy import attach_adapter, from_pretrained, on_device
+from diversity_tuning.opening import from_pretrained
+from diversity_tuning.policy import attach_adapter, on_device
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
 _MAX_LENGTH = "reward_max_length"  # among the tokenizer's settings: what a reward model was trained to be cut at

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from diversity_tuning.cli import command
 from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.ranges import Flags
 
 
 @dataclass(frozen=True)
-class DescribeConfig:
+class DescribeConfig(Flags):
     """What to describe."""
 
     source: str = flag("the output folder of any stage, or a source that stage 0 takes")

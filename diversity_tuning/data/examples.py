@@ -69,8 +69,10 @@ def prompt_completions(rows, where: str):
 
     ``rows`` have the columns of stage 1, or ``prompt`` with ``completion`` or ``response`` (texts or messages), or
     ``messages`` (ShareGPT: ``conversations``), whose last one, the assistant's, is the completion and all before it the prompt,
-    or Alpaca's ``instruction``, ``input`` (may be missing or empty) and ``output``.
+    or Alpaca's ``instruction``, ``input`` (may be missing or empty) and ``output``. Rows of KTO's form that are labelled as
+    undesired are left out (:func:`desired`).
     """
+    rows = desired(rows, where)
     names = rows.column_names
     if {schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS} <= set(names):
         say_unread(where, names, [])
@@ -88,6 +90,33 @@ def prompt_completions(rows, where: str):
         raise UserError(f"{where}: no column {_SFT_FORMS}; it has {', '.join(names)}")
     say_unread(where, names, used)
     return _as_conversations(rows.select_columns(used), (schema.PROMPT, schema.COMPLETION), read, where)
+
+
+def desired(rows, where: str):
+    """The rows without those whose ``label`` (KTO's form) is false, which nobody should imitate; one line says how many.
+
+    Labels are true or false, 1 or 0. A column ``label`` of anything else says something else, and all rows stay.
+    """
+    if schema.LABEL not in rows.column_names:
+        return rows
+    labels = rows[schema.LABEL][:]
+    good = [is_desired(label) for label in labels]
+    if any(one is None and label is not None for one, label in zip(good, labels, strict=True)):
+        return rows
+    if None in good:
+        raise UserError(f"{where}: row {good.index(None) + 1}, column '{schema.LABEL}': expected true or false, found nothing")
+    kept = [row for row, one in enumerate(good) if one]
+    if not kept:
+        raise UserError(f"{where}: every row has the label false, so there is nothing to imitate")
+    if len(kept) < len(good):
+        print(f"{where}: {len(good) - len(kept)} of {len(good)} rows have the label false and are left out", flush=True)
+    return rows.select(kept)
+
+
+def is_desired(label) -> bool | None:
+    """What a label of KTO's form says, true or false, 1 or 0; None where it says nothing of the kind."""
+    word = str(label).lower()
+    return True if word in ("true", "1", "1.0") else False if word in ("false", "0", "0.0") else None
 
 
 def prompts(rows, where: str):

@@ -38,6 +38,7 @@ STYLE_DIVERSITY = "style_diversity"
 
 # Columns of other data sets, named as in TRL; RESPONSE is accepted for COMPLETION too.
 COMPLETION = "completion"
+LABEL = "label"
 MESSAGES = "messages"
 SCORE = "score"
 CONVERSATIONS = "conversations"  # ShareGPT's messages: {"from": "human" | "gpt" | "system", "value": text}

@@ -22,6 +22,7 @@ from diversity_tuning.generation.engine import EngineConfig, engine_settings
 from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_order, item_html, item_id
 from diversity_tuning.human_eval.summaries import Story, SummaryFile
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
 ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
@@ -32,27 +33,23 @@ _SETTINGS = "num_prompts skip num_samples no_summaries summary_words summary_tok
 
 
 @dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(Flags):
     """A study of two evaluated runs: which folders, how many items, and how the stories are shown."""
 
     runs: Sequence[str] = flag("two evaluated run folders", count=2, metavar=("ONE", "OTHER"))
     output: str = flag("folder to write to")
     seed: int = flag("decides prompts, stories and which set is A; one that nobody guesses", least=0)
     names: Sequence[str] | None = flag("condition names; default: the runs'", default=None, count=2, metavar=("ONE", "OTHER"))
-    num_prompts: int = flag("items to make", default=50)
-    skip: int = flag("prompts to pass over, those that an earlier study has shown", default=0)
-    num_samples: int = flag("stories per set; the two questions are made for 4", default=4)
+    num_prompts: int = flag("items to make", default=50, least=1)
+    skip: int = flag("prompts to pass over, those that an earlier study has shown", default=0, least=0)
+    num_samples: int = flag("stories per set; the two questions are made for 4", default=4, least=1)
     overwrite: bool = flag("redo what is there", default=False)
     no_summaries: bool = flag("show the full texts, in boxes that scroll", default=False, group=_SUMMARIES)
-    summary_words: int = flag("length to ask for", default=100, group=_SUMMARIES)
-    summary_tokens: int = flag("a summary that is longer counts as failed", default=400, group=_SUMMARIES)
-    temperature: float = flag("of the summaries", default=0.3, group=_SUMMARIES)
+    summary_words: int = flag("length to ask for", default=100, least=1, group=_SUMMARIES)
+    summary_tokens: int = flag("a summary that is longer counts as failed", default=400, least=1, group=_SUMMARIES)
+    temperature: float = flag("of the summaries", default=0.3, above=0, group=_SUMMARIES)
     summaries: str | None = flag("file that keeps them; default: OUTPUT.summaries.jsonl", default=None, group=_SUMMARIES)
     engine: EngineConfig = field(default_factory=EngineConfig)  # writes the summaries
-
-    def __post_init__(self):
-        if self.num_prompts < 1 or self.skip < 0 or self.num_samples < 1 or self.summary_words < 1:
-            raise UserError("--num_prompts, --num_samples and --summary_words must be at least 1, --skip at least 0")
 
 
 @dataclass

@@ -17,6 +17,7 @@ from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile,
 from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
 from diversity_tuning.locks import release
 from diversity_tuning.outputs import forget_retired
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
 
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
@@ -27,13 +28,13 @@ CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are chec
 
 
 @dataclass(frozen=True)
-class AdversarialConfig:
+class AdversarialConfig(Flags):
     """What is read, who answers and how long it goes on. ``early_stop``: rounds without a better one; 0 goes on to the last."""
 
     labels: str = flag("what people said: rows of prompt, response, label")
     output: str = flag("folder for judge.yaml, rounds.jsonl, report")
     held_out: str | None = flag("labels that rounds are compared by; default: a share of the prompts of --labels", default=None)
-    held_out_share: float = flag("share of the prompts, without --held_out", default=0.5)
+    held_out_share: float = flag("share of the prompts, without --held_out", default=0.5, above=0, below=1)
     queries: str | None = flag(
         "prompts to write flawed responses to; default: those of the labels that are learned from", default=None
     )
@@ -53,14 +54,13 @@ class AdversarialConfig:
     )  # fmt: skip
     engine: EngineConfig = field(default_factory=EngineConfig)
     sampling: SamplingSettings = SAMPLING  # of all roles but the generator
-    writing_temperature: float = flag("of the generator; --temperature is that of all other roles", default=1.0)
+    writing_temperature: float = flag("of the generator; --temperature is that of all other roles", default=1.0, above=0)
     response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
-    seed: int = flag("decides the held-out part, the batches and what servers are sent", default=0)
+    seed: int = flag("decides the held-out part, the batches and what servers are sent", default=0, least=0)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
-        if not 0 < self.held_out_share < 1:
-            raise UserError(f"--held_out_share {self.held_out_share}: must be between 0 and 1")
+        super().__post_init__()
         object.__setattr__(self, "steps", tuple(step for step in STEPS if step in self.steps))  # in their order, each once
         object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
 

@@ -21,6 +21,7 @@ from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.judging.roles import LANGUAGES, Role, load_role, prompt_hash
 from diversity_tuning.judging.roles import SETTINGS as SAMPLING
 from diversity_tuning.names import nearest
+from diversity_tuning.recipe import parse_yaml
 from diversity_tuning.runs import write_text
 
 JUDGE_FILE = "judge.yaml"
@@ -118,7 +119,7 @@ def read_judge(path: str | Path) -> JudgeFile:
 
 def _load(path: Path) -> dict:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not there") from None
     except OSError as error:

@@ -15,7 +15,7 @@ from diversity_tuning.judging.replies import label_of
 
 RESPONSES = "responses.jsonl"  # in a stage's folder
 SAMPLES = "samples.jsonl"  # in a run folder of scripts_eval.sample
-QUERY, LABEL, VOTES = "query", "label", "votes"
+QUERY, LABEL, VOTES = "query", schema.LABEL, "votes"
 _STAGE_1 = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_COMMENT_SCORES)
 
 

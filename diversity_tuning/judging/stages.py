@@ -24,6 +24,7 @@ from diversity_tuning.judging.read import RESPONSES, read_jsonl
 from diversity_tuning.judging.roles import SETTINGS, Answer, Failed, Role, Usage
 from diversity_tuning.locks import hold, release
 from diversity_tuning.outputs import forget_retired, read_provenance
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
 ANSWERS = "answers.jsonl"
@@ -124,7 +125,7 @@ FIELDS = (EXAMPLES, *(stage.adds for stage in STAGES), FAILED, USAGE)  # what a 
 
 
 @dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Flags):
     """What a stage reads, who answers and how. ``debate`` False: the judge sees neither strengths nor weaknesses."""
 
     source: str = flag("output folder of the stage before")
@@ -138,10 +139,11 @@ class StageConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = SETTINGS
     response_format: str = flag(roles.RESPONSE_FORMAT, default="none", choices=roles.RESPONSE_FORMATS)
-    seed: int = flag("decides every reply of the local engine, and what servers are sent", default=0)
+    seed: int = flag("decides every reply of the local engine, and what servers are sent", default=0, least=0)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
+        super().__post_init__()
         object.__setattr__(self, "engine", roles.with_response_format(self.engine, self.response_format))
 
 

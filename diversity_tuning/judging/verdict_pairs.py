@@ -9,6 +9,7 @@ from diversity_tuning.data.storage import finish, stage_output
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, from_other_rows, read_rows, source_file
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import is_finished, provenance
 
 
@@ -148,7 +149,7 @@ STAGE = "5_verdicts_to_preference"
 
 
 @dataclass(frozen=True)
-class PairsConfig:
+class PairsConfig(Flags):
     """How verdicts become pairs."""
 
     source: str = flag("output folder of stage 4 (or 3, with --verdict judge)")

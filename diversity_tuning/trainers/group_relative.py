@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none, read_threshold
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, Group, combined_rewards, group_advantages, inverted
 from diversity_tuning.trainers.head_choice import CheckedHeadMixin
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class GRPOConfig(trl.GRPOConfig):
+class GRPOConfig(TrainingRanges, trl.GRPOConfig):
     """:class:`trl.GRPOConfig` plus the deviation, and what a cut completion is worth."""
 
     deviation: str = field(
@@ -85,8 +86,9 @@ class GRPOConfig(trl.GRPOConfig):
         value = number_or_none(self.truncated_reward)
         if self.truncated_reward != "minimum" and (value is None or not np.isfinite(value)):
             raise ValueError(f"truncated_reward is minimum or a number, not {self.truncated_reward!r}")
-        if not self.deviation_power >= 0 or not self.deviation_minimum >= 0:
-            raise ValueError("deviation_power and deviation_minimum must be at least 0")
+        for name in ("deviation_power", "deviation_minimum", "beta"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be a finite number, at least 0, not {getattr(self, name)}")
         if not 0 <= self.diversity_share <= 1:
             raise ValueError(f"diversity_share is a part of the reward, 0 to 1, not {self.diversity_share}")
         if self.mask_truncated_completions:

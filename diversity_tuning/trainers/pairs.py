@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import trl
 
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
 from diversity_tuning.trainers.portable import PortablePrecision, chat_tokenizer
@@ -18,7 +19,7 @@ _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps
 
 
 @dataclass
-class PairConfig(LMHeadArguments, PortablePrecision, trl.DPOConfig):
+class PairConfig(TrainingRanges, LMHeadArguments, PortablePrecision, trl.DPOConfig):
     """:class:`trl.DPOConfig` plus the choice of the LM head."""
 
 

@@ -14,7 +14,8 @@ from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_availab
 from trl import is_conversational
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.policy import from_pretrained, load_tokenizer
+from diversity_tuning.opening import from_pretrained
+from diversity_tuning.policy import load_tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -48,6 +48,8 @@ class PairWeightArguments:
         for name in ("weight_offset", "min_weight"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} must be a finite number, not {getattr(self, name)}")
+        if self.min_weight < 0:
+            raise ValueError(f"min_weight must be at least 0, as weights are, not {self.min_weight}")
 
 
 def check_positive(config, *names: str) -> None:

@@ -11,6 +11,7 @@ from diversity_tuning.data import schema
 from diversity_tuning.data.examples import prompts
 from diversity_tuning.errors import UserError
 from diversity_tuning.policy import attach_adapter
+from diversity_tuning.ranges import Range
 from diversity_tuning.rewards import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
 from diversity_tuning.trainers.group_relative import check_encoders, columns_of
@@ -33,9 +34,12 @@ class GRPOArguments(RunArguments):
             "They are summed."
         },
     )
-    reward_batch_size: int = field(default=32, metadata={"help": "Completions that a reward model scores at once."})
+    reward_batch_size: int = field(
+        default=32, metadata={"help": "Completions that a reward model scores at once.", "range": Range(least=1)}
+    )
     max_prompt_length: int | None = field(
-        default=None, metadata={"help": "Prompts of more tokens, with the chat template, are left out and counted."}
+        default=None,
+        metadata={"help": "Prompts of more tokens, with the chat template, are left out and counted.", "range": Range(least=1)},
     )
 
 

@@ -19,6 +19,7 @@ from diversity_tuning.next_steps import print_next
 from diversity_tuning.public import masked
 from diversity_tuning.recipe import explicit_settings, truth
 from diversity_tuning.runs import (
+    file_digest,
     git_commit,
     is_finished,
     library_versions,
@@ -169,9 +170,10 @@ class TrainingRun:
         trainer.args.push_to_hub = pushes
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
-            check_finite(self.folder)
-            from diversity_tuning.training.read_again import check_saved  # loads torch
+            from diversity_tuning.opening import check_finite, weights_of  # loads torch
+            from diversity_tuning.training.read_again import check_saved
 
+            check_finite(self.folder)
             check_saved(trainer, self)
             history = trainer.state.log_history
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
@@ -184,7 +186,8 @@ class TrainingRun:
             self._write_cards(record, history, counts)
             best = trainer.state.best_model_checkpoint
             kept = {"best_checkpoint": Path(best).name, "best_metric": trainer.state.best_metric} if best else {}
-            write_provenance(self.folder, record, counts=counts, metrics=last_values(history), **kept)
+            weights = {file.name: file_digest(file) for file in weights_of(self.folder)}
+            write_provenance(self.folder, record, counts=counts, metrics=last_values(history), weights=weights, **kept)
             _forget_resume_state(self.folder)
             put_in_place(self.folder, self.output)
             if pushes:
@@ -220,21 +223,6 @@ class TrainingRun:
                 files=[name if folder == self.folder else f"../{name}" for name in files],
             )  # fmt: skip
             write_text(folder / "README.md", card)
-
-
-def check_finite(folder: Path) -> None:
-    """Refuse to publish weights that are not finite numbers."""
-    from safetensors import safe_open
-
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  (no mapping)
-                values = tensors.get_tensor(name)
-                if values.is_floating_point() and not values.isfinite().all():
-                    raise UserError(
-                        f"{folder}: {name} holds numbers that are not finite after training, so nothing is published; "
-                        "lower --learning_rate"
-                    )
 
 
 def push(output: Path, repository: str, revision: str | None) -> None:

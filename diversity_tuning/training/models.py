@@ -12,7 +12,8 @@ from trl import ModelConfig, get_peft_config
 from diversity_tuning.chat_template import check_can_stop, put_words, set_pad_token
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
-from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
+from diversity_tuning.opening import from_pretrained
+from diversity_tuning.policy import load_base_model, load_tokenizer
 from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
 from diversity_tuning.training.life_cycle import TrainingRun

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
 
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.reward import MAX_LENGTH, reward_dataset
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.precision import FullPrecisionMixin
@@ -19,7 +20,7 @@ class ResumableTrainer(FullPrecisionMixin, ResumableOrderMixin, Trainer):
 
 
 @dataclass
-class RewardConfig(TrainingArguments):
+class RewardConfig(TrainingRanges, TrainingArguments):
     """Training arguments of the reward model."""
 
     max_length: int = field(default=MAX_LENGTH, metadata={"help": "Longest prompt + response in tokens."})

@@ -8,6 +8,7 @@ from transformers import set_seed
 from trl import RewardConfig, RewardTrainer
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.reward import reward_pair_dataset, with_mismatched_prompts
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.precision import FullPrecisionMixin
@@ -18,7 +19,7 @@ from diversity_tuning.training.models import reward_model_of, reward_tokenizer_o
 
 
 @dataclass
-class PairwiseRewardConfig(RewardConfig):
+class PairwiseRewardConfig(TrainingRanges, RewardConfig):
     """TRL's arguments of reward training, and what is added to the pairs."""
 
     mismatched_prompts: float = field(
@@ -28,6 +29,11 @@ class PairwiseRewardConfig(RewardConfig):
             "another prompt. Without them a reward model may learn not to read the prompt."
         },
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.mismatched_prompts <= 1:
+            raise UserError(f"--mismatched_prompts {self.mismatched_prompts}: give a share from 0 to 1")
 
 
 class PairwiseRewardTrainer(FullPrecisionMixin, ResumableOrderMixin, RewardTrainer):
@@ -45,8 +51,6 @@ class PairwiseRewardTrainer(FullPrecisionMixin, ResumableOrderMixin, RewardTrain
 def train_reward_pairs(training_run: TrainingRun) -> None:
     """The reward model from pairs: one output, Bradley–Terry loss; it is loaded and read like the one from votes."""
     arguments, model_config, config = parse(training_run, PairwiseRewardConfig)
-    if not 0 <= config.mismatched_prompts <= 1:
-        raise UserError(f"--mismatched_prompts {config.mismatched_prompts}: give a share from 0 to 1")
     tokenizer = reward_tokenizer_of(model_config, config.max_length)
     data, counts = {}, {}
     for name, rows, limit, where in rows_of(arguments):

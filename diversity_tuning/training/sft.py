@@ -1,8 +1,11 @@
 """Supervised fine-tuning (SFT) on responses: those that stage 1 kept, or prompts with completions."""
 
-from trl import SFTConfig, SFTTrainer
+from dataclasses import dataclass
 
-from diversity_tuning.data.examples import prompt_completions
+import trl
+
+from diversity_tuning.data.examples import desired, prompt_completions
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.head_choice import CheckedHeadMixin
 from diversity_tuning.trainers.portable import check_chat_template
@@ -12,7 +15,12 @@ from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
 
 
-class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMixin, SFTTrainer):
+@dataclass
+class SFTConfig(TrainingRanges, trl.SFTConfig):
+    """TRL's arguments of supervised fine-tuning."""
+
+
+class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMixin, trl.SFTTrainer):
     """TRL's trainer; a resumed run keeps the order of its batches."""
 
     def _prepare_dataset(self, dataset, processing_class, *arguments, **options):
@@ -23,7 +31,13 @@ class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMi
 def train_sft(training_run: TrainingRun) -> None:
     """Supervised fine-tuning on every response; the loss is on response tokens only."""
     arguments, model_config, config = parse(training_run, SFTConfig)
-    data = {name: first_rows(prompt_completions(rows, where), limit) for name, rows, limit, where in rows_of(arguments)}
+    data, counts = {}, source_counts(arguments)
+    for name, rows, limit, where in rows_of(arguments):
+        wanted = desired(rows, where)
+        data[name] = first_rows(prompt_completions(wanted, where), limit)
+        counts |= {f"{name}_examples": len(data[name])}
+        if len(wanted) < len(rows):
+            counts[f"{name}_rows_labelled_false"] = len(rows) - len(wanted)
     tokenizer = tokenizer_of(arguments, model_config, config)
     model = base_model_of(model_config, config, training_run)
     trainer = ResumableSFTTrainer(
@@ -37,5 +51,4 @@ def train_sft(training_run: TrainingRun) -> None:
     )
     check_examples_left(trainer, arguments)
     trainer.train(resume_from_checkpoint=training_run.open())
-    counts = {f"{name}_examples": len(rows) for name, rows in data.items()}
-    training_run.close(trainer, counts | source_counts(arguments))
+    training_run.close(trainer, counts)

@@ -26,6 +26,7 @@ from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.locks import release
 from diversity_tuning.outputs import RUN_FILES, forget_retired
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_text
 
 _PROMPTS, _SAMPLING = "prompts", "Sampling"  # headings of --help
@@ -33,7 +34,7 @@ _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names 
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Flags):
     """What to sample, how, and where to. ``source`` is the output of data stage 0 or 1, ``output`` the run folder."""
 
     source: str = flag("output of data stage 0 or 1, or a file with prompts (its split is train)", group=_PROMPTS)
@@ -41,13 +42,13 @@ class SamplingConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     split: str = flag("split of it", default="test", group=_PROMPTS)
-    start: int = flag("first row", default=1000, group=_PROMPTS)
-    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, group=_PROMPTS)
-    num_samples: int = flag("responses per prompt", default=4, group=_SAMPLING)
-    seed: int = flag("decides every sample of the local engine, whatever the batch size", default=42, group=_SAMPLING)
+    start: int = flag("first row", default=1000, least=0, group=_PROMPTS)
+    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, least=1, group=_PROMPTS)
+    num_samples: int = flag("responses per prompt", default=4, least=1, group=_SAMPLING)
+    seed: int = flag("decides every sample of the local engine, whatever the batch size", default=42, least=0, group=_SAMPLING)
     iterative: bool = flag("show the responses before, ask for one far from them", default=False, group=_SAMPLING)
     verbalized: int | None = flag(
-        "ask for K responses with probabilities, draw from them", default=None, metavar="K", group=_SAMPLING
+        "ask for K responses with probabilities, draw from them", default=None, least=1, metavar="K", group=_SAMPLING
     )
     seed_of_thought: bool = flag(
         "let the model make up a random string first and write from it", default=False, group=_SAMPLING
@@ -56,10 +57,7 @@ class SamplingConfig:
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
-        if self.num_samples < 1:
-            raise UserError(f"--num_samples {self.num_samples}: must be at least 1")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed}: must be at least 0")
+        super().__post_init__()
         given = {
             "iterative": self.iterative,
             "verbalized": self.verbalized is not None,

@@ -87,6 +87,7 @@ def read_samples(folder: str | Path) -> list[SampleRow]:
 
 def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
     rows: dict[tuple[int, int], SampleRow] = {}
+    prompts: dict[int, str] = {}
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
@@ -96,6 +97,8 @@ def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
             except (ValueError, TypeError, RecursionError):
                 raise UserError(f"{path}, line {number}: not a sample; delete the line, or give --overwrite") from None
             rows.setdefault((row.prompt_id, row.sample), row)
+            if prompts.setdefault(row.prompt_id, row.prompt) != row.prompt:
+                raise UserError(f"{path}, line {number}: another prompt than above has prompt_id {row.prompt_id}")
     return rows
 
 
@@ -106,6 +109,8 @@ def _sample(values: dict) -> SampleRow:
         value = getattr(row, name)
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise TypeError(name)
+    if row.prompt_id < 0 or row.sample < 0:
+        raise ValueError("prompt_id and sample are counted from 0")
     return row
 
 

@@ -64,7 +64,8 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from diversity_tuning.policy import from_pretrained, on_device
+    from diversity_tuning.opening import from_pretrained
+    from diversity_tuning.policy import on_device
 
     try:
         options = {"trust_remote_code": trust_remote_code}

@@ -26,6 +26,7 @@ from diversity_tuning.evaluation.sampling.samples import select_prompts
 from diversity_tuning.evaluation.scoring import run as scoring
 from diversity_tuning.evaluation.scoring import summary
 from diversity_tuning.flags import flag
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import is_finished
 
 # As published; the responses' own votes, mapped to [-1, 1], are the reference for quality.
@@ -43,14 +44,14 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class ReferenceConfig:
+class ReferenceConfig(Flags):
     """Which of the data's responses are measured: those to ``num_prompts`` rows of a split of ``source``, from ``start`` on."""
 
     source: str = flag("folder with the cleaned data: output of data stage 0 or 1")
     scoring: scoring.ScoringConfig
     split: str = flag("split of it", default="test")
-    start: int = flag("first row", default=1000)
-    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000)
+    start: int = flag("first row", default=1000, least=0)
+    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, least=1)
     draw: int = flag("responses a prompt that distinct labels are counted among", default=4, least=1)
     seed: int = flag("decides that draw", default=42, least=0)
 

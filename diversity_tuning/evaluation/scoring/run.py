@@ -19,6 +19,7 @@ from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, sum
 from diversity_tuning.flags import flag
 from diversity_tuning.locks import hold
 from diversity_tuning.partition import number_or_none, read_threshold
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 from diversity_tuning.words import count_words
 
@@ -27,7 +28,7 @@ _SCORING, _CALLED = "scoring", "what a report calls the run"  # headings of --he
 
 
 @dataclass(frozen=True)
-class ScoringConfig:
+class ScoringConfig(Flags):
     """What scores the responses of ``output``, a run folder, and what the run is called in a report."""
 
     output: str = flag("run folder")
@@ -118,6 +119,11 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     if scored and not config.overwrite and is_finished(output, record, advice=advice):
         return
     rows = pd.DataFrame(read_samples(output))
+    if len(rows) != sampled.get("responses", len(rows)) or rows.empty:
+        raise UserError(
+            f"{output}: {SAMPLES} has {len(rows)} responses, and {sampled.get('responses')} were sampled: it was cut"
+            " or edited; scripts_eval.sample with the same flags samples what is missing"
+        )
     scores = score_responses(rows, config, sampled["arguments"].get("system_prompt"))
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
