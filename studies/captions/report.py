@@ -21,11 +21,11 @@ def main(argv=None) -> None:
     parser.add_argument("--split", default=None, help="read the measures of another split than test")
     parser.add_argument("--output", required=True, help="folder for report.md, tables and the figure")
     args = parse_with_recipe(parser, argv)
-    from diversity_tuning.evaluation.csvfiles import write_cells
     from diversity_tuning.evaluation.rendering import markdown
     from studies.captions.report_data import read_results
     from studies.captions.report_figure import draw
     from studies.captions.report_tables import tables
+    from studies.results.publish import write_cells
 
     results = read_results(args.seeds, args.split)
     found = tables(results)

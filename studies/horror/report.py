@@ -24,11 +24,11 @@ def main(argv=None) -> None:
     parser.add_argument("--split", default=None, help="read the samples of another split than test")
     parser.add_argument("--output", required=True, help="folder for report.html, report.md, tables and figures")
     args = parse_with_recipe(parser, argv)
-    from diversity_tuning.evaluation.csvfiles import write_cells
     from diversity_tuning.evaluation.page import write_pages
     from studies.horror.report_data import read_results
     from studies.horror.report_figures import draw_all
     from studies.horror.report_tables import tables
+    from studies.results.publish import write_cells
 
     results = read_results(args.seeds, args.split)
     found = tables(results)

@@ -7,7 +7,16 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from diversity_tuning.data.filter import MENDED, REASON, REASONS, count_changes, count_tokens, filter_batch, load_tokenizer, worth_telling
+from diversity_tuning.data.filter import (
+    MENDED,
+    REASON,
+    REASONS,
+    count_changes,
+    count_tokens,
+    filter_batch,
+    load_tokenizer,
+    worth_telling,
+)
 from diversity_tuning.data.schema import to_messages
 from tests.tiny import make_tokenizer
 

@@ -22,11 +22,11 @@ from diversity_tuning.evaluation.rendering import Table, latex
 from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
-from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
 from scripts_eval import report
 from studies.miniature import recognise
+from studies.results.publish import publish
 from tests.evaluation.synthetic import hash_of, write_run, write_study
 
 COMPARE = ["--compare", "ddpo-both:dpo", "dorpo-both:orpo", "ddpo-both (1.0):gold"]

@@ -1,23 +1,18 @@
-"""A published study: one table of per-prompt values of all its runs, and one provenance.json with a record a run."""
+"""A published study, as the repository's results/ has them: a table of per-prompt values of all runs, and a record of each."""
 
-import gzip
-import io
-import json
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
-from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
+from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.files import DIGEST
-from diversity_tuning.outputs import PROVENANCE, read_provenance
-from diversity_tuning.runs import library_versions, write_text
+from diversity_tuning.outputs import read_provenance
 
 TABLE = "prompts.csv.gz"
 STAGE = "published"
-RUN, _COMMON = "run", "every_run"  # in provenance.json: name of a run, and what the records of all have in common
+RUN, COMMON = "run", "every_run"  # in provenance.json: name of a run, and what the records of all have in common
 LABELS = ("name", "method", "strength", "seed")  # of a run: in its record, and in every row of the table
 _ALWAYS = (REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # columns of every run, with values or without
 
@@ -36,7 +31,7 @@ def read_study(folder: Path) -> dict:
     if made.get("stage") != STAGE and folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty, and no study that scripts_eval.leaderboard wrote; choose another folder")
     made = made if made.get("stage") == STAGE else {}
-    common = made.pop(_COMMON, {})
+    common = made.pop(COMMON, {})
     made["runs"] = [common | record for record in made.get("runs", [])]
     return {"stage": STAGE, "reports": {}, **made}
 
@@ -54,36 +49,3 @@ def prompts_of(table: pd.DataFrame, run: str) -> pd.DataFrame:
     own = table[table[RUN] == run].drop(columns=RUN)
     kept = [name for name in own if name in _ALWAYS or own[name].notna().any()]
     return own[kept].reset_index(drop=True)
-
-
-def write_study(folder: Path, made: dict, table: pd.DataFrame) -> None:
-    """Write table and provenance; the same values give the same bytes. A record stands in one line.
-
-    Rows stand in the order of the records, whose :data:`LABELS` are written before their values. The versions in the
-    provenance are those that wrote it; a record has its run's.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    records = pd.DataFrame(made["runs"], columns=[RUN, *LABELS], dtype=object)
-    if len(table):
-        write_gzip(folder / TABLE, records.merge(table, on=RUN))
-    first, *others = made["runs"]
-    common = {name: value for name, value in first.items() if others and all(one.get(name) == value for one in others)}
-    own = [{name: value for name, value in record.items() if name not in common} for record in made["runs"]]
-    lines = ",\n  ".join(json.dumps(record, sort_keys=True) for record in own)
-    rest = {name: value for name, value in made.items() if name != "runs"} | {_COMMON: common, "versions": library_versions()}
-    head = json.dumps(rest, indent=1, sort_keys=True).removesuffix("\n}")
-    write_text(folder / PROVENANCE, f'{head},\n "runs": [\n  {lines}\n ]\n}}\n')
-
-
-def write_gzip(path: Path, rows: pd.DataFrame) -> None:
-    """Write a table as .csv.gz, whole or not at all, the same bytes for the same rows."""
-    plain, partial = path.with_name(f".{path.name}.csv"), path.with_name(f".{path.name}.partial")
-    try:
-        write_csv(plain, rows)
-        buffer = io.BytesIO()
-        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as stream:
-            stream.write(plain.read_bytes())
-        partial.write_bytes(buffer.getvalue())
-        os.replace(partial, path)
-    finally:
-        plain.unlink(missing_ok=True)
