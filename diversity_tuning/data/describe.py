@@ -1,5 +1,6 @@
 """Figures of a source or a stage's output, read batch by batch: numbers and digests are kept, texts are not."""
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,13 +204,12 @@ def _cell(text: str, length: int) -> str:
 
 
 def _leakage(splits: dict[str, Description]) -> list[str]:
-    names, lines = list(splits), ["## Across splits", ""]
-    for number, one in enumerate(names):
-        for two in names[number + 1 :]:
-            prompts = len(np.intersect1d(splits[one].prompts, splits[two].prompts))
-            responses = len(np.intersect1d(splits[one].responses, splits[two].responses))
-            lines.append(f"{one} and {two} share {prompts} prompts and {responses} responses.")
-    return lines if len(names) > 1 else []
+    lines = []
+    for (one, first), (two, second) in itertools.combinations(splits.items(), 2):
+        prompts = len(np.intersect1d(first.prompts, second.prompts))
+        responses = len(np.intersect1d(first.responses, second.responses))
+        lines.append(f"{one} and {two} share {prompts} prompts and {responses} responses.")
+    return ["## Across splits", "", *lines] if lines else []
 
 
 def write(output: str | Path, text: str, splits: dict[str, Description]) -> None:

@@ -100,7 +100,8 @@ def prompts(rows, where: str):
     used = prompt_columns(names)
     sides = [name for name in (schema.CHOSEN, schema.REJECTED) if name in names]
     if len(sides) == 2:
-        read, used = _asked_in_pair, [*used, *sides]
+        column = schema.PROMPT if schema.PROMPT in names else schema.CHOSEN
+        read, used = (lambda row: (_question(_pair(row)[0], column),)), [*used, *sides]
     elif any(name not in LEADING for name in used):
         read = _asked
     elif schema.CHOSEN in names or schema.MESSAGES in names:
@@ -243,10 +244,6 @@ def _asked(row: dict, column: str | None = None) -> tuple[list]:
     if column != schema.PROMPT and prompt and prompt[-1]["role"] == "assistant":
         prompt = prompt[:-1]
     return (_question(led(row, prompt), column),)
-
-
-def _asked_in_pair(row: dict) -> tuple[list]:
-    return (_question(_pair(row)[0], schema.PROMPT if schema.PROMPT in row else schema.CHOSEN),)
 
 
 def _question(prompt: list, column: str) -> list:

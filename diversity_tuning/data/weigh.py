@@ -121,16 +121,13 @@ def embed_texts(batches: Iterable[list[str]], stores: list[EmbeddingStore], chun
                 seen.add(key)
                 waiting.append(text)
         if len(waiting) >= chunk:
-            _add(waiting, stores)
+            for store in stores:
+                store.add(waiting)
             waiting = []
             print(f"embedded {len(seen)} texts", flush=True)
-    _add(waiting, stores)
-    return np.array(sorted(seen), dtype="S16")
-
-
-def _add(texts: list[str], stores: list[EmbeddingStore]) -> None:
     for store in stores:
-        store.add(texts)
+        store.add(waiting)
+    return np.array(sorted(seen), dtype="S16")
 
 
 def pair_texts(dataset, size: int = 500) -> Iterator[list[str]]:

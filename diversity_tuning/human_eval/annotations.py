@@ -42,7 +42,9 @@ def read_answers(folders: list[str | Path], key: pd.DataFrame, exclude: list[str
     ``answer`` is the label, ``side`` "A", "B" or None, ``choice`` a condition or "undecided", ``pair`` both conditions in
     alphabetical order, ``seconds`` how long the page was open (NaN where Potato did not say, as for an annotator's last page).
     """
-    states = [path for folder in folders for path in _states(Path(folder))]
+    if missing := [folder for folder in folders if not Path(folder).is_dir()]:
+        raise UserError(f"{missing[0]}: no such folder; it is the annotations/ of a study")
+    states = [path for folder in folders for path in sorted(Path(folder).glob(f"*/{STATE}"))]
     names = [path.parent.name for path in states]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -55,12 +57,6 @@ def read_answers(folders: list[str | Path], key: pd.DataFrame, exclude: list[str
     if not rows:
         raise UserError(f"{', '.join(map(str, folders))}: no answers yet")
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _states(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; it is the annotations/ of a study")
-    return sorted(folder.glob(f"*/{STATE}"))
 
 
 def _read_state(path: Path, annotator: int, key: pd.DataFrame) -> list[tuple]:

@@ -231,14 +231,15 @@ def read_data(
     from diversity_tuning.evaluation.statistics import cluster_weights  # SciPy: --help does without
 
     labels = read_labels(labels_file)
-    if held_out_file:
-        held_out = read_labels(held_out_file)
+    held_out = read_labels(held_out_file) if held_out_file else None
+    if held_out:
         apart = set(held_out.prompts)
-        keep = np.array([prompt not in apart for prompt in labels.prompts])
-    else:
-        keep = _train_rows(labels.prompts, share, seed)
-        held_out = labels.select(~keep)
-    train = labels.select(keep)
+    else:  # a share of the prompts, at least one
+        names = sorted(set(labels.prompts))
+        order = np.random.default_rng(seed).permutation(len(names))
+        apart = {names[i] for i in order[: max(1, round(share * len(names)))]}
+    keep = np.array([prompt not in apart for prompt in labels.prompts])
+    held_out, train = held_out or labels.select(~keep), labels.select(keep)
     for part, rows in (("held-out", held_out), ("other", train)):
         good = int(rows.labels.sum())
         if good in (0, len(rows.labels)):
@@ -253,14 +254,6 @@ def read_data(
         raise UserError(f"--queries {queries_file}: all {len(asked)} are prompts of held-out rows")
     weights = cluster_weights(held_out.prompts, draws, seed)
     return Data(queries, rows, held_out, length_strata(held_out.responses), weights)
-
-
-def _train_rows(prompts: list[str], share: float, seed: int) -> np.ndarray:
-    """Which rows are learned from, bool ``(n,)``: those of all but a ``share`` of the prompts, at least one."""
-    names = sorted(set(prompts))
-    order = np.random.default_rng(seed).permutation(len(names))
-    apart = {names[i] for i in order[: max(1, round(share * len(names)))]}
-    return np.array([prompt not in apart for prompt in prompts])
 
 
 def drawn(items: list, batch: int, number: int, seed: int) -> list:

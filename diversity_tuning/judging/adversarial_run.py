@@ -156,11 +156,18 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
         )
         rules, told = adversarial.play_round(asker, before, queries, rows, number, config.update)
     same = [one["scores"] for one in rounds[-1:] if one["principles"] == rules.principles]
+    if not same:
+        held_out = data.held_out
+        judged = asker.verdicts(rules.principles, list(zip(held_out.prompts, held_out.responses, strict=True)))
+        if all(one is None for one in judged):
+            raise UserError(f"none of {len(judged)} held-out rows has a verdict")
+        found = [one and one["verdict"] for one in judged]
+        same = [verdict_scores(found, held_out.labels, data.strata, data.weights)]
     return {
         "round": number,
         "principles": rules.principles,
         "strategies": rules.strategies,
-        "scores": same[0] if same else _evaluate(asker, rules.principles, data),
+        "scores": same[0],
         "fooled": sum(one["verdict"] for one in told["attempts"]),
         "written": len(told["attempts"]),
         "erred": len(told["errors"]),
@@ -177,14 +184,6 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
         "attempts": told["attempts"],
         "errors": told["errors"],
     }
-
-
-def _evaluate(asker: Asker, principles: list[str], data: Data) -> dict:
-    rows = list(zip(data.held_out.prompts, data.held_out.responses, strict=True))
-    found = [one if one is None else one["verdict"] for one in asker.verdicts(principles, rows)]
-    if all(one is None for one in found):
-        raise UserError(f"none of {len(found)} held-out rows has a verdict")
-    return verdict_scores(found, data.held_out.labels, data.strata, data.weights)
 
 
 def best_round(rounds: list[dict]) -> int:

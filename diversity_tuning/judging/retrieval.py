@@ -66,20 +66,10 @@ def retrieve(
         for name, near in zip(names[start : start + _BLOCK], cosines, strict=True):
             rows = by_prompt[name]
             spare = max(corpus.alone[_key(responses[row])] for row in rows)
-            order = _nearest(near, k_search + spare)
+            order = np.argsort(-near, kind="stable")[: k_search + spare].tolist()
             for row in rows:
                 found[row] = _examples(responses[row], order, near, corpus, k_search, k_final)
     return found
-
-
-def _nearest(cosines: np.ndarray, k: int) -> list[int]:
-    """The rows of the k largest values, largest first, equal ones by row: ``(k,)``."""
-    if k < len(cosines):
-        least = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
-        rows = np.flatnonzero(cosines >= least)
-    else:
-        rows = np.arange(len(cosines))
-    return rows[np.argsort(-cosines[rows], kind="stable")][:k].tolist()
 
 
 def _examples(response: str, order: list[int], cosines: np.ndarray, corpus: Corpus, k_search: int, k_final: int) -> list[dict]:

@@ -9,6 +9,7 @@ A template holds a slot ``{{name}}`` for each input. A filled prompt carries eve
 """
 
 import hashlib
+import itertools
 import json
 import re
 import unicodedata
@@ -250,7 +251,8 @@ def ask_each(
     for attempt in range(attempts):
         asked, again = list(waiting), {}
         warm = replace(settings, temperature=max(settings.temperature, WARMER[min(attempt, len(WARMER) - 1)]))
-        for i, answer in _answers(engine, asked, warm, seed) if left > 0 else ():
+        answers = itertools.chain.from_iterable(engine.complete(asked, warm, seed)) if left > 0 else ()
+        for i, answer in answers:
             positions = waiting.pop(asked[i])
             read = _read_answer(role, answer, usage[positions[0]], settings, asked[i].sample)
             left = float("inf") if isinstance(read, Answer) else left - isinstance(answer, Sample)
@@ -269,11 +271,6 @@ def ask_each(
             f"the first {patience} replies were all of no use, the last: {list(bad.values())[-1].reason}" if bad else _GIVEN_UP
         )
         yield from _of_all(positions, bad.get(positions[0]) or Failed(f"not asked: {told}", stopped=True))
-
-
-def _answers(engine: Engine, asked: list[ChatRequest], settings: SamplingSettings, seed: int):
-    for answers in engine.complete(asked, settings, seed):
-        yield from answers
 
 
 def _of_all(positions: list[int], read: Answer | Failed) -> Iterator[tuple[int, Answer | Failed]]:

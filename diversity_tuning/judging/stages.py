@@ -81,17 +81,6 @@ class Journal:
         self._stream.close()
 
 
-def has_answers(folder: str | Path) -> bool:
-    """Whether a stage's folder holds any answer."""
-    path = Path(folder) / ANSWERS
-    return path.is_file() and path.stat().st_size > 0
-
-
-def prompt_key(prompt: str) -> str:
-    """A digest of a filled prompt."""
-    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
 EXAMPLES, FAILED, USAGE = "examples", "failed", "usage"
 FILES = [ANSWERS, RESPONSES, "summary.json", "summary.md", "verdicts.png"]  # the last three of the last stage
 _SOURCE = ("source",)  # rows may go, come, or stand in another order
@@ -106,11 +95,6 @@ class Stage:
     role: str
     reads: tuple[str, ...]
     adds: str
-
-    @property
-    def number(self) -> int:
-        """Its place among the stages."""
-        return int(self.name[0])
 
 
 RETRIEVAL = "0_retrieval_agent"
@@ -162,7 +146,8 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
         print(f"{output}: already made with these settings, skipped", flush=True)
         return _usable(read_jsonl(output / RESPONSES), output)
     inputs = {row: inputs_of(stage, one, config.debate) for row, one in enumerate(rows) if FAILED not in one}
-    keys = {row: prompt_key(roles.filled(role, one)) for row, one in inputs.items()}
+    prompts = {row: roles.filled(role, one).encode("utf-8", "surrogatepass") for row, one in inputs.items()}
+    keys = {row: hashlib.sha256(prompt).hexdigest()[:32] for row, prompt in prompts.items()}
     with Journal(output) as journal:
         stopped = _ask_missing(stage, config, role, inputs, keys, journal, engine)
         answers = {row: journal.get(key) for row, key in keys.items()}
@@ -244,7 +229,8 @@ def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     """The record of what is in the folder, which may then be added to; :class:`UserError` where it was made otherwise."""
     hold(output)
     made = read_provenance(output)
-    if made.get("stage") != record["stage"] or difference(made, record, ignored=_SOURCE) == "" or has_answers(output):
+    answered = (output / ANSWERS).is_file() and (output / ANSWERS).stat().st_size > 0
+    if made.get("stage") != record["stage"] or difference(made, record, ignored=_SOURCE) == "" or answered:
         made = open_output(output, record, overwrite, "a stage's output", ignored=_SOURCE, holds="has answers")
     else:  # it ended before the first answer, as with a wrong --model
         made = {}
@@ -321,14 +307,6 @@ def _usable(rows: list[dict], output: Path) -> list[dict]:
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:
-    """JSON Lines, whole or not at all."""
-    write_text(path, "".join(_line(row) + "\n" for row in rows))
-
-
-def _line(row: dict) -> str:
-    line = json.dumps(row, ensure_ascii=False)
-    try:
-        line.encode()
-    except UnicodeEncodeError:  # half a surrogate pair in some column: JSON has it as an escape only
-        return json.dumps(row)
-    return line
+    """JSON Lines, whole or not at all; half a surrogate pair in some column is an escape, as JSON has it."""
+    lines = (json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace").decode() for row in rows)
+    write_text(path, "".join(f"{line}\n" for line in lines))

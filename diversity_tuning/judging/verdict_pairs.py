@@ -47,7 +47,11 @@ def verdict_pairs(
     pairs: list[dict] = []
     for prompt in sorted(good.keys() | bad.keys()):
         ones, others = good.get(prompt, set()), bad.get(prompt, set())
-        _count_prompt(len(ones), len(others), counts)
+        counts.prompts += 1
+        counts.one_response += len(ones) + len(others) == 1
+        counts.all_good += len(ones) > 1 and not others
+        counts.all_bad += len(others) > 1 and not ones
+        counts.ties += sum(len(side) * (len(side) - 1) // 2 for side in (ones, others))
         both = [(one, other) for one in ones for other in others]
         near = [pair for pair in both if length_match is None or _ratio(*pair) >= length_match]
         near = sorted(near, key=lambda pair: _draw(seed, prompt, *pair))
@@ -98,14 +102,6 @@ def _by_prompt(rows: Iterable[dict], verdict: str, counts: PairCounts) -> tuple[
         else:
             sides[0 if verdicts == {1} else 1].setdefault(prompt, set()).add(response)
     return sides
-
-
-def _count_prompt(good: int, bad: int, counts: PairCounts) -> None:
-    counts.prompts += 1
-    counts.one_response += good + bad == 1
-    counts.all_good += good > 1 and not bad
-    counts.all_bad += bad > 1 and not good
-    counts.ties += (good * (good - 1) + bad * (bad - 1)) // 2
 
 
 def _no_pairs(counts: PairCounts, length_match: float | None) -> str:
