@@ -4,7 +4,6 @@ Flags are filled in from what lies near the output: the data, the models and the
 capitals is left where nothing near fits.
 """
 
-import itertools
 import json
 import shlex
 from pathlib import Path
@@ -26,7 +25,6 @@ _EVALUATE = (
     " --output {beside}/eval-{name}"
 )
 _LOOK = "python -m scripts_eval.quick_look {policy} --prompts {source} --output {beside}/look"
-_ROLE = " --engine openai --model MODEL"
 _WEIGH = (
     DATA_STAGE + "3_data_prep_for_diversified_training {3_data_prep_for_diversified_training.yaml} {style}"
     " --source_pair {UNWEIGHTED} --data_path_pair_div {beside}/pairs-both"
@@ -57,9 +55,6 @@ NEXT: dict[str, tuple[str, ...]] = {
         " --output {beside}/reward-check",
     ),
     "reward_pairs": ("python -m scripts_eval.judge_agreement --reward {output} --pairs {PAIRS} --output {beside}/agreement",),
-    "adversarial": (
-        "python -m scripts_eval.judge_agreement --reward {output}/judge.yaml --labels OTHER_LABELS --output {beside}/agreement",
-    ),
     "policy": (_EVALUATE, _LOOK),  # after any training of a policy that has no line of its own
     "reward_check": (_EVALUATE.replace("{policy}", "{trained}"),),
     "stylometry": (_WEIGH.replace("{style}", "--style_model builtin:stylometry:{output}"),),
@@ -70,15 +65,6 @@ NEXT: dict[str, tuple[str, ...]] = {
     ),
     "score": ("python -m scripts_eval.report --results {beside} --output {beside}/../report --compare all",),
     "report": ("open {output}/report.html",),
-    **{
-        f"{one}_agent": (f"python -m scripts_multi_agent.{two}_agent --source {{output}} --output {{beside}}/{two}{_ROLE}",)
-        for one, two in itertools.pairwise(("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect"))
-    },
-    "4_reflect_agent": ("python -m scripts_multi_agent.5_verdicts_to_preference --source {output} --output {beside}/pairs",),
-    "5_verdicts_to_preference": (
-        "python -m scripts_reward_modeling.pairwise_reward_model_train {reward_pairs.yaml} {model} --source {output}"
-        " --output_dir {beside}/reward",
-    ),
     "human_items": ("bash human-eval/run.sh --items {output}/items.jsonl --study STUDY",),
     "human_analysis": ("python -m scripts_eval.report --human {output} --results RUNS --output {beside}/report",),
 }

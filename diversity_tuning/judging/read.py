@@ -1,6 +1,5 @@
 """Responses from any source: to be judged, as a corpus of examples, or with what people said of them."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,20 +126,6 @@ def pairs_of_labels(prompts: list[str], labels: np.ndarray) -> np.ndarray:
         rows.setdefault(prompt, ([], []))[0 if good else 1].append(row)
     pairs = [(one, other) for good, bad in rows.values() for one in good for other in bad]
     return np.array(pairs, dtype=int).reshape(-1, 2)
-
-
-def popularity(rows: list[dict], column: str, where: str) -> list[float]:
-    """The numbers in a column; −∞ where there is none."""
-    if not any(column in row for row in rows):
-        names = sorted({name for row in rows for name in row})
-        raise UserError(f"{where}: no column '{column}' (--popularity_column); it has {', '.join(names)}")
-    values = []
-    for number, row in enumerate(rows, start=1):
-        value = row.get(column)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UserError(f"{where}: row {number}, column '{column}': expected a number, found {value!r}")
-        values.append(-math.inf if value is None or math.isnan(value) else float(value))
-    return values
 
 
 def read_jsonl(path: str | Path) -> list[dict]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.judging.retrieval import make_corpus, retrieve
+from studies.judges.retrieval import make_corpus, retrieve
 
 
 def encode(texts):

@@ -8,8 +8,9 @@ from diversity_tuning.data.schema import CHOSEN, PROMPT, REJECTED, RESPONSE, TRA
 from diversity_tuning.data.storage import finish, stage_output
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
-from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, from_other_rows, read_rows, source_file
+from diversity_tuning.next_steps import register_next
 from diversity_tuning.runs import is_finished, provenance
+from studies.judges.stages import FAILED, JUDGE, REFLECT, from_other_rows, read_rows, source_file
 
 
 @dataclass
@@ -141,6 +142,12 @@ def _draw(seed: int, *texts: str) -> bytes:
 
 
 STAGE = "5_verdicts_to_preference"
+
+register_next(
+    STAGE,
+    "python -m scripts_reward_modeling.pairwise_reward_model_train {reward_pairs.yaml} {model} --source {output}"
+    " --output_dir {beside}/reward",
+)
 
 
 @dataclass(frozen=True)

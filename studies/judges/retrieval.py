@@ -1,5 +1,6 @@
 """Examples for the roles: well-received responses to the most similar prompts of a corpus, by exact cosine search."""
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -11,9 +12,9 @@ import numpy as np
 from diversity_tuning.embeddings import MINILM, encoder_input, load_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
-from diversity_tuning.judging.read import RESPONSES, SAMPLES, popularity, read_candidates, read_jsonl
-from diversity_tuning.judging.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
+from diversity_tuning.judging.read import RESPONSES, SAMPLES, read_candidates, read_jsonl
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
+from studies.judges.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
 
 _BLOCK = 256  # queries compared with the whole corpus at a time
 _DIGITS = 6  # of a cosine: what is beyond depends on how the matrices were cut
@@ -169,3 +170,17 @@ def _examples_of_corpus(config: RetrievalConfig, rows: list[dict], folder: Path)
         encoder.close()
         if not config.embedding_cache:
             shutil.rmtree(cache, ignore_errors=True)
+
+
+def popularity(rows: list[dict], column: str, where: str) -> list[float]:
+    """The numbers in a column; −∞ where there is none."""
+    if not any(column in row for row in rows):
+        names = sorted({name for row in rows for name in row})
+        raise UserError(f"{where}: no column '{column}' (--popularity_column); it has {', '.join(names)}")
+    values = []
+    for number, row in enumerate(rows, start=1):
+        value = row.get(column)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"{where}: row {number}, column '{column}': expected a number, found {value!r}")
+        values.append(-math.inf if value is None or math.isnan(value) else float(value))
+    return values

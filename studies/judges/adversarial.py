@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning import judging
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.agreement import length_strata
@@ -22,7 +23,7 @@ ROLES = ("generator", "detector", "reflector", "optimizer")
 STEPS = ("adversarial", "reflection")
 ACCEPT = ("always", "not_worse")
 _HOPELESS = 4  # so many replies, all of no use, of a role without which nothing can be learned
-_STARTS = Path(__file__).parent / "prompts"
+_STARTS = Path(judging.__file__).parent / "prompts"
 
 
 class Stopped(UserError):

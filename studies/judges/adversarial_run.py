@@ -10,20 +10,27 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine, SamplingSettings
-from diversity_tuning.judging import adversarial
-from diversity_tuning.judging.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
-from diversity_tuning.judging.agreement import FIGURES, selected, shown, verdict_scores
+from diversity_tuning.judging.agreement import shown
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
 from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
 from diversity_tuning.locks import release
+from diversity_tuning.next_steps import register_next
 from diversity_tuning.outputs import forget_retired
 from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
+from studies.judges import adversarial
+from studies.judges.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
+from studies.judges.round_scores import FIGURES, selected, verdict_scores
 
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
 _HOPELESS = 4  # replies of the optimizer without one of use
 DRAWS = 1000
 CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are checked on
+
+register_next(
+    "adversarial",
+    "python -m scripts_eval.judge_agreement --reward {output}/judge.yaml --labels OTHER_LABELS --output {beside}/agreement",
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     when it cannot go on; what has been written stays, and the same configuration goes on from it. ``engine``: in place of the
     configuration's.
     """
-    from diversity_tuning.judging.adversarial_report import write_report  # pandas: --help does without
+    from studies.judges.adversarial_report import write_report  # pandas: --help does without
 
     roles = adversarial.load_roles(config.language, config.task, config.prompts)
     record = _record(config, prompt_hash(roles.values()))

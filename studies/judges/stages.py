@@ -5,6 +5,7 @@ Source: Wei et al. 2025, arXiv 2508.21476. What differs from their code: docs/FI
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
@@ -23,6 +24,7 @@ from diversity_tuning.judging import roles
 from diversity_tuning.judging.read import RESPONSES, read_jsonl
 from diversity_tuning.judging.roles import SETTINGS, Answer, Failed, Role, Usage
 from diversity_tuning.locks import hold, release
+from diversity_tuning.next_steps import register_next
 from diversity_tuning.outputs import forget_retired, read_provenance
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
@@ -105,6 +107,15 @@ REFLECT = Stage("4_reflect_agent", "reflect", (*JUDGE.reads, "judge"), "reflect"
 STAGES = (POSITIVE, NEGATIVE, JUDGE, REFLECT)
 _DEBATE = (POSITIVE.adds, NEGATIVE.adds)
 FIELDS = (EXAMPLES, *(stage.adds for stage in STAGES), FAILED, USAGE)  # what a source may not have already
+
+for one, two in itertools.pairwise(("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect")):
+    line = (
+        f"python -m scripts_multi_agent.{two}_agent --source {{output}} --output {{beside}}/{two} --engine openai --model MODEL"
+    )
+    register_next(f"{one}_agent", line)
+register_next(
+    "4_reflect_agent", "python -m scripts_multi_agent.5_verdicts_to_preference --source {output} --output {beside}/pairs"
+)
 
 
 @dataclass(frozen=True)
