@@ -80,8 +80,7 @@ def config_class(stem):
     from trl import SFTConfig
 
     from diversity_tuning.trainers import DDPOConfig, DORPOConfig, DPOConfig, GRPOConfig, ORPOConfig
-    from diversity_tuning.training.reward import RewardConfig
-    from diversity_tuning.training.reward_pairs import PairwiseRewardConfig
+    from diversity_tuning.training.reward import PairwiseRewardConfig, RewardConfig
 
     classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig, PairwiseRewardConfig, GRPOConfig)
     return dict(zip((*TRAINING, *REINFORCEMENT), classes, strict=True))[stem]

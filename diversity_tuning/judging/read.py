@@ -12,7 +12,6 @@ from diversity_tuning.data.tables import open_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.replies import label_of
 
-RESPONSES = "responses.jsonl"  # in a stage's folder
 SAMPLES = "samples.jsonl"  # in a run folder of scripts_eval.sample
 QUERY, LABEL, VOTES = "query", "label", "votes"
 _STAGE_1 = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_COMMENT_SCORES)
@@ -101,24 +100,6 @@ def read_labels_or_pairs(source: str) -> Judged:
     return (read_pairs if paired else read_labels)(source)
 
 
-def read_queries(source: str) -> list[str]:
-    """The different prompts of rows with a column prompt or query, or of posts (title and text), in their order."""
-    rows = open_split(source, schema.TRAIN)
-    columns = rows.column_names
-    if schema.POST_TITLE in columns and schema.POST_TEXT in columns:
-        posts = zip(rows[schema.POST_TITLE][:], rows[schema.POST_TEXT][:], strict=True)
-        found = [schema.prompt_text(title, text) for title, text in posts]
-    else:
-        name = next((name for name in (schema.PROMPT, QUERY) if name in columns), None)
-        if name is None:
-            raise UserError(f"{source}: no column '{schema.PROMPT}' or '{QUERY}'; it has {', '.join(columns)}")
-        found = [_text(value, f"{source}: row {n}, column '{name}'", True) for n, value in enumerate(rows[name][:], start=1)]
-    found = [query for query in dict.fromkeys(found) if query.strip()]
-    if not found:
-        raise UserError(f"{source}: no queries")
-    return found
-
-
 def pairs_of_labels(prompts: list[str], labels: np.ndarray) -> np.ndarray:
     """Every good with every bad response of the same prompt: int ``(m, 2)``; ``labels`` is bool ``(n,)``."""
     rows: dict[str, tuple[list[int], list[int]]] = {}
@@ -157,11 +138,11 @@ def _candidate(row: dict, where: str, empty: bool) -> dict:
         column = name if name in row else other
         if column not in row:
             raise UserError(f"{where}: no column '{name}'; it has {', '.join(row)}")
-        texts[name] = _text(row[column], f"{where}, column '{column}'", empty)
+        texts[name] = text_in(row[column], f"{where}, column '{column}'", empty)
     return {**texts, **{name: value for name, value in row.items() if name not in texts}}
 
 
-def _text(value: object, where: str, empty: bool) -> str:
+def text_in(value: object, where: str, empty: bool) -> str:
     """A text, or that of messages."""
     if isinstance(value, list) and value and all(isinstance(one, dict) and "content" in one for one in value):
         value = schema.text_of(value)

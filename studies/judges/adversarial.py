@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning import judging
+from diversity_tuning.data import schema
+from diversity_tuning.data.tables import open_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.agreement import length_strata
-from diversity_tuning.judging.read import Judged, read_labels, read_queries
+from diversity_tuning.judging.read import QUERY, Judged, read_labels, text_in
 from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask, load_role
 
 ROLES = ("generator", "detector", "reflector", "optimizer")
@@ -263,4 +265,22 @@ def drawn(items: list, batch: int, number: int, seed: int) -> list:
     for place in range((number - 1) * batch, number * batch):
         turn, i = divmod(place, len(items))
         found.append(items[np.random.default_rng([seed, turn]).permutation(len(items))[i]])
+    return found
+
+
+def read_queries(source: str) -> list[str]:
+    """The different prompts of rows with a column prompt or query, or of posts (title and text), in their order."""
+    rows = open_split(source, schema.TRAIN)
+    columns = rows.column_names
+    if schema.POST_TITLE in columns and schema.POST_TEXT in columns:
+        posts = zip(rows[schema.POST_TITLE][:], rows[schema.POST_TEXT][:], strict=True)
+        found = [schema.prompt_text(title, text) for title, text in posts]
+    else:
+        name = next((name for name in (schema.PROMPT, QUERY) if name in columns), None)
+        if name is None:
+            raise UserError(f"{source}: no column '{schema.PROMPT}' or '{QUERY}'; it has {', '.join(columns)}")
+        found = [text_in(value, f"{source}: row {n}, column '{name}'", True) for n, value in enumerate(rows[name][:], start=1)]
+    found = [query for query in dict.fromkeys(found) if query.strip()]
+    if not found:
+        raise UserError(f"{source}: no queries")
     return found

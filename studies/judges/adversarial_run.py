@@ -12,7 +12,7 @@ from diversity_tuning.generation.engine import EngineConfig, engine_settings, ma
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.agreement import shown
 from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
-from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
+from diversity_tuning.judging.roles import LANGUAGES, prompt_hash
 from diversity_tuning.locks import release
 from diversity_tuning.next_steps import register_next
 from diversity_tuning.outputs import forget_retired
@@ -20,6 +20,7 @@ from diversity_tuning.runs import open_output, provenance, write_provenance, wri
 from studies.judges import adversarial
 from studies.judges.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
 from studies.judges.round_scores import FIGURES, selected, verdict_scores
+from studies.judges.stages import RESPONSE_FORMAT, RESPONSE_FORMATS, with_response_format
 
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")

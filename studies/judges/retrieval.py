@@ -12,9 +12,9 @@ import numpy as np
 from diversity_tuning.embeddings import MINILM, encoder_input, load_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
-from diversity_tuning.judging.read import RESPONSES, SAMPLES, read_candidates, read_jsonl
+from diversity_tuning.judging.read import SAMPLES, read_candidates, read_jsonl
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
-from studies.judges.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
+from studies.judges.stages import EXAMPLES, FIELDS, RESPONSES, RETRIEVAL, from_other_rows, write_rows
 
 _BLOCK = 256  # queries compared with the whole corpus at a time
 _DIGITS = 6  # of a cosine: what is beyond depends on how the matrices were cut

@@ -10,7 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,17 +18,19 @@ from tqdm import tqdm
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.generation import engine as engines
-from diversity_tuning.generation.engine import EngineConfig
+from diversity_tuning.generation.engine import EngineConfig, extra_body
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging import roles
-from diversity_tuning.judging.read import RESPONSES, read_jsonl
+from diversity_tuning.judging.read import read_jsonl
 from diversity_tuning.judging.roles import SETTINGS, Answer, Failed, Role, Usage
 from diversity_tuning.locks import hold, release
 from diversity_tuning.next_steps import register_next
 from diversity_tuning.outputs import forget_retired, read_provenance
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
-ANSWERS = "answers.jsonl"
+ANSWERS, RESPONSES = "answers.jsonl", "responses.jsonl"
+RESPONSE_FORMATS = ("none", "json_object")
+RESPONSE_FORMAT = "json_object: servers of OpenAI's kind are told to reply with JSON; none: nothing is sent, as some refuse it"
 
 
 class Journal:
@@ -118,6 +120,19 @@ register_next(
 )
 
 
+def with_response_format(config: EngineConfig, name: str) -> EngineConfig:
+    """The engine that asks its server for ``name`` of :data:`RESPONSE_FORMATS`; :class:`UserError` where it cannot."""
+    if name == "none":
+        return config
+    if config.engine in ("local", "anthropic"):
+        raise UserError(f"--response_format {name}: only servers of OpenAI's kind take it, not --engine {config.engine}")
+    extra = {"response_format": {"type": name}}
+    given = extra_body(config)
+    if given.get("response_format", extra["response_format"]) != extra["response_format"]:
+        raise UserError(f"--response_format {name}: --extra_body has another response_format")
+    return replace(config, extra_body={**given, **extra})
+
+
 @dataclass(frozen=True)
 class StageConfig:
     """What a stage reads, who answers and how. ``debate`` False: the judge sees neither strengths nor weaknesses."""
@@ -132,12 +147,12 @@ class StageConfig:
     label_column: str | None = flag("0 or 1, to compare the verdicts with; default: label, where there is one", default=None)
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = SETTINGS
-    response_format: str = flag(roles.RESPONSE_FORMAT, default="none", choices=roles.RESPONSE_FORMATS)
+    response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
     seed: int = flag("decides every reply of the local engine, and what servers are sent", default=0)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "engine", roles.with_response_format(self.engine, self.response_format))
+        object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
 
 
 def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | None = None) -> list[dict]:
