@@ -9,7 +9,7 @@ from types import TracebackType
 from diversity_tuning.errors import UserError
 
 _ROOT = Path(__file__).parents[1]
-_OURS = ("diversity_tuning", "scripts_", "benchmarks", "studies", "tests")
+_OURS = ("diversity_tuning", "accelerate_configs", "scripts_", "benchmarks", "studies", "tests")
 # Where a package to install is called otherwise than the module to import.
 _PACKAGES = {
     "yaml": "PyYAML", "sklearn": "scikit-learn", "sentence_transformers": "sentence-transformers",
@@ -58,7 +58,7 @@ def _is_command(argv: list[str]) -> bool:
     if any(Path(word).name == "diversity-tuning" for word in argv[:2]):
         return True
     words = argv[argv.index("-m") + 1 :] if "-m" in argv else []
-    return bool(words) and words[0].startswith(_OURS[:4])
+    return bool(words) and words[0].startswith(_OURS[:5])
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -243,7 +243,9 @@ def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str 
     model, found = loaded
     if exactly and (wrong := sorted({*found["missing_keys"], *found["unexpected_keys"]})):
         raise UserError(f"{name}: not {exactly}; weights missing or unexpected: {', '.join(wrong[:3])}")
-    absent = sorted(key for key in found["missing_keys"] if not new_head or not _is_in_head(model, key))
+    below_head = f"{model.base_model_prefix}."  # the pooling before a head is drawn too: few base models are saved with it
+    absent = [key for key in found["missing_keys"] if not new_head or (key.startswith(below_head) and ".pooler." not in key)]
+    absent.sort()
     if absent or found["mismatched_keys"]:
         wrong = f"lacks {len(absent)} tensors, such as {absent[0]}" if absent else "has tensors of other shapes"
         raise UserError(f"{name}: {wrong}, which would be filled at random; is it a whole {type(model).__name__}?")
@@ -254,11 +256,6 @@ def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str 
             file=sys.stderr,
         )
     return model
-
-
-def _is_in_head(model: PreTrainedModel, key: str) -> bool:
-    """Whether a tensor is above the base model, or is the pooling before a head, which few base models are saved with."""
-    return not key.startswith(f"{model.base_model_prefix}.") or ".pooler." in key
 
 
 def _reason(name: str, error: Exception) -> str:

@@ -311,7 +311,7 @@ def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, more):
             assert (ROOT / argv[argv.index("--config") + 1]).is_file(), argv
         if is_training(module):
             if launcher:
-                assert launcher[:2] == ["-m", "diversity_tuning.launcher"]
+                assert launcher[:2] == ["-m", "accelerate_configs.launcher"]
                 assert Path(launcher[launcher.index("--config_file") + 1]).is_file()
             assert bool(launcher) != name.startswith("miniature")
             run, model, config = parse_training(STEM[module], argv)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from diversity_tuning.data import histograms, schema
+from diversity_tuning.data import schema
 from diversity_tuning.data.filter import worth_telling
 from diversity_tuning.data.popularity import Popularity, pooled, popularity
 from diversity_tuning.data.validate import INTEGERS, PAIRS, TEXT, TEXTS, WEIGHTED, TableSchema, check_dataset
 from diversity_tuning.data.weigh import prompt_of, summary
+from diversity_tuning.drawing import pyplot, save_figure
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import check_place
@@ -23,6 +24,7 @@ from diversity_tuning.words import count_words
 FILES = ("page.md", "histograms.png")
 _CORRELATION = "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts"
 _ROWS = 500
+_BINS = 40  # of a histogram, at most
 _MOST = 10  # responses that deviate most, shown with their texts
 # What a stage added last describes it best: (what it is, texts, votes) of the rows, latest first.
 _RESPONSES = (
@@ -216,7 +218,50 @@ def write(output: str | Path, text: str, splits: dict[str, Description]) -> None
     """Write ``page.md`` and ``histograms.png``."""
     with atomic_folder(output, FILES) as folder:
         (folder / "page.md").write_text(text + "\n", encoding="utf-8")
-        histograms.draw(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})
+        draw_histograms(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})
+
+
+def draw_histograms(path: str | Path, splits: dict[str, dict[str, np.ndarray]], title: str = "") -> None:
+    """Write a PNG. ``splits`` maps a split to its distributions, name to values (n,); empty ones are left out."""
+    names = list(dict.fromkeys(name for one in splits.values() for name, values in one.items() if len(values)))
+    columns = min(4, max(1, len(names)))
+    rows = -(-max(1, len(names)) // columns)
+    figure, axes = pyplot().subplots(rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False, layout="constrained")
+    for axis, name in zip(axes.flat, names, strict=False):
+        _panel(axis, name, {split: one[name] for split, one in splits.items() if len(one.get(name, ()))})
+    for axis in axes.flat[len(names) :]:
+        axis.set_axis_off()
+    if names:
+        axes.flat[0].legend(fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=9)
+    save_figure(figure, Path(path).with_suffix(""), ("png",), dpi=110)
+
+
+def _panel(axis, name: str, splits: dict[str, np.ndarray]) -> None:
+    edges, logarithmic = bins(np.concatenate(list(splits.values())))
+    for split, values in splits.items():
+        share = np.histogram(values, edges)[0] / len(values)
+        axis.stairs(share / np.diff(edges) if logarithmic else share, edges, label=split, linewidth=1.2)
+    if logarithmic:
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(bottom=0)
+    axis.set_xlabel(f"{name} (log scales)" if logarithmic else name, fontsize=9)
+    axis.set_ylabel("share per unit" if logarithmic else "share", fontsize=9)
+    axis.tick_params(labelsize=8)
+
+
+def bins(values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(edges, whether their width grows) for values (n,), n >= 1: around whole numbers, and wider along a long tail."""
+    low, high = values.min(), values.max()
+    whole = bool((values == np.round(values)).all())
+    if whole and high - low > 20 * max(1, np.median(values) - low):
+        return np.unique(np.round(np.geomspace(1, high - low + 2, _BINS))) - 1.5 + low, True
+    if whole:
+        step = max(1, np.ceil((high - low + 1) / _BINS))
+        return np.arange(low, high + step + 1, step) - 0.5, False
+    return np.linspace(low, high if high > low else low + 1, _BINS + 1), False
 
 
 def check_correlation(path: str | Path, output: str | Path | None = None) -> None:

@@ -208,7 +208,14 @@ class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
             self.args.deviation, self._origin, self._truncated, self.scale_rewards,
         )  # fmt: skip
         turned = inverted(rewards, weights, finished, self.args.deviation, self._origin)
-        self._tell_inverted(int(turned.sum()), len(turned))
+        if count := int(turned.sum()):
+            if not self._warned and self.accelerator.is_main_process:
+                logger.warning(
+                    "--deviation %s: %d of %d completions have a negative reward; weighed from zero, the common one of two"
+                    " equally bad completions is preferred; give --reward_origin minimum, or rewards that are never negative",
+                    self.args.deviation, count, len(turned),
+                )  # fmt: skip
+            self._warned = True
         if self._deviation.multiplies == "reward":
             self._metrics[mode]["inverted/share"].append(turned.float().mean().item())
         own = self.accelerator.process_index * len(inputs)
@@ -220,16 +227,6 @@ class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
             logged.pop()
         logged.extend(advantages.tolist())
         return output
-
-    def _tell_inverted(self, count: int, total: int) -> None:
-        """Warn, once, that negative rewards are weighed from zero."""
-        if count and not self._warned and self.accelerator.is_main_process:
-            logger.warning(
-                "--deviation %s: %d of %d completions have a negative reward; weighed from zero, the common one of two equally"
-                " bad completions is preferred; give --reward_origin minimum, or rewards that are never negative",
-                self.args.deviation, count, total,
-            )  # fmt: skip
-        self._warned |= count > 0
 
     def _diversity(self, scored: _Scored, group: int) -> np.ndarray:
         """What the deviation multiplies by, of each completion within its group: float64 (N,), 1 for one that was cut."""

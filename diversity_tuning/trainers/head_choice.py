@@ -63,21 +63,18 @@ class _Head:
 
 def _obstacles(hidden, weight, bias, temperature, softcap, scale, outputs) -> list[str]:
     """Why this call needs TRL's head; empty where it does not."""
+    kind = weight.data if isinstance(weight, torch.nn.Parameter) else weight
+    plain = type(kind) is Tensor and weight.is_floating_point() and weight.dim() == 2 and weight.size(1) == hidden.size(1)
     unusual = {
         "the head's weight is trained": torch.is_grad_enabled() and weight.requires_grad,
         "the head has a bias": bias is not None,
         f"logits are divided by a temperature of {temperature}": temperature != 1,
         f"logits are capped at {softcap}": softcap is not None,
         f"logits are multiplied by {scale}": scale != 1,
-        "the head's weight is not a plain matrix of floats": not _is_plain(weight, hidden),
+        "the head's weight is not a plain matrix of floats": not plain,
         "other values are asked for than " + ", ".join(OUTPUTS): not set(outputs) <= set(OUTPUTS),
     }
     return [reason for reason, applies in unusual.items() if applies]
-
-
-def _is_plain(weight: Tensor, hidden: Tensor) -> bool:
-    kind = weight.data if isinstance(weight, torch.nn.Parameter) else weight
-    return type(kind) is Tensor and weight.is_floating_point() and weight.dim() == 2 and weight.size(1) == hidden.size(1)
 
 
 @contextlib.contextmanager

@@ -48,7 +48,11 @@ def check_chat_template(rows: Dataset, tokenizer) -> None:
     if not isinstance(rows, Dataset) or len(rows) == 0:
         return
     if not is_conversational(rows[0]):
-        _say_untemplated(rows[0], tokenizer)
+        if isinstance(rows[0].get("chosen"), str) and getattr(tokenizer, "chat_template", None):
+            logger.warning(
+                "the pairs are texts, so they are trained without the chat template of %s, which sampling uses; "
+                "diversity_tuning.read_pairs makes conversations of them", tokenizer.name_or_path or "the tokenizer",
+            )  # fmt: skip
         return
     name = getattr(tokenizer, "name_or_path", "") or "the model"
     if getattr(tokenizer, "chat_template", None) is None:
@@ -65,14 +69,6 @@ def check_chat_template(rows: Dataset, tokenizer) -> None:
             raise UserError(
                 f"{name}: its chat template does not write turns of {', '.join(roles)} ({error}), as in row {row + 1}{merge}"
             ) from None
-
-
-def _say_untemplated(row: dict, tokenizer) -> None:
-    if isinstance(row.get("chosen"), str) and getattr(tokenizer, "chat_template", None):
-        logger.warning(
-            "the pairs are texts, so they are trained without the chat template of %s, which sampling uses; "
-            "diversity_tuning.read_pairs makes conversations of them", tokenizer.name_or_path or "the tokenizer",
-        )  # fmt: skip
 
 
 def chat_tokenizer(model: str, args, rows):

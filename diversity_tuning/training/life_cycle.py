@@ -175,7 +175,9 @@ class TrainingRun:
             check_saved(trainer, self)
             history = trainer.state.log_history
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-            configuration = self._configuration(trainer)
+            together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
+            plain = json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value))
+            configuration = masked(json.loads(plain))  # as it was built and used, which is what a recipe's key has become
             resolved = json.dumps(configuration, indent=2, sort_keys=True)
             write_text(self.folder / "resolved_config.json", resolved + "\n")
             self._draw(history)
@@ -202,11 +204,6 @@ class TrainingRun:
         except Exception as error:  # matplotlib's cache, fonts and backends each fail in their own way
             path.unlink(missing_ok=True)
             print(f"{self.output}: no curves.png: {' '.join(str(error).split())[:200]}", flush=True)
-
-    def _configuration(self, trainer) -> dict:
-        """Every setting of data, model and trainer as it was built and used, which is what a recipe's key has become."""
-        together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
-        return masked(json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value))))
 
     def _write_cards(self, record: dict, history: list[dict], counts: dict) -> None:
         """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""

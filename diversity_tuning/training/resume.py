@@ -93,12 +93,15 @@ def damage(checkpoint: Path) -> str | None:
     weights = (*checkpoint.glob("*.safetensors"), *checkpoint.glob("global_step*"), *checkpoint.glob("pytorch_model_fsdp*"))
     if not weights:
         return "its weights are missing"
+    from safetensors import safe_open
+
     for file in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         try:
             if file.suffix == ".json":
                 json.loads(file.read_text(encoding="utf-8"))
             elif file.suffix == ".safetensors":
-                _open_safetensors(file)
+                with safe_open(file, framework="np"):
+                    pass
             elif file.suffix in (".pt", ".pth", ".bin"):
                 with zipfile.ZipFile(file) as archive:
                     if archive.testzip() is not None:
@@ -106,13 +109,6 @@ def damage(checkpoint: Path) -> str | None:
         except Exception:  # damaged, each in its own way
             return file.relative_to(checkpoint).as_posix()
     return None
-
-
-def _open_safetensors(file: Path) -> None:
-    from safetensors import safe_open
-
-    with safe_open(file, framework="np"):
-        pass
 
 
 def newest(output: Path, found: Iterable[Path]) -> tuple[Path | None, list[Path]]:

@@ -83,7 +83,10 @@ def make_report(
     names = (*FILES, *(f"{name}.p*" for name in registry.tradeoffs()))
     with written_in_place(output, "report", names, record) as before:
         for name, rows in frames.items():
-            _write_or_remove(output / f"{name}.csv", rows)
+            if len(rows):
+                write_csv(output / f"{name}.csv", rows)
+            else:
+                (output / f"{name}.csv").unlink(missing_ok=True)
         drawn = write_figures(models, output, ablation, compared.drawn, compared.grey, note) if figure else []
         summary = overview.sentences(models, frames["differences"], warning)
         found = [overview.overview_table(models), *_sections(compared, frames), *further]
@@ -137,13 +140,6 @@ def _drawn(*shown: str) -> list[registry.Metric]:
     """The metrics of these tables that a figure of means shows: those with a better direction that no other figure shows."""
     elsewhere = (REDDIT_REWARD, *registry.DIVERSITIES)
     return [metric for metric in registry.in_table(*shown) if metric.better and metric.column not in elsewhere]
-
-
-def _write_or_remove(path: Path, rows: pd.DataFrame) -> None:
-    if len(rows):
-        write_csv(path, rows)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _model_tables(rows: pd.DataFrame, columns: list[str], slopes: dict[str, float]) -> list[Table]:

@@ -174,12 +174,9 @@ def curve_tables(rows: pd.DataFrame, anchor: str | None, name: str = "fronts") -
         note = _NOTE.format(quality=word, anchor=f" and {anchor}" if anchor else "")
         header = ["model", "hull of", "seed", registry.short(quality), *map(registry.heading, columns)]
         suffix = "" if quality == registry.qualities()[0] else f"-{quality}"
-        made.append(Table(f"{name}{suffix}", f"{_title(name)} at equal {word}", note, header, cells))
+        title = "Diversity" if name == "fronts" else "Controls: diversity"
+        made.append(Table(f"{name}{suffix}", f"{title} at equal {word}", note, header, cells))
     return made
-
-
-def _title(name: str) -> str:
-    return "Diversity" if name == "fronts" else "Controls: diversity"
 
 
 def _cell(row: pd.Series) -> str:

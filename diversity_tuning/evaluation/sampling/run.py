@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import RECORD, SAMPLES
-from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.samples import (
+    Processes,
     SampleRow,
     SamplesFile,
     merge_shards,

@@ -123,7 +123,8 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     count = sampled["arguments"]["num_samples"]
     prompts, results = summarise(scores, config.diagnostics, count, registered_by(config.diagnostics).metrics)
     results["counts"]["failed"] = len(sampled.get("failures", []))
-    header = {**header_of(config, seed), "samples_per_prompt": count, "split": _where(sampled)}
+    split = {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
+    header = {**header_of(config, seed), "samples_per_prompt": count, "split": split}
     write_results(output, record, header, scores, prompts, results)
 
 
@@ -132,10 +133,6 @@ def header_of(config: ScoringConfig, seed: int | None = None) -> dict:
     thresholds = {"distinct_k": distinct_rule(config), "quality_threshold": config.quality_threshold}
     registered = {diagnostics.KEY: registered_by(config.diagnostics).record()} if config.diagnostics else {}
     return {**run_labels(config, seed), **thresholds, "command": command_line(), **registered}
-
-
-def _where(sampled: dict) -> dict:
-    return {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
 
 
 def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: str | None = None) -> pd.DataFrame:
