@@ -49,7 +49,7 @@ def held_out(source: str, split: str, max_prompts: int | None):
     """Texts, transformed votes, votes and prompt numbers of every kept response of a split."""
     import numpy as np
 
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     columns = (schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_TRANSFORMED_SCORES, schema.FILTERED_COMMENT_SCORES)
     prompts, responses, targets, votes, numbers = [], [], [], [], []

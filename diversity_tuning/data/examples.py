@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.conversations import LEADING, Fault, led, messages_of, prompt_columns, prompt_of, say_unread, shown
-from diversity_tuning.data.read import read_split, where_of
+from diversity_tuning.data.tables import read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none
 

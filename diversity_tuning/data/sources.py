@@ -44,7 +44,7 @@ def post_batches(source: str, revision: str | None, unfit: set[str]) -> Iterator
         return jsonl_batches(source, tuple(SOURCE.kinds), unfit)
     if source.endswith(".parquet") and Path(source).is_file():
         return parquet_batches(source)
-    saved = open_saved(source) if Path(source).is_dir() else _hub(source, revision)
+    saved = open_saved(source) if Path(source).is_dir() else open_hub(source, revision)
     splits = saved.values() if hasattr(saved, "values") else [saved]
     return (batch for split in splits for batch in split.with_format("arrow").iter(_ROWS))
 
@@ -59,13 +59,15 @@ def open_saved(folder: str | Path):
         raise UserError(f"{folder}: no readable dataset in this folder ({reason_of(error)})") from None
 
 
-def _hub(name: str, revision: str | None):
+def open_hub(name: str, revision: str | None, split: str | None = None):
+    """A hub data set, or one split of it."""
     from datasets import load_dataset
 
     try:
-        return load_dataset(name, revision=revision)
+        return load_dataset(name, revision=revision, **({"split": split} if split else {}))
     except Exception as error:  # the hub client, the network and the data files each fail in their own way
-        raise UserError(f"{name}: no such file or folder, and not readable as a hub data set ({reason_of(error)})") from None
+        what = f"split '{split}' cannot be read from the hub" if split else "not readable as a hub data set"
+        raise UserError(f"{name}: no such file or folder, and {what} ({reason_of(error)})") from None
 
 
 def hub_commit(source: str, revision: str | None) -> str | None:

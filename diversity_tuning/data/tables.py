@@ -4,6 +4,7 @@ Files are .jsonl, .jsonl.gz, .json (an array of objects, or lines), .parquet, .c
 (one prompt a line). A file, or a folder that ``save_to_disk`` wrote of a single split, is the split ``train``.
 """
 
+import contextlib
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from diversity_tuning.data import schema, sources
 from diversity_tuning.data.schema import READ
-from diversity_tuning.data.sources import open_saved, reason_of
+from diversity_tuning.data.sources import open_hub, open_saved, reason_of
 from diversity_tuning.data.validate import SOURCE, TableSchema, check, types_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
@@ -53,7 +54,7 @@ def open_split(source: str, split: str, revision: str | None = None):
 
     check_source_name(source)
     if not Path(source).exists():
-        return _hub_split(source, split, revision)
+        return open_hub(source, revision, split)
     if revision is not None:
         raise UserError(f"--source_revision {revision}: {source} is here, and only a hub data set has revisions")
     data = open_saved(source) if Path(source).is_dir() else read_file(source)
@@ -66,15 +67,30 @@ def open_split(source: str, split: str, revision: str | None = None):
     return data
 
 
-def _hub_split(name: str, split: str, revision: str | None):
-    from datasets import load_dataset
+def read_split(source: str, split: str, columns: tuple[str, ...] = (), limit: int | None = None, revision: str | None = None):
+    """``split`` of ``source`` as a memory-mapped ``datasets.Dataset``; at most its first ``limit`` rows.
 
-    try:
-        return load_dataset(name, split=split, revision=revision)
-    except Exception as error:  # the hub client, the network and the data files each fail in their own way
-        raise UserError(
-            f"{name}: no such file or folder, and split '{split}' cannot be read from the hub ({reason_of(error)})"
-        ) from None
+    ``source`` is a folder that a data stage wrote, or whatever else :mod:`diversity_tuning.data.tables` reads; a file or a
+    single split is the split ``train``. Raises :class:`UserError` naming what is missing: the source, the split, one of
+    ``columns``, or any row at all.
+    """
+    rows = open_split(source, split, revision)
+    require_columns(rows, columns, where_of(source, split))
+    if len(rows) == 0:
+        raise UserError(f"{where_of(source, split)}: empty")
+    return rows if limit is None else rows.select(range(min(limit, len(rows))))
+
+
+def require_columns(rows, columns: tuple[str, ...], where: str) -> None:
+    """:class:`UserError` naming the first of ``columns`` that ``rows`` lack."""
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
+        raise UserError(f"{where}: no column '{missing[0]}'; it has {', '.join(rows.column_names)}")
+
+
+def where_of(source: str, split: str) -> str:
+    """A split of a source, for messages."""
+    return source if Path(source).is_file() else f"{source}, split '{split}'"
 
 
 def read_file(source: str):
@@ -175,12 +191,10 @@ def _batches(source: str, unfit: set[str]) -> Iterator[pa.Table]:
         return sources.json_batches(source, unfit)
     if source.endswith(".parquet"):
         return sources.parquet_batches(source)
-    return iter(_text_tables(_csv_rows(source) if source.endswith(".csv") else _lines_of_text(source)))
-
-
-def _lines_of_text(source: str) -> Iterator[dict[str, str]]:
+    if source.endswith(".csv"):
+        return iter(_text_tables(_csv_rows(source)))
     with open(source, encoding="utf-8-sig") as stream:
-        yield from ({schema.PROMPT: line.strip()} for line in stream if line.strip())
+        return iter(_text_tables({schema.PROMPT: line.strip()} for line in stream if line.strip()))
 
 
 def _csv_rows(source: str) -> Iterator[dict[str, str | None]]:
@@ -208,12 +222,6 @@ def _text_tables(rows: Iterator[dict[str, str | None]]) -> list[pa.Table]:
         for name, value in row.items():
             table.setdefault(name, []).append(value)
     for name in [name for name in table if name not in _TEXTS]:
-        table[name] = _as_numbers(table[name])
+        with contextlib.suppress(ValueError):
+            table[name] = [None if value is None else float(value) for value in table[name]]
     return [pa.table(table)] if table else []
-
-
-def _as_numbers(values: list[str | None]) -> list:
-    try:
-        return [None if value is None else float(value) for value in values]
-    except ValueError:
-        return values

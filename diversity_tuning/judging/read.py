@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import json_rows, reason_of
-from diversity_tuning.data.tables import open_split
+from diversity_tuning.data.tables import open_split, read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.replies import label_of
 

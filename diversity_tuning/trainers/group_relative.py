@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import trl
 from accelerate.utils import gather_object
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.errors import UserError
@@ -37,39 +38,29 @@ class GRPOConfig(trl.GRPOConfig):
             "choices": list(DEVIATIONS),
         },
     )
-    encoders: list[str] = field(
+    encoders: list[str] = HfArg(
         default_factory=list,
-        metadata={
-            "help": "Encoders of the deviation, one for each type: builtin:minilm, builtin:stylometry:FOLDER, a "
-            "sentence-transformers id or folder. With --deviation none they are only logged."
-        },
+        help="Encoders of the deviation, one for each type: builtin:minilm, builtin:stylometry:FOLDER, a "
+        "sentence-transformers id or folder. With --deviation none they are only logged.",
     )
-    deviation_power: float = field(default=1.0, metadata={"help": "δ, or what stands for it, to this power; 0: all weigh 1."})
-    deviation_minimum: float = field(
-        default=0.0, metadata={"help": "Smaller δ are raised to this; the mean may then exceed 1."}
+    deviation_power: float = HfArg(default=1.0, help="δ, or what stands for it, to this power; 0: all weigh 1.")
+    deviation_minimum: float = HfArg(default=0.0, help="Smaller δ are raised to this; the mean may then exceed 1.")
+    diversity_share: float = HfArg(
+        default=0.6, help="With dpwriter: λ, the part of the reward that word sequences of its own earn, 0 to 1."
     )
-    diversity_share: float = field(
-        default=0.6, metadata={"help": "With dpwriter: λ, the part of the reward that word sequences of its own earn, 0 to 1."}
-    )
-    reward_origin: str | None = field(
+    reward_origin: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "What δ scales the reward from: 'minimum' of the group, or 'zero' (the plain product; for rewards that are "
-            "never negative). Default: minimum with 'reward'; zero, as published, with darling, dra and dpwriter."
-        },
+        help="What δ scales the reward from: 'minimum' of the group, or 'zero' (the plain product; for rewards that are "
+        "never negative). Default: minimum with 'reward'; zero, as published, with darling, dra and dpwriter.",
     )
-    distinct_threshold: str | None = field(
+    distinct_threshold: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "With darling and rare: cosine distance, of the first encoder, up to which two completions are the same; a "
-            "number or an output of scripts_eval.distinct_threshold."
-        },
+        help="With darling and rare: cosine distance, of the first encoder, up to which two completions are the same; a "
+        "number or an output of scripts_eval.distinct_threshold.",
     )
-    truncated_reward: str = field(
+    truncated_reward: str = HfArg(
         default="minimum",
-        metadata={
-            "help": "Reward of a completion cut at the length limit: its group's 'minimum' over finished ones, or a number."
-        },
+        help="Reward of a completion cut at the length limit: its group's 'minimum' over finished ones, or a number.",
     )
 
     def __post_init__(self):

@@ -8,6 +8,7 @@ import torch
 import trl.trainer.dpo_trainer
 import trl.trainer.utils
 from peft import PeftModel
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.losses import dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin
@@ -19,16 +20,14 @@ from diversity_tuning.trainers.weights import PairWeightArguments, WeightedPairs
 class ORPOConfig(PairConfig):
     """The fields of :class:`trl.DPOConfig` that ORPO shares (sequences, dropout, devices) plus its own three."""
 
-    beta: float = field(default=0.25, metadata={"help": "λ, the weight of the odds-ratio term. The paper uses 0.25."})
-    max_length: int | None = field(
-        default=2048, metadata={"help": "Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."}
+    beta: float = HfArg(default=0.25, help="λ, the weight of the odds-ratio term. The paper uses 0.25.")
+    max_length: int | None = HfArg(
+        default=2048, help="Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."
     )
-    max_prompt_length: int | None = field(
+    max_prompt_length: int | None = HfArg(
         default=None,
-        metadata={
-            "help": "Cut pairs longer than max_length as TRL did up to 0.12: the prompt to its last so many tokens, then each "
-            "response to max_length less so many. None: the end of a side is cut."
-        },
+        help="Cut pairs longer than max_length as TRL did up to 0.12: the prompt to its last so many tokens, then each "
+        "response to max_length less so many. None: the end of a side is cut.",
     )
     nll_target: str = field(
         default="full",

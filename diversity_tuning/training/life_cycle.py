@@ -162,6 +162,15 @@ class TrainingRun:
             tell(f"{self.output}: resuming from {Path(checkpoint).name}")
         return checkpoint
 
+    def train(self, trainer, counts: dict, say: bool = True) -> None:
+        """Train, from the checkpoint that there is, and :meth:`close`; ``counts``, printed unless told not to, are recorded."""
+        commit = self.built[0].source_revision  # of a hub data set, which has no fingerprint here
+        counts = counts | ({"source_commit": commit} if commit else {})
+        if say and trainer.is_world_process_zero():
+            print(json.dumps(counts), flush=True)
+        trainer.train(resume_from_checkpoint=self.open())
+        self.close(trainer, counts)
+
     def close(self, trainer, counts: dict) -> None:
         """Save what the run leaves behind and rename the folder into place. Call on every process."""
         pushes, trainer.args.push_to_hub = trainer.args.push_to_hub, False  # what is whole and checked is pushed, below

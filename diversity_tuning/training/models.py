@@ -12,7 +12,7 @@ from trl import ModelConfig, get_peft_config
 from diversity_tuning.chat_template import check_can_stop, put_words, set_pad_token
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
-from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
+from diversity_tuning.policy import attach_adapter, from_pretrained, load_base_model, load_tokenizer
 from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
 from diversity_tuning.training.life_cycle import TrainingRun
@@ -35,6 +35,17 @@ def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
     if words != (None, None):
         put_words(tokenizer, *words)
     return tokenizer
+
+
+def policy_of(arguments: RunArguments, model_config: ModelConfig, config, training_run: TrainingRun, tokenizer=None) -> dict:
+    """What a trainer takes of a policy: its tokenizer, the model, with ``--adapter`` on it, and else a new adapter."""
+    tokenizer = tokenizer or tokenizer_of(arguments, model_config, config)
+    model, new = base_model_of(model_config, config, training_run), None
+    if arguments.adapter:
+        model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
+    else:
+        new = new_adapter_of(model_config, model, tokenizer)
+    return {"model": model, "processing_class": tokenizer, "peft_config": new}
 
 
 def base_model_of(model_config: ModelConfig, config, training_run: TrainingRun):

@@ -1,12 +1,12 @@
 """Training of reward models: on votes, one output and L1 loss; on pairs (Bradley–Terry), through TRL's ``RewardTrainer``."""
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
+from transformers.hf_argparser import HfArg
 from trl import RewardConfig as TRLRewardConfig
 from trl import RewardTrainer
 
@@ -14,7 +14,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.reward import MAX_LENGTH, reward_dataset, reward_pair_dataset, with_mismatched_prompts
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.precision import FullPrecisionMixin
-from diversity_tuning.training.arguments import callbacks_of, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.arguments import first_rows, given_to_trainer, parse, rows_of
 from diversity_tuning.training.equal_pairs import differing
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import reward_model_of, reward_tokenizer_of
@@ -28,7 +28,7 @@ class ResumableTrainer(FullPrecisionMixin, ResumableOrderMixin, Trainer):
 class RewardConfig(TrainingArguments):
     """Training arguments of the reward model."""
 
-    max_length: int = field(default=MAX_LENGTH, metadata={"help": "Longest prompt + response in tokens."})
+    max_length: int = HfArg(default=MAX_LENGTH, help="Longest prompt + response in tokens.")
 
 
 def train_reward(training_run: TrainingRun) -> None:
@@ -41,17 +41,10 @@ def train_reward(training_run: TrainingRun) -> None:
     set_seed(config.seed)  # the head is drawn here; the trainer, which seeds too, comes later
     trainer = ResumableTrainer(
         model=reward_model_of(model_config, config, tokenizer),
-        args=config,
-        train_dataset=data["train"],
-        eval_dataset=data.get("eval"),
-        data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-        compute_loss_func=l1_loss,
-        callbacks=callbacks_of(arguments, config),
-    )
-    trainer.train(resume_from_checkpoint=training_run.open())
-    counts = {f"{name}_responses": len(rows) for name, rows in data.items()}
-    training_run.close(trainer, counts | source_counts(arguments))
+        data_collator=DataCollatorWithPadding(tokenizer), processing_class=tokenizer, compute_loss_func=l1_loss,
+        **given_to_trainer(arguments, config, data),
+    )  # fmt: skip
+    training_run.train(trainer, {f"{name}_responses": len(rows) for name, rows in data.items()}, say=False)
 
 
 def l1_loss(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
@@ -64,12 +57,10 @@ def l1_loss(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tensor | in
 class PairwiseRewardConfig(TRLRewardConfig):
     """TRL's arguments of reward training, and what is added to the pairs."""
 
-    mismatched_prompts: float = field(
+    mismatched_prompts: float = HfArg(
         default=0.0,
-        metadata={
-            "help": "Pairs to add for every pair of the data, from 0 to 1, in which the rejected response is the chosen one of "
-            "another prompt. Without them a reward model may learn not to read the prompt."
-        },
+        help="Pairs to add for every pair of the data, from 0 to 1, in which the rejected response is the chosen one of "
+        "another prompt. Without them a reward model may learn not to read the prompt.",
     )
 
 
@@ -105,19 +96,9 @@ def train_reward_pairs(training_run: TrainingRun) -> None:
         if not len(data[name]):
             raise UserError(f"{where}: the two sides of every pair are equal (--max_length {config.max_length})")
     set_seed(config.seed)  # the head is drawn here; the trainer, which seeds too, comes later
-    trainer = PairwiseRewardTrainer(
-        model=reward_model_of(model_config, config, tokenizer),
-        args=config,
-        train_dataset=data["train"],
-        eval_dataset=data.get("eval"),
-        processing_class=tokenizer,
-        callbacks=callbacks_of(arguments, config),
-    )
-    counts |= source_counts(arguments)
-    if trainer.is_world_process_zero():
-        print(json.dumps(counts), flush=True)
-    trainer.train(resume_from_checkpoint=training_run.open())
-    training_run.close(trainer, counts)
+    model = reward_model_of(model_config, config, tokenizer)
+    trainer = PairwiseRewardTrainer(model=model, processing_class=tokenizer, **given_to_trainer(arguments, config, data))
+    training_run.train(trainer, counts)
 
 
 def tokenized(pairs: Dataset, tokenizer, config: PairwiseRewardConfig) -> tuple[Dataset, int]:

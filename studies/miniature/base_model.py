@@ -51,7 +51,7 @@ def main(argv=None) -> None:
         return
     from transformers import PreTrainedTokenizerFast
 
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     rows = read_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS))
     with atomic_folder(args.output) as folder:

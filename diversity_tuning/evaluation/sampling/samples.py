@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from diversity_tuning.data.read import read_split, require_columns, where_of
 from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, PROMPT, prompt_text
+from diversity_tuning.data.tables import read_split, require_columns, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import SAMPLES
 
