@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from diversity_tuning.children import start, wait_for
+from diversity_tuning.children import start
 from diversity_tuning.public import MASK, masked_words, secrets
 
 STOPPED = "stopped; the same command goes on"
@@ -101,6 +101,18 @@ def run(command: list[str]) -> int:
     if code and found.line:
         print(found.line, file=sys.stderr)
     return 2 if code and found.ours else code if code >= 0 else 128 - code
+
+
+def wait_for(process: subprocess.Popen) -> int:
+    """The process's exit code; signal handlers run within a second.
+
+    In a wait without end they would not where another thread takes the signal, or where it comes just before the wait.
+    """
+    while True:
+        try:
+            return process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -39,18 +39,6 @@ def start(words: list[str], **options) -> subprocess.Popen:
     return subprocess.Popen(words, env=variables, preexec_fn=before_exec, **options)
 
 
-def wait_for(process: subprocess.Popen) -> int:
-    """The process's exit code; signal handlers run within a second.
-
-    In a wait without end they would not where another thread takes the signal, or where it comes just before the wait.
-    """
-    while True:
-        try:
-            return process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            continue
-
-
 def end_with_parents() -> None:
     """Let this process end when one of those that :func:`start` named has: SIGTERM, then SIGKILL."""
     global _watched

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,20 +155,18 @@ def _counts(splits: dict[str, Description]) -> list[str]:
     stages = list(dict.fromkeys(name for description in splits.values() for name in description.responses_at))
     header = ["split", "rows", "distinct prompts", *(f"responses {name}" for name in stages or [""])]
     header += ["distinct responses", "repeated under their prompt"]
-    lines = ["| " + " | ".join(name.strip() for name in header) + " |", "| --- " * len(header) + "|"]
+    rows = []
     for name, description in splits.items():
         responses = list(description.responses_at.values()) or [len(description.responses)]
         distinct = len(np.unique(description.responses))
-        cells = [
-            as_text(name).replace("|", "\\|"),
-            description.rows,
-            len(np.unique(description.prompts)),
-            *responses,
-            distinct,
-            description.repeated,
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return lines
+        counts = [description.rows, len(np.unique(description.prompts)), *responses, distinct, description.repeated]
+        rows.append([as_text(name).replace("|", "\\|"), *counts])
+    return _markdown([name.strip() for name in header], rows)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence]) -> list[str]:
+    """The lines of a table."""
+    return ["| " + " | ".join(map(str, line)) + " |" for line in (header, ["---"] * len(header), *rows)]
 
 
 def _recorded(source: str) -> list[str]:
@@ -182,20 +181,18 @@ def _recorded(source: str) -> list[str]:
 
 def _table(distributions: dict[str, np.ndarray]) -> list[str]:
     columns = ("n", "mean", "sd", "min", "p10", "p25", "median", "p75", "p90", "max")
-    lines = ["| | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
-    for name, values in distributions.items():
-        statistics = summary(values)
-        lines.append(f"| {name} | " + " | ".join(f"{statistics[key]:g}" if key in statistics else "" for key in columns) + " |")
-    return lines
+    found = {name: summary(values) for name, values in distributions.items()}
+    rows = [[name, *(f"{one[key]:g}" if key in one else "" for key in columns)] for name, one in found.items()]
+    return _markdown(["", *columns], rows)
 
 
 def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
-    lines = ["Responses that deviate most, which weigh most. Are they stories?", ""]
-    lines += ["| δ | votes | words | response | prompt |", "| --- " * 5 + "|"]
-    return lines + [
-        f"| {delta:.2f} | {votes} | {count_words(text)} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
+    rows = [
+        [f"{delta:.2f}", votes, count_words(text), _cell(text, 80), _cell(prompt, 40)]
         for delta, votes, text, prompt in responses
     ]
+    table = _markdown(["δ", "votes", "words", "response", "prompt"], rows)
+    return ["Responses that deviate most, which weigh most. Are they stories?", "", *table]
 
 
 def _cell(text: str, length: int) -> str:

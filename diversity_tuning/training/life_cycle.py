@@ -4,6 +4,7 @@ A run trains in a hidden sibling of its output folder, with checkpoints, and is 
 run resumes from its last checkpoint when the same command is given again.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -97,7 +98,6 @@ class TrainingRun:
         self.built: tuple = ()  # the dataclasses that recipe and flags became, beside the trainer's own
         self.processes = int(os.environ.get("WORLD_SIZE", "1"))  # that train together; of devices, where one has several
         self._damaged: list[Path] = []
-        self._checkpoint: tuple[str | None] | None = None  # once it is looked for
 
     @property
     def folder(self) -> Path:
@@ -116,11 +116,10 @@ class TrainingRun:
 
         A :class:`UserError` where there are checkpoints and the run cannot go on from them as it was.
         """
-        if self._checkpoint is None:
-            self._checkpoint = (self._find_checkpoint(),)
-        return self._checkpoint[0]
+        return self._checkpoint
 
-    def _find_checkpoint(self) -> str | None:
+    @functools.cached_property
+    def _checkpoint(self) -> str | None:
         if self.resume.lower() in _NEVER:
             return None
         found, started = checkpoints(self.folder), read_started(self.folder)

@@ -17,12 +17,7 @@ _FILES = {
 _POLICY = """\
 from diversity_tuning.policy import load_policy
 
-model, tokenizer = load_policy({base!r}, {place!r})
-"""
-_WHOLE_POLICY = """\
-from diversity_tuning.policy import load_policy
-
-model, tokenizer = load_policy({place!r})
+model, tokenizer = load_policy({model})
 """
 _MERGE = """
 The adapter merged into its base model, for tools that know no adapters:
@@ -52,10 +47,10 @@ def model_card(
     if training.makes == "reward":
         load, merge = _REWARD.format(place=place), ""
     elif adapter:
-        load = _POLICY.format(base=base, place=place)
+        load = _POLICY.format(model=f"{base!r}, {place!r}")
         merge = _MERGE.format(base=shlex.quote(base), place=shlex.quote(place))
     else:
-        load, merge = _WHOLE_POLICY.format(place=place), ""
+        load, merge = _POLICY.format(model=repr(place)), ""
     kind = "A LoRA adapter for" if adapter else "Trained from"
     parts = [
         _header(training, base, adapter, record),

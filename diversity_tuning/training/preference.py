@@ -5,8 +5,8 @@ from datasets import Dataset
 
 from diversity_tuning.data.examples import read_pairs
 from diversity_tuning.objectives import OBJECTIVES
+from diversity_tuning.trainers.pairs import drop_equal_pairs
 from diversity_tuning.training.arguments import check_examples_left, first_rows, given_to_trainer, parse, rows_of
-from diversity_tuning.training.equal_pairs import drop_equal_pairs
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import policy_of
 

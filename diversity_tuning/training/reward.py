@@ -13,9 +13,9 @@ from trl import RewardTrainer
 from diversity_tuning.errors import UserError
 from diversity_tuning.reward import MAX_LENGTH, reward_dataset, reward_pair_dataset, with_mismatched_prompts
 from diversity_tuning.trainers.batches import ResumableOrderMixin
+from diversity_tuning.trainers.pairs import differing
 from diversity_tuning.trainers.precision import FullPrecisionMixin
 from diversity_tuning.training.arguments import first_rows, given_to_trainer, parse, rows_of
-from diversity_tuning.training.equal_pairs import differing
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.models import reward_model_of, reward_tokenizer_of
 

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.agreement import shown
-from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
+from diversity_tuning.judging.principles import SAMPLING, JudgeFile
 from diversity_tuning.judging.roles import LANGUAGES, prompt_hash
 from diversity_tuning.locks import release
 from diversity_tuning.next_steps import register_next
@@ -22,8 +24,10 @@ from studies.judges.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
 from studies.judges.round_scores import FIGURES, selected, verdict_scores
 from studies.judges.stages import RESPONSE_FORMAT, RESPONSE_FORMATS, with_response_format
 
+JUDGE_FILE = "judge.yaml"
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
+_NOT_KEPT = ("max_requests", "max_cost", "device", "cache")  # of one run or one machine
 _HOPELESS = 4  # replies of the optimizer without one of use
 DRAWS = 1000
 CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are checked on
@@ -252,6 +256,25 @@ def _save(config: AdversarialConfig, record: dict, rounds: list[dict], detector:
         config.prompts, detector, best, history,
     )  # fmt: skip
     write_judge(folder / JUDGE_FILE, judge)
+
+
+def write_judge(path: str | Path, judge: JudgeFile) -> None:
+    """Write the file whole or not at all, without fields that have their default value."""
+    content = {
+        "principles": judge.principles, "language": judge.language, "task": judge.task,
+        "engine": {"engine": judge.engine.engine} | _changed(judge.engine, _NOT_KEPT),
+        "sampling": dataclasses.asdict(judge.sampling), "seed": judge.seed, "prompts": judge.prompts,
+        "prompt_hash": judge.prompt_hash, "principles_hash": judge.principles_hash, "round": judge.round,
+        "history": judge.history,
+    }  # fmt: skip
+    content = {name: value for name, value in content.items() if value is not None}
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
+    write_text(path, f"# A judge for --reward; see docs/RLAIF.md\n{text}")
+
+
+def _changed(config, left_out: tuple[str, ...] = ()) -> dict:
+    fields = [one for one in dataclasses.fields(config) if one.name not in left_out]
+    return {one.name: getattr(config, one.name) for one in fields if getattr(config, one.name) != one.default}
 
 
 def _values(one: dict) -> dict[str, float | None]:

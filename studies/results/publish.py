@@ -21,7 +21,7 @@ from diversity_tuning.evaluation.diagnostics import KEY, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS, read_metrics
 from diversity_tuning.evaluation.rendering import NONE, interval
 from diversity_tuning.evaluation.report.build import FOLDERS, RUNS, SETTINGS
-from diversity_tuning.evaluation.report.study import COMMON, LABELS, RUN, STAGE, TABLE, read_study, read_table
+from diversity_tuning.evaluation.report.runs import COMMON, LABELS, RUN, STAGE, TABLE, read_study, read_table
 from diversity_tuning.outputs import check_ours, check_place, read_provenance
 from diversity_tuning.public import as_text
 from diversity_tuning.runs import PROVENANCE, library_versions, write_text

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from diversity_tuning.evaluation.report.study import TABLE, read_study
+from diversity_tuning.evaluation.report.runs import TABLE, read_study
 from diversity_tuning.evaluation.scoring.summary import command_line
 from diversity_tuning.outputs import files_in
 from scripts_eval import leaderboard

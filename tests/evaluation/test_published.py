@@ -10,8 +10,16 @@ import pytest
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.files import PROMPTS
 from diversity_tuning.evaluation.report import tables
-from diversity_tuning.evaluation.report.runs import group_runs, read_runs, shared_prompts
-from diversity_tuning.evaluation.report.study import RUN, TABLE, is_study, read_study, read_table
+from diversity_tuning.evaluation.report.runs import (
+    RUN,
+    TABLE,
+    group_runs,
+    is_study,
+    read_runs,
+    read_study,
+    read_table,
+    shared_prompts,
+)
 from diversity_tuning.evaluation.report.tables import align
 from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.outputs import PROVENANCE, files_in

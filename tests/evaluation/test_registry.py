@@ -9,7 +9,7 @@ import pytest
 
 from diversity_tuning.evaluation import metrics, registry
 from diversity_tuning.evaluation.report import figures
-from diversity_tuning.evaluation.report.study import read_study
+from diversity_tuning.evaluation.report.runs import read_study
 from scripts_eval import generation_eval1_2, leaderboard, report
 from tests.evaluation.synthetic import write_run
 

@@ -98,7 +98,7 @@ def _values(models: list, columns: list[str]):
     """Every value per seed, policy and prompt: what all means and intervals are computed from; no texts."""
     import pandas as pd
 
-    from diversity_tuning.evaluation.report.study import RUN
+    from diversity_tuning.evaluation.report.runs import RUN
     from studies.results.publish import run_name
 
     parts = []

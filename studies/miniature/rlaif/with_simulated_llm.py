@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 
-from diversity_tuning.children import start, wait_for
+from accelerate_configs.launcher import wait_for
+from diversity_tuning.children import start
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import add_flags, read_flags
