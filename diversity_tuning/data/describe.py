@@ -62,14 +62,11 @@ def figures(rows, where: str) -> Description:
         kinds = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT, there[0][1]: TEXTS, there[0][2]: INTEGERS}
         check_dataset(rows, TableSchema(kinds, tuple(there[0][1:]), (schema.POST_TEXT,)), where)
         description = _row_figures(rows, *there[0][1:])
-        description.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
+        for name, texts, _ in reversed(there):
+            parts = rows.select_columns([texts]).with_format("arrow").iter(_ROWS)
+            description.responses_at[name] = sum(pc.sum(pc.list_value_length(part.column(0))).as_py() or 0 for part in parts)
         return description
     raise UserError(f"{where}: neither pairs nor rows of responses; the columns are: {', '.join(rows.column_names)}")
-
-
-def _count(rows, column: str) -> int:
-    arrow = rows.select_columns([column]).with_format("arrow")
-    return sum(pc.sum(pc.list_value_length(batch.column(0))).as_py() or 0 for batch in arrow.iter(_ROWS))
 
 
 def _row_figures(rows, texts: str, votes: str) -> Description:

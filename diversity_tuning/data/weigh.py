@@ -232,12 +232,9 @@ def print_report(output, reports: dict, texts: int, truncated: dict) -> None:
     for name, report in reports.items():
         neutral = f"delta = 1 for {report['all_zero']} (all products 0) and {report['constant']} (nothing differs)"
         print(f"  {name}: {report['pairs_out']} pairs of {report['prompts']} prompts; {neutral}")
-        if "creativity" in report:
-            print("    creativity: " + " ".join(f"{key} {value}" for key, value in report["creativity"].items()))
-        if "control" in report:
-            print("    control: " + " ".join(f"{key} {value}" for key, value in report["control"].items()))
-        for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
-            print(f"    {column}: " + " ".join(f"{key} {value}" for key, value in report[column].items()))
+        for part in ("creativity", "control", schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
+            if part in report:
+                print(f"    {part}: " + " ".join(f"{key} {value}" for key, value in report[part].items()))
 
 
 def summary(values: np.ndarray) -> dict[str, float]:

@@ -190,8 +190,5 @@ def _parts(columns: list[str], name: str, title: str) -> list[tuple[str, str, li
 
 
 def _who(row: pd.Series) -> list:
-    return [row["model"], NONE if pd.isna(row["seed"]) else _whole(row["seed"])]
-
-
-def _whole(seed: object) -> object:
-    return int(seed) if isinstance(seed, float) else seed  # a column with a missing seed holds the others as floats
+    seed = row["seed"]  # a column with a missing seed holds the others as floats
+    return [row["model"], NONE if pd.isna(seed) else int(seed) if isinstance(seed, float) else seed]

@@ -134,19 +134,16 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
 
     def made(folder: Path) -> dict:
         there = read_record(folder)
-        if there and not there.get("finished") and difference(there, record) and _is_without_responses(folder):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        # A run that has got no answer: what it was asked for binds nobody, and nothing else lies in its folder.
+        bare = names <= {RECORD, SAMPLES} and (SAMPLES not in names or (folder / SAMPLES).stat().st_size == 0)
+        if there and not there.get("finished") and difference(there, record) and bare:
             (folder / SAMPLES).unlink(missing_ok=True)
             (folder / RECORD).unlink()
             return {}
         return there
 
     open_output(output, record, overwrite, f"a run folder (no {RECORD})", made=made, files=RUN_FILES, holds="has samples")
-
-
-def _is_without_responses(output: Path) -> bool:
-    """Whether a run has got no answer, so that what it was asked for binds nobody, and nothing else lies in its folder."""
-    there = {path.name for path in output.iterdir()}
-    return there <= {RECORD, SAMPLES} and (SAMPLES not in there or (output / SAMPLES).stat().st_size == 0)
 
 
 def _as_json(record: dict) -> str:

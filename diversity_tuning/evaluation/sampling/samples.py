@@ -31,11 +31,9 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
 
     A row is a post (title and text), as the data stages write it, or has a column ``prompt``.
     """
-    rows = read_split(source, split)
-    if POST_TITLE in rows.column_names:
-        require_columns(rows, (POST_TITLE, POST_TEXT), where_of(source, split))
-    else:
-        require_columns(rows, (PROMPT,), where_of(source, split))
+    rows, where = read_split(source, split), where_of(source, split)
+    posts = POST_TITLE in rows.column_names
+    require_columns(rows, (POST_TITLE, POST_TEXT) if posts else (PROMPT,), where)
     if num_prompts < 1 or start < 0:
         raise UserError("--num_prompts must be at least 1 and --start at least 0")
     if start >= len(rows):
@@ -44,13 +42,15 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     if say and stop < start + num_prompts:
         print(f"split '{split}' has {len(rows)} rows: {stop - start} prompts instead of {num_prompts}", flush=True)
     chosen = rows.select(range(start, stop))
+    if posts:
+        prompts = [prompt_text(title, text) for title, text in zip(chosen[POST_TITLE], chosen[POST_TEXT], strict=True)]
+    else:
+        prompts = [_of_one_turn(prompt) for prompt in chosen[PROMPT]]
     first: dict[str, int] = {}
     empty = 0
-    for row, prompt in enumerate(_prompts(chosen), start=start):
+    for row, prompt in enumerate(prompts, start=start):
         if not isinstance(prompt, str):
-            raise UserError(
-                f"{where_of(source, split)}: row {row + 1}, column '{PROMPT}': expected a text, or one message of a user"
-            )
+            raise UserError(f"{where}: row {row + 1}, column '{PROMPT}': expected a text, or one message of a user")
         if prompt.strip():
             first.setdefault(prompt, row)
         else:
@@ -61,7 +61,7 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     if say and empty:
         print(f"{empty} of {len(chosen)} prompts are empty and left out", flush=True)
     if not first:
-        raise UserError(f"{where_of(source, split)}: rows {start + 1} to {stop}: every prompt is empty")
+        raise UserError(f"{where}: rows {start + 1} to {stop}: every prompt is empty")
     return {row: prompt for prompt, row in first.items()}
 
 
@@ -69,12 +69,6 @@ def _of_one_turn(prompt: object) -> object:
     """The text of a prompt that is one message of a user; anything else as it is."""
     one = prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else None
     return one.get("content") if isinstance(one, dict) and one.get("role") == "user" else prompt
-
-
-def _prompts(rows) -> list[str]:
-    if POST_TITLE not in rows.column_names:
-        return [_of_one_turn(prompt) for prompt in rows[PROMPT]]
-    return [prompt_text(title, text) for title, text in zip(rows[POST_TITLE], rows[POST_TEXT], strict=True)]
 
 
 def read_samples(folder: str | Path) -> list[SampleRow]:
