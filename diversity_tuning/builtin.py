@@ -44,9 +44,8 @@ def model_source(name: str) -> str:
     try:
         if _damage(folder, _state(folder)) is not None:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with (folder.parent / ".smollm2.lock").open(
-                "w"
-            ) as stream:  # that of the folder itself is taken while it is written
+            # A lock of its own: that of the folder itself is taken while it is written.
+            with (folder.parent / ".smollm2.lock").open("w") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
                 damage = _damage(folder, _state(folder))
                 if damage:

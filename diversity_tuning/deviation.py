@@ -27,9 +27,8 @@ def mean_cosine_distance(embeddings) -> np.ndarray:
     if not np.isfinite(vectors).all():
         raise ValueError("embeddings must be finite")
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    vectors = np.divide(
-        vectors, largest, out=np.zeros_like(vectors), where=largest > 0
-    )  # so that squares neither over- nor underflow
+    # So that squares neither over- nor underflow.
+    vectors = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
     cosines = units @ units.sum(axis=0) - (units * units).sum(axis=1)

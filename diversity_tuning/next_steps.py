@@ -4,14 +4,13 @@ Flags are filled in from what lies near the output: the data, the models and the
 capitals is left where nothing near fits.
 """
 
-import json
 import shlex
 from pathlib import Path
 
 from diversity_tuning.cli import is_part_of_another, words_of_command
 from diversity_tuning.console import as_run_here, in_repository
 from diversity_tuning.objectives import trainings
-from diversity_tuning.outputs import read_provenance
+from diversity_tuning.outputs import read_json, read_provenance
 from diversity_tuning.recipe import read_recipe
 
 DATA_STAGE = "python -m scripts_dataset_cleaner."
@@ -179,10 +178,7 @@ def _model(made: Path | None) -> str | None:
 
 def _base_of(adapter: Path) -> str | None:
     """The base model that an adapter says it was trained on."""
-    try:
-        return json.loads((adapter / ADAPTER_FILE).read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError):
-        return None
+    return read_json(adapter / ADAPTER_FILE).get("base_model_name_or_path")
 
 
 def _near(output: Path, stages: tuple[str, ...]) -> Path | None:

@@ -93,13 +93,19 @@ def check_ours(output: str | Path, names: Iterable[str] = ()) -> None:
         raise UserError(f"{output}: holds {foreign}, which none of our commands wrote, so it is not replaced; {_CHOOSE}")
 
 
+def read_json(path: str | Path) -> dict:
+    """The JSON object in a file, or an empty dict where there is no file or it holds anything else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def read_provenance(output: str | Path) -> dict:
     """The record in an output folder, or an empty dict, also where the file is not one of ours."""
-    try:
-        made = json.loads((Path(output) / PROVENANCE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
-        return {}
-    ours = isinstance(made, dict) and isinstance(made.get("stage"), str)
+    made = read_json(Path(output) / PROVENANCE)
+    ours = isinstance(made.get("stage"), str)
     whole = ours and (isinstance(made.get("versions"), dict) or made.keys() <= {"stage", "files", "unfinished"})
     return made if whole and isinstance(made.get("files", []), list) else {}
 

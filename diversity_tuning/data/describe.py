@@ -17,7 +17,7 @@ from diversity_tuning.data.weigh import prompt_of, summary
 from diversity_tuning.drawing import pyplot, save_figure
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
-from diversity_tuning.outputs import check_place
+from diversity_tuning.outputs import check_place, read_json
 from diversity_tuning.public import as_text
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
 from diversity_tuning.words import count_words
@@ -266,13 +266,7 @@ def check_correlation(path: str | Path, output: str | Path | None = None) -> Non
     check_place(path.parent)
     if output and path.parent.resolve() == Path(output).resolve():
         raise UserError(f"--correlation {path}: lies in --output, which holds the page alone; give another folder")
-    if not path.exists():
-        return
-    try:
-        ours = json.loads(path.read_text(encoding="utf-8"))["what"] == _CORRELATION
-    except (ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
+    if path.exists() and read_json(path).get("what") != _CORRELATION:
         raise UserError(f"--correlation {path}: not written by this command and not replaced; give another name")
 
 

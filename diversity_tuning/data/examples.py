@@ -256,11 +256,5 @@ def _question(prompt: list, column: str) -> list:
 
 def _explode(batch: dict) -> dict[str, list]:
     """The kept responses of stage 1, one example each."""
-    prompts, completions = [], []
-    columns = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS)
-    for title, text, responses in zip(*(batch[name] for name in columns), strict=True):
-        for response in responses:
-            user, assistant = schema.to_messages(schema.prompt_text(title, text), response)
-            prompts.append([user])
-            completions.append([assistant])
-    return {schema.PROMPT: prompts, schema.COMPLETION: completions}
+    found = [schema.to_messages(prompt, response) for _, prompt, response in schema.kept_responses(batch)]
+    return {schema.PROMPT: [[user] for user, _ in found], schema.COMPLETION: [[assistant] for _, assistant in found]}

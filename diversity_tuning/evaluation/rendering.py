@@ -41,7 +41,9 @@ def interval(row: pd.Series | dict, prefix: str = "", sign: str = "") -> str:
 
 
 def p_value(p: float) -> str:
-    """As journals write it."""
+    """As journals write it; a dash where there is none."""
+    if pd.isna(p):
+        return NONE
     return "p < .001" if p < 0.001 else f"p = {p:.3f}"
 
 

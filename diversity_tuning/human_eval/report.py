@@ -138,7 +138,7 @@ def wins_table(results: list[dict]) -> Table:
         parts = [[_percent(wins[f"{side}_{part}"]) for part in ("mean", "low", "high")] for side in ("one", "other")]
         sides = [f"{mean} [{low}, {high}]" for mean, low, high in parts]
         label = [f"{result['one']} against {result['other']}", ASKED[result["question"]]]
-        rows.append([*label, *sides, undecided, str(wins["items"]), _p(wins["p"])])
+        rows.append([*label, *sides, undecided, str(wins["items"]), p_value(wins["p"])])
     header = ["conditions", "question", "first", "second", "undecided", "items", "p"]
     return Table("human", "Win rates", _WINS, header, rows)
 
@@ -148,7 +148,7 @@ def people_table(results: list[dict]) -> Table:
     rows = []
     for result in results:
         position = result["position"]
-        shown = f"{position['a']} of {position['a'] + position['b']}, {_p(position['p'])}"
+        shown = f"{position['a']} of {position['a'] + position['b']}, {p_value(position['p'])}"
         label = [f"{result['one']} against {result['other']}", ASKED[result["question"]]]
         rows.append([*label, str(result["answers"]), _interval(result["net"], "+")])
         rows[-1] += [_percent(result["agree"]), _interval(result["alpha"]), shown]
@@ -182,10 +182,6 @@ def _interval(estimate: dict, sign: str = "") -> str:
     return f"{estimate['mean']:{sign}.2f} [{estimate['low']:{sign}.2f}, {estimate['high']:{sign}.2f}]"
 
 
-def _p(p: float) -> str:
-    return NONE if np.isnan(p) else p_value(p)
-
-
 def draw_wins(results: list[dict], folder: Path) -> list[Path]:
     """Write ``wins.png`` and ``.pdf``: one bar per pair and question, first condition | undecided | second condition."""
     figure, axis = pyplot().subplots(figsize=(8, 0.9 + 0.62 * len(results)), layout="constrained")
@@ -201,7 +197,7 @@ def draw_wins(results: list[dict], folder: Path) -> list[Path]:
         for start, sign, side in ((0, 1, "one"), (1, -1, "other")):
             ends = [start + sign * wins[f"{side}_{part}"] for part in ("low", "high")]
             axis.plot(ends, [row - sign * 0.35] * 2, color=_COLOURS[side][0], lw=1.5, solid_capstyle="butt")
-        axis.text(1.01, row, f"{_p(wins['p'])}\nn = {wins['items']}", va="center", fontsize=8)
+        axis.text(1.01, row, f"{p_value(wins['p'])}\nn = {wins['items']}", va="center", fontsize=8)
     labels = [f"{result['one']} (blue), {result['other']} (red)\n{ASKED[result['question']]}" for result in results]
     axis.set(
         yticks=range(len(results)), yticklabels=labels, xlim=(0, 1), xlabel="share of items; lines: 95% interval of each share"

@@ -122,12 +122,8 @@ def _exploded(rows) -> list[dict]:
     """Rows of a data set; of stage 1, one for each kept response."""
     if not set(_STAGE_1) <= set(rows.column_names):
         return rows.to_list()
-    found = []
-    for title, text, responses, votes in zip(*(rows[name][:] for name in _STAGE_1), strict=True):
-        prompt = schema.prompt_text(title, text)
-        pairs = zip(responses, votes, strict=True)
-        found += [{schema.PROMPT: prompt, schema.RESPONSE: response, VOTES: vote} for response, vote in pairs]
-    return found
+    kept = schema.kept_responses({name: rows[name][:] for name in _STAGE_1}, schema.FILTERED_COMMENT_SCORES)
+    return [{schema.PROMPT: prompt, schema.RESPONSE: response, VOTES: votes} for _, prompt, response, votes in kept]
 
 
 def _candidate(row: dict, where: str, empty: bool) -> dict:

@@ -93,9 +93,8 @@ def make_parser(
     )  # fmt: skip
     parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
     if not is_torch_bf16_gpu_available():
-        parser.set_defaults(
-            bf16=False
-        )  # TRL's default is bfloat16 wherever it runs, and transformers stops where there is none
+        # TRL's default is bfloat16 wherever it runs, and transformers stops where there is none.
+        parser.set_defaults(bf16=False)
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import trainings
+from diversity_tuning.outputs import read_json
 
 STARTED = "launch.json"
 # Settings that change no weight: a stopped run goes on with others.
@@ -162,10 +163,7 @@ def check_processes_of(where: object, made: int, processes: int) -> None:
 
 def read_started(folder: Path) -> dict | None:
     """What the run in a training folder was started with."""
-    try:
-        return json.loads((folder / STARTED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_json(folder / STARTED) or None
 
 
 def processes_of(checkpoint: Path) -> int:

@@ -89,7 +89,16 @@ def make_report(
                 (output / f"{name}.csv").unlink(missing_ok=True)
         drawn = write_figures(models, output, ablation, compared.drawn, compared.grey, note) if figure else []
         summary = overview.sentences(models, frames["differences"], warning)
-        found = [overview.overview_table(models), *_sections(compared, frames), *further]
+        found = [
+            overview.overview_table(models),
+            *_model_tables(frames["models"], compared.columns, compared.slopes),
+            _count_table(frames["models"]),
+            *_difference_tables(frames["differences"]),
+            *curve_tables(frames["fronts"], compared.anchor),
+            *control_tables(frames["controls"], compared.control_pairs),
+            *curve_tables(frames["controls-fronts"], compared.anchor, "controls-fronts"),
+            *further,
+        ]
         for old in [name for name in before if name.endswith(".tex") or not any(fnmatch(name, one) for one in names)]:
             (output / old).unlink(missing_ok=True)
         for table in found:
@@ -100,17 +109,6 @@ def make_report(
         sections = {"Samples": samples_section(models, samples, show)}
         write_pages(output, overview.page_title(models), found, drawn, summary, METHOD, sections, metrics, _UNDER_FIGURES)
     return (output / "summary.txt").read_text(encoding="utf-8")
-
-
-def _sections(compared: Comparison, frames: dict[str, pd.DataFrame]) -> list[Table]:
-    return [
-        *_model_tables(frames["models"], compared.columns, compared.slopes),
-        _count_table(frames["models"]),
-        *_difference_tables(frames["differences"]),
-        *curve_tables(frames["fronts"], compared.anchor),
-        *control_tables(frames["controls"], compared.control_pairs),
-        *curve_tables(frames["controls-fronts"], compared.anchor, "controls-fronts"),
-    ]
 
 
 def write_figures(

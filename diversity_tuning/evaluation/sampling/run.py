@@ -25,7 +25,7 @@ from diversity_tuning.generation.baselines import independent, iterative, seeded
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.locks import release
-from diversity_tuning.outputs import RUN_FILES, forget_retired
+from diversity_tuning.outputs import RUN_FILES, forget_retired, read_json
 from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_text
 
 _PROMPTS, _SAMPLING = "prompts", "Sampling"  # headings of --help
@@ -98,11 +98,7 @@ def sampling_record(config: SamplingConfig) -> dict:
 
 def read_record(folder: str | Path) -> dict:
     """``sampling.json``, or an empty dict."""
-    try:
-        record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
-        return record if isinstance(record, dict) else {}
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
+    return read_json(Path(folder) / RECORD)
 
 
 def sample_run(config: SamplingConfig, server=None) -> bool | None:
