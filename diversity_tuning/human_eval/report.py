@@ -10,6 +10,7 @@ from diversity_tuning.drawing import BLUE, LIGHT, RUST, pyplot, save_figure
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.rendering import NONE, Table, latex, markdown, p_value
+from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.human_eval import statistics as stats
 from diversity_tuning.human_eval.annotations import DIVERSITY, QUALITY, QUESTIONS
 from diversity_tuning.runs import write_text, written_in_place
@@ -70,8 +71,7 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
         write_csv(output / "annotators.csv", pd.DataFrame(people))
         write_csv(output / "answers.csv", answers.drop(columns="pair"))
         write_text(output / "wins.tex", latex(tables[0]))
-        content = json.loads(json.dumps(results), parse_constant=lambda _: None)  # NaN is no JSON
-        write_text(output / RESULTS, json.dumps(content, indent=2) + "\n")
+        write_text(output / RESULTS, json.dumps(nan_to_none(results), indent=2) + "\n")
         if figure:
             draw_wins(results, output)
             text += "\n![Win rates](wins.png)\n"
@@ -117,16 +117,14 @@ def human_tables(folders: list[Path]) -> list[Table]:
 
 def _read(folder: Path) -> list[dict]:
     try:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        return [_none_to_nan({name: result[name] for name in (*_NEEDED, "question", "one", "other")}) for result in results]
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"), object_hook=_with_nan)
+        return [{name: result[name] for name in (*_NEEDED, "question", "one", "other")} for result in results]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: no {RESULTS} written by scripts_eval.human_eval_analysis") from None
 
 
-def _none_to_nan(value):
-    if isinstance(value, dict):
-        return {key: _none_to_nan(item) for key, item in value.items()}
-    return float("nan") if value is None else value
+def _with_nan(found: dict) -> dict:
+    return {key: float("nan") if value is None else value for key, value in found.items()}
 
 
 def wins_table(results: list[dict]) -> Table:

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,15 +28,13 @@ logger = logging.getLogger(__name__)
 class GRPOConfig(trl.GRPOConfig):
     """:class:`trl.GRPOConfig` plus the deviation, and what a cut completion is worth."""
 
-    deviation: str = field(
+    deviation: str = HfArg(
         default="none",
-        metadata={
-            "help": "What the deviation within the group multiplies: nothing, the 'reward', or the 'advantage' where it is "
-            "positive. The reward times something else: 'darling', the share of the group in other classes (arXiv 2509.02534); "
-            "'dra', one over the similarity to the group (2505.09655); 'dpwriter', word sequences of its own (2601.09609). "
-            "'rare': every advantage over the size of the completion's class (2601.08763).",
-            "choices": list(DEVIATIONS),
-        },
+        metadata={"choices": list(DEVIATIONS)},
+        help="What the deviation within the group multiplies: nothing, the 'reward', or the 'advantage' where it is "
+        "positive. The reward times something else: 'darling', the share of the group in other classes (arXiv 2509.02534); "
+        "'dra', one over the similarity to the group (2505.09655); 'dpwriter', word sequences of its own (2601.09609). "
+        "'rare': every advantage over the size of the completion's class (2601.08763).",
     )
     encoders: list[str] = HfArg(
         default_factory=list,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import trl.trainer.dpo_trainer
@@ -29,21 +29,17 @@ class ORPOConfig(PairConfig):
         help="Cut pairs longer than max_length as TRL did up to 0.12: the prompt to its last so many tokens, then each "
         "response to max_length less so many. None: the end of a side is cut.",
     )
-    nll_target: str = field(
+    nll_target: str = HfArg(
         default="full",
-        metadata={
-            "help": "Tokens of the NLL term: 'full' = prompt and chosen response, TRL's present choice; 'completion' = "
-            "the chosen response alone.",
-            "choices": ["full", "completion"],
-        },
+        metadata={"choices": ["full", "completion"]},
+        help="Tokens of the NLL term: 'full' = prompt and chosen response, TRL's present choice; 'completion' = "
+        "the chosen response alone.",
     )
-    nll_reduction: str = field(
+    nll_reduction: str = HfArg(
         default="pair",
-        metadata={
-            "help": "'pair': mean over the tokens of a pair, then over pairs; the loss does not depend on how pairs are "
-            "batched. 'batch': mean over all tokens of the batch, as TRL's ORPOTrainer does.",
-            "choices": ["pair", "batch"],
-        },
+        metadata={"choices": ["pair", "batch"]},
+        help="'pair': mean over the tokens of a pair, then over pairs; the loss does not depend on how pairs are "
+        "batched. 'batch': mean over all tokens of the batch, as TRL's ORPOTrainer does.",
     )
 
     def __post_init__(self):
@@ -67,13 +63,11 @@ class ORPOConfig(PairConfig):
 class DORPOConfig(PairWeightArguments, ORPOConfig):
     """:class:`ORPOConfig` plus the pair weights."""
 
-    loss_variant: str = field(
+    loss_variant: str = HfArg(
         default="paper",
-        metadata={
-            "help": "'paper': δ × (NLL + λ·odds ratio), per pair. 'released': what the paper's released code computes "
-            "(δ inside the log-sigmoid; mean δ × the batch's token-mean NLL).",
-            "choices": ["paper", "released"],
-        },
+        metadata={"choices": ["paper", "released"]},
+        help="'paper': δ × (NLL + λ·odds ratio), per pair. 'released': what the paper's released code computes "
+        "(δ inside the log-sigmoid; mean δ × the batch's token-mean NLL).",
     )
 
     def __post_init__(self):

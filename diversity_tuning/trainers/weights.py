@@ -4,7 +4,7 @@ import itertools
 import logging
 import math
 from collections import defaultdict
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 import torch
@@ -29,13 +29,11 @@ class PairWeightArguments:
         default=0.0, help="Added to the column. The paper's released data stores delta - 1 in 'score_chosen': give 1."
     )
     min_weight: float = HfArg(default=0.0, help="Smaller weights are raised to this.")
-    weight_normalisation: str = field(
+    weight_normalisation: str = HfArg(
         default="prompt",
-        metadata={
-            "help": "'prompt': as they stand; deviations average 1 over the responses of a prompt, as in the paper. "
-            "'pairs': divided by their mean over the training pairs, so that the mean pair weighs 1.",
-            "choices": ["prompt", "pairs"],
-        },
+        metadata={"choices": ["prompt", "pairs"]},
+        help="'prompt': as they stand; deviations average 1 over the responses of a prompt, as in the paper. "
+        "'pairs': divided by their mean over the training pairs, so that the mean pair weighs 1.",
     )
     allow_missing_weights: bool = HfArg(
         default=False, help="Train with weight 1 for every pair, with a warning, if the column is missing."

@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub import ModelCardData
+
 from diversity_tuning.builtin import SMOLLM2, SMOLLM2_HUB_ID
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.public import as_text
@@ -67,13 +69,13 @@ def model_card(
 
 
 def _header(training: Training, base: str, adapter: bool, record: dict) -> str:
-    lines = ["---", f"library_name: {'peft' if adapter else 'transformers'}"]
-    linked = linked_base(base, record["inputs"].get("model_name_or_path", ""))
-    if linked:
-        lines.append(f"base_model: {linked}")
-    lines += [f"pipeline_tag: {'text-classification' if training.makes == 'reward' else 'text-generation'}"]
-    lines += ["tags:", "- diversity-tuning", f"- {training.name}", *(["- lora"] if adapter else []), "---", ""]
-    return "\n".join(lines)
+    data = ModelCardData(
+        library_name="peft" if adapter else "transformers",
+        base_model=linked_base(base, record["inputs"].get("model_name_or_path", "")),
+        pipeline_tag="text-classification" if training.makes == "reward" else "text-generation",
+        tags=["diversity-tuning", training.name, *(["lora"] if adapter else [])],
+    )  # fmt: skip
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
 def linked_base(base: str, fingerprint: str) -> str | None:

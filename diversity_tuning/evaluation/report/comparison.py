@@ -12,6 +12,7 @@ from diversity_tuning.evaluation.report.runs import Run, RunGroup, add_equal_len
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching, seed_word
 from diversity_tuning.evaluation.statistics import overall_mean
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality
+from diversity_tuning.partition import number_or_none
 
 Pairs = list[tuple[RunGroup, RunGroup]]
 _NOTE = """\
@@ -79,14 +80,7 @@ def control_pairs(models: list[RunGroup], methods: list[str], baselines: list[st
 
 def main_models(group: list[RunGroup]) -> list[RunGroup]:
     """Of the models of one method those of strength 1, which are trained to their end; all where none has it."""
-    return [model for model in group if _number(model.strength) == 1] or group
-
-
-def _number(strength: str | None) -> float | None:
-    try:
-        return float(strength)
-    except (TypeError, ValueError):
-        return None
+    return [model for model in group if number_or_none(model.strength) == 1] or group
 
 
 def control_tables(rows: pd.DataFrame, pairs: dict[str, Pairs]) -> list[Table]:

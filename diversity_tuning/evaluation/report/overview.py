@@ -10,6 +10,7 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
 from diversity_tuning.evaluation.report.runs import RunGroup, group_runs, number_of, read_run
+from diversity_tuning.evaluation.report.styles import number_of_seeds
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, model_table
 
 _MOST_PAIRS = 8  # compared in words; the tables have all
@@ -81,12 +82,8 @@ def _size(models: list[RunGroup]) -> str:
     prompts = sorted({number_of(model.shared_prompts()) for model in models})
     among = str(prompts[0]) if len(prompts) == 1 else f"{prompts[0]} to {prompts[-1]}"
     responses = sum(run.counts.get("responses", 0) for model in models for run in model.runs)
-    sizes = f"{_count(len(models), 'model')}, {_count(len(seeds) or 1, 'seed')}"
-    return f"{sizes}, {among} prompts a model, {responses:,} responses."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    plural = "" if len(models) == 1 else "s"
+    return f"{len(models)} model{plural}, {number_of_seeds(len(seeds) or 1)}, {among} prompts a model, {responses:,} responses."
 
 
 def _best(metric: registry.Metric, models: list[RunGroup]) -> str | None:

@@ -34,7 +34,7 @@ def summarise(
     """
     groups = scores.groupby(PROMPT_ID, sort=True)
     left_out = (PROMPT_ID, "sample", "cluster", DRAWN, *registry.TRUNCATED.values())
-    numbers = [name for name in scores.columns if name not in left_out and _is_number(scores[name])]
+    numbers = [name for name in scores.columns if name not in left_out and pd.api.types.is_numeric_dtype(scores[name])]
     prompts = groups[numbers].mean()
     prompts.insert(0, PROMPT, groups[PROMPT].first())
     prompts["responses"] = groups.size()
@@ -82,12 +82,8 @@ def utilities(scores: pd.DataFrame) -> pd.Series:
 def means(prompts: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Mean and 95% bootstrap interval over prompts of every numeric column."""
     left_out = (PROMPT_ID, "responses", "duplicates")
-    names = [name for name in prompts.columns if name not in left_out and _is_number(prompts[name])]
+    names = [name for name in prompts.columns if name not in left_out and pd.api.types.is_numeric_dtype(prompts[name])]
     return {name: mean_interval(prompts[name].to_numpy(dtype=float)) for name in names}
-
-
-def _is_number(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column)
 
 
 def was_killed(output: Path) -> bool:
@@ -124,11 +120,7 @@ def write_metrics(output: Path, content: dict) -> None:
 
 def nan_to_none(value):
     """A structure of dicts and lists for JSON, which knows no NaN."""
-    if isinstance(value, dict):
-        return {key: nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def command_line(words: list[str] | None = None) -> str:
