@@ -122,16 +122,6 @@ def recover(output: Path) -> None:
         retired(output).rename(output)
 
 
-def retire(output: Path, names: Iterable[str] = ()) -> None:
-    """Move an output of ours aside; of an unfinished one in whose favour another was moved aside before, nothing is kept."""
-    check_ours(output, names)
-    output = real(output)
-    if retired(output).is_dir():
-        shutil.rmtree(output)
-    else:
-        output.rename(retired(output))
-
-
 def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str, names: Iterable[str] = ()) -> bool:
     """Whether the output there, which grows while it is made, is added to; False where a new one begins.
 
@@ -143,7 +133,12 @@ def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str,
     if not made and output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and not {what}; {_CHOOSE}")
     if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
-        retire(output, names)
+        check_ours(output, names)
+        place = real(output)
+        if retired(place).is_dir():  # of an unfinished one in whose favour another was moved aside before, nothing is kept
+            shutil.rmtree(place)
+        else:
+            place.rename(retired(place))
         return False
     return bool(made)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diversity_tuning.data.schema import READ
-from diversity_tuning.data.validate import SOURCE, check
+from diversity_tuning.data.validate import SOURCE, TableSchema, check
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 
@@ -141,7 +141,10 @@ def _parse(line: str, source: str, number: int) -> dict:
 
 def _to_table(rows: list[dict], source: str, first: int, required: tuple[str, ...], unfit: set[str]) -> pa.Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    _check_keys(rows, names, source, first, required)
+    for name in required:
+        row = next((number for number, row in enumerate(rows) if name not in row), None)
+        if row is not None:
+            raise UserError(f"{source}: row {first + row}: no column '{name}'; the columns are: {', '.join(names)}")
     columns = {}
     for name in names:
         try:
@@ -153,13 +156,6 @@ def _to_table(rows: list[dict], source: str, first: int, required: tuple[str, ..
     return pa.table(columns)
 
 
-def _check_keys(rows: list[dict], names: list[str], source: str, first: int, required: tuple[str, ...]) -> None:
-    for name in required:
-        row = next((number for number, row in enumerate(rows) if name not in row), None)
-        if row is not None:
-            raise UserError(f"{source}: row {first + row}: no column '{name}'; the columns are: {', '.join(names)}")
-
-
 def _column(values: list, name: str, source: str, first: int) -> pa.Array:
     """Arrow's own inference; where rows disagree, the error names the first row whose type does not fit those before it."""
     bad = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -167,18 +163,15 @@ def _column(values: list, name: str, source: str, first: int) -> pa.Array:
         return pa.array(values)
     except bad:
         known = next((value for value in values if value is not None), None)
+        kinds = {name: SOURCE.kinds[name]} if name in SOURCE.kinds else {}
+        only = TableSchema(kinds, nullable=SOURCE.nullable)
         for number, value in enumerate(values):
             try:
                 pa.array([known, value])
-                check(pa.table({name: pa.array([value])}), _only(name), source, first + number)
+                check(pa.table({name: pa.array([value])}), only, source, first + number)
             except bad as error:
                 raise UserError(f"{source}: row {first + number}, column '{name}': {reason_of(error)}") from None
         raise UserError(f"{source}: row {first}, column '{name}': the rows from here on are of different kinds") from None
-
-
-def _only(name: str):
-    kinds = {name: SOURCE.kinds[name]} if name in SOURCE.kinds else {}
-    return type(SOURCE)(kinds, nullable=SOURCE.nullable)
 
 
 def reason_of(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from diversity_tuning.evaluation.registry import Metric
@@ -36,8 +36,9 @@ def write_pages(
     glossary = "".join(f"- **{m.label}** (`{m.column}`): {m.definition} Unit: {m.unit}.\n" for m in metrics)
     parts = [opening, markdown(first), f"{pictures}{method}", *map(markdown, others)]
     write_text(folder / "report.md", "\n".join([*parts, *([f"## Glossary\n\n{glossary}"] if metrics else [])]))
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     parts = {
-        "Summary": _list(lines) + page_table(first),
+        "Summary": (f"<ul>{items}</ul>" if items else "") + page_table(first),
         "Figures": "".join(_figure(path, html.escape(caption), html.escape(note)) for path, caption in figures),
         **(sections or {}),
         "Tables": (f"<p>{html.escape(method)}</p>" if method else "") + "".join(map(page_table, others)),
@@ -64,11 +65,6 @@ def html_page(title: str, sections: dict[str, str]) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>\n'
         f"<body><h1>{title}</h1><nav>{links}</nav>{body}{large}\n<script>{script}</script></body></html>\n"
     )
-
-
-def _list(sentences: Iterable[str]) -> str:
-    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
-    return f"<ul>{items}</ul>" if items else ""
 
 
 def _figure(path: Path, caption: str, note: str) -> str:

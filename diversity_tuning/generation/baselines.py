@@ -63,7 +63,12 @@ def iterative(
         asked = [row for row in rows if row not in failed]
         if waiting := [row for row in rows if row in failed]:
             yield [((row, number), Failure(f"the response before it is missing: {failed[row]}")) for row in waiting]
-        requests = [_next(prompts[row], [texts[row, before] for before in range(number)], number) for row in asked]
+        requests = []
+        for row in asked:
+            turns = [("user", prompts[row])]
+            for before in range(number):
+                turns += [("assistant", texts[row, before]), ("user", ANOTHER)]
+            requests.append(ChatRequest(tuple(turns), number))
         for answers in engine.complete(requests, settings, seed):
             for i, answer in answers:
                 if isinstance(answer, Sample):
@@ -71,13 +76,6 @@ def iterative(
                 else:
                     failed[asked[i]] = answer.error
             yield [((asked[i], number), answer) for i, answer in answers]
-
-
-def _next(prompt: str, before: list[str], number: int) -> ChatRequest:
-    turns = [("user", prompt)]
-    for text in before:
-        turns += [("assistant", text), ("user", ANOTHER)]
-    return ChatRequest(tuple(turns), number)
 
 
 def seeded(

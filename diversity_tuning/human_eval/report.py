@@ -116,15 +116,14 @@ def human_tables(folders: list[Path]) -> list[Table]:
 
 
 def _read(folder: Path) -> list[dict]:
+    def with_nan(found: dict) -> dict:
+        return {key: float("nan") if value is None else value for key, value in found.items()}
+
     try:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"), object_hook=_with_nan)
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"), object_hook=with_nan)
         return [{name: result[name] for name in (*_NEEDED, "question", "one", "other")} for result in results]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: no {RESULTS} written by scripts_eval.human_eval_analysis") from None
-
-
-def _with_nan(found: dict) -> dict:
-    return {key: float("nan") if value is None else value for key, value in found.items()}
 
 
 def wins_table(results: list[dict]) -> Table:

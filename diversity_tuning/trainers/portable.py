@@ -1,7 +1,6 @@
 """Defaults and checks that let a trainer's few lines run as they are written, on a GPU or without one."""
 
 import logging
-import warnings
 from itertools import islice
 
 import pyarrow as pa
@@ -32,11 +31,6 @@ class PortablePrecision:
 def pin_where_it_helps(config) -> None:
     """Pinned memory is for copies to an accelerator; without one torch warns at every start."""
     config.dataloader_pin_memory = config.dataloader_pin_memory and torch.accelerator.is_available()
-
-
-def silence_renamed_arguments() -> None:
-    """TRL and PEFT say ``gradient_checkpointing`` where transformers has another name by now; nobody here can change it."""
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
 
 
 def check_chat_template(rows: Dataset, tokenizer) -> None:

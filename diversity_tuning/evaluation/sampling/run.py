@@ -142,10 +142,6 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     open_output(output, record, overwrite, f"a run folder (no {RECORD})", made=made, files=RUN_FILES, holds="has samples")
 
 
-def _as_json(record: dict) -> str:
-    return json.dumps(record, indent=2, sort_keys=True) + "\n"
-
-
 def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes, server) -> bool | None:
     """Sample what is missing, record what came of it, and say what did not come."""
     prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
@@ -155,7 +151,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
         engine.open()  # what cannot be loaded leaves nothing behind
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
-        write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
+        write_text(output / RECORD, json.dumps({**made, **record, "finished": False}, indent=2, sort_keys=True) + "\n")
         (output / PROVENANCE).unlink(missing_ok=True)  # scores of fewer samples do not count
         merge_shards(output)
     processes.wait()
@@ -174,7 +170,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     answered = there > 0 and there + len(failed) == len(prompts) * config.num_samples
     results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
-    write_text(output / RECORD, _as_json({**record, **results}))
+    write_text(output / RECORD, json.dumps({**record, **results}, indent=2, sort_keys=True) + "\n")
     if results["finished"]:
         forget_retired(output)
     release(output)

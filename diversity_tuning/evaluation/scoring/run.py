@@ -145,16 +145,20 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: st
 
     scores = rows[[PROMPT_ID, PROMPT, RESPONSE]].copy()
     prompts, responses = list(rows[PROMPT]), list(rows[RESPONSE])
-    scores[REDDIT_REWARD] = score_rewards(prompts, responses, config)
+    scores[REDDIT_REWARD] = np.nan
+    options = {"device": config.device, "trust_remote_code": config.trust_remote_code}
+    if config.reward_model:
+        from diversity_tuning.reward import load_reward_model
+
+        scores[REDDIT_REWARD] = load_reward_model(config.reward_model, **options).score(prompts, responses, config.batch_size)
     good = (scores[REDDIT_REWARD] >= config.quality_threshold).to_numpy()
-    options = {"device": config.device, "batch_size": config.batch_size, "trust_remote_code": config.trust_remote_code}
     more = {"good": good.astype(int)} if config.reward_model else {}
     models = {TYPES[name].column: model for name, model in models_of(config).items()}
     for (column, model), truncated in zip(models.items(), TRUNCATED.values(), strict=True):
         if model == NO_ENCODER:
             scores[column] = np.nan
             continue
-        encoder = load_encoder(model, cache=config.embedding_cache, **options)
+        encoder = load_encoder(model, cache=config.embedding_cache, batch_size=config.batch_size, **options)
         vectors = encoder.encode(responses)
         scores[column] = metrics.diversity_by_prompt(vectors, list(rows[PROMPT_ID]))
         if config.reward_model:
@@ -172,16 +176,6 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: st
     for name, values in diagnose(config.diagnostics, prompts, responses).items():
         scores[name] = values
     return scores
-
-
-def score_rewards(prompts: list[str], responses: list[str], config: ScoringConfig) -> np.ndarray:
-    """The reward model's scores, ``(n,)``; NaN where there is none."""
-    if config.reward_model is None:
-        return np.full(len(responses), np.nan)
-    from diversity_tuning.reward import load_reward_model
-
-    reward_model = load_reward_model(config.reward_model, device=config.device, trust_remote_code=config.trust_remote_code)
-    return reward_model.score(prompts, responses, batch_size=config.batch_size)
 
 
 def _log_prob_model(config: ScoringConfig) -> str | None:

@@ -45,7 +45,11 @@ def summarise(
             good = scores["cluster"].where(scores["good"] == 1)
             prompts["distinct_k_good"] = good.groupby(scores[PROMPT_ID]).nunique()
         if scores[REDDIT_REWARD].notna().any():
-            prompts["utility_k"] = utilities(scores)
+            rows = scores[scores["cluster"].notna()].sort_values("sample", kind="stable")
+            rows = rows.assign(rating=metrics.ratings(rows[REDDIT_REWARD].to_numpy(dtype=float)))
+            prompts["utility_k"] = rows.groupby(PROMPT_ID)[["rating", "cluster"]].apply(
+                lambda one: metrics.utility_k(list(one["rating"]), list(one["cluster"]))
+            )
     drawn = scores[scores[DRAWN] == 1] if DRAWN in scores else scores
     of_drawn = drawn.groupby(PROMPT_ID, sort=True)
     known = {*numbers, *PUBLISHED, *left_out}
@@ -69,14 +73,6 @@ def summarise(
         "empty": int((scores[RESPONSE].str.strip() == "").sum()),
     }
     return prompts, {"means": means(prompts), "counts": counts}
-
-
-def utilities(scores: pd.DataFrame) -> pd.Series:
-    """:func:`~.metrics.utility_k` of each prompt's clustered responses in the order of their samples, by prompt id."""
-    rows = scores[scores["cluster"].notna()].sort_values("sample", kind="stable")
-    rows = rows.assign(rating=metrics.ratings(rows[REDDIT_REWARD].to_numpy(dtype=float)))
-    groups = rows.groupby(PROMPT_ID)
-    return groups.apply(lambda one: metrics.utility_k(list(one["rating"]), list(one["cluster"])), include_groups=False)
 
 
 def means(prompts: pd.DataFrame) -> dict[str, dict[str, float]]:
