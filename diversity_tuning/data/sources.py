@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,18 +35,18 @@ def check_source(source: str | Path) -> None:
         raise UserError(f"{source!r}: no such file or folder, and not a hub id (owner/name){near_path(source)}")
 
 
-def post_batches(source: str, revision: str | None, unfit: set[str]) -> Iterator[pa.Table]:
-    """A source of posts in parts: a file, all splits of a saved folder or of a hub data set.
+def post_batches(source: str, revision: str | None) -> Callable[[set[str]], Iterator[pa.Table]]:
+    """What gives a source of posts in parts, as often as it is called: a file, all splits of a saved folder or a hub data set.
 
-    ``unfit`` gets the names of columns beyond the schema that no batch can hold; they are not in it.
+    Its argument gets the names of columns beyond the schema that no batch can hold; they are not in it.
     """
     if source.endswith((".jsonl", ".jsonl.gz")) and Path(source).is_file():
-        return jsonl_batches(source, tuple(SOURCE.kinds), unfit)
+        return lambda unfit: jsonl_batches(source, tuple(SOURCE.kinds), unfit)
     if source.endswith(".parquet") and Path(source).is_file():
-        return parquet_batches(source)
+        return lambda unfit: parquet_batches(source)
     saved = open_saved(source) if Path(source).is_dir() else open_hub(source, revision)
     splits = saved.values() if hasattr(saved, "values") else [saved]
-    return (batch for split in splits for batch in split.with_format("arrow").iter(_ROWS))
+    return lambda unfit: (batch for split in splits for batch in split.with_format("arrow").iter(_ROWS))
 
 
 def open_saved(folder: str | Path):

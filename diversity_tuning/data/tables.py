@@ -126,7 +126,7 @@ def load_source(source: str | Path, work: str | Path, revision: str | None = Non
 
     sources.check_source(source)
     path = Path(work) / "source.arrow"
-    _convert(str(source), path, partial(sources.post_batches, str(source), revision), SOURCE)
+    _convert(str(source), path, sources.post_batches(str(source), revision), SOURCE)
     return Dataset.from_file(str(path))
 
 
