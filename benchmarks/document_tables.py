@@ -7,10 +7,10 @@ import pandas as pd
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.diagnostics import REFERENCE
-from diversity_tuning.evaluation.report.published import published_reports, runs_of
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
-from diversity_tuning.evaluation.statistics import holm, share_of_gain, t_test_p
 from diversity_tuning.objectives import weighted_pairs
+from studies.results.again import published_reports, runs_of
+from studies.results.statistics import holm, share_of_gain, t_test_p
 
 # What decides leads: embeddings also move apart where a text is garbled.
 SHORT = {

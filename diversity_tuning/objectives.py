@@ -135,9 +135,9 @@ _OTHERS = {
         ),
         Training(
             "reward_pairs", "reward model on pairs", "a reward model: one output, Bradley–Terry loss on pairs",
-            "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward_pairs:train_reward_pairs",
+            "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward:train_reward_pairs",
             makes="reward", takes_adapter=False,
-            config_place="diversity_tuning.training.reward_pairs:PairwiseRewardConfig",
+            config_place="diversity_tuning.training.reward:PairwiseRewardConfig",
         ),
         Training(
             "grpo", "GRPO",

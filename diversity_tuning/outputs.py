@@ -104,13 +104,19 @@ def check_ours(output: str | Path, names: Iterable[str] = ()) -> None:
         raise UserError(f"{output}: holds {foreign}, which none of our commands wrote, so it is not replaced; {_CHOOSE}")
 
 
+def read_json(path: str | Path) -> dict:
+    """The JSON object in a file, or an empty dict where there is no file or it holds anything else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def read_provenance(output: str | Path) -> dict:
     """The record in an output folder, or an empty dict, also where the file is not one of ours."""
-    try:
-        made = json.loads((Path(output) / PROVENANCE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
-        return {}
-    ours = isinstance(made, dict) and isinstance(made.get("stage"), str)
+    made = read_json(Path(output) / PROVENANCE)
+    ours = isinstance(made.get("stage"), str)
     whole = ours and (isinstance(made.get("versions"), dict) or made.keys() <= {"stage", "files", "unfinished"})
     return made if whole and isinstance(made.get("files", []), list) else {}
 
@@ -127,16 +133,6 @@ def recover(output: Path) -> None:
         retired(output).rename(output)
 
 
-def retire(output: Path, names: Iterable[str] = ()) -> None:
-    """Move an output of ours aside; of an unfinished one in whose favour another was moved aside before, nothing is kept."""
-    check_ours(output, names)
-    output = real(output)
-    if retired(output).is_dir():
-        shutil.rmtree(output)
-    else:
-        output.rename(retired(output))
-
-
 def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str, names: Iterable[str] = ()) -> bool:
     """Whether the output there, which grows while it is made, is added to; False where a new one begins.
 
@@ -148,7 +144,12 @@ def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str,
     if not made and output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and not {what}; {_CHOOSE}")
     if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
-        retire(output, names)
+        check_ours(output, names)
+        place = real(output)
+        if retired(place).is_dir():  # of an unfinished one in whose favour another was moved aside before, nothing is kept
+            shutil.rmtree(place)
+        else:
+            place.rename(retired(place))
         return False
     return bool(made)
 

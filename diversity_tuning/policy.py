@@ -140,12 +140,13 @@ def load_policy(
 
 
 def policy_tokenizer(
-    base_model: str, adapter: str | None = None, trust_remote_code: bool = False, template_from: str | None = None
-) -> PreTrainedTokenizerBase:
+    base_model: str, adapter: str | None = None, trust_remote_code: bool = False, template_from: str | None = None,
+    revision: str | None = None,
+) -> PreTrainedTokenizerBase:  # fmt: skip
     """The tokenizer that an adapter was trained with, or the base model's (:func:`load_tokenizer`)."""
     if adapter is not None and not template_from and (Path(adapter) / "tokenizer_config.json").is_file():
         return set_pad_token(from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code))
-    return load_tokenizer(base_model, template_from, trust_remote_code=trust_remote_code)
+    return load_tokenizer(base_model, template_from, revision, trust_remote_code)
 
 
 def stop_ids(settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -99,9 +99,3 @@ def tokenizer_inputs(name: str) -> dict:
     parts = ("tokenizer", "chat_template", "special_tokens", "vocab", "merges", "added_tokens")
     files = sorted(file for file in Path(name).glob("*") if file.name.startswith(parts)) if Path(name).is_dir() else []
     return {file.name: file for file in files} or {"model_to_use": name}
-
-
-def close_stores(stores: list) -> None:
-    """End the encoders' processes."""
-    for store in stores:
-        store.encoder.close()

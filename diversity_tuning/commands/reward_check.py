@@ -49,17 +49,13 @@ def held_out(source: str, split: str, max_prompts: int | None):
     """Texts, transformed votes, votes and prompt numbers of every kept response of a split."""
     import numpy as np
 
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
-    columns = (schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_TRANSFORMED_SCORES, schema.FILTERED_COMMENT_SCORES)
-    prompts, responses, targets, votes, numbers = [], [], [], [], []
-    for number, row in enumerate(read_split(source, split, columns, max_prompts)):
-        texts = row[schema.FILTERED_COMMENT_TEXTS]
-        prompts += [schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT])] * len(texts)
-        responses += texts
-        targets += row[schema.FILTERED_TRANSFORMED_SCORES]
-        votes += row[schema.FILTERED_COMMENT_SCORES]
-        numbers += [number] * len(texts)
+    columns = (schema.FILTERED_TRANSFORMED_SCORES, schema.FILTERED_COMMENT_SCORES)
+    needed = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS, *columns)
+    rows = read_split(source, split, needed, max_prompts).select_columns(list(needed))
+    kept = list(schema.kept_responses(rows[:], *columns))
+    numbers, prompts, responses, targets, votes = map(list, zip(*kept, strict=True)) if kept else ([],) * 5
     if len(responses) < 3:
         raise UserError(f"{source}, split '{split}': {len(responses)} responses are too few to check a reward model")
     if len(set(targets)) == 1:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.conversations import LEADING, Fault, led, messages_of, prompt_columns, prompt_of, say_unread, shown
-from diversity_tuning.data.read import read_split, where_of
+from diversity_tuning.data.tables import read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none
 
@@ -129,7 +129,8 @@ def prompts(rows, where: str):
     used = prompt_columns(names)
     sides = [name for name in (schema.CHOSEN, schema.REJECTED) if name in names]
     if len(sides) == 2:
-        read, used = _asked_in_pair, [*used, *sides]
+        column = schema.PROMPT if schema.PROMPT in names else schema.CHOSEN
+        read, used = (lambda row: (_question(_pair(row)[0], column),)), [*used, *sides]
     elif any(name not in LEADING for name in used):
         read = _asked
     elif schema.CHOSEN in names or schema.MESSAGES in names:
@@ -274,10 +275,6 @@ def _asked(row: dict, column: str | None = None) -> tuple[list]:
     return (_question(led(row, prompt), column),)
 
 
-def _asked_in_pair(row: dict) -> tuple[list]:
-    return (_question(_pair(row)[0], schema.PROMPT if schema.PROMPT in row else schema.CHOSEN),)
-
-
 def _question(prompt: list, column: str) -> list:
     if not prompt or not all(message["content"].strip() for message in prompt):
         raise Fault(None, "no prompt")
@@ -288,11 +285,5 @@ def _question(prompt: list, column: str) -> list:
 
 def _explode(batch: dict) -> dict[str, list]:
     """The kept responses of stage 1, one example each."""
-    prompts, completions = [], []
-    columns = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS)
-    for title, text, responses in zip(*(batch[name] for name in columns), strict=True):
-        for response in responses:
-            user, assistant = schema.to_messages(schema.prompt_text(title, text), response)
-            prompts.append([user])
-            completions.append([assistant])
-    return {schema.PROMPT: prompts, schema.COMPLETION: completions}
+    found = [schema.to_messages(prompt, response) for _, prompt, response in schema.kept_responses(batch)]
+    return {schema.PROMPT: [[user] for user, _ in found], schema.COMPLETION: [[assistant] for _, assistant in found]}

@@ -12,13 +12,17 @@ import pyarrow.compute as pc
 
 from diversity_tuning.builtin import model_source
 from diversity_tuning.data import placeholders, schema
-from diversity_tuning.data.token_counts import TokenCounter
 from diversity_tuning.data.validate import FILTERED, INTEGERS
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
 
 BOILERPLATE = ("**Welcome to the Prompt!**", "this submission has been removed", "**Off-Topic Discussion**")
 REASONS = ("kept", *BOILERPLATE, "too long", "empty", "deleted or removed", "notice of a bot", "no prompt")
+_NO_STORY = {
+    "empty": placeholders.is_empty,
+    "deleted or removed": placeholders.is_placeholder,
+    "notice of a bot": placeholders.is_notice,
+}
 FILTERS = ("stories", "released")
 REASON = "_reason"  # a working column: per response, an index into REASONS
 MENDED = "_mended"  # a working column: per row, how often each of CHANGES was made
@@ -55,7 +59,14 @@ def _tokenizer_class(name: str):
     return AutoTokenizer
 
 
-def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tokens: int, rules: str = FILTERS[0]) -> dict:
+def count_tokens(tokenizer, conversations: list[list[dict]]) -> list[int]:
+    """The number of tokens of each conversation, with the chat template, whatever truncation the tokenizer's file asks for."""
+    if not conversations:
+        return []
+    return list(map(len, tokenizer.apply_chat_template(conversations, return_dict=True, verbose=False)["input_ids"]))
+
+
+def filter_batch(batch: dict, indices: list[int], tokenizer, max_tokens: int, rules: str = FILTERS[0]) -> dict:
     """Add the kept responses of a batch of rows, with their votes, and the reason for every response.
 
     ``rules``: one of :data:`FILTERS`. Except for ``released``, HTML entities of prompts and kept responses are replaced.
@@ -64,7 +75,7 @@ def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tok
     rows = [_mended(*post) if rules != "released" else (*post, [0] * len(CHANGES)) for post in posts]
     titles, texts, responses, changes = map(list, zip(*rows, strict=True))
     reasons = [_why_dropped(*row[:3], rules) for row in rows]
-    _mark_long(reasons, rows, counter, max_tokens)
+    _mark_long(reasons, rows, tokenizer, max_tokens)
     for number, (before, after) in enumerate(zip(batch[schema.COMMENT_TEXTS], responses, strict=True)):
         changes[number][0] = sum(
             why == 0 and one != other for why, one, other in zip(reasons[number], before, after, strict=True)
@@ -90,32 +101,24 @@ def _mended(title: str, text: str | None, responses: list[str]) -> tuple:
 
 def _why_dropped(title: str, text: str | None, responses: list[str], rules: str) -> list[int]:
     """Index into :data:`REASONS` of every response of a post, before any length is counted."""
-    numbered = list(enumerate(BOILERPLATE, start=1))
-    reasons = [next((number for number, phrase in numbered if phrase in response), 0) for response in responses]
-    if rules == "released":
-        return reasons
-    no_prompt = placeholders.is_no_prompt(title, text)
-    return [
-        why or _no_story(response) or no_prompt * REASONS.index("no prompt")
-        for why, response in zip(reasons, responses, strict=True)
-    ]
+    no_prompt = all(placeholders.is_empty(part) or placeholders.is_placeholder(part) for part in (title, text))
+    reasons = []
+    for response in responses:
+        why = next((phrase for phrase in BOILERPLATE if phrase in response), None)
+        if why is None and rules != "released":
+            found = (reason for reason, holds in _NO_STORY.items() if holds(response))
+            why = next(found, "no prompt" if no_prompt else None)
+        reasons.append(REASONS.index(why or "kept"))
+    return reasons
 
 
-def _no_story(text: str) -> int:
-    if placeholders.is_empty(text):
-        return REASONS.index("empty")
-    if placeholders.is_placeholder(text):
-        return REASONS.index("deleted or removed")
-    return REASONS.index("notice of a bot") if placeholders.is_notice(text) else 0
-
-
-def _mark_long(reasons: list[list[int]], rows: list[tuple], counter: TokenCounter, max_tokens: int) -> None:
+def _mark_long(reasons: list[list[int]], rows: list[tuple], tokenizer, max_tokens: int) -> None:
     places, conversations = [], []
     for number, (title, text, responses, _) in enumerate(rows):
         kept = [place for place, why in enumerate(reasons[number]) if why == 0]
         places += [(number, place) for place in kept]
         conversations += [schema.to_messages(schema.prompt_text(title, text), responses[place]) for place in kept]
-    for (number, place), length in zip(places, counter.conversations(conversations), strict=True):
+    for (number, place), length in zip(places, count_tokens(tokenizer, conversations), strict=True):
         if length > max_tokens:
             reasons[number][place] = REASONS.index("too long")
 

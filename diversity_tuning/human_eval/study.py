@@ -124,7 +124,10 @@ def prepare_study(config: StudyConfig) -> None:
     if not chosen:
         raise UserError(f"no prompt is left to show: {len(usable)} can be shown, --skip {config.skip}")
     conditions = {one.name: one, other.name: other}
-    drawn = {prompt: _draw(prompt, conditions, config) for prompt in chosen}
+    drawn = {}
+    for prompt in chosen:
+        numbers = {name: list(condition.stories[prompt]) for name, condition in conditions.items()}
+        drawn[prompt] = draw_blinding(prompt, numbers, config.num_samples, config.seed)
     summaries = None if config.no_summaries else _summarise(config, record, conditions, drawn)
     items, key = [], []
     for prompt, blinding in drawn.items():
@@ -132,7 +135,9 @@ def prepare_study(config: StudyConfig) -> None:
         page = item_html(prompt, *sets, full_texts=config.no_summaries)
         identity = item_id(page)
         items.append({"id": identity, "text": page})
-        key.append({"id": identity, PROMPT_ID: one.ids[prompt], PROMPT: prompt, **_key_of(blinding)})
+        shown = {f"samples_{side}": " ".join(map(str, getattr(blinding, f"samples_{side}"))) for side in "ab"}
+        where = {"id": identity, PROMPT_ID: one.ids[prompt], PROMPT: prompt}
+        key.append({**where, "set_a": blinding.set_a, "set_b": blinding.set_b, **shown})
     items.sort(key=lambda item: item["id"])  # Potato goes by id; the order of the file tells nothing then
     report = _report(config, usable, dropped, drawn, conditions, summaries)
     with atomic_folder(output) as folder:
@@ -156,16 +161,6 @@ def study_record(config: StudyConfig, names: list[str]) -> dict:
         if engine.engine == "local":
             inputs |= {"base_model": engine.base_model, "adapter": engine.adapter}
     return provenance("prepare_human_eval_data", settings, inputs)
-
-
-def _draw(prompt: str, conditions: dict[str, Condition], config: StudyConfig) -> Blinding:
-    numbers = {name: list(condition.stories[prompt]) for name, condition in conditions.items()}
-    return draw_blinding(prompt, numbers, config.num_samples, config.seed)
-
-
-def _key_of(blinding: Blinding) -> dict:
-    samples = {f"samples_{side}": " ".join(map(str, getattr(blinding, f"samples_{side}"))) for side in "ab"}
-    return {"set_a": blinding.set_a, "set_b": blinding.set_b, **samples}
 
 
 def _stories(prompt: str, conditions: dict[str, Condition], blinding: Blinding, side: str) -> list[Story]:

@@ -9,6 +9,7 @@ A template holds a slot ``{{name}}`` for each input. A filled prompt carries eve
 """
 
 import hashlib
+import itertools
 import json
 import re
 import unicodedata
@@ -17,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import EngineConfig, extra_body
 from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
 from diversity_tuning.judging import replies
 from diversity_tuning.names import nearest
@@ -64,8 +64,6 @@ def _rendered(value: object) -> str:
 
 LANGUAGES = ("en", "zh")
 SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
-RESPONSE_FORMATS = ("none", "json_object")
-RESPONSE_FORMAT = "json_object: servers of OpenAI's kind are told to reply with JSON; none: nothing is sent, as some refuse it"
 ATTEMPTS = 3  # the first, and at most two more for a bad reply
 _GIVEN_UP = "all replies so far were of no use"
 WARMER = (0.0, 0.6, 1.0)  # the least temperature of each attempt
@@ -167,19 +165,6 @@ def load_role(name: str, language: str = "en", task: str = "stories", folder: st
     return Role(name, template, ROLES[name].parse, rubric)
 
 
-def with_response_format(config: EngineConfig, name: str) -> EngineConfig:
-    """The engine that asks its server for ``name`` of :data:`RESPONSE_FORMATS`; :class:`UserError` where it cannot."""
-    if name == "none":
-        return config
-    if config.engine in ("local", "anthropic"):
-        raise UserError(f"--response_format {name}: only servers of OpenAI's kind take it, not --engine {config.engine}")
-    extra = {"response_format": {"type": name}}
-    given = extra_body(config)
-    if given.get("response_format", extra["response_format"]) != extra["response_format"]:
-        raise UserError(f"--response_format {name}: --extra_body has another response_format")
-    return replace(config, extra_body={**given, **extra})
-
-
 def tasks(language: str = "en", folder: str | Path | None = None) -> list[str]:
     """The tasks that there is a rubric for."""
     places = [Path(one) / "rubrics" for one in (folder, _PROMPTS / language) if one is not None]
@@ -250,7 +235,8 @@ def ask_each(
     for attempt in range(attempts):
         asked, again = list(waiting), {}
         warm = replace(settings, temperature=max(settings.temperature, WARMER[min(attempt, len(WARMER) - 1)]))
-        for i, answer in _answers(engine, asked, warm, seed) if left > 0 else ():
+        answers = itertools.chain.from_iterable(engine.complete(asked, warm, seed)) if left > 0 else ()
+        for i, answer in answers:
             positions = waiting.pop(asked[i])
             read = _read_answer(role, answer, usage[positions[0]], settings, asked[i].sample)
             left = float("inf") if isinstance(read, Answer) else left - isinstance(answer, Sample)
@@ -269,11 +255,6 @@ def ask_each(
             f"the first {patience} replies were all of no use, the last: {list(bad.values())[-1].reason}" if bad else _GIVEN_UP
         )
         yield from _of_all(positions, bad.get(positions[0]) or Failed(f"not asked: {told}", stopped=True))
-
-
-def _answers(engine: Engine, asked: list[ChatRequest], settings: SamplingSettings, seed: int):
-    for answers in engine.complete(asked, settings, seed):
-        yield from answers
 
 
 def _of_all(positions: list[int], read: Answer | Failed) -> Iterator[tuple[int, Answer | Failed]]:

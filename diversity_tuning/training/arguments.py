@@ -1,11 +1,12 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
 import os
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
+from transformers.hf_argparser import HfArg
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import is_torch_bf16_gpu_available
@@ -13,8 +14,8 @@ from trl import ModelConfig
 
 from diversity_tuning.cli import HelpFormatter, OneLineErrors, expand_recipe
 from diversity_tuning.console import as_run_here
-from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
+from diversity_tuning.data.tables import read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.objectives import Training, trainings
@@ -29,57 +30,47 @@ from diversity_tuning.training.resume import checkpoints
 class RunArguments(TrainingRanges):
     """Data in, folder out."""
 
-    source: str = field(
-        metadata={
-            "help": "The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .json, .parquet or .csv file, or a hub "
-            "id (owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
-        }
+    source: str = HfArg(
+        help="The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .json, .parquet or .csv file, or a hub "
+        "id (owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
     )
-    source_revision: str | None = field(
-        default=None, metadata={"help": "Revision of a hub data set; default: the latest, whose commit is recorded."}
+    source_revision: str | None = HfArg(
+        default=None, help="Revision of a hub data set; default: the latest, whose commit is recorded."
     )
-    adapter: str | None = field(
-        default=None, metadata={"help": "LoRA adapter to continue training; also the reference of DPO and DDPO. SFT's output."}
+    adapter: str | None = HfArg(
+        default=None, help="LoRA adapter to continue training; also the reference of DPO and DDPO. SFT's output."
     )
-    chat_template_from: str | None = field(
-        default=None, metadata={"help": "Take the tokenizer with its chat template from here. Default: the Instruct sibling."}
+    chat_template_from: str | None = HfArg(
+        default=None, help="Take the tokenizer with its chat template from here. Default: the Instruct sibling."
     )
-    system_prompt: str | None = field(
+    system_prompt: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "System line of every conversation that has none; saved in the chat template, so sampling has it too."
-        },
+        help="System line of every conversation that has none; saved in the chat template, so sampling has it too.",
     )
-    instruction: str | None = field(
+    instruction: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "Words around the prompt, which stands at {prompt}; saved in the chat template, so sampling has them."
-        },
+        help="Words around the prompt, which stands at {prompt}; saved in the chat template, so sampling has them.",
     )
-    train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    eval_split: str | None = field(default=None, metadata={"help": "Split for the evaluation loss; none by default."})
-    max_train_samples: int | None = field(
-        default=None, metadata={"help": "Use the first N training examples only.", "range": Range(least=1)}
+    train_split: str = HfArg(default="train", help="Split to train on.")
+    eval_split: str | None = HfArg(default=None, help="Split for the evaluation loss; none by default.")
+    max_train_samples: int | None = HfArg(
+        default=None, help="Use the first N training examples only.", metadata={"range": Range(least=1)}
     )
-    max_eval_samples: int | None = field(
-        default=None, metadata={"help": "Use the first N evaluation examples only.", "range": Range(least=1)}
+    max_eval_samples: int | None = HfArg(
+        default=None, help="Use the first N evaluation examples only.", metadata={"range": Range(least=1)}
     )
-    early_stopping_patience: int = field(
+    early_stopping_patience: int = HfArg(
         default=3,
-        metadata={
-            "help": "With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops.",
-            "range": Range(least=0),
-        },
+        help="With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops.",
+        metadata={"range": Range(least=0)},
     )
-    chosen_for_parameters: float | None = field(
+    chosen_for_parameters: float | None = HfArg(
         default=None,
-        metadata={
-            "help": "In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten "
-            "times as many is refused without a --learning_rate of one's own.",
-            "range": Range(above=0),
-        },
+        help="In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten "
+        "times as many is refused without a --learning_rate of one's own.",
+        metadata={"range": Range(above=0)},
     )
-    overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
+    overwrite: bool = HfArg(default=False, help="Replace an output folder that was made otherwise.")
 
 
 class TrainingParser(OneLineErrors, HfArgumentParser):
@@ -100,9 +91,8 @@ def make_parser(
     )  # fmt: skip
     parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
     if not is_torch_bf16_gpu_available():
-        parser.set_defaults(
-            bf16=False
-        )  # TRL's default is bfloat16 wherever it runs, and transformers stops where there is none
+        # TRL's default is bfloat16 wherever it runs, and transformers stops where there is none.
+        parser.set_defaults(bf16=False)
     return parser
 
 
@@ -221,9 +211,10 @@ def check_examples_left(trainer, arguments: RunArguments) -> None:
         )
 
 
-def source_counts(arguments: RunArguments) -> dict:
-    """What a run's record says of a source that has no fingerprint here: the commit of a hub data set."""
-    return {"source_commit": arguments.source_revision} if arguments.source_revision else {}
+def given_to_trainer(arguments: RunArguments, config: TrainingArguments, data: dict) -> dict:
+    """What every trainer takes besides its model; ``data``: the splits of :func:`rows_of`, prepared."""
+    callbacks = callbacks_of(arguments, config)
+    return {"args": config, "train_dataset": data["train"], "eval_dataset": data.get("eval"), "callbacks": callbacks}
 
 
 def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:

@@ -2,23 +2,23 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from datasets import Dataset
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.examples import prompts
 from diversity_tuning.errors import UserError
-from diversity_tuning.policy import attach_adapter
 from diversity_tuning.ranges import Range
 from diversity_tuning.rewards import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
 from diversity_tuning.trainers.group_relative import check_encoders, columns_of
 from diversity_tuning.trainers.portable import check_chat_template
-from diversity_tuning.training.arguments import RunArguments, callbacks_of, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.arguments import RunArguments, first_rows, given_to_trainer, parse, rows_of
 from diversity_tuning.training.life_cycle import TrainingRun
-from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
+from diversity_tuning.training.models import policy_of, tokenizer_of
 
 _OF_TRL = ("prompt", "completion", "completions", "completion_ids", "image", "images")  # what TRL itself gives or reads
 
@@ -27,19 +27,18 @@ _OF_TRL = ("prompt", "completion", "completions", "completion_ids", "image", "im
 class GRPOArguments(RunArguments):
     """Where the prompts come from and what is rewarded."""
 
-    reward: list[str] = field(
+    reward: list[str] = HfArg(
         default_factory=list,
-        metadata={
-            "help": "Rewards with weights, NAME or NAME=WEIGHT: a reward model's folder, builtin:length, module:function. "
-            "They are summed."
-        },
+        help="Rewards with weights, NAME or NAME=WEIGHT: a reward model's folder, builtin:length, module:function. "
+        "They are summed.",
     )
-    reward_batch_size: int = field(
-        default=32, metadata={"help": "Completions that a reward model scores at once.", "range": Range(least=1)}
+    reward_batch_size: int = HfArg(
+        default=32, help="Completions that a reward model scores at once.", metadata={"range": Range(least=1)}
     )
-    max_prompt_length: int | None = field(
+    max_prompt_length: int | None = HfArg(
         default=None,
-        metadata={"help": "Prompts of more tokens, with the chat template, are left out and counted.", "range": Range(least=1)},
+        help="Prompts of more tokens, with the chat template, are left out and counted.",
+        metadata={"range": Range(least=1)},
     )
 
 
@@ -51,7 +50,7 @@ def train_grpo(training_run: TrainingRun) -> None:
         raise UserError("--use_vllm true needs the package vllm in this environment: pip install vllm, or leave it out")
     names = rewards_of(arguments, config)
     rewards = [load_reward(name, str(config.device), batch_size=arguments.reward_batch_size) for name in names]
-    data, counts = {}, source_counts(arguments)
+    data, counts = {}, {}
     tokenizer = tokenizer_of(arguments, model_config, config)
     for name, rows, limit, where in rows_of(arguments):
         found = prompts_of(rows, where, rewards)
@@ -59,24 +58,11 @@ def train_grpo(training_run: TrainingRun) -> None:
         short = short_prompts(found, tokenizer, arguments.max_prompt_length)
         data[name] = first_rows(short, limit)
         counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(found) - len(short)}
-    model = base_model_of(model_config, config, training_run)
-    if arguments.adapter:
-        model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
-    trainer = GRPOTrainer(
-        model=model,
-        rewards=rewards,
-        args=config,
-        train_dataset=data["train"],
-        eval_dataset=data.get("eval"),
-        processing_class=tokenizer,
-        peft_config=None if arguments.adapter else new_adapter_of(model_config, model, tokenizer),
-        callbacks=callbacks_of(arguments, config),
-    )
+    policy = policy_of(arguments, model_config, config, training_run, tokenizer)
+    trainer = GRPOTrainer(rewards=rewards, **policy, **given_to_trainer(arguments, config, data))
     if trainer.is_world_process_zero():
-        print(json.dumps(counts), flush=True)
         print(updates_line(config), flush=True)
-    trainer.train(resume_from_checkpoint=training_run.open())
-    training_run.close(trainer, counts)
+    training_run.train(trainer, counts)
 
 
 def updates_line(config: GRPOConfig) -> str:

@@ -11,8 +11,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from diversity_tuning.data.examples import check_numbers, preference_pairs, prompt_completions, rated_responses
-from diversity_tuning.data.read import read_split
-from diversity_tuning.data.tables import check_source_name
+from diversity_tuning.data.tables import check_source_name, read_split
 from diversity_tuning.errors import UserError
 
 TEXTS = [

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from diversity_tuning.evaluation.report.leaderboard import MARK
-from diversity_tuning.evaluation.report.study import TABLE, read_study
+from diversity_tuning.evaluation.report.runs import TABLE, read_study
 from diversity_tuning.evaluation.scoring.summary import command_line
 from diversity_tuning.outputs import files_in
 from scripts_eval import leaderboard
+from studies.results.publish import MARK
 
 COMMAND = "python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval1_1.yaml --seed 0"
 

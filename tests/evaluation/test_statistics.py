@@ -12,16 +12,14 @@ from diversity_tuning.evaluation.statistics import (
     at_equal_length,
     bootstrap_means,
     concave_hull_at,
-    holm,
     mean_interval,
     overall_mean,
     paired_difference,
-    share_of_gain,
     sign_flip_p,
     t_interval,
-    t_test_p,
 )
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, hull_band, hull_line
+from studies.results.statistics import holm, share_of_gain, t_test_p
 
 
 def test_interval_is_near_the_normal_one_and_seeded():

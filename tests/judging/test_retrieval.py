@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.judging.retrieval import RetrievalConfig, make_corpus, ngram_encoder, retrieve, run_retrieval
+from studies.judges.retrieval import RetrievalConfig, make_corpus, ngram_encoder, retrieve, run_retrieval
 
 
 def encode(texts):

@@ -12,6 +12,7 @@ from diversity_tuning.evaluation.report.runs import Run, RunGroup, add_equal_len
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching, seed_word
 from diversity_tuning.evaluation.statistics import overall_mean
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality
+from diversity_tuning.partition import number_or_none
 
 Pairs = list[tuple[RunGroup, RunGroup]]
 _NOTE = """\
@@ -79,14 +80,7 @@ def control_pairs(models: list[RunGroup], methods: list[str], baselines: list[st
 
 def main_models(group: list[RunGroup]) -> list[RunGroup]:
     """Of the models of one method those of strength 1, which are trained to their end; all where none has it."""
-    return [model for model in group if _number(model.strength) == 1] or group
-
-
-def _number(strength: str | None) -> float | None:
-    try:
-        return float(strength)
-    except (TypeError, ValueError):
-        return None
+    return [model for model in group if number_or_none(model.strength) == 1] or group
 
 
 def control_tables(rows: pd.DataFrame, pairs: dict[str, Pairs]) -> list[Table]:
@@ -174,12 +168,9 @@ def curve_tables(rows: pd.DataFrame, anchor: str | None, name: str = "fronts") -
         note = _NOTE.format(quality=word, anchor=f" and {anchor}" if anchor else "")
         header = ["model", "hull of", "seed", registry.short(quality), *map(registry.heading, columns)]
         suffix = "" if quality == registry.qualities()[0] else f"-{quality}"
-        made.append(Table(f"{name}{suffix}", f"{_title(name)} at equal {word}", note, header, cells))
+        title = "Diversity" if name == "fronts" else "Controls: diversity"
+        made.append(Table(f"{name}{suffix}", f"{title} at equal {word}", note, header, cells))
     return made
-
-
-def _title(name: str) -> str:
-    return "Diversity" if name == "fronts" else "Controls: diversity"
 
 
 def _cell(row: pd.Series) -> str:

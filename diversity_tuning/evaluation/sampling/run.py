@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import RECORD, SAMPLES
-from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.samples import (
+    Processes,
     SampleRow,
     SamplesFile,
     merge_shards,
@@ -25,7 +25,7 @@ from diversity_tuning.generation.baselines import independent, iterative, seeded
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.locks import release
-from diversity_tuning.outputs import RUN_FILES, forget_retired
+from diversity_tuning.outputs import RUN_FILES, forget_retired, read_json
 from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_text
 
@@ -96,11 +96,7 @@ def sampling_record(config: SamplingConfig) -> dict:
 
 def read_record(folder: str | Path) -> dict:
     """``sampling.json``, or an empty dict."""
-    try:
-        record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
-        return record if isinstance(record, dict) else {}
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
+    return read_json(Path(folder) / RECORD)
 
 
 def sample_run(config: SamplingConfig, server=None) -> bool | None:
@@ -132,23 +128,16 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
 
     def made(folder: Path) -> dict:
         there = read_record(folder)
-        if there and not there.get("finished") and difference(there, record) and _is_without_responses(folder):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        # A run that has got no answer: what it was asked for binds nobody, and nothing else lies in its folder.
+        bare = names <= {RECORD, SAMPLES} and (SAMPLES not in names or (folder / SAMPLES).stat().st_size == 0)
+        if there and not there.get("finished") and difference(there, record) and bare:
             (folder / SAMPLES).unlink(missing_ok=True)
             (folder / RECORD).unlink()
             return {}
         return there
 
     open_output(output, record, overwrite, f"a run folder (no {RECORD})", made=made, files=RUN_FILES, holds="has samples")
-
-
-def _is_without_responses(output: Path) -> bool:
-    """Whether a run has got no answer, so that what it was asked for binds nobody, and nothing else lies in its folder."""
-    there = {path.name for path in output.iterdir()}
-    return there <= {RECORD, SAMPLES} and (SAMPLES not in there or (output / SAMPLES).stat().st_size == 0)
-
-
-def _as_json(record: dict) -> str:
-    return json.dumps(record, indent=2, sort_keys=True) + "\n"
 
 
 def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes, server) -> bool | None:
@@ -160,7 +149,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
         engine.open()  # what cannot be loaded leaves nothing behind
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
-        write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
+        write_text(output / RECORD, json.dumps({**made, **record, "finished": False}, indent=2, sort_keys=True) + "\n")
         (output / PROVENANCE).unlink(missing_ok=True)  # scores of fewer samples do not count
         merge_shards(output)
     processes.wait()
@@ -179,7 +168,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     answered = there > 0 and there + len(failed) == len(prompts) * config.num_samples
     results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
-    write_text(output / RECORD, _as_json({**record, **results}))
+    write_text(output / RECORD, json.dumps({**record, **results}, indent=2, sort_keys=True) + "\n")
     if results["finished"]:
         forget_retired(output)
     release(output)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diversity_tuning.data.read import read_split
 from diversity_tuning.data.schema import (
     COMMENT_TEXTS,
     FILTERED_COMMENT_TEXTS,
@@ -19,6 +18,7 @@ from diversity_tuning.data.schema import (
     STYLE_DIVERSITY,
     TRANSFORMED_SCORE,
 )
+from diversity_tuning.data.tables import read_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import files
 from diversity_tuning.evaluation.csvfiles import write_csv

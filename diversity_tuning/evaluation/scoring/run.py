@@ -129,7 +129,8 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     count = sampled["arguments"]["num_samples"]
     prompts, results = summarise(scores, config.diagnostics, count, registered_by(config.diagnostics).metrics)
     results["counts"]["failed"] = len(sampled.get("failures", []))
-    header = {**header_of(config, seed), "samples_per_prompt": count, "split": _where(sampled)}
+    split = {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
+    header = {**header_of(config, seed), "samples_per_prompt": count, "split": split}
     write_results(output, record, header, scores, prompts, results)
 
 
@@ -138,10 +139,6 @@ def header_of(config: ScoringConfig, seed: int | None = None) -> dict:
     thresholds = {"distinct_k": distinct_rule(config), "quality_threshold": config.quality_threshold}
     registered = {diagnostics.KEY: registered_by(config.diagnostics).record()} if config.diagnostics else {}
     return {**run_labels(config, seed), **thresholds, "command": command_line(), **registered}
-
-
-def _where(sampled: dict) -> dict:
-    return {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
 
 
 def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: str | None = None) -> pd.DataFrame:
@@ -154,16 +151,20 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: st
 
     scores = rows[[PROMPT_ID, PROMPT, RESPONSE]].copy()
     prompts, responses = list(rows[PROMPT]), list(rows[RESPONSE])
-    scores[REDDIT_REWARD] = score_rewards(prompts, responses, config)
+    scores[REDDIT_REWARD] = np.nan
+    options = {"device": config.device, "trust_remote_code": config.trust_remote_code}
+    if config.reward_model:
+        from diversity_tuning.reward import load_reward_model
+
+        scores[REDDIT_REWARD] = load_reward_model(config.reward_model, **options).score(prompts, responses, config.batch_size)
     good = (scores[REDDIT_REWARD] >= config.quality_threshold).to_numpy()
-    options = {"device": config.device, "batch_size": config.batch_size, "trust_remote_code": config.trust_remote_code}
     more = {"good": good.astype(int)} if config.reward_model else {}
     models = {TYPES[name].column: model for name, model in models_of(config).items()}
     for (column, model), truncated in zip(models.items(), TRUNCATED.values(), strict=True):
         if model == NO_ENCODER:
             scores[column] = np.nan
             continue
-        encoder = load_encoder(model, cache=config.embedding_cache, **options)
+        encoder = load_encoder(model, cache=config.embedding_cache, batch_size=config.batch_size, **options)
         vectors = encoder.encode(responses)
         scores[column] = metrics.diversity_by_prompt(vectors, list(rows[PROMPT_ID]))
         if config.reward_model:
@@ -181,16 +182,6 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: st
     for name, values in diagnose(config.diagnostics, prompts, responses).items():
         scores[name] = values
     return scores
-
-
-def score_rewards(prompts: list[str], responses: list[str], config: ScoringConfig) -> np.ndarray:
-    """The reward model's scores, ``(n,)``; NaN where there is none."""
-    if config.reward_model is None:
-        return np.full(len(responses), np.nan)
-    from diversity_tuning.reward import load_reward_model
-
-    reward_model = load_reward_model(config.reward_model, device=config.device, trust_remote_code=config.trust_remote_code)
-    return reward_model.score(prompts, responses, batch_size=config.batch_size)
 
 
 def _log_prob_model(config: ScoringConfig) -> str | None:

@@ -1,9 +1,14 @@
 """The results folder: a table, a provenance and the reports of each study, and an index of all runs in README.md."""
 
+import csv
+import gzip
 import hashlib
+import io
+import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,15 +16,15 @@ import pandas as pd
 from diversity_tuning.data.schema import PROMPT, PROMPT_ID
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
 from diversity_tuning.evaluation.diagnostics import KEY, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS, read_metrics
 from diversity_tuning.evaluation.rendering import NONE, interval
 from diversity_tuning.evaluation.report.build import FOLDERS, RUNS, SETTINGS
-from diversity_tuning.evaluation.report.study import LABELS, RUN, STAGE, TABLE, read_study, read_table, write_gzip, write_study
+from diversity_tuning.evaluation.report.runs import COMMON, LABELS, RUN, STAGE, TABLE, read_study, read_table
 from diversity_tuning.outputs import check_ours, check_place, read_provenance
 from diversity_tuning.public import as_text
-from diversity_tuning.runs import PROVENANCE, write_text
+from diversity_tuning.runs import PROVENANCE, library_versions, write_text
 
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
 REPORT_FILES = ("report.md", "*.csv", "*.png", "*.json")  # of a report, what is published
@@ -177,3 +182,42 @@ def _numbers(value: dict | None) -> dict:
 
 def _digits(number: float) -> float:
     return float(f"{number:.7g}")
+
+
+def write_study(folder: Path, made: dict, table: pd.DataFrame) -> None:
+    """Write table and provenance; the same values give the same bytes. A record stands in one line.
+
+    Rows stand in the order of the records, whose :data:`LABELS` are written before their values. The versions in the
+    provenance are those that wrote it; a record has its run's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = pd.DataFrame(made["runs"], columns=[RUN, *LABELS], dtype=object)
+    if len(table):
+        write_gzip(folder / TABLE, records.merge(table, on=RUN))
+    first, *others = made["runs"]
+    common = {name: value for name, value in first.items() if others and all(one.get(name) == value for one in others)}
+    own = [{name: value for name, value in record.items() if name not in common} for record in made["runs"]]
+    lines = ",\n  ".join(json.dumps(record, sort_keys=True) for record in own)
+    rest = {name: value for name, value in made.items() if name != "runs"} | {COMMON: common, "versions": library_versions()}
+    head = json.dumps(rest, indent=1, sort_keys=True).removesuffix("\n}")
+    write_text(folder / PROVENANCE, f'{head},\n "runs": [\n  {lines}\n ]\n}}\n')
+
+
+def write_gzip(path: Path, rows: pd.DataFrame) -> None:
+    """Write a table as .csv.gz, whole or not at all, the same bytes for the same rows."""
+    plain, partial = path.with_name(f".{path.name}.csv"), path.with_name(f".{path.name}.partial")
+    try:
+        write_csv(plain, rows)
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as stream:
+            stream.write(plain.read_bytes())
+        partial.write_bytes(buffer.getvalue())
+        os.replace(partial, path)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def write_cells(path: Path, lines: Iterable[Sequence]) -> None:
+    """Write a header and rows of cells as they are."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(lines)

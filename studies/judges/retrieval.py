@@ -1,5 +1,6 @@
 """Examples for the roles: well-received responses to the most similar prompts of a corpus, by exact cosine search."""
 
+import math
 import shutil
 import unicodedata
 from collections import Counter
@@ -14,10 +15,10 @@ from diversity_tuning.data.examples import is_desired
 from diversity_tuning.embeddings import MINILM, encoder_input, load_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
-from diversity_tuning.judging.read import RESPONSES, SAMPLES, popularity, read_candidates, read_jsonl
-from diversity_tuning.judging.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
+from diversity_tuning.judging.read import SAMPLES, read_candidates, read_jsonl
 from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
+from studies.judges.stages import EXAMPLES, FIELDS, RESPONSES, RETRIEVAL, from_other_rows, write_rows
 
 _BLOCK = 256  # queries compared with the whole corpus at a time
 AUTO, NGRAMS = "auto", "builtin:ngrams"
@@ -72,20 +73,10 @@ def retrieve(
         for name, near in zip(names[start : start + _BLOCK], cosines, strict=True):
             rows = by_prompt[name]
             spare = max(corpus.alone[_key(responses[row])] for row in rows)
-            order = _nearest(near, k_search + spare)
+            order = np.argsort(-near, kind="stable")[: k_search + spare].tolist()
             for row in rows:
                 found[row] = _examples(responses[row], order, near, corpus, k_search, k_final)
     return found
-
-
-def _nearest(cosines: np.ndarray, k: int) -> list[int]:
-    """The rows of the k largest values, largest first, equal ones by row: ``(k,)``."""
-    if k < len(cosines):
-        least = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
-        rows = np.flatnonzero(cosines >= least)
-    else:
-        rows = np.arange(len(cosines))
-    return rows[np.argsort(-cosines[rows], kind="stable")][:k].tolist()
 
 
 def _examples(response: str, order: list[int], cosines: np.ndarray, corpus: Corpus, k_search: int, k_final: int) -> list[dict]:
@@ -222,3 +213,17 @@ def ngram_encoder(prompts: list[str]) -> Callable[[list[str]], np.ndarray]:
     known = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, max_features=_GRAMS, dtype=np.float32)
     known.fit(sorted(set(prompts)) or ["-"])
     return lambda texts: known.transform(texts).toarray()
+
+
+def popularity(rows: list[dict], column: str, where: str) -> list[float]:
+    """The numbers in a column; −∞ where there is none."""
+    if not any(column in row for row in rows):
+        names = sorted({name for row in rows for name in row})
+        raise UserError(f"{where}: no column '{column}' (--popularity_column); it has {', '.join(names)}")
+    values = []
+    for number, row in enumerate(rows, start=1):
+        value = row.get(column)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"{where}: row {number}, column '{column}': expected a number, found {value!r}")
+        values.append(-math.inf if value is None or math.isnan(value) else float(value))
+    return values
