@@ -46,16 +46,17 @@ def main(argv=None) -> None:
 def run(args, record: dict) -> None:
     """Read, filter, save, report."""
     from diversity_tuning.data import filter, storage
+    from diversity_tuning.data.token_counts import TokenCounter
     from diversity_tuning.data.validate import SCORED
 
     splits = storage.load_stage(args.source, SCORED, 0)
-    tokenizer = filter.load_tokenizer(args.model_to_use)
+    counter = TokenCounter(filter.load_tokenizer(args.model_to_use))
     with storage.stage_output(args.data_path) as (folder, work):
         filtered, reasons, changes = {}, {}, {}
         for name, rows in splits.items():
             marked = storage.add_columns(
                 rows, filter.filter_batch, filter.ADDED, work, f"filtering-{name}", args.num_proc,
-                batch_size=200, tokenizer=tokenizer, max_tokens=args.max_tokens, rules=args.filter,
+                batch_size=200, counter=counter, max_tokens=args.max_tokens, rules=args.filter,
             )  # fmt: skip
             reasons[name] = filter.count_reasons(marked)
             changes[name] = filter.count_changes(marked)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from diversity_tuning.builtin import model_source
 from diversity_tuning.data import placeholders, schema
+from diversity_tuning.data.token_counts import TokenCounter
 from diversity_tuning.data.validate import FILTERED, INTEGERS
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
@@ -59,14 +60,7 @@ def _tokenizer_class(name: str):
     return AutoTokenizer
 
 
-def count_tokens(tokenizer, conversations: list[list[dict]]) -> list[int]:
-    """The number of tokens of each conversation, with the chat template, whatever truncation the tokenizer's file asks for."""
-    if not conversations:
-        return []
-    return list(map(len, tokenizer.apply_chat_template(conversations, return_dict=True, verbose=False)["input_ids"]))
-
-
-def filter_batch(batch: dict, indices: list[int], tokenizer, max_tokens: int, rules: str = FILTERS[0]) -> dict:
+def filter_batch(batch: dict, indices: list[int], counter: TokenCounter, max_tokens: int, rules: str = FILTERS[0]) -> dict:
     """Add the kept responses of a batch of rows, with their votes, and the reason for every response.
 
     ``rules``: one of :data:`FILTERS`. Except for ``released``, HTML entities of prompts and kept responses are replaced.
@@ -75,7 +69,7 @@ def filter_batch(batch: dict, indices: list[int], tokenizer, max_tokens: int, ru
     rows = [_mended(*post) if rules != "released" else (*post, [0] * len(CHANGES)) for post in posts]
     titles, texts, responses, changes = map(list, zip(*rows, strict=True))
     reasons = [_why_dropped(*row[:3], rules) for row in rows]
-    _mark_long(reasons, rows, tokenizer, max_tokens)
+    _mark_long(reasons, rows, counter, max_tokens)
     for number, (before, after) in enumerate(zip(batch[schema.COMMENT_TEXTS], responses, strict=True)):
         changes[number][0] = sum(
             why == 0 and one != other for why, one, other in zip(reasons[number], before, after, strict=True)
@@ -112,13 +106,13 @@ def _why_dropped(title: str, text: str | None, responses: list[str], rules: str)
     return reasons
 
 
-def _mark_long(reasons: list[list[int]], rows: list[tuple], tokenizer, max_tokens: int) -> None:
+def _mark_long(reasons: list[list[int]], rows: list[tuple], counter: TokenCounter, max_tokens: int) -> None:
     places, conversations = [], []
     for number, (title, text, responses, _) in enumerate(rows):
         kept = [place for place, why in enumerate(reasons[number]) if why == 0]
         places += [(number, place) for place in kept]
         conversations += [schema.to_messages(schema.prompt_text(title, text), responses[place]) for place in kept]
-    for (number, place), length in zip(places, count_tokens(tokenizer, conversations), strict=True):
+    for (number, place), length in zip(places, counter.conversations(conversations), strict=True):
         if length > max_tokens:
             reasons[number][place] = REASONS.index("too long")
 

@@ -7,31 +7,15 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from diversity_tuning.data.filter import (
-    MENDED,
-    REASON,
-    REASONS,
-    count_changes,
-    count_tokens,
-    filter_batch,
-    load_tokenizer,
-    worth_telling,
-)
+from diversity_tuning.data.filter import MENDED, REASON, REASONS, count_changes, filter_batch, load_tokenizer, worth_telling
 from diversity_tuning.data.schema import to_messages
+from diversity_tuning.data.token_counts import TokenCounter
 from tests.tiny import make_tokenizer
 
 
 def test_lengths_count_the_template():
     # begin + user mark + prompt + assistant mark + response + end, one token a byte
-    assert count_tokens(make_tokenizer(), [to_messages("ab", "cde"), to_messages("", "é")]) == [9, 6]
-
-
-def test_truncation_in_the_tokenizer_file_does_not_count():
-    tokenizer = make_tokenizer()
-    tokenizer.backend_tokenizer.enable_truncation(4)
-    tokenizer.backend_tokenizer.enable_padding(length=900)
-    assert count_tokens(tokenizer, [to_messages("ab", "cde")]) == [9]
-    assert count_tokens(tokenizer, []) == []
+    assert TokenCounter(make_tokenizer()).conversations([to_messages("ab", "cde"), to_messages("", "é")]) == [9, 6]
 
 
 def test_reasons_and_parallel_columns():
@@ -43,7 +27,7 @@ def test_reasons_and_parallel_columns():
         "comment_scores": [[1, 2, 3, 4, 5]],
         "transformed_score": [[0.1, 0.2, 0.3, 0.4, 0.5]],
     }
-    found = filter_batch(batch, [0], make_tokenizer(), max_tokens=40)
+    found = filter_batch(batch, [0], TokenCounter(make_tokenizer()), max_tokens=40)
     assert found[REASON] == [[0, 1, 2, 3, 4]]
     assert found["filtered_comment_texts"] == [["fine"]]
     assert found["filtered_comment_scores"] == [[1]]
@@ -64,7 +48,7 @@ def test_exactly_max_tokens_is_kept():
         "transformed_score": [[0.0, 0.0]],
     }
     # "a\n" is 2 tokens, the template 4
-    assert filter_batch(batch, [0], make_tokenizer(), max_tokens=8)["filtered_comment_texts"] == [["bc"]]
+    assert filter_batch(batch, [0], TokenCounter(make_tokenizer()), max_tokens=8)["filtered_comment_texts"] == [["bc"]]
 
 
 @pytest.mark.parametrize("with_model", [False, True])
@@ -98,7 +82,7 @@ def batch_of(*texts, title="A fox learns to fly", text="") -> dict:
 
 def filtered(batch: dict, rules: str = "stories") -> tuple[list[str], dict]:
     """(reason of every response, columns) of a batch of one post."""
-    found = filter_batch(batch, [0], make_tokenizer(), 2000, rules)
+    found = filter_batch(batch, [0], TokenCounter(make_tokenizer()), 2000, rules)
     return [REASONS[number] for number in found[REASON][0]], found
 
 
