@@ -159,7 +159,8 @@ class OneLineErrors:
                 return
             name, equals, value = str(word).partition("=")
             if not name.startswith("--") or " " in name or name in self._option_string_actions:
-                yield str(word)
+                verbatim = getattr(self._option_string_actions.get(name), "verbatim", False) and not equals
+                yield f"{name}={next(words, '')}" if verbatim else str(word)
                 continue
             flag = known.get(name.replace("_", "-"))
             if flag is None:

@@ -30,6 +30,7 @@ _LONGEST_WAIT = 600.0  # seconds; a server that asks for more has its request li
 _GIVE_UP = 10  # requests in a row that no retry could save: the server is down
 _LARGEST_BODY = 1 << 25  # bytes of one answer
 _AGAIN = {408, 409, 425, 429}  # besides 5xx
+_UNREADABLE = {400, 415, 422}  # a field of the body that the server does not take
 _CONNECT = 10.0  # seconds until a server that does not take the connection is not there
 _PATIENCE = 5  # requests that are refused (4xx) before the first answer: no other will fare better
 _NO_MODEL = (
@@ -77,6 +78,7 @@ class HttpEngine:
         self._stop: str | None = None  # why no more requests are sent
         self._answered, self._given_up, self._not_before = False, 0, 0.0
         self._reached, self._refusals = False, 0  # before the first answer
+        self.format_refused = ""  # what the server said when it did not take a response_format; it is then left out
 
     def complete(
         self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
@@ -116,6 +118,8 @@ class HttpEngine:
                     return answer
         if "seed" in body and "seed" not in self.extra:
             body["seed"] = row_key(seed, f"{len(bought)}\0{request.key}", request.sample) % 2**31
+        if self.format_refused:
+            body.pop("response_format", None)
         return self._ask(client, body, key, settings.max_new_tokens)
 
     def _ask(self, client: httpx2.Client, body: dict, key: str, new_tokens: int) -> Sample | Failure:
@@ -145,6 +149,8 @@ class HttpEngine:
                 cost, self._reached = 0.0, True
                 said = f"HTTP {status}: {_message(content)}"
                 error = self._public(said)
+                if status in _UNREADABLE and "response_format" in body:
+                    return self._without_format(client, body, key, new_tokens, error)
                 if status not in _AGAIN and status < 500:
                     return self._refused(client, status, error, _names_model(said))
                 if not self._heed(headers.get("retry-after")):
@@ -207,6 +213,15 @@ class HttpEngine:
         else:
             advice = f"is --model {self.model} served there?{self._served(client)}"
         raise UserError(f"{self.url} refuses every request ({error}); {advice}")
+
+    def _without_format(self, client: httpx2.Client, body: dict, key: str, new_tokens: int, error: str) -> Sample | Failure:
+        """The request without its ``response_format``; where that is answered, no other request has one, and a line says so."""
+        answer = self._ask(client, {name: value for name, value in body.items() if name != "response_format"}, key, new_tokens)
+        with self._lock:
+            if isinstance(answer, Sample) and not self.format_refused:
+                self.format_refused = error
+                print(f"warning: {self.url} takes no response_format ({error}); asked without", file=sys.stderr, flush=True)
+        return answer
 
     def _served(self, client: httpx2.Client) -> str:
         """The models that a server of OpenAI's kind says it has, nearest first; nothing where it does not say."""

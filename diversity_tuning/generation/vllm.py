@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from diversity_tuning.generation.apis import BadReplyError, OpenAI, without_none
+from diversity_tuning.generation.apis import BadReplyError, OpenAI, schema_of, without_none
 from diversity_tuning.generation.local import check_context, encode_conversations, read_tokens
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings
@@ -56,6 +56,7 @@ class VllmCompletions(OpenAI):
             "return_token_ids": True,
             "min_p": settings.min_p or None,
             **extra,
+            **schema_of(request, extra),
         })  # fmt: skip
 
     def read(self, reply: dict) -> Sample | Failure:

@@ -53,6 +53,7 @@ class VllmServer:
         self._flags = [*(["--dtype", dtype] if dtype else []), *(["--trust-remote-code"] if trust_remote_code else [])]
         self._flags += shlex.split(flags)
         self._process: subprocess.Popen | None = None
+        self._held: socket.socket | None = None
         self.port = 0
 
     @property
@@ -86,10 +87,11 @@ class VllmServer:
         if self._process is not None:
             return
         key_of("VLLM_API_KEY")
-        self.port = _free_port()
+        self._held = _held_port()
+        self.port = self._held.getsockname()[1]
         words = self.command(max_model_len)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        print(f"vLLM: {len(self.adapters)} adapters on {self.gpus} GPUs; its log: {self.log}", flush=True)
+        print(f"vLLM: {len(self.adapters)} adapters; its log: {self.log}", flush=True)
         _end_by_exit()
         atexit.register(self.stop)
         with self.log.open("ab") as stream:
@@ -122,6 +124,7 @@ class VllmServer:
                 process.wait(_GRACE)
         _signal_group(process, signal.SIGKILL)  # what has not ended, children that outlived the server included
         process.wait()
+        self._held.close()
 
     def _wait(self) -> None:
         end = time.monotonic() + self.timeout
@@ -188,10 +191,17 @@ def visible_gpus() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def _held_port() -> socket.socket:
+    """A socket on a free port, which nobody else is given while it is open.
+
+    vLLM binds the port many seconds later and shares one that another vLLM has bound (SO_REUSEPORT): two commands with the
+    same number would get answers of each other's adapters. This socket does not listen, so that all requests are the server's.
+    """
+    held = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        held.setsockopt(socket.SOL_SOCKET, option, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 def _signal_group(process: subprocess.Popen, number: int) -> None:

@@ -64,8 +64,11 @@ def _rendered(value: object) -> str:
 
 LANGUAGES = ("en", "zh")
 SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
-RESPONSE_FORMATS = ("none", "json_object")
-RESPONSE_FORMAT = "json_object: servers of OpenAI's kind are told to reply with JSON; none: nothing is sent, as some refuse it"
+RESPONSE_FORMATS = ("none", "json_object", "json_schema")
+RESPONSE_FORMAT = (
+    "json_object: servers of OpenAI's kind are told to reply with JSON; json_schema: with the keys and types of the role;"
+    " one that refuses it is asked without, which is said"
+)
 ATTEMPTS = 3  # the first, and at most two more for a bad reply
 _GIVEN_UP = "all replies so far were of no use"
 WARMER = (0.0, 0.6, 1.0)  # the least temperature of each attempt
@@ -100,6 +103,16 @@ ROLES = {
 }
 
 
+# What a key holds in a schema; texts are bounded, so that a model that repeats itself comes to the closing brace.
+_TEXT = {"type": "string", "maxLength": 400}
+_REASONS = {"type": "object", "additionalProperties": _TEXT, "maxProperties": 6}
+_TYPES = {
+    "verdict": {"type": "integer", "enum": [0, 1]}, "overturned": {"type": "boolean"}, "response": {"type": "string"},
+    "strengths": _REASONS, "weaknesses": _REASONS,
+    "rules": {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": replies.MOST_RULES},
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Role:
     """A role's prompt, and how its reply is read. ``rubric`` is that of the task, empty for roles that read none."""
@@ -108,6 +121,13 @@ class Role:
     template: str
     parse: Callable[[str], dict]
     rubric: str = ""
+
+    @property
+    def schema(self) -> str:
+        """The JSON schema of its reply, as JSON."""
+        keys = ROLES[self.name].keys
+        properties = {key: _TYPES.get(key, _TEXT) for key in keys}
+        return json.dumps({"type": "object", "properties": properties, "required": keys, "additionalProperties": False})
 
 
 @dataclass
@@ -242,7 +262,7 @@ def ask_each(
     first = first or [0] * len(inputs)
     waiting: dict[ChatRequest, list[int]] = {}
     for position, item in enumerate(inputs):
-        waiting.setdefault(user_request(filled(role, item), first[position]), []).append(position)
+        waiting.setdefault(user_request(filled(role, item), first[position], role.schema), []).append(position)
     usage = {positions[0]: Usage() for positions in waiting.values()}
     bad: dict[int, Failed] = {}  # by the first position: the last bad reply, of those that have no answer yet
     left = float("inf") if patience is None else patience
@@ -256,7 +276,7 @@ def ask_each(
             left = float("inf") if isinstance(read, Answer) else left - isinstance(answer, Sample)
             if isinstance(answer, Sample) and isinstance(read, Failed) and (attempt + 1 < attempts or left <= 0):
                 bad[positions[0]] = read
-                again[ChatRequest(asked[i].messages, read.tried)] = positions
+                again[replace(asked[i], sample=read.tried)] = positions
             else:
                 yield from _of_all(positions, read)
             if left <= 0:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -148,6 +149,33 @@ def test_one_adapter_starts_a_server_of_its_own_and_frees_the_gpus_before_scorin
     asked = fake_vllm.parse(read(fake, "calls.jsonl")[0]["argv"])
     assert (asked.max_lora_rank, asked.data_parallel_size, asked.dtype) == (8, 2, "bfloat16")
     assert (tmp_path / "dpo.vllm.log").read_text().startswith("$ ")
+
+
+@pytest.mark.parametrize(("given", "sent"), [([], "float32"), (["--dtype", "bfloat16"], "bfloat16")])
+def test_the_precision_is_that_of_the_saved_weights_unless_given(world, adapters, fake, tmp_path, given, sent):
+    """By itself vLLM would serve float32 weights in half precision. One flag of vLLM's may stand alone, too."""
+    flags_of_vllm = ["--vllm_flags", "--enable-lora"]
+    sample_adapters.main([*several(world, {"dpo": adapters["dpo"]}, tmp_path / "eval"), *given, *flags_of_vllm])
+    (call,) = read(fake, "calls.jsonl")
+    assert fake_vllm.parse(call["argv"]).dtype == sent
+    assert call["argv"][-1] == "--enable-lora"
+
+
+def test_two_servers_are_never_given_the_same_port():
+    """A port is held from before its server binds it, seconds later, until that is stopped."""
+    first = vllm_server._held_port()
+    port = first.getsockname()[1]
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.socket() as server:  # as vLLM binds it
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), 5):
+                server.accept()[0].close()
+    first.close()
 
 
 @pytest.mark.parametrize(
