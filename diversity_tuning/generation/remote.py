@@ -43,8 +43,9 @@ class HttpEngine:
     """A server as an :class:`Engine`. Answers come as they arrive; how many requests run at once does not change them.
 
     ``url`` is the API's base, ``extra`` fields of the body besides (see :mod:`generation.apis`), ``timeout`` the seconds for a
-    whole answer, ``backoff`` seconds before the first retry, ``cache`` the folder of answers, None where they cost nothing. The
-    key is read from the environment and never written anywhere.
+    whole answer, ``backoff`` seconds before the first retry, ``cache`` the folder of answers, None where they cost nothing.
+    ``paid``: a run that is stopped waits for the requests under way. The key is read from the environment and never written
+    anywhere.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class HttpEngine:
         max_retries: int = 5,
         cache: str | None = "transcripts",
         backoff: float = 1.0,
+        paid: bool = True,
     ):
         if concurrency < 1 or not 0 < timeout < math.inf or max_retries < 0:
             raise UserError("--concurrency must be at least 1, --timeout a number above 0 and --max_retries at least 0")
@@ -71,6 +73,7 @@ class HttpEngine:
         if self.key is None and url is None:
             raise UserError(f"{api.key_variable} is not set in the environment; {self.url} needs a key")
         self.concurrency, self.timeout, self.max_retries, self.backoff = concurrency, timeout, max_retries, backoff
+        self.paid = paid
         self.budget = Budget(limits)
         self.transcripts = Transcripts(cache, self.url, model) if cache else None
         self._lock = threading.Lock()
@@ -88,12 +91,14 @@ class HttpEngine:
         self._closing.clear()
         with client_of(self.url, self.timeout, self.api.headers(self.key), self.concurrency) as client:
             executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix=REQUESTS)
-            wait = True
+            wait = self.paid
             try:
                 futures = {executor.submit(self._one, client, r, settings, seed): i for i, r in enumerate(requests)}
                 for future in as_completed(futures):
                     yield [(futures[future], future.result())]
             except KeyboardInterrupt:
+                if not self.paid:
+                    raise
                 try:
                     print(
                         "stopping when the requests under way, which are paid for, are answered; Ctrl-C again: now",

@@ -94,7 +94,7 @@ class VllmEngine:
     ):  # fmt: skip
         self.api = VllmCompletions(tokenizer, stops)
         self.model, self.context, self.server, self.url, self.turns, self.own = model, context, server, url, turns, own
-        self._options = {"extra": extra, "timeout": timeout, "max_retries": 2, "cache": None}
+        self._options = {"extra": extra, "timeout": timeout, "max_retries": 2, "cache": None, "paid": False}
         self._concurrency = concurrency or CONCURRENCY * (server.gpus if server else 1)
 
     def complete(

@@ -1,6 +1,8 @@
 """Reinforcement learning with GRPO from prompts and rewards."""
 
+import contextlib
 import json
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -58,21 +60,35 @@ def train_grpo(training_run: TrainingRun) -> None:
     model = base_model_of(model_config, config, training_run)
     if arguments.adapter:
         model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
-    trainer = GRPOTrainer(
-        model=model,
-        rewards=rewards,
-        args=config,
-        train_dataset=data["train"],
-        eval_dataset=data.get("eval"),
-        processing_class=tokenizer,
-        peft_config=None if arguments.adapter else new_adapter_of(model_config, model, tokenizer),
-        callbacks=callbacks_of(arguments, config),
-    )
+    with vllm_in_one_line():
+        trainer = GRPOTrainer(
+            model=model,
+            rewards=rewards,
+            args=config,
+            train_dataset=data["train"],
+            eval_dataset=data.get("eval"),
+            processing_class=tokenizer,
+            peft_config=None if arguments.adapter else new_adapter_of(model_config, model, tokenizer),
+            callbacks=callbacks_of(arguments, config),
+        )
     if trainer.is_world_process_zero():
         print(json.dumps(counts), flush=True)
         print(updates_line(config), flush=True)
     trainer.train(resume_from_checkpoint=training_run.open())
     training_run.close(trainer, counts)
+
+
+@contextlib.contextmanager
+def vllm_in_one_line():
+    """What goes wrong in vLLM, or in TRL's use of it, as a :class:`UserError`: another version, no GPU, no server."""
+    try:
+        yield
+    except Exception as error:
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not any(f"{name}.".startswith(("vllm.", "trl.generation.vllm")) for name in modules):
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"--use_vllm true: {type(error).__name__}: {said}; leave it out to sample with transformers") from error
 
 
 def updates_line(config: GRPOConfig) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +39,7 @@ MARK = "DIVERSITY_TUNING_TEST"  # in the environment of every process that a tes
 
 pytestmark = [
     pytest.mark.vllm,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(not VLLM, reason="DIVERSITY_TUNING_VLLM does not name a vllm executable (CONTRIBUTING.md)"),
 ]
 
@@ -96,64 +97,82 @@ def server(base, adapters, tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module")
-def ask(base, adapters, server):
-    def ask(settings, name="base", prompts=PROMPTS, seed=0, engine="vllm", samples=1, **more):
-        made = make_engine(config_of(base, adapters, name, engine, **more), server if engine == "vllm" else None)
-        requests = [user_request(prompt, number) for prompt in prompts for number in range(samples)]
-        found = dict(one for answers in made.complete(requests, settings, seed) for one in answers)
-        return [found[place] for place in range(len(requests))]
+def ask(base, adapters, settings, name="base", prompts=PROMPTS, seed=0, samples=1, server=None, **more):
+    """Answers of the local engine, or of ``server``."""
+    made = make_engine(config_of(base, adapters, name, "vllm" if server else "local", **more), server)
+    requests = [user_request(prompt, number) for prompt in prompts for number in range(samples)]
+    found = dict(one for answers in made.complete(requests, settings, seed) for one in answers)
+    return [found[place] for place in range(len(requests))]
 
-    return ask
+
+PLAIN = {"repetition_penalty": 1.0, "max_new_tokens": 12}
+HOT = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, **PLAIN}
+CAPITAL = ["What is the capital of France? Answer in one word."]
+THOUGHT = r"<think>[a-z]{4,9} [a-z]{4,9}</think>A (red|blue) door\."
+NEVER_CLOSED = r"<think>[a-z ]{150,200}"
+CASES = {
+    **{f"greedy {name}": dict(settings=GREEDY, name=name) for name in ("base", "one", "two")},
+    **{
+        f"seed {seed}": dict(settings=SamplingSettings(max_new_tokens=12), name="one", seed=int(seed), samples=2)
+        for seed in ("1", "01", "2")
+    },
+    "likeliest": dict(settings=SamplingSettings(top_k=1, **PLAIN), name="two"),
+    "hot": dict(settings=SamplingSettings(**HOT), name="two"),
+    "min_p": dict(settings=SamplingSettings(min_p=1.0, **HOT), name="two"),
+    "top_p": dict(settings=SamplingSettings(**HOT | {"top_p": 1e-6}), name="two"),
+    "turn": dict(settings=SamplingSettings(top_k=1, repetition_penalty=1.0, max_new_tokens=24), prompts=CAPITAL),
+    "thought": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": THOUGHT}}),
+    "never closed": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": NEVER_CLOSED}}),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def told(base, adapters, server):
+    """The answers of all cases, asked at once, so that they share the steps of the server."""
+    with ThreadPoolExecutor(len(CASES)) as pool:
+        answers = pool.map(lambda case: ask(base, adapters, server=server, **case), CASES.values())
+        return dict(zip(CASES, answers, strict=True))
 
 
 @pytest.mark.parametrize("name", ["base", "one", "two"])
-def test_greedy_texts_are_those_of_the_local_engine(ask, name):
+def test_greedy_texts_are_those_of_the_local_engine(base, adapters, told, name):
     """Token for token, with the paper's repetition penalty, whatever the model's own generation_config says."""
-    told, local = ask(GREEDY, name), ask(GREEDY, name, engine="local")
-    assert told == local
-    assert all(sample.tokens > 3 for sample in told)
+    assert told[f"greedy {name}"] == ask(base, adapters, GREEDY, name)
+    assert all(sample.tokens > 3 for sample in told[f"greedy {name}"])
 
 
-def test_every_model_of_one_server_is_another(ask):
-    assert len({tuple(sample.text for sample in ask(GREEDY, name)) for name in ("base", "one", "two")}) == 3
+def test_every_model_of_one_server_is_another(told):
+    assert len({tuple(sample.text for sample in told[f"greedy {name}"]) for name in ("base", "one", "two")}) == 3
 
 
-def test_a_seed_decides_the_text(ask):
-    settings = SamplingSettings(max_new_tokens=12)
-    texts = [[sample.text for sample in ask(settings, "one", seed=seed, samples=2)] for seed in (1, 1, 2)]
+def test_a_seed_decides_the_text(told):
+    texts = [[sample.text for sample in told[f"seed {seed}"]] for seed in ("1", "01", "2")]
     assert texts[0] == texts[1]
     assert not set(texts[0]) & set(texts[2])
     assert len(set(texts[0])) == 2 * len(PROMPTS), "two samples of a prompt have other seeds"
 
 
-@pytest.mark.parametrize("narrow", [{"min_p": 1.0}, {"top_p": 1e-6}], ids=["min_p", "top_p"])
-def test_a_cut_to_the_likeliest_token_is_greedy(ask, narrow):
-    """At temperature 1.5 and without top-k, what min-p or top-p leave is one token."""
-    hot = {"temperature": 1.5, "top_k": 0, "repetition_penalty": 1.0, "max_new_tokens": 12}
-    greedy = ask(SamplingSettings(top_k=1, repetition_penalty=1.0, max_new_tokens=12), "two")
-    assert ask(SamplingSettings(**{"top_p": 1.0} | hot | narrow), "two") == greedy
-    assert ask(SamplingSettings(**hot, top_p=1.0), "two") != greedy
+@pytest.mark.parametrize("cut", ["min_p", "top_p"])
+def test_a_cut_to_the_likeliest_token_is_greedy(told, cut):
+    """At temperature 1.5 and without top-k, what min-p 1 or a tiny top-p leave is one token."""
+    assert told[cut] == told["likeliest"]
+    assert told["hot"] != told["likeliest"]
 
 
-def test_a_response_ends_with_its_turn(ask):
-    settings = SamplingSettings(top_k=1, repetition_penalty=1.0, max_new_tokens=60)
-    (told,) = ask(settings, prompts=["What is the capital of France? Answer in one word."])
-    (local,) = ask(settings, prompts=["What is the capital of France? Answer in one word."], engine="local")
-    assert told == local
-    assert told.finished
-    assert told.tokens < 60
-    assert "<|im_end|>" not in told.text
+def test_a_response_ends_with_its_turn(base, adapters, told):
+    (sample,) = told["turn"]
+    assert [sample] == ask(base, adapters, **CASES["turn"])
+    assert sample.finished
+    assert sample.tokens < 24
+    assert "<|im_end|>" not in sample.text
 
 
-def test_reasoning_is_cut_off(ask):
+def test_reasoning_is_cut_off(told):
     """vLLM is made to write it, by a regular expression."""
-    thought = {"structured_outputs": {"regex": r"<think>[a-z]{4,9} [a-z]{4,9}</think>A (red|blue) door\."}}
-    (told,) = ask(GREEDY, prompts=PROMPTS[:1], extra_body=thought)
-    assert told.text in ("A red door.", "A blue door.")
-    assert told.thinking > len("<think></think>")
-    (open_one,) = ask(GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": r"<think>[a-z ]{150,200}"}})
-    assert isinstance(open_one, Failure)
+    (sample,) = told["thought"]
+    assert sample.text in ("A red door.", "A blue door.")
+    assert sample.thinking > len("<think></think>")
+    assert isinstance(told["never closed"][0], Failure)
 
 
 def test_a_port_that_is_taken_is_one_line(base, adapters, tmp_path, monkeypatch):
@@ -168,15 +187,15 @@ def test_a_port_that_is_taken_is_one_line(base, adapters, tmp_path, monkeypatch)
 
 
 @contextmanager
-def command(base, adapters, output, tokens=40):
+def command(base, adapters, output, *more):
     """``sample_adapters`` on both adapters, as a process; with it comes a function that counts what of it still runs."""
     mark = uuid.uuid4().hex
     source = output.parent / "prompts.jsonl"
     source.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS))
     words = [
         sys.executable, "-m", "scripts_eval.sample_adapters", "--source", source, "--split", "train", "--start", "0",
-        "--num_samples", "6", "--max_new_tokens", str(tokens), "--base_model", base, "--output", output, "--concurrency", "2",
-        "--vllm_flags", FLAGS, "--adapters", *(f"{name}={folder}" for name, folder in adapters.items()),
+        "--num_samples", "3", "--max_new_tokens", "12", "--base_model", base, "--output", output, "--vllm_flags", FLAGS, *more,
+        "--adapters", *(f"{name}={folder}" for name, folder in adapters.items()),
     ]  # fmt: skip
     process = subprocess.Popen(
         list(map(str, words)), cwd=ROOT, env={**os.environ, MARK: mark}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -216,20 +235,20 @@ def test_a_command_that_is_ended_leaves_no_process_and_goes_on(base, adapters, t
     """SIGTERM while vLLM starts, then kill −9 while it samples, then SIGTERM while it samples, then to the end."""
     output, log = tmp_path / "eval", tmp_path / "eval.vllm.log"
     with command(base, adapters, output) as (process, running):
-        until(lambda: log.is_file() and "non-default args" in log.read_text(), 120)
+        until(lambda: log.is_file() and "non-default args" in log.read_text(), 300)
         process.terminate()
         process.wait(60)
         until(lambda: not running(), 10)
     assert not rows(output / "one")
     for number in (signal.SIGKILL, signal.SIGTERM):
         there = rows(output / "one")
-        with command(base, adapters, output, tokens=40) as (process, running):
-            until(lambda there=there: len(rows(output / "one")) > len(there), 300)
+        with command(base, adapters, output, "--concurrency", "1") as (process, running):
+            until(lambda there=there: len(rows(output / "one")) > len(there), 900)
             process.send_signal(number)
             process.wait(60)
             until(lambda: not running(), 60)
         assert rows(output / "one")[: len(there)] == there
-        assert len(rows(output / "one")) < 6 * len(PROMPTS), "it was in the middle"
+        assert len(rows(output / "one")) < 3 * len(PROMPTS), "it was in the middle"
     there = rows(output / "one")
     with command(base, adapters, output) as (process, running):
         said = process.communicate(timeout=900)[1].decode()
@@ -237,7 +256,7 @@ def test_a_command_that_is_ended_leaves_no_process_and_goes_on(base, adapters, t
         until(lambda: not running(), 10)
     for name in adapters:
         found = rows(output / name)
-        assert {(row["prompt_id"], row["sample"]) for row in found} == {(i, j) for i in range(len(PROMPTS)) for j in range(6)}
-        assert len(found) == 6 * len(PROMPTS)
+        assert {(row["prompt_id"], row["sample"]) for row in found} == {(i, j) for i in range(len(PROMPTS)) for j in range(3)}
+        assert len(found) == 3 * len(PROMPTS)
         assert json.loads((output / name / "sampling.json").read_text())["finished"]
     assert rows(output / "one")[: len(there)] == there

@@ -237,6 +237,32 @@ def test_a_stopped_process_stops_its_server(fake, tmp_path, number):
         assert_stopped(fake)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_samples_ends_at_once_and_keeps_what_has_come(world, adapters, fake, tmp_path, number):
+    """What is under way is not waited for: nobody has paid for it, and a job that ends is given seconds."""
+    (fake / "fault").write_text("slow")
+    words = [*several(world, {"dpo": adapters["dpo"]}, tmp_path / "eval"), "--concurrency", "2"]
+    code = "import sys; from scripts_eval import sample_adapters; sample_adapters.main(sys.argv[1:])"
+    options = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, "-c", code, *words], **options)
+    try:
+        for _ in range(1200):
+            if len(read(fake, "bodies.jsonl")) > 2 and read(tmp_path / "eval" / "dpo", "samples.jsonl"):
+                break
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        assert process.wait(25) == 128 + number
+    finally:
+        process.kill()
+        process.wait()
+    assert_stopped(fake)
+    (fake / "fault").unlink()
+    (row,) = read(tmp_path / "eval" / "dpo", "samples.jsonl")
+    sample_adapters.main(words)
+    assert read(tmp_path / "eval" / "dpo", "samples.jsonl")[0] == row
+
+
 def test_what_vllm_cannot_serve_is_said_before_it_is_started(world, adapters, fake, tmp_path, capsys, monkeypatch):
     def refused(command):
         with pytest.raises(SystemExit) as ended:
