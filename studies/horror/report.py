@@ -2,6 +2,8 @@ r"""The report of the horror recipe: tables and figures as one HTML page, Markdo
 
 python -m studies.horror.report --seeds runs/horror/seed0 runs/horror/seed1 \
         --output runs/horror/report
+python -m scripts_eval.judge_samples --reward judge.yaml --runs runs/horror/seed0/samples/sft --output runs/judged
+python -m studies.horror.report … --judged unsettling_end=runs/judged
 """
 
 if not __package__:
@@ -22,16 +24,23 @@ def main(argv=None) -> None:
     parser = Parser("studies.horror.report", __doc__)
     parser.add_argument("--seeds", nargs="+", required=True, help="seed folders of the horror recipe")
     parser.add_argument("--split", default=None, help="read the samples of another split than test")
+    parser.add_argument(
+        "--judged", nargs="+", default=[], metavar="CONSTRAINT=FOLDER",
+        help="print how a judge's verdicts (scripts_eval.judge_samples) on the first seed's stories agree with the rules",
+    )  # fmt: skip
     parser.add_argument("--output", required=True, help="folder for report.html, report.md, tables and figures")
     args = parse_with_recipe(parser, argv)
     from diversity_tuning.evaluation.csvfiles import write_cells
     from diversity_tuning.evaluation.page import write_pages
+    from diversity_tuning.evaluation.rendering import markdown
+    from studies.horror import second_opinion
     from studies.horror.report_data import read_results
     from studies.horror.report_figures import draw_all
     from studies.horror.report_tables import tables
 
     results = read_results(args.seeds, args.split)
-    found = tables(results)
+    judged = second_opinion.tables(results, args.judged)
+    found = tables(results) + judged
     with atomic_folder(args.output) as folder:
         drawn = draw_all(results, folder)
         for table in found:
@@ -40,6 +49,8 @@ def main(argv=None) -> None:
         write_pages(folder, "Horror stories from specifications", found, drawn, sections={"Stories": _stories(results.stories)})
         record = provenance("horror_report", {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]}, {})
         write_provenance(folder, record, counts={name: len(rows) for name, rows in results.stories.items()})
+    for table in judged:
+        print(markdown(table), flush=True)
     print(f"{args.output}: {len(found)} tables, {len(drawn)} figures", flush=True)
 
 
