@@ -71,6 +71,8 @@ def _verdicts(folder: Path, seed: Path) -> dict[tuple, bool | None]:
                 found[run.name, row["prompt_id"], row["sample"]] = None if score is None else bool(score)
     except OSError as error:
         raise UserError(f"--judged {folder}: {error.strerror}; give a folder of scripts_eval.judge_samples") from None
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}, line {number}: not a row of scripts_eval.judge_samples") from None
     return found
