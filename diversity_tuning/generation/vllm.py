@@ -19,6 +19,7 @@ from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, S
 from diversity_tuning.generation.vllm_server import VllmServer
 
 CONCURRENCY = 64  # requests at once for every GPU
+_END = 10.0  # seconds in which a server that takes no connection ends, if that is why
 _TURN = 256  # tokens that a turn of a conversation may have besides its response: what is asked, and the template's
 
 
@@ -112,8 +113,8 @@ class VllmEngine:
         url = self.server.url if self.server else self.url
         engine = HttpEngine(self.api, self.model, url, concurrency=self._concurrency, **self._options)
         for answers in engine.complete(requests, settings, seed):
-            if self.server and any(isinstance(answer, Failure) for _, answer in answers):
-                self.server.check()
+            for error in (answer.error for _, answer in answers if self.server and isinstance(answer, Failure)):
+                self.server.check(_END if "no connection" in error else 0)
             yield answers
 
     def close(self) -> None:

@@ -107,9 +107,12 @@ class VllmServer:
             self.stop()
             raise
 
-    def check(self) -> None:
-        """A :class:`UserError` with the last line of its log where the server has ended."""
-        if self._process is not None and (code := self._process.poll()) is not None:
+    def check(self, seconds: float = 0) -> None:
+        """A :class:`UserError` with the last line of its log where the server has ended, or does so within ``seconds``."""
+        if self._process is None:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(seconds)
             raise UserError(f"vLLM ended with code {code}: {self._last_line()}; its log: {self.log}")
 
     def stop(self) -> None:

@@ -104,8 +104,8 @@ ROLES = {
 
 
 # What a key holds in a schema; texts are bounded, so that a model that repeats itself comes to the closing brace.
-_TEXT = {"type": "string", "maxLength": 400}
-_REASONS = {"type": "object", "additionalProperties": _TEXT, "maxProperties": 6}
+_TEXT = {"type": "string", "maxLength": 300}
+_REASONS = {"type": "object", "propertyNames": {"maxLength": 60}, "additionalProperties": _TEXT, "maxProperties": 4}
 _TYPES = {
     "verdict": {"type": "integer", "enum": [0, 1]}, "overturned": {"type": "boolean"}, "response": {"type": "string"},
     "strengths": _REASONS, "weaknesses": _REASONS,

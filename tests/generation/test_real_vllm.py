@@ -32,7 +32,6 @@ ROOT = Path(__file__).parents[2]
 FLAGS = os.environ.get("DIVERSITY_TUNING_VLLM_FLAGS", "--enforce-eager")
 PROMPTS = [
     "Write one sentence about a door.", "What is a surprising use for a brick?", "Name three animals that live in the sea.",
-    "Write the first line of a horror story about a brass key, an old building and a knock at the door.",
 ]  # fmt: skip
 GREEDY = SamplingSettings(top_k=1, max_new_tokens=24)
 MARK = "DIVERSITY_TUNING_TEST"  # in the environment of every process that a test starts, so that none is missed
@@ -49,6 +48,7 @@ def executable():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM", VLLM)
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"))
+        patch.setenv("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "3600")  # a step on a busy machine may take minutes
         patch.setenv("VLLM_CPU_OMP_THREADS_BIND", os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind"))
         yield
 
@@ -105,6 +105,7 @@ def ask(base, adapters, settings, name="base", prompts=PROMPTS, seed=0, samples=
     return [found[place] for place in range(len(requests))]
 
 
+SHORT = SamplingSettings(max_new_tokens=12)
 PLAIN = {"repetition_penalty": 1.0, "max_new_tokens": 12}
 HOT = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, **PLAIN}
 CAPITAL = ["What is the capital of France? Answer in one word."]
@@ -113,13 +114,13 @@ NEVER_CLOSED = r"<think>[a-z ]{150,200}"
 CASES = {
     **{f"greedy {name}": dict(settings=GREEDY, name=name) for name in ("base", "one", "two")},
     **{
-        f"seed {seed}": dict(settings=SamplingSettings(max_new_tokens=12), name="one", seed=int(seed), samples=2)
+        f"seed {seed}": dict(settings=SHORT, name="one", prompts=PROMPTS[:2], seed=int(seed), samples=2)
         for seed in ("1", "01", "2")
     },
-    "likeliest": dict(settings=SamplingSettings(top_k=1, **PLAIN), name="two"),
-    "hot": dict(settings=SamplingSettings(**HOT), name="two"),
-    "min_p": dict(settings=SamplingSettings(min_p=1.0, **HOT), name="two"),
-    "top_p": dict(settings=SamplingSettings(**HOT | {"top_p": 1e-6}), name="two"),
+    "likeliest": dict(settings=SamplingSettings(top_k=1, **PLAIN), prompts=PROMPTS[:2]),
+    "hot": dict(settings=SamplingSettings(**HOT), prompts=PROMPTS[:2]),
+    "min_p": dict(settings=SamplingSettings(min_p=1.0, **HOT), prompts=PROMPTS[:2]),
+    "top_p": dict(settings=SamplingSettings(**HOT | {"top_p": 1e-6}), prompts=PROMPTS[:2]),
     "turn": dict(settings=SamplingSettings(top_k=1, repetition_penalty=1.0, max_new_tokens=24), prompts=CAPITAL),
     "thought": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": THOUGHT}}),
     "never closed": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": NEVER_CLOSED}}),
@@ -149,7 +150,7 @@ def test_a_seed_decides_the_text(told):
     texts = [[sample.text for sample in told[f"seed {seed}"]] for seed in ("1", "01", "2")]
     assert texts[0] == texts[1]
     assert not set(texts[0]) & set(texts[2])
-    assert len(set(texts[0])) == 2 * len(PROMPTS), "two samples of a prompt have other seeds"
+    assert len(set(texts[0])) == 4, "two samples of a prompt have other seeds"
 
 
 @pytest.mark.parametrize("cut", ["min_p", "top_p"])
