@@ -48,7 +48,7 @@ class VllmServer:
         self.base_model, self.adapters, self.log = base_model, dict(adapters), Path(log)
         self._rank = max(map(lora_rank, self.adapters.values()), default=0)
         self.tensor_parallel = tensor_parallel
-        self.data_parallel = data_parallel or max(1, visible_gpus() // tensor_parallel)
+        self.data_parallel = data_parallel or max(1, gpus() // tensor_parallel)
         self.timeout = timeout
         self._flags = [*(["--dtype", dtype] if dtype else []), *(["--trust-remote-code"] if trust_remote_code else [])]
         self._flags += shlex.split(flags)
@@ -73,6 +73,9 @@ class VllmServer:
             "--max-model-len", str(max_model_len),
             "--tensor-parallel-size", str(self.tensor_parallel), "--data-parallel-size", str(self.data_parallel),
         ]  # fmt: skip
+        if not gpus():
+            # A seeded request whose prompt is read in parts ends vLLM 0.32 on a CPU ("CPU Generator does not use offset").
+            words.append("--no-enable-chunked-prefill")
         if source != self.base_model:
             words += ["--served-model-name", self.base_model]
         if self.adapters:
@@ -187,11 +190,11 @@ def lora_rank(adapter: str) -> int:
     return fitting[0]
 
 
-def visible_gpus() -> int:
-    """GPUs that this process may use; 1 where there is none, for a build of vLLM for the CPU."""
+def gpus() -> int:
+    """GPUs that this process may use; 0 for a build of vLLM for the CPU."""
     import torch
 
-    return max(1, torch.cuda.device_count())
+    return torch.cuda.device_count()
 
 
 def _held_port() -> socket.socket:

@@ -34,6 +34,7 @@ def parse(argv):
     parser.add_argument("--data-parallel-size", type=int, default=1)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
+    parser.add_argument("--no-enable-chunked-prefill", action="store_true")
     parser.add_argument("--enable-lora", action="store_true")
     parser.add_argument("--max-lora-rank", type=int, choices=[1, 8, 16, 32, 64, 128, 256, 320, 512], default=16)
     parser.add_argument("--max-loras", type=int, default=1)

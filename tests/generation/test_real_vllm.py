@@ -24,7 +24,7 @@ from diversity_tuning.builtin import model_source
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation import vllm_server
 from diversity_tuning.generation.engine import EngineConfig, make_engine, make_server
-from diversity_tuning.generation.requests import Failure, SamplingSettings, user_request
+from diversity_tuning.generation.requests import Failure, Sample, SamplingSettings, user_request
 from diversity_tuning.policy import policy_tokenizer
 
 VLLM = os.environ.get("DIVERSITY_TUNING_VLLM")
@@ -93,7 +93,7 @@ def server(base, adapters, tmp_path_factory):
     log = str(tmp_path_factory.mktemp("log") / "vllm.log")
     folders = {name: str(folder) for name, folder in adapters.items()}
     with make_server(config_of(base, adapters, "base"), folders, log) as running:
-        running.start(256)
+        running.start(1024)
         yield running
 
 
@@ -109,6 +109,10 @@ SHORT = SamplingSettings(max_new_tokens=12)
 PLAIN = {"repetition_penalty": 1.0, "max_new_tokens": 12}
 HOT = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, **PLAIN}
 CAPITAL = ["What is the capital of France? Answer in one word."]
+LONG = (
+    "Go on with this story in one sentence. "
+    + "The old house stood at the end of the lane, and nobody knew who had lit the lamp. " * 32
+)
 THOUGHT = r"<think>[a-z]{4,9} [a-z]{4,9}</think>A (red|blue) door\."
 NEVER_CLOSED = r"<think>[a-z ]{150,200}"
 CASES = {
@@ -122,6 +126,7 @@ CASES = {
     "min_p": dict(settings=SamplingSettings(min_p=1.0, **HOT), prompts=PROMPTS[:2]),
     "top_p": dict(settings=SamplingSettings(**HOT | {"top_p": 1e-6}), prompts=PROMPTS[:2]),
     "turn": dict(settings=SamplingSettings(top_k=1, repetition_penalty=1.0, max_new_tokens=24), prompts=CAPITAL),
+    "long": dict(settings=SHORT, prompts=[f"{LONG} {number}." for number in range(4)]),
     "thought": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": THOUGHT}}),
     "never closed": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": NEVER_CLOSED}}),
 }  # fmt: skip
@@ -158,6 +163,11 @@ def test_a_cut_to_the_likeliest_token_is_greedy(told, cut):
     """At temperature 1.5 and without top-k, what min-p 1 or a tiny top-p leave is one token."""
     assert told[cut] == told["likeliest"]
     assert told["hot"] != told["likeliest"]
+
+
+def test_long_prompts_with_seeds_are_answered(told):
+    """Together they are more than vLLM reads in one step."""
+    assert all(isinstance(sample, Sample) for sample in told["long"])
 
 
 def test_a_response_ends_with_its_turn(base, adapters, told):

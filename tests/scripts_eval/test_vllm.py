@@ -47,7 +47,7 @@ def fake(tmp_path, monkeypatch):
     binary.chmod(0o755)
     monkeypatch.setenv("FAKE_VLLM", str(folder))
     monkeypatch.setenv("PATH", f"{binary.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(vllm_server, "visible_gpus", lambda: 8)
+    monkeypatch.setattr(vllm_server, "gpus", lambda: 8)
     monkeypatch.setattr(vllm_server, "_GRACE", 1.0)
     monkeypatch.delenv("VLLM", raising=False)
     return folder
@@ -159,6 +159,15 @@ def test_the_precision_is_that_of_the_saved_weights_unless_given(world, adapters
     (call,) = read(fake, "calls.jsonl")
     assert fake_vllm.parse(call["argv"]).dtype == sent
     assert call["argv"][-1] == "--enable-lora"
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_without_a_gpu_no_prompt_is_read_in_parts(monkeypatch, fake, number):
+    """vLLM for the CPU ends when the prompt of a seeded request is."""
+    monkeypatch.setattr(vllm_server, "gpus", lambda: number)
+    server = vllm_server.VllmServer("m", {}, "log")
+    assert ("--no-enable-chunked-prefill" in server.command(100)) is (number == 0)
+    assert server.gpus == max(number, 1)
 
 
 def test_two_servers_are_never_given_the_same_port():
