@@ -75,7 +75,7 @@ def adapters(base, tmp_path_factory):
         model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
         for label, parameter in model.named_parameters():
             if "lora_B" in label:
-                torch.nn.init.normal_(parameter, std=0.02)
+                torch.nn.init.normal_(parameter, std=0.06)
         folders[name] = tmp_path_factory.mktemp("adapters") / name
         model.save_pretrained(folders[name])
         policy_tokenizer(str(base)).save_pretrained(folders[name])
@@ -106,6 +106,7 @@ def ask(base, adapters, settings, name="base", prompts=PROMPTS, seed=0, samples=
 
 
 SHORT = SamplingSettings(max_new_tokens=12)
+LONGER = SamplingSettings(top_k=1, max_new_tokens=48)
 PLAIN = {"repetition_penalty": 1.0, "max_new_tokens": 12}
 HOT = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, **PLAIN}
 CAPITAL = ["What is the capital of France? Answer in one word."]
@@ -127,7 +128,7 @@ CASES = {
     "top_p": dict(settings=SamplingSettings(**HOT | {"top_p": 1e-6}), prompts=PROMPTS[:2]),
     "turn": dict(settings=SamplingSettings(top_k=1, repetition_penalty=1.0, max_new_tokens=24), prompts=CAPITAL),
     "long": dict(settings=SHORT, prompts=[f"{LONG} {number}." for number in range(4)]),
-    "thought": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": THOUGHT}}),
+    "thought": dict(settings=LONGER, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": THOUGHT}}),
     "never closed": dict(settings=GREEDY, prompts=PROMPTS[:1], extra_body={"structured_outputs": {"regex": NEVER_CLOSED}}),
 }  # fmt: skip
 
