@@ -53,6 +53,7 @@ class VllmServer:
         self._flags = [*(["--dtype", dtype] if dtype else []), *(["--trust-remote-code"] if trust_remote_code else [])]
         self._flags += shlex.split(flags)
         self._process: subprocess.Popen | None = None
+        self._guard: subprocess.Popen | None = None
         self._held: socket.socket | None = None
         self.port = 0
 
@@ -104,6 +105,7 @@ class VllmServer:
             self._process = start(
                 words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
             )
+        self._guard = _guard(self._process.pid)
         try:
             self._wait()
         except BaseException:
@@ -130,6 +132,9 @@ class VllmServer:
                 process.wait(_GRACE)
         _signal_group(process, signal.SIGKILL)  # what has not ended, children that outlived the server included
         process.wait()
+        if self._guard:
+            self._guard.kill()
+            self._guard.communicate()
         self._held.close()
 
     def _wait(self) -> None:
@@ -208,6 +213,17 @@ def _held_port() -> socket.socket:
         held.setsockopt(socket.SOL_SOCKET, option, 1)
     held.bind(("127.0.0.1", 0))
     return held
+
+
+def _guard(group: int) -> subprocess.Popen:
+    """A shell that ends the server's processes when this one has gone without doing so (kill -9): its input then ends.
+
+    The system sends the server SIGTERM in that case (:func:`.children.start`), which vLLM does not heed while it starts.
+    """
+    script = 'read _; kill -s TERM -- "-$1" && sleep "$2" && kill -s KILL -- "-$1"'
+    words = ["sh", "-c", script, "sh", str(group), str(_GRACE)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True, **quiet)
 
 
 def _signal_group(process: subprocess.Popen, number: int) -> None:

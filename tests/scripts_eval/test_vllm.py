@@ -69,7 +69,7 @@ def runs(pid):
 def assert_stopped(fake):
     for call in read(fake, "calls.jsonl"):
         for pid in (call["pid"], call["child"]):
-            for _ in range(100):
+            for _ in range(200):
                 if not runs(pid):
                     break
                 time.sleep(0.05)
@@ -244,6 +244,22 @@ def test_a_stopped_process_stops_its_server(fake, tmp_path, number):
             process.wait()
         assert len(read(fake, "calls.jsonl")) == 1
         assert_stopped(fake)
+
+
+def test_a_killed_command_takes_a_server_along_that_does_not_heed_sigterm(fake, tmp_path):
+    """As vLLM while it starts."""
+    (fake / "fault").write_text("stubborn")
+    code = (
+        "import sys, time; from diversity_tuning.generation import vllm_server; vllm_server._GRACE = 1.0\n"
+        "server = vllm_server.VllmServer('m', {}, sys.argv[1], data_parallel=1); server.start(10)\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "log"], cwd=ROOT, stdout=subprocess.PIPE)
+    assert [process.stdout.readline() for _ in range(2)][-1] == b"up\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert_stopped(fake)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
