@@ -37,16 +37,17 @@ _NUMBERS = {int: _number(int, "whole number"), float: _number(float, "number")}
 def flag(
     help: str, *, default=_UNSET, factory=_UNSET, choices: Sequence | None = None, least: float | None = None,
     most: float | None = None, above: float | None = None, below: float | None = None, metavar: str | None = None,
-    count: int | None = None, group: str | None = None,
+    count: int | None = None, group: str | None = None, verbatim: bool = False,
 ):  # fmt: skip
     """A field that is a flag. Without ``default`` and ``factory`` it must be given.
 
     ``choices``: the values it may have. ``least`` and ``most``: bounds of a number, both allowed; ``above`` and ``below``:
     bounds that are not; :class:`~diversity_tuning.ranges.Flags` checks them. ``count``: how many values a list has.
-    ``group``: the heading of ``--help`` that it stands under; default: its dataclass's, or none.
+    ``group``: the heading of ``--help`` that it stands under; default: its dataclass's, or none. ``verbatim``: the next word
+    is its value, also where that looks like a flag.
     """
     kept = {"help": help, "choices": choices, "least": least, "most": most, "above": above, "below": below}
-    kept |= {"metavar": metavar, "count": count, "group": group}
+    kept |= {"metavar": metavar, "count": count, "group": group, "verbatim": verbatim}
     return dataclasses.field(default=default, default_factory=factory, metadata=kept)
 
 
@@ -131,7 +132,8 @@ def _add_field(group, field, kind, defaults: dict, required: bool) -> None:
     for name in ("choices", "metavar"):
         if about[name] is not None:
             options[name] = about[name]
-    group.add_argument(f"--{field.name}", type=_NUMBERS.get(one, one), **options)
+    action = group.add_argument(f"--{field.name}", type=_NUMBERS.get(one, one), **options)
+    action.verbatim = about["verbatim"]
 
 
 def _truth(text: str) -> bool:

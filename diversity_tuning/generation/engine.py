@@ -53,7 +53,7 @@ class EngineConfig(Flags):
     # Of vLLM, which is started where there is no base_url.
     tensor_parallel: int = flag("GPUs that share a copy of the model", default=1, least=1, group=_VLLM)
     data_parallel: int | None = flag("copies of the model; default: one on every GPU", default=None, least=1, group=_VLLM)
-    vllm_flags: str = flag('more flags of vllm serve: "--max-num-seqs 64"', default="", group=_VLLM)
+    vllm_flags: str = flag('more flags of vllm serve: "--max-num-seqs 64"', default="", group=_VLLM, verbatim=True)
     server_timeout: float = flag("seconds until it must answer", default=1800, above=0, group=_VLLM)
 
     def __post_init__(self):
@@ -116,12 +116,15 @@ def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
 def make_server(config: EngineConfig, adapters: dict[str, str], log: str):
     """A :class:`~.vllm_server.VllmServer` for these adapters (name: folder); it starts when first asked."""
     from diversity_tuning.generation.vllm_server import VllmServer, executable
+    from diversity_tuning.policy import base_settings
 
     if not config.base_model:
         raise UserError("--base_model is missing: the model of the adapters, a folder or hub id")
     executable()
+    saved = base_settings(config.base_model, config.trust_remote_code)[1].dtype  # vLLM would round float32 to half of it
+    dtype = config.dtype or (str(saved).removeprefix("torch.") if saved else None)
     return VllmServer(
-        config.base_model, adapters, log, config.tensor_parallel, config.data_parallel, config.dtype, config.vllm_flags,
+        config.base_model, adapters, log, config.tensor_parallel, config.data_parallel, dtype, config.vllm_flags,
         config.server_timeout, config.trust_remote_code,
     )  # fmt: skip
 

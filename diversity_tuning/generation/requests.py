@@ -36,10 +36,14 @@ class SamplingSettings(Flags):
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One response to ask for: the conversation so far, and the number that tells it from others to the same conversation."""
+    """One response to ask for: the conversation so far, and the number that tells it from others to the same conversation.
+
+    ``schema``: the JSON schema of the reply, as JSON. It is sent where ``response_format`` is ``{"type": "json_schema"}``.
+    """
 
     messages: tuple[tuple[str, str], ...]  # (role, content); the last role is "user"
     sample: int = 0
+    schema: str | None = None
 
     @property
     def key(self) -> str:
@@ -47,9 +51,9 @@ class ChatRequest:
         return self.messages[0][1] if len(self.messages) == 1 else json.dumps(self.messages, ensure_ascii=False)
 
 
-def user_request(prompt: str, sample: int = 0) -> ChatRequest:
+def user_request(prompt: str, sample: int = 0, schema: str | None = None) -> ChatRequest:
     """A conversation of one line."""
-    return ChatRequest((("user", prompt),), sample)
+    return ChatRequest((("user", prompt),), sample, schema)
 
 
 def chat_messages(request: ChatRequest, system_prompt: str | None) -> list[dict[str, str]]:

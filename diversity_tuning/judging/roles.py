@@ -98,6 +98,16 @@ ROLES = {
 }
 
 
+# What a key holds in a schema; texts are bounded, so that a model that repeats itself comes to the closing brace.
+_TEXT = {"type": "string", "maxLength": 300}
+_REASONS = {"type": "object", "propertyNames": {"maxLength": 60}, "additionalProperties": _TEXT, "maxProperties": 4}
+_TYPES = {
+    "verdict": {"type": "integer", "enum": [0, 1]}, "overturned": {"type": "boolean"}, "response": {"type": "string"},
+    "strengths": _REASONS, "weaknesses": _REASONS,
+    "rules": {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": replies.MOST_RULES},
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Role:
     """A role's prompt, and how its reply is read. ``rubric`` is that of the task, empty for roles that read none."""
@@ -106,6 +116,13 @@ class Role:
     template: str
     parse: Callable[[str], dict]
     rubric: str = ""
+
+    @property
+    def schema(self) -> str:
+        """The JSON schema of its reply, as JSON."""
+        keys = ROLES[self.name].keys
+        properties = {key: _TYPES.get(key, _TEXT) for key in keys}
+        return json.dumps({"type": "object", "properties": properties, "required": keys, "additionalProperties": False})
 
 
 @dataclass
@@ -227,7 +244,7 @@ def ask_each(
     first = first or [0] * len(inputs)
     waiting: dict[ChatRequest, list[int]] = {}
     for position, item in enumerate(inputs):
-        waiting.setdefault(user_request(filled(role, item), first[position]), []).append(position)
+        waiting.setdefault(user_request(filled(role, item), first[position], role.schema), []).append(position)
     usage = {positions[0]: Usage() for positions in waiting.values()}
     bad: dict[int, Failed] = {}  # by the first position: the last bad reply, of those that have no answer yet
     left = float("inf") if patience is None else patience
@@ -242,7 +259,7 @@ def ask_each(
             left = float("inf") if isinstance(read, Answer) else left - isinstance(answer, Sample)
             if isinstance(answer, Sample) and isinstance(read, Failed) and (attempt + 1 < attempts or left <= 0):
                 bad[positions[0]] = read
-                again[ChatRequest(asked[i].messages, read.tried)] = positions
+                again[replace(asked[i], sample=read.tried)] = positions
             else:
                 yield from _of_all(positions, read)
             if left <= 0:

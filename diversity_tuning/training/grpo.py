@@ -1,6 +1,8 @@
 """Reinforcement learning with GRPO from prompts and rewards."""
 
+import contextlib
 import json
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -59,10 +61,24 @@ def train_grpo(training_run: TrainingRun) -> None:
         data[name] = first_rows(short, limit)
         counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(found) - len(short)}
     policy = policy_of(arguments, model_config, config, training_run, tokenizer)
-    trainer = GRPOTrainer(rewards=rewards, **policy, **given_to_trainer(arguments, config, data))
+    with vllm_in_one_line():
+        trainer = GRPOTrainer(rewards=rewards, **policy, **given_to_trainer(arguments, config, data))
     if trainer.is_world_process_zero():
         print(updates_line(config), flush=True)
     training_run.train(trainer, counts)
+
+
+@contextlib.contextmanager
+def vllm_in_one_line():
+    """What goes wrong in vLLM, or in TRL's use of it, as a :class:`UserError`: another version, no GPU, no server."""
+    try:
+        yield
+    except Exception as error:
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not any(f"{name}.".startswith(("vllm.", "trl.generation.vllm")) for name in modules):
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"--use_vllm true: {type(error).__name__}: {said}; leave it out to sample with transformers") from error
 
 
 def updates_line(config: GRPOConfig) -> str:

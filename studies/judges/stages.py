@@ -30,8 +30,11 @@ from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
 ANSWERS, RESPONSES = "answers.jsonl", "responses.jsonl"
-RESPONSE_FORMATS = ("none", "json_object")
-RESPONSE_FORMAT = "json_object: servers of OpenAI's kind are told to reply with JSON; none: nothing is sent, as some refuse it"
+RESPONSE_FORMATS = ("none", "json_object", "json_schema")
+RESPONSE_FORMAT = (
+    "json_object: servers of OpenAI's kind are told to reply with JSON; json_schema: with the keys and types of the role;"
+    " one that refuses it is asked without, which is said"
+)
 
 
 class Journal:
