@@ -50,7 +50,8 @@ METRICS = [
         Metric(
             f"distinct_direction_craft{least}", f"plots, craft {least} or more",
             f"Different plots among the responses to one prompt that show {least} signs of craft or more, labelled by rules.",
-            "plots, 0 to the number of responses", "other", "higher", gain="better or more varied", short=f"plots, craft ≥ {least}",
+            "plots, 0 to the number of responses", "other", "higher", gain="better or more varied",
+            short=f"plots, craft ≥ {least}",
         )
         for least in GOOD_CRAFT
     ),
