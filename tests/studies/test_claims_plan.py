@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.scoring.run import ScoringConfig
 from studies.miniature import claims
 from tests import test_recipes as recipes
 from tests.evaluation.synthetic import write_run
@@ -38,6 +39,7 @@ def test_the_lines(capsys):
     assert "--strength 0.33" in lines["eval_dpo-33"]
     assert f"--source {here}/data/pairs-permuted-prompt-1" in lines["train_permuted-prompt-1"]
     assert "--permute prompt --permute_seed 1" in lines["3_weights_permuted-prompt-1"]
+    assert ScoringConfig(output="x", reward_model="none").reward_model is None
     assert not any(f"{here}/reward" in line or f"{here}/distinct" in line for line in lines.values())
 
 
