@@ -433,6 +433,12 @@ def test_a_failure_shows_the_end_of_its_log_and_stops_what_comes_after(scripted,
     assert not (tmp_path / "never").exists()
 
 
+def test_a_stage_that_the_kernel_kills_is_said_to_be_killed(scripted, capsys):
+    with pytest.raises(StageFailed):
+        scripted(("big", "kill -9 $$"))
+    assert "error: stage big was killed (signal 9), most often since memory ran out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_reproduction_ends_its_stage(small, tmp_path, number, code):
     """Ctrl-C as a terminal sends it, and SIGTERM to the one process."""
