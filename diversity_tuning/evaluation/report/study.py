@@ -1,4 +1,4 @@
-"""A published study: one table of per-prompt values of all its runs, and one provenance.json with a record a run."""
+"""A published study: values per prompt and labels per sample of all its runs, and a provenance with a record a run."""
 
 import gzip
 import io
@@ -16,6 +16,7 @@ from diversity_tuning.outputs import PROVENANCE, read_provenance
 from diversity_tuning.runs import library_versions, write_text
 
 TABLE = "prompts.csv.gz"
+SAMPLES_TABLE = "samples.csv.gz"  # reward and labels of every sample, without texts; of runs that were scored with diagnostics
 STAGE = "published"
 RUN, _COMMON = "run", "every_run"  # in provenance.json: name of a run, and what the records of all have in common
 LABELS = ("name", "method", "strength", "seed")  # of a run: in its record, and in every row of the table
@@ -41,11 +42,11 @@ def read_study(folder: Path) -> dict:
     return {"stage": STAGE, "reports": {}, **made}
 
 
-def read_table(folder: Path) -> pd.DataFrame:
-    """The per-prompt values of a study, and the name of the run of each row; without rows where there are none."""
-    if not (folder / TABLE).is_file():
+def read_table(folder: Path, name: str = TABLE) -> pd.DataFrame:
+    """The values of a study, per prompt or per sample, and the run of each row; without rows where there are none."""
+    if not (folder / name).is_file():
         return pd.DataFrame(columns=[RUN])
-    table = read_csv(folder / TABLE, [RUN, DIGEST], (RUN, *LABELS, DIGEST))
+    table = read_csv(folder / name, [RUN, DIGEST], (RUN, *LABELS, DIGEST))
     return table.drop(columns=list(LABELS), errors="ignore")
 
 
@@ -56,16 +57,17 @@ def prompts_of(table: pd.DataFrame, run: str) -> pd.DataFrame:
     return own[kept].reset_index(drop=True)
 
 
-def write_study(folder: Path, made: dict, table: pd.DataFrame) -> None:
-    """Write table and provenance; the same values give the same bytes. A record stands in one line.
+def write_study(folder: Path, made: dict, table: pd.DataFrame, samples: pd.DataFrame | None = None) -> None:
+    """Write tables and provenance; the same values give the same bytes. A record stands in one line. No ``samples``: unchanged.
 
     Rows stand in the order of the records, whose :data:`LABELS` are written before their values. The versions in the
     provenance are those that wrote it; a record has its run's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = pd.DataFrame(made["runs"], columns=[RUN, *LABELS], dtype=object)
-    if len(table):
-        write_gzip(folder / TABLE, records.merge(table, on=RUN))
+    for name, rows in ((TABLE, table), (SAMPLES_TABLE, samples)):
+        if rows is not None and len(rows):
+            write_gzip(folder / name, records.merge(rows, on=RUN))
     first, *others = made["runs"]
     common = {name: value for name, value in first.items() if others and all(one.get(name) == value for one in others)}
     own = [{name: value for name, value in record.items() if name not in common} for record in made["runs"]]
