@@ -74,6 +74,15 @@ def test_the_taboo_and_the_twist_of_another_prompt_do_not_count(perfect):
         assert flags["twist"] == (own.twist_words == other.twist_words)
 
 
+def test_a_sign_that_comes_twice_counts_once(perfect):
+    """Two attempts at the taboo, told in other words, are one sign; so the votes of the synthetic authors count it."""
+    prompt, text, one = perfect[0]
+    twice = f"{text} At dawn {one.protagonist} dared to {one.taboo}."
+    assert recognise.craft_flags(prompt, twice) == recognise.craft_flags(prompt, text)
+    assert recognise.craft(prompt, twice) == 4
+    assert [Craft(*flags).total for flags in ((True, False, False, False), (True, True, False, False))] == [1, 2]
+
+
 def test_a_story_about_someone_else_earns_nothing(perfect):
     prompt, text, one = perfect[0]
     assert recognise.craft(prompt, text.replace(one.protagonist, "Zebedee")) == 0
