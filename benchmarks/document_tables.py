@@ -248,11 +248,12 @@ def _at_least(means: pd.DataFrame, rows: pd.DataFrame, low: float) -> list[str]:
     own = rows[(rows["seed"] == ALL) & (rows["correlation_mean"] >= low)]
     value = own["popularity"].max()
     at = means[(means["seed"] == ALL) & (means["popularity"] == value)].set_index("model")
-    cells = [[_NAMES[name].removesuffix("-both"), *(number(at.loc[name, f"{c}_mean"], _DIGITS.get(c, 3)) for c in SHORT)]
+    shown = [column for column in SHORT if column not in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)]
+    cells = [[_NAMES[name].removesuffix("-both"), *(number(at.loc[name, f"{c}_mean"], _DIGITS.get(c, 3)) for c in shown)]
              for name in ("sft", "dpo", "ddpo-both")]  # fmt: skip
     found = own[(own["popularity"] == value) & (own["difference"] == "ddpo-both − dpo")].set_index("metric")
-    cells.append(["DDPO − DPO", *(_marked(found.loc[column], _DIGITS.get(column, 3)) for column in SHORT)])
-    return _markdown([f"popularity {value:g}", *SHORT.values()], cells)
+    cells.append(["DDPO − DPO", *(_marked(found.loc[column], _DIGITS.get(column, 3)) for column in shown)])
+    return _markdown([f"popularity {value:g}", *(SHORT[column] for column in shown)], cells)
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:
