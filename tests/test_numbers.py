@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "miniature"
 SWEEP = {"popularity, DDPO − DPO", "popularity, DPO − SFT"}
 TABLES = {
-    "README.md": {"models"},
+    "README.md": {"models", "as in real stories"},
     "docs/RESULTS.md": {"all models", "differences", "at equal quality", "fewer responses", "shares", *SWEEP},
 }
 TOLD = re.compile(r"[−+-]?\d*\.\d+ \[[^\]]+\]")  # a value with its interval
