@@ -32,7 +32,7 @@ UNPUBLISHED = {
         "03625c65a9af",
     ),
     "docs/OWN_DATA.md": (f"a user's path on the miniature's texts: {_NO_FILES}", "35f291cfb941"),
-    "docs/RLAIF.md": (f"the five roles with a simulated LLM: {_NO_FILES}", "c8d1024f8f08"),
+    "docs/RLAIF.md": (f"the five roles with a simulated LLM: {_NO_FILES}", "d53c3c4e6970"),
 }
 SHARE = re.compile(r"\d+% \[[^\]]+\]")
 DECIMAL = re.compile(r"(?<![\d.v])[−+]?\d*\.\d+(?![\d.])|\d+%")
