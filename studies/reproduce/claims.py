@@ -6,8 +6,7 @@ meaning are measured beside them.
 
 from studies.miniature.claims import MODEL
 from studies.reproduce.controls import train_weighted, weigh_anew
-from studies.reproduce.stages import REPORT as _REPORT
-from studies.reproduce.stages import SFT, Lanes, Stage, earlier, lanes, sample, serve, train
+from studies.reproduce.stages import PAPER, SFT, Lanes, Stage, earlier, lanes, sample, serve, train
 
 UNUSED = ("dpo", "orpo", "reward", "gold", "distinct", "samples", "eval_")  # words in the names of SEED's stages that go
 BETAS = ("0.1", "0.6", "1", "2", "4")  # of DPO, beside the recipe's
@@ -36,4 +35,4 @@ def rows(checkpoints: int) -> tuple[Stage | Lanes, ...]:
     )
 
 
-REPORT = (*_REPORT, Stage("claims", "world", "python -m studies.miniature.claims --report {report}"))
+REPORT = (*PAPER.report, Stage("claims", "world", "python -m studies.miniature.claims --report {report}"))

@@ -129,6 +129,7 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "tokenizer": ["--model_to_use", f"{shared}/tokenizer"] if run.has("tokenizer") else [],
         "encoders": [*style, "--embedding_cache", f"{shared}/embeddings"],
         "distinct": ["--distinct_threshold", f"{shared}/distinct"] if run.has("distinct_threshold") else [],
+        "sft": ["--adapter", f"{shared}/generation"],
         "base": ["--model_name_or_path", f"{shared}/base"] if run.makes_model else [],
         "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],

@@ -10,15 +10,8 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.recipe import Recipe, read_recipe
 from studies.reproduce import claims, controls, methods, popularity, rlaif, stages
-from studies.reproduce.captions import CAPTIONS
 from studies.reproduce.commands import Report, Run
-from studies.reproduce.horror import HORROR
-from studies.reproduce.smollm2 import SMOLLM2
 from studies.reproduce.stages import Lanes, Stage, Table
-
-stages.TABLES.setdefault("horror", HORROR)
-stages.TABLES.setdefault("captions", CAPTIONS)
-stages.TABLES.setdefault("smollm2", SMOLLM2)
 
 KINDS = ("", "full", "ablation", "controls", "claims", "popularity", "rlaif", "methods")
 METHODS = tuple(one.run for one in OBJECTIVES.values() if one.script)  # whose checkpoints --full samples
@@ -153,8 +146,8 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
 
 def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
     """What a kind of reproduction adds to the rows of one seed."""
-    if kind == "full" and table.extras:
-        yield _part(run, table.extras({model: _checkpoints(run, model) for model in METHODS}, _divpo_differs(run)))
+    if kind == "full" and table is stages.PAPER:
+        yield _part(run, stages.extras({model: _checkpoints(run, model) for model in METHODS}, _divpo_differs(run)))
     if kind == "ablation":
         yield _part(_suite(run, kind), table.ablation)
     if kind == "controls":
@@ -163,7 +156,7 @@ def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
 
 
 def _has(table: Table, kind: str) -> bool:
-    return table is stages.PAPER if kind == "controls" else table.ablation is not None
+    return table is stages.PAPER if kind == "controls" else bool(table.ablation)
 
 
 def _suite(run: Run, kind: str) -> Run:

@@ -53,7 +53,7 @@ def without_threads(line):
 
 
 def test_the_order_of_the_miniature():
-    """Written out once, to read; SEED in stages.py is the same from top to bottom."""
+    """Written out once, to read; data/paper.yaml is the same from top to bottom."""
     assert (
         names(parts_of())
         == (

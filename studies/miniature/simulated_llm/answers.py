@@ -131,7 +131,7 @@ def positive(reader: Reader) -> dict:
     """What it does not see a flaw in, at most four; with leniency more of what is none."""
     criteria = reader.criteria()
     seen = {flaw.name for flaw in reader.sees(criteria)}
-    kept = sorted(name for name in criteria if name not in seen or reader.chance(reader.settings.leniency))
+    kept = [name for name in sorted(criteria) if name not in seen or reader.chance(reader.settings.leniency)]
     chosen = reader.rng.sample(kept, min(4, len(kept)))
     return {"strengths": {name: f"simulated: it keeps to this: {POOL[name].principle}" for name in chosen}}
 
@@ -200,7 +200,7 @@ def optimizer(reader: Reader) -> dict:
     support: Counter[str] = Counter()
     for line in reader.prompt.lines("feedback"):
         taken_back = DROP.strip() in line
-        for name in named_in(line):
+        for name in sorted(named_in(line)):
             support[name] += -1 if taken_back else 1
     kept = [rule for rule in rules if all(support[name] >= 0 for name in named_in(rule)) and not reader.erring(_FORGOTTEN)]
     there = set().union(*map(named_in, kept), set())
