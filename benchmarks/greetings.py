@@ -58,7 +58,7 @@ def retrieval(args: argparse.Namespace) -> None:
     """Of the ten nearest prompts, how many are of the query's occasion: mean over queries that have one, by encoder."""
     from benchmarks.greetings_occasions import occasion
     from diversity_tuning.embeddings import MINILM, load_encoder
-    from diversity_tuning.judging.retrieval import NGRAMS, ngram_encoder
+    from studies.judges.retrieval import NGRAMS, ngram_encoder
 
     record = provenance("greetings-retrieval", {}, {"source": args.source, "queries": args.queries})
     if is_finished(args.output, record, args.overwrite):

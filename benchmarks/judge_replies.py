@@ -18,9 +18,10 @@ from diversity_tuning.cli import command
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.generation.engine import EngineConfig, make_engine
 from diversity_tuning.generation.requests import SamplingSettings
-from diversity_tuning.judging.adversarial import start_rules
 from diversity_tuning.judging.read import read_candidates
-from diversity_tuning.judging.roles import ROLES, SETTINGS, Answer, ask, load_role, with_response_format
+from diversity_tuning.judging.roles import ROLES, SETTINGS, Answer, ask, load_role
+from studies.judges.adversarial import start_rules
+from studies.judges.stages import with_response_format
 
 _BEFORE = {
     "examples": [], "strengths": {"plot": "It leads from one event to the next."},

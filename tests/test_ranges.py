@@ -11,13 +11,12 @@ from diversity_tuning.evaluation.sampling.run import SamplingConfig
 from diversity_tuning.evaluation.scoring.run import ScoringConfig
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import SamplingSettings
-from diversity_tuning.judging.retrieval import RetrievalConfig
 from diversity_tuning.ranges import INHERITED, Range
 from diversity_tuning.trainers import GRPOConfig, SPLConfig
 from diversity_tuning.training.arguments import RunArguments, make_parser
-from diversity_tuning.training.reward import RewardConfig
-from diversity_tuning.training.reward_pairs import PairwiseRewardConfig
+from diversity_tuning.training.reward import PairwiseRewardConfig, RewardConfig
 from diversity_tuning.training.sft import SFTConfig
+from studies.judges.retrieval import RetrievalConfig
 
 NAN, INF = math.nan, math.inf
 SENSELESS = {

@@ -1,4 +1,4 @@
-r"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on pairs by vote gap, calibration, figures.
+r"""Check a reward model on held-out responses: order of votes, calibration, whether it reads the prompt, figures.
 
     python -m scripts_reward_modeling.reward_model_perf_analysis --source runs/llama-3.1-8b/seed0/data/filtered \
         --reward_model runs/llama-3.1-8b/seed0/reward --output results/reward-check
@@ -32,14 +32,16 @@ def main(argv=None) -> None:
     record = provenance("reward_check", settings, {"source": args.source, "reward_model": args.reward_model})
     if is_finished(args.output, record, args.overwrite):
         return
-    from diversity_tuning.evaluation.scoring.reward_check import check, summary
+    from diversity_tuning.evaluation.scoring.reward_check import check, own_prompt_share, summary
     from diversity_tuning.evaluation.scoring.summary import nan_to_none
     from diversity_tuning.reward import load_reward_model
 
     prompts, responses, targets, votes, numbers = held_out(args.source, args.split, args.max_prompts)
-    rewards = load_reward_model(args.reward_model, args.device).score(prompts, responses, args.batch_size)
+    model = load_reward_model(args.reward_model, args.device)
+    rewards = model.score(prompts, responses, args.batch_size)
+    own = own_prompt_share(lambda asked, texts, _: model.score(asked, texts, args.batch_size), prompts, responses)
     with atomic_folder(args.output) as folder:
-        result = check(rewards, targets, votes, numbers, folder)
+        result = check(rewards, targets, votes, numbers, folder, own)
         write_provenance(folder, record, metrics=nan_to_none(result))
     print(summary(args.output, result), flush=True)
     print_next("reward_check", args.output)

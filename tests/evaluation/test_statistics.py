@@ -168,6 +168,14 @@ def test_equal_length_by_hand():
     assert np.concatenate(adjusted) == pytest.approx([0.7] * 4)
 
 
+def test_a_difference_between_runs_is_not_taken_for_length():
+    """Within each run length changes nothing; over both together longer texts are more varied: nothing is moved."""
+    lengths, diversities = [np.exp([2.0, 4.0]), np.exp([4.0, 6.0])], [np.array([0.5, 0.5]), np.array([0.9, 0.9])]
+    adjusted, slope = at_equal_length(diversities, lengths)
+    assert slope == 0
+    assert np.concatenate(adjusted).tolist() == [0.5, 0.5, 0.9, 0.9]
+
+
 def test_holm_by_hand():
     """.01 · 3, then .02 · 2, then .03, which is not less than the one before; never above 1."""
     assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import diagnostics, registry
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, t_words
@@ -22,6 +23,7 @@ brackets: of the draws in which the {quality} was within the hull's range, where
 own differences, of those seeds that lie within it. No correction for the number of comparisons.
 """
 OUTSIDE = "outside the range"
+_LAST = (REDDIT_REWARD, *registry.DIVERSITIES)  # of the columns of controls
 OUTSIDE_VALUES = {**dict.fromkeys(("mean", "low", "high")), "covered": 0.0, "t_low": None, "t_high": None, "t_seeds": 0}
 
 
@@ -105,9 +107,8 @@ def control_tables(rows: pd.DataFrame, pairs: dict[str, Pairs]) -> list[Table]:
 
 def _control_columns() -> list[str]:
     """Measures of single studies first, reward and distances of embeddings last."""
-    first, *others = registry.qualities()
-    of_studies = [column for column in registry.diversities() if column not in registry.DIVERSITIES]
-    return [*of_studies, *others, first, *registry.DIVERSITIES]
+    own = [*registry.diversities(), *registry.qualities(), *registry.columns(registry.in_table("other"))]
+    return [*(column for column in dict.fromkeys(own) if column not in _LAST), *_LAST]
 
 
 def front_table(

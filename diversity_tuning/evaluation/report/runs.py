@@ -20,6 +20,7 @@ from diversity_tuning.evaluation.statistics import at_equal_length, mean_interva
 from diversity_tuning.outputs import PROVENANCE, read_provenance
 
 TABLE = "prompts.csv.gz"
+SAMPLES_TABLE = "samples.csv.gz"  # reward and labels of every sample, without texts; of runs that were scored with diagnostics
 STAGE = "published"
 RUN, COMMON = "run", "every_run"  # in provenance.json: name of a run, and what the records of all have in common
 LABELS = ("name", "method", "strength", "seed")  # of a run: in its record, and in every row of the table
@@ -192,11 +193,11 @@ def read_study(folder: Path) -> dict:
     return {"stage": STAGE, "reports": {}, **made}
 
 
-def read_table(folder: Path) -> pd.DataFrame:
-    """The per-prompt values of a study, and the name of the run of each row; without rows where there are none."""
-    if not (folder / TABLE).is_file():
+def read_table(folder: Path, name: str = TABLE) -> pd.DataFrame:
+    """The values of a study, per prompt or per sample, and the run of each row; without rows where there are none."""
+    if not (folder / name).is_file():
         return pd.DataFrame(columns=[RUN])
-    table = read_csv(folder / TABLE, [RUN, DIGEST], (RUN, *LABELS, DIGEST))
+    table = read_csv(folder / name, [RUN, DIGEST], (RUN, *LABELS, DIGEST))
     return table.drop(columns=list(LABELS), errors="ignore")
 
 

@@ -33,7 +33,7 @@ class ScoringConfig(Flags):
 
     output: str = flag("run folder")
     reward_model: str | None = flag(
-        "trained reward model: folder or hub id; without one there is no reward, and no sample is called good",
+        "trained reward model: folder or hub id; none, or without one: there is no reward, and no sample is called good",
         default=None,
         group=_SCORING,
     )
@@ -69,6 +69,10 @@ class ScoringConfig(Flags):
     device: str | None = flag("cpu, cuda, cuda:1, …; default: cuda where there is one", default=None)
     trust_remote_code: bool = flag("run the hub's code", default=False)
     overwrite: bool = flag("score anew", default=False)
+
+    def __post_init__(self):
+        if self.reward_model == NO_ENCODER:
+            object.__setattr__(self, "reward_model", None)
 
 
 def run_labels(config: ScoringConfig, seed: int | None = None) -> dict:
