@@ -8,6 +8,9 @@ Every role reads the same responses. What it would read of the roles before it i
 itself. All roles are asked at once. `usable` counts a first reply; `after 3` the replies to the same prompt asked again twice.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.judge_replies")
+
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

@@ -6,6 +6,9 @@ VLLM=/path/to/bin/vllm python -m benchmarks.sampling --base_model builtin:smollm
 Loading and starting are timed apart. Processor seconds of vLLM are those of all processes of its server, and of this one.
 """
 
+if not __package__:
+    raise SystemExit("error: run it as python -m benchmarks.sampling")
+
 import json
 import os
 import time

@@ -138,7 +138,7 @@ def test_base_models_read_training_texts(planted, monkeypatch, module):
         raise KeyboardInterrupt
 
     base = importlib.import_module(module)
-    monkeypatch.setattr(base, "train_model" if module.startswith("studies.miniature") else "stories", reads)
+    monkeypatch.setattr(base, "train_model" if module.startswith("studies.miniature") else "train_on_stories", reads)
     folder = planted(*HELD_OUT)
     if module.startswith("studies.horror"):
         monkeypatch.setattr("diversity_tuning.data.tables.read_split", lambda source, split, columns: [{"split": split}])

@@ -3,6 +3,7 @@
 import contextlib
 import email.utils
 import ipaddress
+import itertools
 import json
 import math
 import random
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import httpcore2
@@ -91,11 +92,19 @@ class HttpEngine:
         self._closing.clear()
         with client_of(self.url, self.timeout, self.api.headers(self.key), self.concurrency) as client:
             executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix=REQUESTS)
-            wait = self.paid
+            patient = self.paid
             try:
-                futures = {executor.submit(self._one, client, r, settings, seed): i for i, r in enumerate(requests)}
-                for future in as_completed(futures):
-                    yield [(futures[future], future.result())]
+                futures, left = {}, enumerate(requests)
+
+                def send() -> None:  # never more under way or unread than this: who stops reading has bought no others
+                    for i, request in itertools.islice(left, self.concurrency - len(futures)):
+                        futures[executor.submit(self._one, client, request, settings, seed)] = i
+
+                send()
+                while futures:
+                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                        yield [(futures.pop(future), future.result())]
+                        send()
             except KeyboardInterrupt:
                 if not self.paid:
                     raise
@@ -107,11 +116,11 @@ class HttpEngine:
                     self._closing.set()
                     executor.shutdown(cancel_futures=True)
                 except KeyboardInterrupt:  # the second
-                    wait = False
+                    patient = False
                 raise
             finally:  # what is under way is paid for: let it come in and be kept
                 self._closing.set()
-                executor.shutdown(wait=wait, cancel_futures=True)
+                executor.shutdown(wait=patient, cancel_futures=True)
 
     def _one(self, client: httpx2.Client, request: ChatRequest, settings: SamplingSettings, seed: int) -> Sample | Failure:
         body = self.api.body(self.model, request, settings, 0, self.extra)

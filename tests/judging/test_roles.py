@@ -23,6 +23,7 @@ from diversity_tuning.judging.roles import (
     neutralised,
     prompt_hash,
 )
+from studies.judges.stages import with_response_format
 from tests.generation.server import chat_server, openai_reply
 
 VERDICT = {"verdict": 1, "reason": "fine"}
@@ -207,7 +208,7 @@ def test_each_role_sends_its_own_schema_where_it_is_asked_for(tmp_path):
         verdict = {"verdict": 1, "reason": "fine", "suggestion": ""}
         return openai_reply("no" if times == 0 else json.dumps(verdict | {"missing": "m", "why": "w"}))
 
-    config = roles.with_response_format(EngineConfig("openai", model="m", base_url="http://127.0.0.1:1/v1"), "json_schema")
+    config = with_response_format(EngineConfig("openai", model="m", base_url="http://127.0.0.1:1/v1"), "json_schema")
     for name in ("detector", "reflector"):
         with chat_server(reply) as server:
             engine = make_engine(replace(config, base_url=server.url, cache=str(tmp_path / name)))
@@ -227,7 +228,7 @@ def test_a_server_that_refuses_the_format_is_asked_without_and_that_is_said(tmp_
 
     with chat_server(reply) as server:
         config = EngineConfig("openai", model="m", base_url=server.url, cache=str(tmp_path), concurrency=1)
-        engine = make_engine(roles.with_response_format(config, format))
+        engine = make_engine(with_response_format(config, format))
         inputs = [{**INPUTS, "response": f"It fell {i}."} for i in range(8)]
         answers = ask(engine, load_role("judge"), inputs, SamplingSettings())
     assert [answer.value for answer in answers] == [VERDICT] * 8
@@ -242,7 +243,7 @@ def test_what_is_refused_for_another_reason_is_told_as_it_is(tmp_path, capsys):
 
     with chat_server(reply) as server:
         config = EngineConfig("openai", model="m", base_url=server.url, cache=str(tmp_path), concurrency=1)
-        engine = make_engine(roles.with_response_format(config, "json_schema"))
+        engine = make_engine(with_response_format(config, "json_schema"))
         (failed,) = ask(engine, load_role("judge"), [INPUTS], SamplingSettings())
     assert failed.reason == "HTTP 400: too long"
     assert not capsys.readouterr().err

@@ -71,6 +71,7 @@ class ScoringConfig(Flags):
     overwrite: bool = flag("score anew", default=False)
 
     def __post_init__(self):
+        super().__post_init__()
         if self.reward_model == NO_ENCODER:
             object.__setattr__(self, "reward_model", None)
 
