@@ -132,6 +132,7 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "base": ["--model_name_or_path", f"{shared}/base"] if run.makes_model else [],
         "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],
+        "dtype": dtype,
         "train_flags": [*dtype, *run.train_flags],
         "reward_flags": [
             *dtype,

@@ -9,7 +9,7 @@ from pathlib import Path
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.recipe import Recipe, read_recipe
-from studies.reproduce import controls, methods, popularity, rlaif, stages
+from studies.reproduce import controls, folds, methods, popularity, rlaif, stages
 from studies.reproduce.captions import CAPTIONS
 from studies.reproduce.commands import Report, Run
 from studies.reproduce.horror import HORROR
@@ -20,7 +20,7 @@ stages.TABLES.setdefault("horror", HORROR)
 stages.TABLES.setdefault("captions", CAPTIONS)
 stages.TABLES.setdefault("smollm2", SMOLLM2)
 
-KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif", "methods")
+KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif", "methods", "folds")
 METHODS = tuple(one.run for one in OBJECTIVES.values() if one.script)  # whose checkpoints --full samples
 _SPLITS = "0_data_prep_scoring"  # the recipe file of the stage that makes the splits
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
@@ -46,7 +46,12 @@ def parts(
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
-    if run.split == "validation" and run.has(_SPLITS) and not _recipe(run, _SPLITS).number("validation_size", 0):
+    if (
+        run.split == "validation"
+        and kind != "folds"
+        and run.has(_SPLITS)
+        and not _recipe(run, _SPLITS).number("validation_size", 0)
+    ):
         raise UserError(f"--split validation: the recipe {run.recipe} makes none; set validation_size in its {_SPLITS}.yaml")
     if kind in ("controls", "ablation") and not _has(table, kind):
         raise UserError(f"--{kind}: the recipe {run.recipe} has none")
@@ -58,6 +63,14 @@ def parts(
         return
     if kind == "popularity":
         yield from _popularity(runs, root, values)
+        return
+    if kind == "folds":
+        if not table.laptop:
+            raise UserError(f"--folds: of the recipe smollm2, not of {run.recipe}")
+        for one in runs:
+            yield _part(one, folds.ROWS)
+        seeds = tuple(one.folder for one in runs)
+        yield Part(runs[0], folds.REPORT, Report(f"{root}/report{run.of_split}", (), seeds))
         return
     for one in runs:
         yield _part(one, table.seed)
