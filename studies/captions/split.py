@@ -5,8 +5,8 @@ r"""Split the captions of every contest: half A, half B, validation and test. Al
 ``--output`` holds two data sets, in the form of data stage 0. ``scored``: ``train`` (half A), ``validation`` and ``test``;
 from here on the path is that of any data. ``other``: ``train`` (half B), which only the second reward model reads.
 Captions that differ in case and punctuation alone stay together, so that no test caption stands in a half.
-With ``--folds K`` there is a third, ``policy``: half A's captions by contest, ``train``, ``validation`` and ``test``. The contests
-of ``test`` are those of fold ``--seed`` modulo K, so that K seeds test every contest once, and train on none that they test.
+With ``--folds K`` there is a third, ``policy``: half A's captions by contest, ``train``, ``validation`` and ``test``. The
+contests of ``test`` are those of fold ``--seed`` modulo K: K seeds test every contest once, and train on none that they test.
 """
 
 if not __package__:

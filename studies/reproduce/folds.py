@@ -37,7 +37,8 @@ ROWS: tuple[Stage | Lanes, ...] = (
     Stage(
         "1_filtering",
         "1_data_prep_filtering",
-        "python -m scripts_dataset_cleaner.1_data_prep_filtering {config} --source {run}/data/policy --data_path {run}/data/filtered",
+        "python -m scripts_dataset_cleaner.1_data_prep_filtering {config} --source {run}/data/policy"
+        " --data_path {run}/data/filtered",
     ),
     _PAIRS,
     _STYLOMETRY,
