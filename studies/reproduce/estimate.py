@@ -74,7 +74,7 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
 
 
 def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:
-    batch = recipe.number("per_device_train_batch_size", 8)
+    batch = recipe.number("per_device_train_batch_size", 8) * recipe.number("gradient_accumulation_steps", 1)
     pairs = stage.needs not in ("generation", "reward")
     examples = (1 - _TEST) * (_pairs(run, lengths) if pairs else sum(number for *_, number in lengths))
     steps = recipe.number("max_steps", -1)
@@ -84,7 +84,7 @@ def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: li
 
 
 def _pairs(run: Run, lengths: list) -> float:
-    most = settings(Stage("2_pairs", "2_data_prep_to_preference", ""), run).number("max_pairs", 5)
+    most = settings(Stage("2_pairs", "2_data_prep_to_preference", "{config}"), run).number("max_pairs", 5)
     return sum(min(most, number / 2) for *_, number in lengths)
 
 
