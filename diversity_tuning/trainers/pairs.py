@@ -3,7 +3,7 @@
 An objective is a subclass with ``objective``, a pure function of :mod:`diversity_tuning.losses`, and a configuration.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import trl
@@ -12,6 +12,7 @@ from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin,
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
 from diversity_tuning.trainers.portable import PortablePrecision, chat_tokenizer
 from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
+from diversity_tuning.trainers.shared_prompts import SharedPrompts, check_sharing, compare_sharing
 from diversity_tuning.trainers.weights import PAIR_WEIGHT
 
 _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps", PAIR_WEIGHT, PAIR_SHARES}
@@ -19,7 +20,15 @@ _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps
 
 @dataclass
 class PairConfig(LMHeadArguments, PortablePrecision, trl.DPOConfig):
-    """:class:`trl.DPOConfig` plus the choice of the LM head."""
+    """:class:`trl.DPOConfig` plus the choice of the LM head, and of one pass over each pair's prompt."""
+
+    share_prompts: bool = field(
+        default=False,
+        metadata={
+            "help": "Run a pair's prompt once for both responses; pays where prompts are longer than responses. Needs sdpa and "
+            "layers that attend to the whole text. Log-probabilities are the same up to the order of summation."
+        },
+    )
 
 
 class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMixin, ChosenHeadMixin, trl.DPOTrainer):
@@ -58,7 +67,19 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
             self._head_checked = True
             with self._head(inputs["input_ids"]):
                 check_head(self.model, _for_the_model(inputs), self._is_single_precision())
+                if self.args.share_prompts:
+                    compare_sharing(self.model, self._reading(self.model), inputs, self._is_single_precision())
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def compute_ref_log_probs(self, model, inputs):
+        return super().compute_ref_log_probs(self._reading(model), inputs)
+
+    def _reading(self, model):
+        """What log-probabilities are asked of: the model, or what runs each prompt once in it."""
+        if not self.args.share_prompts:
+            return model
+        check_sharing(self.model, self.aux_loss_enabled)
+        return SharedPrompts(model)
 
     def _compute_loss(self, model, inputs, return_outputs):
         inputs = dict(inputs)
@@ -101,7 +122,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
         ids = inputs["input_ids"]
         router = {"output_router_logits": True} if self.aux_loss_enabled else {}
         labels = ids.masked_fill(~self._targets(inputs), -100)
-        outputs = model(**_for_the_model(inputs), labels=labels, fused_lm_head=True, use_cache=False, **router)
+        outputs = self._reading(model)(**_for_the_model(inputs), labels=labels, fused_lm_head=True, use_cache=False, **router)
         log_probs = outputs.log_probs[:, -(ids.size(1) - 1) :]  # prompt tuning puts tokens of its own before them
         if self.model.training and not self.state.global_step and getattr(self.args, "check_first_step", True):
             check_not_rounded(log_probs)
