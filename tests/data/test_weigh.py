@@ -1,8 +1,10 @@
 """Pairs to deviations, without a model."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
-from diversity_tuning.data.weigh import PairKeys, Report, embed_texts, pair_deviations, select_pairs, summary
+from diversity_tuning.data.weigh import PairKeys, Report, count_cut, embed_texts, pair_deviations, select_pairs, summary
 from diversity_tuning.deviation import deviation_weights, mean_cosine_distance
 from diversity_tuning.embeddings import text_key
 from tests.data.test_divpo import store_of
@@ -73,6 +75,18 @@ def test_every_distinct_text_is_embedded_once():
     keys = embed_texts([["a", "b", "a"], [], ["b", "c"]], [store], chunk=2)
     assert sorted(store.seen) == ["a", "b", "c"]
     assert len(keys) == 3
+
+
+def test_texts_that_are_cut_are_told_with_what_reads_them_whole(capsys):
+    stores = [
+        SimpleNamespace(encoder=SimpleNamespace(name=name), count_truncated=lambda keys, number=number: number)
+        for name, number in (("builtin:minilm", 3), ("style", 0))
+    ]
+    assert count_cut(np.array([b"a", b"b", b"c", b"d"]), stores) == {"builtin:minilm": 3, "style": 0}
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "3 of 4 texts (75%) are longer than builtin:minilm reads" in told[0]
+    assert ":windows" in told[0]
 
 
 def test_summary():
