@@ -44,6 +44,7 @@ def build_parser() -> Parser:
     parser.add_argument("--semantic_model", default="builtin:minilm", help="encoder of diversity and of fit")
     parser.add_argument("--other_model", default="builtin:smollm2", help="an encoder that no δ is made of")
     parser.add_argument("--fluency_model", default="builtin:smollm2", help="untrained causal model of the log-likelihood")
+    parser.add_argument("--dtype", default=None, help="of the fluency model (default: of its weights)")
     parser.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     parser.add_argument("--batch_size", type=at_least(1), default=64, help="texts read at once")
     parser.add_argument("--seed", type=at_least(0), default=0, help="which of people's responses are drawn")
@@ -65,7 +66,7 @@ def main(argv=None) -> None:
     for path in inputs.values():
         if not path.is_file():
             raise UserError(f"{path}: no samples here; run scripts_eval.sample first")
-    kept = ("split", "seed", "semantic_model", "other_model", "fluency_model")
+    kept = ("split", "seed", "semantic_model", "other_model", "fluency_model", "dtype")
     settings = {name: getattr(args, name) for name in kept}
     more = {"source": args.source, "reward_a": args.reward_a, "reward_b": args.reward_b}
     record = provenance("real_measure", settings, {**inputs, **more})
@@ -120,7 +121,7 @@ def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
     table["copies"] = [bool(text) and text in known for text in table["plain"]]
     table["reward_a"] = load_reward_model(args.reward_a).score(asked, written, args.batch_size)
     table["reward_b"] = load_caption_reward(args.reward_b, args.semantic_model, encoder.encode).score(asked, written)
-    table["log_prob"] = log_probs(asked, written, args.fluency_model)
+    table["log_prob"] = log_probs(asked, written, args.fluency_model, dtype=args.dtype)
     table["lints"] = lints(written)
     vectors, groups = encoder.encode(written), [*zip(table["model"], asked, strict=True)]
     table["semantic_diversity"] = diversity_by_prompt(vectors, groups)

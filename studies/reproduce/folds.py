@@ -62,7 +62,7 @@ ROWS: tuple[Stage | Lanes, ...] = (
     Stage(
         "measure",
         "measure",
-        f"python -m studies.real.measure {{config}} {EMBEDDINGS} --source {{run}}/data/filtered --split {{test}}"
+        f"python -m studies.real.measure {{config}} {{dtype}} {EMBEDDINGS} --source {{run}}/data/filtered --split {{test}}"
         " --samples " + " ".join(f"{{run}}/samples{{suffix}}/{name}" for name in SAMPLED) + " --seed {seed}"
         " --reward_a {run}/reward --reward_b {run}/reward-b --output {run}/measures{suffix}",
     ),
