@@ -43,7 +43,7 @@ def estimate(parts: list[Part], source: str, cores: int) -> str:
 
 def _lengths(path: Path) -> Iterator[tuple[float, float, int]]:
     """Tokens of the prompt, mean tokens of its responses, and how many, of every row of a JSON Lines file."""
-    if path.suffix == ".parquet":
+    if path.suffix not in (".jsonl", ".gz"):  # rows of Parquet are not read line by line; some recipes make their own
         return
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as stream:
         for line in filter(str.strip, stream):

@@ -1,6 +1,8 @@
 """The stages of the horror recipe (docs/HORROR.md): SFT, DPO and DDPO on pairs of two levels, samples, constraints, report."""
 
-from studies.reproduce.stages import SFT, Stage, Table, lanes, train
+import dataclasses
+
+from studies.reproduce.stages import SFT, Lanes, Stage, Table, lanes, train
 
 LEVELS = ("easy", "hard")
 # At the recipe's rate the easy pairs, which words alone tell apart, cost the setting (docs/LOG.md).
@@ -90,7 +92,7 @@ HORROR = Table(
             [
                 Stage(
                     "boundaries",
-                    "tokenizer",
+                    "specifications",
                     "python -m studies.horror.boundaries --data {run}/data --tokenizer {run}/tokenizer"
                     " --output {run}/boundaries.json",
                 ),
@@ -108,3 +110,15 @@ HORROR = Table(
         ("less docs/HORROR.md", "what the figures say"),
     ),
 )
+
+
+def _on_smollm2(row: Stage | Lanes) -> Stage | Lanes:
+    """The row with the pretrained model in the place of the one that the recipe horror makes, and rates of its own recipe."""
+    if isinstance(row, Lanes):
+        return Lanes(tuple(tuple(map(_on_smollm2, lane)) for lane in row.lanes))
+    words = row.command.replace("{run}/base", "builtin:smollm2").replace("{run}/tokenizer", "builtin:smollm2")
+    words = words.replace("scripts_eval.sample {config}", "scripts_eval.sample {config} {dtype}")
+    return dataclasses.replace(row, command=words.replace(f" {FLAGS['easy']}", ""))
+
+
+HORROR_SMOLLM2 = dataclasses.replace(HORROR, seed=tuple(map(_on_smollm2, HORROR.seed)), laptop=True)

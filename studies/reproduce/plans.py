@@ -12,11 +12,12 @@ from diversity_tuning.recipe import Recipe, read_recipe
 from studies.reproduce import controls, folds, methods, popularity, rlaif, stages
 from studies.reproduce.captions import CAPTIONS
 from studies.reproduce.commands import Report, Run
-from studies.reproduce.horror import HORROR
+from studies.reproduce.horror import HORROR, HORROR_SMOLLM2
 from studies.reproduce.smollm2 import SMOLLM2
 from studies.reproduce.stages import Lanes, Stage, Table
 
 stages.TABLES.setdefault("horror", HORROR)
+stages.TABLES.setdefault("horror-smollm2", HORROR_SMOLLM2)
 stages.TABLES.setdefault("captions", CAPTIONS)
 stages.TABLES.setdefault("smollm2", SMOLLM2)
 
@@ -65,7 +66,7 @@ def parts(
         yield from _popularity(runs, root, values)
         return
     if kind == "folds":
-        if not table.laptop:
+        if not (table.laptop and table.own_data):
             raise UserError(f"--folds: of the recipe smollm2, not of {run.recipe}")
         for one in runs:
             yield _part(one, folds.ROWS)
