@@ -58,7 +58,7 @@ def main(argv=None) -> None:
 def read(seeds: list[str], split: str | None) -> dict[str, dict]:
     """Regime -> ``{"values": model -> measure -> (folds, prompts), filled up with NaN, "prompts": how many, "accuracy": …}``.
 
-    A folder that is missing, given twice or of other models than its neighbours is a :class:`UserError`.
+    A model that a fold does not have has no values there. A folder that is missing or given twice is a :class:`UserError`.
     """
     import json
 
@@ -76,14 +76,12 @@ def read(seeds: list[str], split: str | None) -> dict[str, dict]:
         regime["tables"].append(pd.read_csv(path))
         of_reward = json.loads(accuracy.read_text(encoding="utf-8"))["by_contest"]
         regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
-    for name, regime in regimes.items():
-        models = [list(dict.fromkeys(table["model"])) for table in regime["tables"]]
-        if any(one != models[0] for one in models):
-            raise UserError(f"--seeds: the folds of {name} have different models; measure them alike")
+    for regime in regimes.values():
+        models = list(dict.fromkeys(model for table in regime["tables"] for model in table["model"]))
         size = max(table["prompt"].nunique() for table in regime["tables"])
         regime["prompts"] = sum(table["prompt"].nunique() for table in regime["tables"])
         regime["values"] = {
-            model: {measure: _rows(regime["tables"], model, measure, size) for measure in MEASURES} for model in models[0]
+            model: {measure: _rows(regime["tables"], model, measure, size) for measure in MEASURES} for model in models
         }
     return regimes
 
@@ -105,7 +103,10 @@ def tables(name: str, folds: dict) -> list:
     values, number = folds["values"], len(folds["tables"])
     answers = int(folds["tables"][0]["answers"].max())
     columns = list(MEASURES)
-    models = [[label(one), *(interval(mean_interval(own[key], nested=True)) for key in columns)] for one, own in values.items()]
+    models = [
+        [label(one), str((~np.isnan(own[X])).sum()), *(interval(mean_interval(own[key], nested=True)) for key in columns)]
+        for one, own in values.items()
+    ]
     accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length")}
     note = (
         f"{folds['prompts']} prompts that were never trained on, in {number} fold{'s' if number > 1 else ''}; {answers} answers"
@@ -115,7 +116,7 @@ def tables(name: str, folds: dict) -> list:
         " that an answer is farther from than from its own. Different kinds: of the answers to a prompt. Copies: equal to a"
         " training response. Mean [95% interval over prompts and folds]."
     )
-    found = [Table(f"{name}-models", f"{name}: models", note, ["model", *MEASURES.values()], models)]
+    found = [Table(f"{name}-models", f"{name}: models", note, ["model", "prompts", *MEASURES.values()], models)]
     rows = []
     for one, other in COMPARED:
         if one in values and other in values:
@@ -144,11 +145,12 @@ def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
     from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean
 
     names = [one for one in HULL if one in values]
+    there = ~np.isnan(values[model][X]).all(axis=1)  # the folds that have the model
 
     def height(of) -> np.ndarray:
-        xs, ys = (np.stack([np.atleast_1d(of(values[one][key])) for one in names], axis=-1) for key in (X, y))
-        at = np.maximum(np.atleast_1d(of(values[model][X])), xs.min(axis=-1))
-        return np.atleast_1d(of(values[model][y])) - concave_hull_at(xs, ys, at)
+        xs, ys = (np.stack([np.atleast_1d(of(values[one][key][there])) for one in names], axis=-1) for key in (X, y))
+        at = np.maximum(np.atleast_1d(of(values[model][X][there])), xs.min(axis=-1))
+        return np.atleast_1d(of(values[model][y][there])) - concave_hull_at(xs, ys, at)
 
     drawn = height(lambda rows: bootstrap_means(rows, nested=True))
     mean = float(height(lambda rows: overall_mean(rows, nested=True))[0])

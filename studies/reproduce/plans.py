@@ -69,7 +69,7 @@ def parts(
         if not (table.laptop and table.own_data):
             raise UserError(f"--folds: of the recipe smollm2, not of {run.recipe}")
         for one in runs:
-            yield _part(one, folds.ROWS)
+            yield _part(one, folds.rows(control=one is runs[0]))
         seeds = tuple(one.folder for one in runs)
         yield Part(runs[0], folds.REPORT, Report(f"{root}/report{run.of_split}", (), seeds))
         return

@@ -18,11 +18,14 @@ def test_no_stage_of_the_policies_reads_the_other_half(capsys, tmp_path):
     flags = ["--recipe", "smollm2", "--source", str(source), "--folds", "--seeds", "3", "4", "--dry_run"]
     assert main(flags) == 0
     lines = capsys.readouterr().out.splitlines()
-    stages = dict(zip((line[5:] for line in lines[1:-1:2]), lines[2:-1:2], strict=True))
+    pairs = [*zip((line[5:] for line in lines[1:-1:2]), lines[2:-1:2], strict=True)]
+    first, stages = dict(reversed(pairs)), dict(pairs)  # of the first fold, of the last
     assert [name for name, line in stages.items() if "data/other" in line] == ["reward_b"]
     assert all("data/filtered" in stages[f"sample_{name}"] for name in SAMPLED)
-    assert "--permute prompt --permute_seed 4" in stages["3_weights_permuted"]
-    assert "data/pairs-permuted" in stages["train_ddpo-permuted"]
+    assert "--permute prompt --permute_seed 3" in first["3_weights_permuted"]
+    assert "data/pairs-permuted" in first["train_ddpo-permuted"]
+    assert "seed4/samples/ddpo " in stages["measure"]
+    assert "permuted" not in stages["measure"]
     assert "smollm2-folds/seed3 runs/smollm2-folds/seed4" in stages["report"]
     assert main([*flags[:5], "--recipe", "miniature", "--source", "", "--dry_run"]) == 2
 
@@ -87,7 +90,7 @@ def test_report_of_two_folds(seeds, tmp_path):
     assert (len(values), set(values["regime"]), set(values["prompt"])) == (20, {"votes"}, set("abcde"))
 
 
-def test_folds_of_other_models_and_missing_ones_are_refused(seeds, tmp_path, capsys):
+def test_folds_that_are_missing_or_given_twice_are_refused(seeds, tmp_path, capsys):
     def refused(*folders):
         with pytest.raises(SystemExit, match="2"):
             report.main(["--seeds", *folders, "--output", str(tmp_path / "report")])
@@ -95,7 +98,14 @@ def test_folds_of_other_models_and_missing_ones_are_refused(seeds, tmp_path, cap
 
     assert "a folder is there twice" in refused(seeds[0], seeds[0])
     assert "not there; run the stages" in refused(f"{seeds[0]}x")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_control_of_one_fold_is_compared_there(seeds, tmp_path):
     path = tmp_path / "votes" / "seed1" / "measures" / measure.PROMPTS
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("ddpo")) + "\n")
-    assert "have different models" in refused(*seeds)
-    assert not (tmp_path / "report").exists()
+    assert report.main(["--seeds", *seeds, "--output", str(tmp_path / "report")]) == 0
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| DDPO | 3 | 0.500" in text
+    assert "| DPO | 5 |" in text
+    assert "| DDPO | +0.100 [+0.100, +0.100] |" in text
