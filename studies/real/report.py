@@ -131,7 +131,7 @@ def tables(name: str, folds: dict) -> list:
         "Diversity above the concave hull of "
         + ", ".join(label(one) for one in HULL if one in values)
         + " at the same reward B,"
-        " which mixtures of two of these reach. A model whose reward is higher than all of theirs has no value."
+        " which mixtures of two of these reach; inf: its reward may be higher than all of theirs."
     )
     return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
 
@@ -139,8 +139,8 @@ def tables(name: str, folds: dict) -> list:
 def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
     """``{"mean", "low", "high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
 
-    A reward below all of theirs is held against the one of least reward. Draws without a value are left out; where they are
-    2.5% or more the interval is NaN.
+    A reward below all of theirs is held against the one of least reward. One above all of theirs cannot be reached by mixing:
+    NaN as a mean, infinitely far above in a draw.
     """
     from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean
 
@@ -154,9 +154,7 @@ def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
 
     drawn = height(lambda rows: bootstrap_means(rows, nested=True))
     mean = float(height(lambda rows: overall_mean(rows, nested=True))[0])
-    if np.isnan(mean) or np.isnan(drawn).mean() >= 0.025:
-        return {"mean": mean, "low": float("nan"), "high": float("nan")}
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(np.where(np.isnan(drawn), np.inf, drawn), [0.025, 0.975], method="nearest")
     return {"mean": mean, "low": float(low), "high": float(high)}
 
 
