@@ -76,11 +76,15 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
 def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:
     batch = recipe.number("per_device_train_batch_size", 8) * recipe.number("gradient_accumulation_steps", 1)
     pairs = stage.needs not in ("generation", "reward")
-    examples = (1 - _TEST) * (_pairs(run, lengths) if pairs else sum(number for *_, number in lengths))
+    responses = sum(number for *_, number in lengths)
+    examples = (1 - _TEST) * (_pairs(run, lengths) if pairs else responses)
     steps = recipe.number("max_steps", -1)
-    examples = steps * batch if steps > 0 else examples * recipe.number("num_train_epochs", 3)
-    reference = _pairs(run, lengths) * 2 * _READ * tokens * (1 - _TEST) if pairs else 0
-    return examples * (2 if pairs else 1) * _TRAINED * tokens + reference
+    trained = steps * batch if steps > 0 else examples * recipe.number("num_train_epochs", 3)
+    if not pairs:
+        return trained * _TRAINED * tokens
+    prompt = sum(prompt * number for prompt, _, number in lengths) / responses / 1000
+    pair = 2 * tokens - (min(prompt, tokens) if recipe.get("share_prompts") else 0)
+    return pair * (trained * _TRAINED + examples * _READ)  # and the reference
 
 
 def _pairs(run: Run, lengths: list) -> float:
