@@ -1,10 +1,12 @@
 """Held-out prompts: the plan of --folds, the measures of an answer, and the report of two made-up folds."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset, DatasetDict
 
 from studies.real import measure, report
 from studies.reproduce.__main__ import main
@@ -55,6 +57,63 @@ def test_measures_of_a_prompt_by_hand():
     assert first["distinct"] == pytest.approx(2 / 3)
     assert first["lints"] == pytest.approx(20.0)  # 1 fault in 5 words
     assert np.isnan(second["lints"])  # no word
+
+
+class _Reward:
+    def score(self, prompts, responses, batch_size=0):
+        return np.array([float(len(text)) for text in responses])
+
+
+def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypatch):
+    """Two prompts, a model that says one thing and one that copies; texts are in the examples alone."""
+    pytest.importorskip("harper")
+
+    def encode(texts):
+        counts = np.array([[text.count("a") + 0.1, text.count("o"), text.count("e")] for text in texts], dtype=float)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+    monkeypatch.setattr("diversity_tuning.embeddings.load_encoder", lambda *args, **kwargs: SimpleNamespace(encode=encode))
+    monkeypatch.setattr("diversity_tuning.reward.load_reward_model", lambda *args, **kwargs: _Reward())
+    monkeypatch.setattr("studies.captions.caption_reward.load_caption_reward", lambda *args, **kwargs: _Reward())
+    monkeypatch.setattr(
+        "diversity_tuning.evaluation.scoring.fluency.log_probs", lambda texts, *args, **kwargs: -np.ones(len(texts))
+    )
+    rows = {"post_title": ["Bread?", "Coal?"], "post_text": ["", ""]}
+    train = Dataset.from_dict({**rows, "filtered_comment_texts": [["a toad", "an eel"], ["a boat", "the sea"]]})
+    test = Dataset.from_dict({**rows, "filtered_comment_texts": [["cats", "dogs", "hens"], ["toes", "oaks", "elms"]]})
+    DatasetDict({"train": train, "test": test}).save_to_disk(str(tmp_path / "filtered"))
+    for model, texts in {"sft": ("A toad!", "one eel"), "dpo": ("an oar", "An oar.")}.items():
+        (tmp_path / model).mkdir()
+        samples = [
+            {"prompt_id": i, "prompt": prompt, "sample": j, "response": text, "finished": True, "tokens": 2}
+            for i, prompt in enumerate(("Bread?\n", "Coal?\n")) for j, text in enumerate(texts)
+        ]  # fmt: skip
+        (tmp_path / model / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
+    for name in ("reward_a", "reward_b"):
+        (tmp_path / name).mkdir()
+    output = tmp_path / "measures"
+    words = [
+        "--samples",
+        str(tmp_path / "sft"),
+        str(tmp_path / "dpo"),
+        "--source",
+        str(tmp_path / "filtered"),
+        "--output",
+        str(output),
+    ]
+    assert measure.main([*words, "--reward_a", str(tmp_path / "reward_a"), "--reward_b", str(tmp_path / "reward_b")]) == 0
+    table = pd.read_csv(output / measure.PROMPTS).set_index(["model", "prompt"])
+    assert list(dict.fromkeys(name for name, _ in table.index)) == ["people", "sft", "dpo"]
+    assert table.loc[("dpo", "Coal?\n"), ["answers", "distinct", "distinct_k", "copies", "reward_b"]].tolist() == [
+        2,
+        0.5,
+        1,
+        0,
+        6.5,
+    ]
+    assert table.loc[("sft", "Coal?\n"), "copies"] == 0.5  # of a training answer to any prompt
+    assert (output / measure.EXAMPLES).read_text().count("an oar") == 2
+    assert "oar" not in pd.read_csv(output / measure.ANSWERS).to_csv()
 
 
 @pytest.fixture
