@@ -67,7 +67,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
             self._head_checked = True
             with self._head(inputs["input_ids"]):
                 check_head(self.model, _for_the_model(inputs), self._is_single_precision())
-                if self.args.share_prompts:
+                if getattr(self.args, "share_prompts", False):
                     compare_sharing(self.model, self._reading(self.model), inputs, self._is_single_precision())
         return super().compute_loss(model, inputs, *args, **kwargs)
 
@@ -76,7 +76,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
 
     def _reading(self, model):
         """What log-probabilities are asked of: the model, or what runs each prompt once in it."""
-        if not self.args.share_prompts:
+        if not getattr(self.args, "share_prompts", False):  # a configuration of TRL's
             return model
         check_sharing(self.model, self.aux_loss_enabled)
         return SharedPrompts(model)

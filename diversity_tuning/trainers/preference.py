@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
+import trl
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.losses import dpo_loss, spl_loss
@@ -76,13 +77,9 @@ class DPOTrainer(PairTrainer):
         return self.beta * (log_prob - ref_log_prob)
 
     def _compute_loss(self, model, inputs, return_outputs):
-        if not self._has_sigmoid_loss_only():
+        if not _is_sigmoid_alone(self.args):
             return super(PairTrainer, self)._compute_loss(model, inputs, return_outputs)
         return super()._compute_loss(model, inputs, return_outputs)
-
-    def _has_sigmoid_loss_only(self) -> bool:
-        changed = self.use_weighting or self.ld_alpha is not None or self.f_divergence_type != "reverse_kl"
-        return list(self.loss_types) == ["sigmoid"] and not changed
 
     def _values(self, log_probs, inputs, *references):
         return *log_probs.float().sum(dim=1).chunk(2), *references
@@ -163,8 +160,19 @@ class SPLTrainer(DPOTrainer):
         return self.args.alpha * log_prob - self.beta * ref_log_prob
 
 
-def check_strengths(args: DPOConfig) -> None:
-    """Raise a ValueError unless β is above 0 and ε below a half: at a half no label says anything, above it the opposite."""
+def _is_sigmoid_alone(args: trl.DPOConfig) -> bool:
+    types = [args.loss_type] if isinstance(args.loss_type, str) else list(args.loss_type)
+    changed = args.use_weighting or args.ld_alpha is not None or args.f_divergence_type != "reverse_kl"
+    return types == ["sigmoid"] and not changed
+
+
+def check_strengths(args: trl.DPOConfig) -> None:
+    """Raise a ValueError unless β is above 0 and ε below a half: at a half no label says anything, above it the opposite.
+
+    Prompts are shared by the sigmoid loss alone; others are TRL's.
+    """
+    if getattr(args, "share_prompts", False) and not _is_sigmoid_alone(args):
+        raise ValueError("share_prompts is of the sigmoid DPO loss; leave it out, or the other loss")
     check_positive(args, "beta")
     if not 0 <= args.label_smoothing < 0.5:
         raise ValueError(f"label_smoothing must be at least 0 and below 0.5, not {args.label_smoothing}")

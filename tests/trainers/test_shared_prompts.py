@@ -5,7 +5,7 @@ import torch
 from trl import DPOConfig as TRLConfig
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, ORPOConfig, ORPOTrainer
+from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DPOConfig, ORPOConfig, ORPOTrainer
 from diversity_tuning.trainers.shared_prompts import pack
 from tests.tiny import make_pairs
 from tests.trainers.test_trainers import build, loss_and_gradient, settings
@@ -82,3 +82,9 @@ def test_a_model_that_does_not_obey_the_mask_stops_before_the_first_update(tmp_p
     trainer = build(DDPOTrainer, DDPOConfig(**settings(tmp_path, share_prompts=True)), make_pairs(4))
     with pytest.raises(UserError, match="off those of whole rows"):
         trainer.train()
+
+
+def test_a_loss_of_trl_does_not_share_prompts(tmp_path):
+    with pytest.raises(ValueError, match="share_prompts is of the sigmoid DPO loss"):
+        DPOConfig(**settings(tmp_path, share_prompts=True, loss_type=["ipo"]))
+    assert DPOConfig(**settings(tmp_path, share_prompts=True)).share_prompts
