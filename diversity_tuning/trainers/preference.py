@@ -77,9 +77,12 @@ class DPOTrainer(PairTrainer):
         return self.beta * (log_prob - ref_log_prob)
 
     def _compute_loss(self, model, inputs, return_outputs):
-        if not _is_sigmoid_alone(self.args):
+        if not self._has_sigmoid_loss_only():
             return super(PairTrainer, self)._compute_loss(model, inputs, return_outputs)
         return super()._compute_loss(model, inputs, return_outputs)
+
+    def _has_sigmoid_loss_only(self) -> bool:
+        return _is_sigmoid_alone(self.args)
 
     def _values(self, log_probs, inputs, *references):
         return *log_probs.float().sum(dim=1).chunk(2), *references
