@@ -82,7 +82,7 @@ class DPOTrainer(PairTrainer):
         return super()._compute_loss(model, inputs, return_outputs)
 
     def _has_sigmoid_loss_only(self) -> bool:
-        return _is_sigmoid_alone(self.args)
+        return _is_sigmoid_alone(self, self.loss_types)
 
     def _values(self, log_probs, inputs, *references):
         return *log_probs.float().sum(dim=1).chunk(2), *references
@@ -163,10 +163,10 @@ class SPLTrainer(DPOTrainer):
         return self.args.alpha * log_prob - self.beta * ref_log_prob
 
 
-def _is_sigmoid_alone(args: trl.DPOConfig) -> bool:
-    types = [args.loss_type] if isinstance(args.loss_type, str) else list(args.loss_type)
-    changed = args.use_weighting or args.ld_alpha is not None or args.f_divergence_type != "reverse_kl"
-    return types == ["sigmoid"] and not changed
+def _is_sigmoid_alone(settings, types) -> bool:
+    """Whether a trainer or its configuration asks for the sigmoid loss and nothing that changes it."""
+    changed = settings.use_weighting or settings.ld_alpha is not None or settings.f_divergence_type != "reverse_kl"
+    return ([types] if isinstance(types, str) else list(types)) == ["sigmoid"] and not changed
 
 
 def check_strengths(args: trl.DPOConfig) -> None:
@@ -174,7 +174,7 @@ def check_strengths(args: trl.DPOConfig) -> None:
 
     Prompts are shared by the sigmoid loss alone; others are TRL's.
     """
-    if getattr(args, "share_prompts", False) and not _is_sigmoid_alone(args):
+    if getattr(args, "share_prompts", False) and not _is_sigmoid_alone(args, args.loss_type):
         raise ValueError("share_prompts is of the sigmoid DPO loss; leave it out, or the other loss")
     check_positive(args, "beta")
     if not 0 <= args.label_smoothing < 0.5:
