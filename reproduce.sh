@@ -8,7 +8,7 @@
 #   bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts, eight GPUs: docs/RUN_8B.md
 #   bash reproduce.sh --help                     all flags
 #
-# Which stages run, in which order: studies/reproduce/stages.py, from top to bottom.
+# Which stages run, in which order: studies/reproduce/data/paper.yaml, from top to bottom.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

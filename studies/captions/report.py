@@ -10,35 +10,31 @@ if not __package__:
 
 from pathlib import Path
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
-from diversity_tuning.runs import atomic_folder, provenance, write_provenance
+from diversity_tuning.cli import command, parse_with_recipe
+from studies.report import as_frames, report_parser, write_report
 
 
 @command
 def main(argv=None) -> None:
-    parser = Parser("studies.captions.report", __doc__)
-    parser.add_argument("--seeds", nargs="+", required=True, help="seed folders of the captions recipe")
-    parser.add_argument("--split", default=None, help="read the measures of another split than test")
-    parser.add_argument("--output", required=True, help="folder for report.md, tables and the figure")
-    args = parse_with_recipe(parser, argv)
-    from diversity_tuning.evaluation.csvfiles import write_cells
-    from diversity_tuning.evaluation.rendering import markdown
+    args = parse_with_recipe(report_parser("studies.captions.report", __doc__, "captions"), argv)
     from studies.captions.report_data import read_results
     from studies.captions.report_figure import draw
     from studies.captions.report_tables import tables
 
     results = read_results(args.seeds, args.split)
     found = tables(results)
-    with atomic_folder(args.output) as folder:
-        draw(results, folder / "captions")
-        written = {table.name: [table.header, *table.rows] for table in found}
-        for name, lines in (written | {"contests": results.long(), "correlations": results.correlations()}).items():
-            write_cells(folder / f"{name}.csv", lines)
-        title = "# Captions of real contests\n\n![reward and diversity](captions.png)\n\n"
-        (folder / "report.md").write_text(title + "\n".join(map(markdown, found)), encoding="utf-8")
-        record = provenance("captions_report", {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]}, {})
-        write_provenance(folder, record, contests=len(results.contests))
-    print(f"{args.output}: {len(found)} tables, 1 figure", flush=True)
+    told = write_report(
+        args.output,
+        "captions_report",
+        {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]},
+        "Captions of real contests",
+        found,
+        lambda folder: [(draw(results, folder / "captions"), "reward and diversity")],
+        as_frames(found) | results.frames(),
+        {"contests": len(results.contests)},
+        page=False,
+    )
+    print(told, flush=True)
 
 
 if __name__ == "__main__":

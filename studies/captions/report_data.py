@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from diversity_tuning.errors import UserError
 from studies.captions.fit import ACCURACY
 from studies.captions.measure import MEASURES, TABLE
+from studies.report import read_json, read_text
 
 REWARDS = ("a", "b")
 
@@ -26,24 +26,24 @@ class Results:
     accuracy: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # "a" | "b" -> features -> (seeds, contests)
     votes: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # Spearman of δ and votes, (seeds, contests)
 
-    def long(self) -> list[list]:
-        """Header and rows: seed, model, contest, measures."""
-        rows = [["seed", "model", "contest", *MEASURES]]
-        for model, values in self.values.items():
-            for i, seed in enumerate(self.seeds):
-                for j, contest in enumerate(self.contests):
-                    rows.append([seed, model, contest.strip(), *(format(values[name][i, j], ".6g") for name in MEASURES)])
-        return rows
+    def frames(self) -> dict:
+        """``contests``: the measures per seed, model and contest; ``correlations`` with votes of a reward's part, or of δ."""
+        import pandas as pd
 
-    def correlations(self) -> list[list]:
-        """Header and rows: seed, what is correlated with votes (a reward and its part, or the deviation), contest, Spearman."""
-        rows = [["seed", "of", "part", "contest", "spearman"]]
+        contests = [contest.strip() for contest in self.contests]
         found = {(which, part): values for which, parts in self.accuracy.items() for part, values in parts.items()}
-        for (which, part), values in (found | {("deviation", "in training pairs"): self.votes}).items():
-            for i, seed in enumerate(self.seeds):
-                for j, contest in enumerate(self.contests):
-                    rows.append([seed, which, part, contest.strip(), format(values[i, j], ".6g")])
-        return rows
+        found |= {("deviation", "in training pairs"): self.votes}
+        measured = [
+            pd.DataFrame({"seed": seed, "model": model, "contest": contests, **{name: values[name][i] for name in MEASURES}})
+            for model, values in self.values.items()
+            for i, seed in enumerate(self.seeds)
+        ]
+        correlated = [
+            pd.DataFrame({"seed": seed, "of": which, "part": part, "contest": contests, "spearman": values[i]})
+            for (which, part), values in found.items()
+            for i, seed in enumerate(self.seeds)
+        ]
+        return {"contests": pd.concat(measured), "correlations": pd.concat(correlated)}
 
     @property
     def resampled(self) -> str:
@@ -57,7 +57,8 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: a folder is there twice; give each once")
     suffix = f"-{split}" if split else ""
     results = Results([Path(seed).name for seed in seeds])
-    tables = [_table(Path(seed) / f"measures{suffix}" / TABLE) for seed in seeds]
+    files = [read_text(Path(seed) / f"measures{suffix}" / TABLE, "captions") for seed in seeds]
+    tables = [list(csv.DictReader(io.StringIO(text, newline=""))) for text in files]
     first = tables[0]
     models = list(dict.fromkeys(row["model"] for row in first))
     results.contests = list(dict.fromkeys(row["contest"] for row in first))
@@ -70,8 +71,8 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
             name: np.array([[float(found[model, contest][name]) for contest in results.contests] for found in cells])
             for name in MEASURES
         }
-    files = {which: [json.loads(_text(Path(seed) / f"reward-{which}" / ACCURACY)) for seed in seeds] for which in REWARDS}
-    for which, found in files.items():
+    for which in REWARDS:
+        found = [read_json(Path(seed) / f"reward-{which}" / ACCURACY, "captions") for seed in seeds]
         kinds = found[0]["by_contest"]
         results.accuracy[which] = {
             kind: np.array([[one["by_contest"][kind][contest] for contest in results.contests] for one in found])
@@ -100,15 +101,3 @@ def deviation_and_votes(folder: Path, contests: list[str]) -> list[float]:
     ]
     found = within_prompts(*zip(*values, strict=True))
     return [found[contest][0] if contest in found else float("nan") for contest in contests]
-
-
-def _table(path: Path) -> list[dict]:
-    return list(csv.DictReader(io.StringIO(_text(path), newline="")))
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; run the stages of `bash reproduce.sh --recipe captions` first") from None

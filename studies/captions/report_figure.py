@@ -17,7 +17,7 @@ _STYLES = {  # by the name's first part
 _ARROWS = (("dpo", "ddpo"), ("dpo", "ddpo-permuted"))
 
 
-def draw(results: Results, path: Path) -> None:
+def draw(results: Results, path: Path) -> Path:
     """Write ``path``.png: a labelled point with its intervals per model, small ones per seed; temperatures joined, dotted."""
     figure, axis = pyplot().subplots(figsize=(8, 5.6), layout="constrained")
     draw_grid(axis)
@@ -48,7 +48,7 @@ def draw(results: Results, path: Path) -> None:
     axis.annotate("better", (0.985, 0.985), (0.9, 0.9), xycoords="axes fraction", arrowprops=better, color=DARK)
     figure.canvas.draw()
     place_labels(axis, labels)
-    save_figure(figure, path, ("png",), dpi=130)
+    return save_figure(figure, path, ("png",), dpi=130)[0]
 
 
 def title(results: Results) -> str:

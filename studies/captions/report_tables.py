@@ -8,6 +8,7 @@ from diversity_tuning.evaluation.statistics import mean_interval, paired_differe
 from studies.captions.copies import NEAR
 from studies.captions.measure import MEASURES
 from studies.captions.report_data import REWARDS, Results
+from studies.report import titled
 
 LABELS = {
     "people": "people (test captions)", "sft": "SFT", "sft-t0.7": "SFT, T .7", "sft-t1.3": "SFT, T 1.3", "dpo": "DPO",
@@ -27,19 +28,14 @@ def tables(results: Results) -> list[Table]:
 
 def models(results: Results) -> Table:
     """Every measure of every model."""
-    seeds = number_of_seeds(len(results.seeds))
     rows = [
         [label(model), *(interval(mean_interval(values[name])) for name in MEASURES)]
         for model, values in results.values.items()
     ]
-    note = (
-        f"Real captions: {len(results.contests)} contests, {results.captions} captions of each model and contest,"
-        f" {seeds}. Rewards: predicted log votes, in standard deviations within the contest. Reward A was fitted to"
-        " the half whose votes trained the policies, B to the other half. Distinct: different captions over all, case and"
-        " punctuation aside. Copies: equal to a training caption, likewise; near copies: these, and those at least"
-        f" {NEAR} similar in characters to one of the same contest. Mean [95% interval over {results.resampled}]."
-    )
-    return Table("measures", "Models", note, ["model", *MEASURES.values()], rows)
+    return titled(
+        __file__, "measures", ["model", *MEASURES.values()], rows, contests=len(results.contests), captions=results.captions,
+        seeds=number_of_seeds(len(results.seeds)), near=NEAR, resampled=results.resampled,
+    )  # fmt: skip
 
 
 def differences(results: Results) -> Table:
@@ -49,8 +45,7 @@ def differences(results: Results) -> Table:
         if one in results.values and other in results.values:
             found = (paired_difference(results.values[one][name], results.values[other][name]) for name in MEASURES)
             rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") + t_words(row) for row in found)])
-    note = f"Paired by contest and seed; mean [95% interval over {results.resampled}]; t: Student's interval over the seeds."
-    return Table("differences", "Differences", note, ["models", *MEASURES.values()], rows)
+    return titled(__file__, "differences", ["models", *MEASURES.values()], rows, resampled=results.resampled)
 
 
 def rewards(results: Results) -> Table:
@@ -62,11 +57,8 @@ def rewards(results: Results) -> Table:
             means = values.mean(axis=0)
             rows.append([which.upper(), name, interval(mean_interval(values)), f"{means.min():.2f} to {means.max():.2f}"])
     votes = mean_interval(np.asarray(results.votes))
-    note = (
-        "Spearman's correlation of score and votes within each contest, on test captions that neither reward has seen."
-        f" Deviation δ and votes, over the captions in the training pairs: {interval(votes, sign='+')}."
-    )
-    return Table("rewards", "Accuracy of the rewards", note, ["reward", "part", "Spearman", "range over contests"], rows)
+    header = ["reward", "part", "Spearman", "range over contests"]
+    return titled(__file__, "rewards", header, rows, votes=interval(votes, sign="+"))
 
 
 def label(model: str) -> str:

@@ -2,70 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from types import SimpleNamespace
 
-from studies.horror.wording import (
-    IRREGULAR,
-    PREPOSITIONS,
-    STOPWORDS,
-    content,
-    needed,
-    stem,
-    words,
-)
+from studies.horror.wording import IRREGULAR, PREPOSITIONS, STOPWORDS, content, needed, stem, words
+from studies.pools import read_pools
 
 _CLAUSE_END = re.compile(r"[,;:()]|\s-\s|\b(?:and|but|then|because|while|so|until)\b")
-# Before the act in its clause: the act is not done, or only wished, tried, told or asked for.
-UNDONE = frozenset(
-    """not never no nor neither without refused refuse refusing resisted resist resisting almost nearly instead must should
-    could might would may wanted wants want begged beg longed tempted rather than forbidden forbids forbade warned warning
-    against lest tried avoid avoided if whether unless can cannot""".split()
-)
-# A subject that is nobody of the story's stage; said of the whole sentence, up to the act.
-OTHERS = frozenset(
-    "nobody nothing none whoever anyone everyone everybody those who something someone if whether unless".split()
-)
-_ACTORS = frozenset("i he she they we you".split())
-_STARTS = frozenset("began begun begins start started starts dared chose decided went help had has kept going".split())
+_WORDS = read_pools(__file__, "acts")
+_IS = SimpleNamespace(**{name: frozenset(text.split()) for name, text in _WORDS["sets"].items()})
+UNDONE, OTHERS = _IS.undone, _IS.others
+_SETS, _SYNONYMS = ([frozenset(map(stem, group.split())) for group in _WORDS[name]] for name in ("exclusive", "synonyms"))
 _REPEATED = re.compile(r"\b(?:twice|again|a second time|two times|more than once|three times|thrice)\b")
-_PRONOUNS = frozenset("it them him her one that this these everything all".split())
-_DETERMINERS = frozenset("the that this his her their its my our your a an each every".split())
-# Words that exclude each other: another one of a set beside the act tells of another act.
-_SETS = [
-    frozenset(stem(word) for word in group.split())
-    for group in (
-        "monday tuesday wednesday thursday friday saturday sunday",
-        "first second third fourth fifth sixth seventh eighth ninth tenth last",
-        "1 2 3 4 5 6 7 8 9 10 11 12",
-        "left right",
-        "north south east west",
-        "upper lower front",
-        "red blue black green white yellow grey",
-    )
-]
-# Acts that are told with each other's verbs.
-_SYNONYMS = [
-    frozenset(stem(word) for word in group.split())
-    for group in (
-        "answer reply "
-        "respond", "open unlock unseal unlatch", "speak say utter whisper pronounce", "look peer gaze glance stare peek squint",
-        "touch stroke "
-        "finger", "eat taste swallow bite", "drink sip", "follow chase", "call shout cry", "sing hum", "wash rinse scrub clean",
-        "carry take remove bring steal "
-        "pocket", "pick pluck", "throw toss", "close shut", "break smash", "burn light", "wake rouse",
-        "sign initial", "push shove", "turn rotate twist", "cross step", "enter step", "board climb", "press push", "feed give",
-    )
-]  # fmt: skip
-# Things that move or sound by themselves: as subjects they do no forbidden act.
-_LIFELESS = frozenset(
-    "wind sea rain water tide storm tree trees house door bell clock kettle train floor pipes fire it".split()
-)
-_NIGHT = frozenset("dark night midnight dusk sunset evening".split())
-_DAY = frozenset("noon midday morning daylight dawn afternoon".split())
-_ASIDE = frozenset("around round beside away off past near".split())  # "stepped around" is not "stepped on"
-_SAME_FORM = frozenset("cut put set hit let shut read cast hurt split spread shed burst".split())  # base and past alike
-_UNSPOKEN = frozenset("to will would shall can could must should may might not never did do don't didn't please and".split())
-_LONG_AGO = frozenset("ago once years year since century previous former grandfather grandmother long last".split())
-_MANNER = frozenset("backwards backward early late open shut closed unlocked lit burning empty".split())
 _LYING_DOWN = re.compile(r"\b(?:down|on|in|beside|near|under|beneath|next|across|among|upon|with)\b")
 
 
@@ -97,7 +44,7 @@ def parse(taboo: str) -> Act:
     after = found[found.index(verb) + 1 :] if verb else []
     phrase = []
     for word in after:
-        if word in PREPOSITIONS or word in ("twice", "again", "alone", "aloud", "who", "what", "when", *_MANNER):
+        if word in PREPOSITIONS or word in ("twice", "again", "alone", "aloud", "who", "what", "when", *_IS.manner):
             break
         phrase.append(word)
     named = [stem(word) for word in phrase if word not in STOPWORDS]
@@ -112,8 +59,8 @@ def parse(taboo: str) -> Act:
         named,
         others,
         repeated,
-        bool(phrase) and not named and phrase[0] in _PRONOUNS,
-        [word for word in after if word in _MANNER],
+        bool(phrase) and not named and phrase[0] in _IS.pronouns,
+        [word for word in after if word in _IS.manner],
         particles,
     )
 
@@ -141,7 +88,7 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
         subject = here if here else before  # "… who came in and opened it": the subject stands in an earlier clause
         if set(here) & UNDONE or any(one.endswith("n't") for one in here) or set(subject) & OTHERS:
             continue
-        if "had" in here[-3:] and not _ACTORS & set(here[-4:]) and _LONG_AGO & {*before, *clause, *rest}:
+        if "had" in here[-3:] and not _IS.actors & set(here[-4:]) and _IS.long_ago & {*before, *clause, *rest}:
             continue
         if act.whole.startswith("let ") and not set(act.others) <= {*found[:place], *(stem(one) for one in before)}:
             continue
@@ -153,7 +100,7 @@ def _clause_tells_act(clause: list[str], before: list[str], rest: list[str], act
             "had" in here
             and act.others
             and not set(act.others) & {*found, *(stem(one) for one in rest)}
-            and not _PRONOUNS & set(clause)
+            and not _IS.pronouns & set(clause)
         ):
             continue
         if speech and not ({"i", "we", "you", "i've", "you've", "we've", "you'd"} & set(here[-3:])):
@@ -169,13 +116,13 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
     plain = clause[:end] + (rest if end == len(clause) else [])
     text = [stem(word) for word in plain]
     words_of_act = set(words(act.whole))
-    if words_of_act & _NIGHT and set(plain) & _DAY and not set(plain) & _NIGHT:
+    if words_of_act & _IS.night and set(plain) & _IS.day and not set(plain) & _IS.night:
         return False
     if act.manner and not {stem(word) for word in act.manner} & {*text, *map(stem, before)}:
         return False
     if _at_another_time(act, plain):
         return False
-    if act.particles and clause[place + 1 : place + 2] and clause[place + 1] in _ASIDE - set(act.particles):
+    if act.particles and clause[place + 1 : place + 2] and clause[place + 1] in _IS.aside - set(act.particles):
         return False
     for group in _SETS:
         asked = group & {*act.others, act.verb}
@@ -205,7 +152,7 @@ def _has_object(clause: list[str], place: int, found: list[str], rest: list[str]
         return True
     if sum(word in own for word in act.object) >= max(2, len(act.object) - 1):
         return True
-    return direct and not act.pronoun and bool(_PRONOUNS & set(after[:2])) and not _other_noun(after)
+    return direct and not act.pronoun and bool(_IS.pronouns & set(after[:2])) and not _other_noun(after)
 
 
 _LIMIT = re.compile(r"\b(before|after|until)\b (?:the |a )?(\w+)")
@@ -228,17 +175,12 @@ def _same(act: Act, text: list[str], plain: list[str]) -> bool:
     if not modifiers or any(word in text for word in modifiers):
         return True
     place = text.index(act.object[-1])
-    return place > 0 and plain[place - 1] in _DETERMINERS
-
-
-_COMMON = frozenset(
-    map(stem, "open look go take speak say touch turn leave enter give let make keep use walk move tell ask put see".split())
-)
+    return place > 0 and plain[place - 1] in _IS.determiners
 
 
 def _is_rare(verb: str) -> bool:
     """Whether a verb alone, without an object, stands for the act."""
-    return stem(verb) not in _COMMON
+    return stem(verb) not in map(stem, _IS.common)
 
 
 def _by_itself(clause: list[str], place: int, act: Act) -> bool:
@@ -247,7 +189,8 @@ def _by_itself(clause: list[str], place: int, act: Act) -> bool:
     passive = any(word in ("was", "were", "been", "being", "got") for word in clause[max(place - 3, 0) : place])
     subject = before[-1] if before else ""
     return not passive and (
-        subject in _LIFELESS or (bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _DETERMINERS))
+        subject in _IS.lifeless
+        or (bool(subject) and stem(subject) in act.others and stem(subject) not in map(stem, _IS.determiners))
     )
 
 
@@ -260,11 +203,11 @@ def _is_done(clause: list[str], place: int, act: Act) -> bool:
             word in ("lying", "lies") and flat is not bool(_LYING_DOWN.search(after))
         ):
             return False
-    if word == "left" and (set(before[-1:]) & _DETERMINERS or before[-1:] in (["was"], ["were"], ["nothing"], ["to"])):
+    if word == "left" and (set(before[-1:]) & _IS.determiners or before[-1:] in (["was"], ["were"], ["nothing"], ["to"])):
         return False
-    if word in _SAME_FORM:
-        return not set(before[-2:]) & _UNSPOKEN
+    if word in _IS.same_form:
+        return not set(before[-2:]) & _IS.unspoken
     if word in (act.verb, stem(word), stem(word) + "e") and word not in IRREGULAR:
-        return (before[-1:] == ["to"] and bool(_STARTS & set(before))) or before[-1:] == ["did"]
-    third = word.endswith("s") and (not before or before[-1] not in _DETERMINERS)
+        return (before[-1:] == ["to"] and bool(_IS.starts & set(before))) or before[-1:] == ["did"]
+    third = word.endswith("s") and (not before or before[-1] not in _IS.determiners)
     return word.endswith(("ed", "ing")) or word in IRREGULAR or third

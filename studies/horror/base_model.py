@@ -15,61 +15,34 @@ import argparse
 
 import numpy as np
 
-from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
+from diversity_tuning.cli import at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
-from studies.horror.boundary import MAX_LENGTH, Encoded, encode_example
-from studies.horror.specification import from_mapping
-from studies.miniature.base_model import last_loss, length_batches, training_arguments
+from studies.horror.boundary import MAX_LENGTH, Encoded, encode_example, pairs_of
+from studies.miniature.base_model import base_parser, in_batches, train_in_order, write_model
 
 LAYERS = ("conv", "full_attention", "full_attention")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = Parser("studies.horror.base_model", __doc__)
-    parser.add_argument("--source", required=True, help="data set 'pretraining' of the specifications command")
-    parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer; copied beside the model")
-    parser.add_argument("--output", required=True, help="folder for model and tokenizer")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hidden_size", type=int, default=128)
+    source = "data set 'pretraining' of the specifications command"
+    parser = base_parser("studies.horror.base_model", __doc__, source, batch_size=8)
     parser.add_argument("--layers", nargs="+", choices=("conv", "full_attention"), default=LAYERS, help="kinds, first to last")
-    parser.add_argument("--num_heads", type=int, default=4)
-    parser.add_argument("--batch_size", type=at_least(1), default=8, help="documents an update")
-    parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("--max_length", type=at_least(2), default=MAX_LENGTH, help="longest document in tokens")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     return parser
 
 
 @command
 def main(argv=None) -> None:
-    args = parse_with_recipe(build_parser(), argv)
-    settings = {key: value for key, value in vars(args).items() if key != "output"}
-    settings["examples_per_update"] = args.batch_size  # elsewhere a batch size only decides the speed; here, the result
-    record = provenance("horror_base_model", settings, {"source": args.source, "tokenizer": args.tokenizer})
-    if is_finished(args.output, record, args.overwrite):
-        return
-    from transformers import PreTrainedTokenizerFast
-
-    from diversity_tuning.data.read import read_split
-
-    rows = read_split(args.source, schema.TRAIN, (schema.FILTERED_COMMENT_TEXTS, "specification"))
-    with atomic_folder(args.output) as folder:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
-        rng = np.random.default_rng(args.seed)
-        documents = in_batches([encode_example(tokenizer, *pair, args.max_length) for pair in stories(rows)], args, rng)
-        model, loss = train_model(documents, tokenizer, args, str(folder / "logs"))
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        counts = {"vocabulary": len(tokenizer), "parameters": model.num_parameters(), "final_loss": loss}
-        write_provenance(folder, record, counts=counts)
-    print(f"{args.output}: {counts}", flush=True)
+    columns = (schema.FILTERED_COMMENT_TEXTS, "specification")
+    write_model(parse_with_recipe(build_parser(), argv), "horror_base_model", columns, train_on_stories)
 
 
-def in_batches(documents: list[Encoded], args: argparse.Namespace, rng: np.random.Generator) -> list[Encoded]:
-    """The documents in an order whose batches hold some of about one length, and are themselves in random order."""
-    order = length_batches([len(document.ids) for document in documents], args.batch_size, rng)
-    return [documents[i] for i in order]
+def train_on_stories(rows, tokenizer, args: argparse.Namespace, scratch: str):
+    """Train an LFM2 on the story of every row, in batches of about one length; returns it and its last loss."""
+    rng = np.random.default_rng(args.seed)
+    documents = [encode_example(tokenizer, *pair, args.max_length) for pair in pairs_of(rows)]
+    documents = in_batches(documents, args.batch_size, rng, lambda one: len(one.ids))
+    return train_model(documents, tokenizer, args, scratch)
 
 
 def new_model(tokenizer, args: argparse.Namespace):
@@ -115,34 +88,8 @@ def start_copying(model) -> None:
 
 def train_model(documents: list[Encoded], tokenizer, args: argparse.Namespace, scratch: str):
     """Train an LFM2 from scratch on documents in their order, loss after the boundary only; returns it and its last loss."""
-    import torch
-    from datasets import Dataset
-    from torch.nn.utils.rnn import pad_sequence
-    from transformers import Trainer
-
-    def collate(rows: list[dict]) -> dict:
-        ids = [torch.tensor(row["ids"]) for row in rows]
-        labels = [one.clone() for one in ids]
-        for one, row in zip(labels, rows, strict=True):
-            one[: row["boundary"]] = -100
-        mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
-        inputs = pad_sequence(ids, batch_first=True, padding_value=tokenizer.pad_token_id)
-        return {"input_ids": inputs, "attention_mask": mask, "labels": pad_sequence(labels, True, -100)}
-
-    trainer = Trainer(
-        model=new_model(tokenizer, args),
-        args=training_arguments(args, scratch, remove_unused_columns=False),
-        train_dataset=Dataset.from_list([{"ids": one.ids, "boundary": one.boundary} for one in documents]),
-        data_collator=collate,
-    )
-    trainer.train()
-    return trainer.model, last_loss(trainer)
-
-
-def stories(rows):
-    """(prompt, story) of every row."""
-    for row in rows:
-        yield from_mapping(row["specification"]).to_prompt(), row[schema.FILTERED_COMMENT_TEXTS][0]
+    encoded = [(one.ids, one.boundary) for one in documents]
+    return train_in_order(new_model(tokenizer, args), encoded, tokenizer, args, scratch)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ r"""Record where stories begin: tokens of prompts and stories, and how many stor
 if not __package__:
     raise SystemExit("error: run it as python -m studies.horror.boundaries")
 
+import json
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
-from diversity_tuning.data import schema
 from diversity_tuning.runs import write_text
-from studies.horror.boundary import MAX_LENGTH, as_json, boundaries
-from studies.horror.specification import from_mapping
+from studies.horror.boundary import MAX_LENGTH, boundaries, pairs_of
 
 
 @command
@@ -32,18 +31,9 @@ def main(argv=None) -> None:
     for name in ("sft", "easy", "hard"):
         for split, rows in load_from_disk(str(Path(args.data) / name)).items():
             found[f"{name}/{split}"] = boundaries(tokenizer, pairs_of(rows), args.max_length)
-    write_text(args.output, as_json(found))
-    print(as_json(found), end="", flush=True)
-
-
-def pairs_of(rows):
-    """(prompt, story) of every story of a data set."""
-    for row in rows:
-        if schema.CHOSEN in row:
-            for side in (schema.CHOSEN, schema.REJECTED):
-                yield row[side][0]["content"], row[side][-1]["content"]
-        else:
-            yield from_mapping(row["specification"]).to_prompt(), row[schema.FILTERED_COMMENT_TEXTS][0]
+    text = json.dumps(found, indent=2)
+    write_text(args.output, text + "\n")
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

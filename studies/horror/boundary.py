@@ -5,12 +5,12 @@ tokens is cut at its end and then has no EOS; a whole story ends with EOS; the l
 prompt that leaves no room for a single story token is not an example.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
+from studies.horror.specification import from_mapping
 
 MAX_LENGTH = 384  # tokens of prompt and story; the synthetic ones have fewer than 320
 
@@ -59,6 +59,11 @@ def boundaries(tokenizer, pairs: Iterable[tuple[str, str]], max_length: int = MA
     }
 
 
-def as_json(counts: dict[str, dict[str, float]]) -> str:
-    """Counts by data set and split as indented JSON with a line break at its end."""
-    return json.dumps(counts, indent=2) + "\n"
+def pairs_of(rows):
+    """(prompt, story) of every story of a data set."""
+    for row in rows:
+        if schema.CHOSEN in row:
+            for side in (schema.CHOSEN, schema.REJECTED):
+                yield row[side][0]["content"], row[side][-1]["content"]
+        else:
+            yield from_mapping(row["specification"]).to_prompt(), row[schema.FILTERED_COMMENT_TEXTS][0]

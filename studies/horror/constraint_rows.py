@@ -10,13 +10,16 @@ from diversity_tuning.errors import UserError
 from studies.horror import acts, constraints, cues, ends, taboo, twist, wording
 from studies.horror.constraints import CONSTRAINTS, check
 from studies.horror.specification import from_mapping, from_prompt
+from studies.pools import pools_file
 
 MODULES = (acts, constraints, cues, ends, taboo, twist, wording)  # the rules
 
 
 def rules() -> str:
     """A digest of the rules' source text, so that an output made by other rules is not taken for this one's."""
-    content = b"".join(Path(module.__file__).read_bytes() for module in MODULES)
+    files = [Path(module.__file__) for module in MODULES]
+    files += [path for file in files if (path := pools_file(file, file.stem)).exists()]
+    content = b"".join(file.read_bytes() for file in files)
     return hashlib.sha256(content).hexdigest()[:16]
 
 

@@ -52,11 +52,6 @@ CONSTRAINTS = tuple(
 )
 
 
-def ends_a_sentence(story: str) -> bool:
-    """The last character is a full stop or the like, quotes and brackets aside."""
-    return _COMPLETE.search(normal(story).strip()) is not None
-
-
 def has_title(title: str, story: str) -> bool:
     """All content words of the title occur in the story; a heading counts."""
     found = set(map(stem, words(story)))

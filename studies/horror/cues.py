@@ -2,43 +2,12 @@
 
 import re
 
-from studies.horror.wording import WORD, normal, words
+from studies.horror.wording import WORD, any_of, normal, words
+from studies.pools import read_pools
 
-# Words of injury that this project's authors count as graphic; written for it. It knows no context ("blood orange") and misses
-# violence that is told without them.
-GRAPHIC = frozenset(
-    """gore gory entrails intestines guts viscera disembowel disembowelled disemboweled eviscerate eviscerated dismember
-    dismembered dismemberment decapitate decapitated behead beheaded severed mutilate mutilated mutilation flay flayed flaying
-    gouge gouged gouging bloodbath bloodied bloody bloodstained blood-soaked blood-drenched brains splatter splattered gushed
-    spurted impaled torture tortured torturing maimed butchered slaughtered hacked skinned rotting maggots pus vomit vomited
-    """.split()
-)
-_FLESH = (
-    r"(?:throats?|bell(?:y|ies)|stomachs?|necks?|eye(?:s|balls?)?|tongues?|flesh|skin|limbs?|fingers?|bowels|innards|heads?|"
-    r"faces?|chests?|ribs?|skulls?|"
-    r"jaws?|ears?|scalps?|bones?|hearts?|lungs?|livers?|arms?|legs?)"
-)
-_BLOOD = re.compile(
-    r"\bblood\b[^.!?]{0,40}\b(?:ran|pour|spray|gush|spurt|drip|pool|soak|splash|everywhere|c[ao]me (?:down|out)|flow|sheet|"
-    r"slick|fountain|bubbl|"
-    r"well(?:ed|ing) up)\w*|\b(?:pools?|sprays?|sheets?|rivers?|fountains?|gouts?) of blood\b|\b(?:covered|drenched|soaked|"
-    r"slick|dripping) (?:in|with) "
-    r"(?:\w+ )?blood\b|\bbled (?:out|to death)\b|\bbleeding (?:out|to death)\b"
-    rf"|\b(?:slit|slic(?:ed|ing)|slash(?:ed|ing)|gouged?|stabb(?:ed|ing)|hack(?:ed|ing)|sever(?:ed|ing)|saw(?:ed|ing) (?:off|"
-    rf"through)|bit (?:off|through)|"
-    rf"crush(?:ed|ing)|peel(?:ed|ing)|carv(?:ed|ing)|skewered|(?:tore|torn|ripp?ed|ripping|tearing|cut|cutting|split|"
-    rf"pull(?:ed|ing)|burst) (?:out|off|open|away|"
-    rf"apart|through))\b(?:(?! and (?:he|she|they|it)\b| by\b)[^.!?;]){{0,30}}\b{_FLESH}\b"
-    r"|\b(?:tore|ripp?ed|pulled|cut|wrenched|dragged|slit) (?:him|her|them)(?: \w+){0,2} (?:in two|in half|hand over hand|"
-    r"limb from limb|from \w+ to)\b"
-    r"|\bdr[ea]w\w* (?:the |a |his |her )?(?:\w+ )?(?:knife|blade|razor|saw) (?:across|over|through)\b"
-    r"|\b(?:head|arm|hand|leg|face|skin|flesh|jaw|scalp)\b (?:came|fell|was torn|was ripped|peeled|hung) (?:away|off|loose|"
-    r"in strips|from the bone)\b"
-    r"|\bslit (?:him|her|them)\b|\bbones? (?:snapp|splinter|jutt|cracked|crunch|poking|stuck out)\w*|\bbrain matter\b|"
-    r"\bbowels\b|\b(?:exposed|wet|raw|shredded|"
-    r"mangled) (?:bone|flesh|meat|muscle|organs?)\b",
-    re.I,
-)
+_DATA = read_pools(__file__, "cues")
+GRAPHIC = frozenset(_DATA["graphic"].split())
+_BLOOD = re.compile(any_of(_DATA["blood"], {"FLESH": any_of(_DATA["flesh"])}), re.I)
 _NAMES = (
     r"(?:pad|unk|bos|eos|eot|eod|eom|mask|sep|cls|s|end|start|end[ _-]?of[ _-]?(?:text|turn|story|sequence|sentence|document|"
     r"message|output)|"

@@ -9,12 +9,13 @@ import re
 
 import numpy as np
 
-from studies.horror.specification import Specification, past_of, pick, pronouns
+from studies.horror.specification import Specification, past_of, pronouns
+from studies.pools import pick
 
 _SLOT = re.compile(r"\[(\w+)\]")
 
 
-def sentence(rng: np.random.Generator, place: str, spec: Specification, pools: dict[str, tuple[str, ...]]) -> str:
+def sentence(rng: np.random.Generator, place: str, spec: Specification, pools: dict[str, list[str]]) -> str:
     """One sentence for a place of a story ("opening", "twist", …), its slots drawn and its names put in."""
     text = pick(rng, pools[place])
     while found := _SLOT.search(text):

@@ -7,54 +7,36 @@ python -m studies.horror.report --seeds runs/horror/seed0 runs/horror/seed1 \
 if not __package__:
     raise SystemExit("error: run it as python -m studies.horror.report")
 
-import csv
 import html
 from pathlib import Path
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
-from diversity_tuning.runs import atomic_folder, provenance, write_provenance
+from diversity_tuning.cli import command, parse_with_recipe
+from studies.report import as_frames, report_parser, write_report
 
 _SHOWN = 3  # specifications with a story of every model
 
 
 @command
 def main(argv=None) -> None:
-    parser = Parser("studies.horror.report", __doc__)
-    parser.add_argument("--seeds", nargs="+", required=True, help="seed folders of the horror recipe")
-    parser.add_argument("--split", default=None, help="read the samples of another split than test")
-    parser.add_argument("--output", required=True, help="folder for report.html, report.md, tables and figures")
-    args = parse_with_recipe(parser, argv)
-    from diversity_tuning.evaluation.csvfiles import write_cells
-    from diversity_tuning.evaluation.page import write_pages
+    args = parse_with_recipe(report_parser("studies.horror.report", __doc__, "horror"), argv)
     from studies.horror.report_data import read_results
     from studies.horror.report_figures import draw_all
     from studies.horror.report_tables import tables
 
     results = read_results(args.seeds, args.split)
     found = tables(results)
-    with atomic_folder(args.output) as folder:
-        drawn = draw_all(results, folder)
-        for table in found:
-            write_cells(folder / f"{table.name}.csv", [table.header, *table.rows])
-        write_values(results, folder / "prompts.csv")
-        write_pages(folder, "Horror stories from specifications", found, drawn, sections={"Stories": _stories(results.stories)})
-        record = provenance("horror_report", {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]}, {})
-        write_provenance(folder, record, counts={name: len(rows) for name, rows in results.stories.items()})
-    print(f"{args.output}: {len(found)} tables, {len(drawn)} figures", flush=True)
-
-
-def write_values(results, path: Path) -> None:
-    """Every measure per seed, model and specification: what all means and intervals are computed from; no texts."""
-    from studies.horror.report_data import MEASURES
-
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["seed", "model", "specification", *MEASURES])
-        for model, values in results.values.items():
-            for seed, folder in enumerate(results.seeds):
-                for place in range(values["all"].shape[1]):
-                    numbers = (format(values[name][seed, place], ".6g") for name in MEASURES)
-                    writer.writerow([folder.name, model, place, *numbers])
+    told = write_report(
+        args.output,
+        "horror_report",
+        {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]},
+        "Horror stories from specifications",
+        found,
+        lambda folder: draw_all(results, folder),
+        as_frames(found) | {"prompts": results.frame()},
+        {name: len(rows) for name, rows in results.stories.items()},
+        sections={"Stories": _stories(results.stories)},
+    )
+    print(told, flush=True)
 
 
 def _stories(stories: dict[str, list[dict]]) -> str:

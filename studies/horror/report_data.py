@@ -1,6 +1,5 @@
 """What the horror report reads: constraints, diversity, accuracies and training histories of every model and seed."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +8,9 @@ import numpy as np
 from diversity_tuning.errors import UserError
 from studies.horror.constraint_rows import rates
 from studies.horror.constraints import CONSTRAINTS
+from studies.report import read_json, read_json_lines
 
+STUDY = "horror"
 MODELS = ("base", "sft", "dpo-easy", "ddpo-easy", "dpo-hard", "ddpo-hard")
 TRAINED = ("generation", *MODELS[2:])  # folders of training runs
 LEVELS = ("easy", "hard")
@@ -24,10 +25,22 @@ class Results:
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     accuracy: list[dict] = field(default_factory=list)  # per seed: model -> level -> figures
     separability: list[dict] = field(default_factory=list)
-    boundaries: list[dict] = field(default_factory=list)
     histories: list[dict[str, list[dict]]] = field(default_factory=list)  # per seed: run -> rows of metrics.jsonl
     runs: list[dict[str, dict]] = field(default_factory=list)  # per seed: run -> its provenance
     stories: dict[str, list[dict]] = field(default_factory=dict)  # model -> rows of the first seed
+
+    def frame(self):
+        """Every measure per seed, model and specification: what all means and intervals are computed from; no texts."""
+        import pandas as pd
+
+        parts = [
+            pd.DataFrame({"seed": seed.name, "model": model, **{name: values[name][place] for name in MEASURES}})
+            for model, values in self.values.items()
+            for place, seed in enumerate(self.seeds)
+        ]
+        for part in parts:
+            part.insert(2, "specification", range(len(part)))
+        return pd.concat(parts)
 
 
 def read_results(seeds: list[str], split: str | None = None) -> Results:
@@ -36,17 +49,18 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
     results = Results([Path(seed) for seed in seeds])
     by_seed = []
     for folder in results.seeds:
-        stories = {model: _rows(folder / f"constraints{suffix}" / model / "constraints.jsonl") for model in MODELS}
+        stories = {
+            model: read_json_lines(folder / f"constraints{suffix}" / model / "constraints.jsonl", STUDY) for model in MODELS
+        }
         by_seed.append(_values(stories, folder / f"diversity{suffix}"))
         results.stories = results.stories or stories
         accuracy: dict = {}
         for level in LEVELS:
-            accuracy |= _json(folder / f"accuracy{suffix}" / f"{level}.json")["models"]
+            accuracy |= read_json(folder / f"accuracy{suffix}" / f"{level}.json", STUDY)["models"]
         results.accuracy.append(accuracy)
-        results.separability.append(_json(folder / "data" / "separability.json"))
-        results.boundaries.append(_json(folder / "boundaries.json"))
-        results.histories.append({run: _rows(folder / run / "metrics.jsonl") for run in TRAINED})
-        results.runs.append({run: _json(folder / run / "provenance.json") for run in TRAINED})
+        results.separability.append(read_json(folder / "data" / "separability.json", STUDY))
+        results.histories.append({run: read_json_lines(folder / run / "metrics.jsonl", STUDY) for run in TRAINED})
+        results.runs.append({run: read_json(folder / run / "provenance.json", STUDY) for run in TRAINED})
     results.values = {
         model: {measure: _stack([one[model][measure] for one in by_seed]) for measure in MEASURES} for model in MODELS
     }
@@ -64,7 +78,7 @@ def _values(stories: dict[str, list[dict]], diversity: Path) -> dict[str, dict[s
     """Model -> measure -> value per specification, the specifications of all models in the same order."""
     spread: dict = {}
     for level in LEVELS:
-        spread |= _json(diversity / f"{level}.json")["models"]
+        spread |= read_json(diversity / f"{level}.json", STUDY)["models"]
     values = {}
     for model, rows in stories.items():
         for row in rows:
@@ -80,19 +94,3 @@ def _stack(arrays: list[np.ndarray]) -> np.ndarray:
     if len({len(one) for one in arrays}) != 1:
         raise UserError("the seeds were sampled for different numbers of specifications; sample them alike")
     return np.stack(arrays)
-
-
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; run the stages of `bash reproduce.sh --recipe horror` first") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error}); delete it and run its stage again") from None
-
-
-def _rows(path: Path) -> list[dict]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; run the stages of `bash reproduce.sh --recipe horror` first") from None

@@ -6,6 +6,7 @@ from diversity_tuning.evaluation.rendering import Table, interval, t_words
 from diversity_tuning.evaluation.statistics import paired_difference, seed_means
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import LEVELS, MODELS, TRAINED, Results, spread
+from studies.report import titled
 
 COMPARED = (
     ("dpo-easy", "sft"), ("ddpo-easy", "sft"), ("dpo-hard", "sft"), ("ddpo-hard", "sft"), ("dpo-hard", "dpo-easy"),
@@ -37,12 +38,7 @@ def constraints(results: Results) -> Table:
     """Rate of every constraint, and diversity, per model."""
     seeds, prompts = results.values["sft"]["all"].shape
     rows = [[_label(name), *(interval(spread(results.values[m][name])) for m in MODELS)] for name in ROWS]
-    note = (
-        f"Share of sampled stories that keep a constraint; mean over {seeds} seed(s) and {prompts} test specifications each, 4 "
-        "stories a specification, 95% bootstrap over seeds, then specifications. Diversity: among the 4 stories of a "
-        "specification, mean cosine distance of MiniLM embeddings (meaning) and 1 − ROUGE-L (words)."
-    )
-    return Table("constraints", "Constraints", note, ["constraint", *MODELS], rows)
+    return titled(__file__, "constraints", ["constraint", *MODELS], rows, seeds=seeds, prompts=prompts)
 
 
 def differences(results: Results) -> Table:
@@ -53,11 +49,7 @@ def differences(results: Results) -> Table:
         found = [paired_difference(values[a][name], values[b][name], nested=True) for a, b in COMPARED]
         cells = [interval(one, sign="+") + t_words(one) for one in found]
         rows.append([_label(name), *cells])
-    note = (
-        "Paired over specifications; 95% bootstrap as above; t: Student's interval over seeds, no correction for the number of"
-        " comparisons. An interval that holds 0 shows no difference."
-    )
-    return Table("differences", "Paired differences", note, ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
+    return titled(__file__, "differences", ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
 
 
 def by_seed(results: Results) -> Table:
@@ -66,8 +58,7 @@ def by_seed(results: Results) -> Table:
     for name in ("kept", "all"):
         means = {model: seed_means(results.values[model][name]) for model in MODELS}
         rows += [[_label(name), seed.name, *(f"{means[m][i]:.3f}" for m in MODELS)] for i, seed in enumerate(results.seeds)]
-    note = "Means over the specifications of each seed, which has its own data and models."
-    return Table("seeds", "Seed by seed", note, ["constraint", "seed", *MODELS], rows)
+    return titled(__file__, "seeds", ["constraint", "seed", *MODELS], rows)
 
 
 def accuracies(results: Results) -> Table:
@@ -78,18 +69,13 @@ def accuracies(results: Results) -> Table:
         kept = interval(spread(results.values[model]["kept"]))
         rows.append([model, *cells, kept, interval(spread(results.values[model]["all"]))])
     pairs = results.accuracy[0]["sft"]["easy"]["pairs"]
-    note = (
-        f"{pairs} test pairs a level and seed. By likelihood: the preferred story is the likelier one. By reward: it gained "
-        "more likelihood than the other, relative to SFT (what TRL logs as rewards/accuracies). Mean over seeds, in brackets "
-        "the lowest and the highest bound of the seeds' own intervals. Beside them, what the same model's samples keep."
-    )
     header = [
         "model",
         *(f"{level}, by {kind}" for level in LEVELS for kind in ("likelihood", "reward")),
         "constraints kept",
         "all kept",
     ]
-    return Table("accuracy", "Preference accuracy and obedience", note, header, rows)
+    return titled(__file__, "accuracy", header, rows, pairs=pairs)
 
 
 def _accuracy(results: Results, model: str, level: str, kind: str) -> str:
@@ -109,8 +95,7 @@ def faults(results: Results) -> Table:
         found = [[seed[m]["hard"]["reward"]["by_fault"].get(name) for seed in results.accuracy] for m in models]
         number = sum(one["n"] for one in found[0] if one)
         rows.append([name, str(number), *(f"{_pooled(one):.3f}" for one in found)])
-    note = "Test pairs of the hard level, all seeds together, by the one fault of the dispreferred story; accuracy by reward."
-    return Table("faults", "Hard pairs, fault by fault", note, ["fault", "pairs", *models], rows)
+    return titled(__file__, "faults", ["fault", "pairs", *models], rows)
 
 
 def _pooled(found: list[dict | None]) -> float:
@@ -128,13 +113,7 @@ def separability(results: Results) -> Table:
         ]
         for level in LEVELS
     ]
-    note = (
-        "Training and test pairs, mean over seeds. Accuracies: logistic regression, 5-fold cross-validation with all stories "
-        "of a specification in one fold; chance is .5. Token overlap: mean Jaccard similarity of the two sides' words."
-    )
-    return Table(
-        "separability", "How far words alone separate the levels", note, ["level", *(n.replace("_", " ") for n in names)], rows
-    )
+    return titled(__file__, "separability", ["level", *(name.replace("_", " ") for name in names)], rows)
 
 
 def runs(results: Results) -> Table:
@@ -153,7 +132,7 @@ def runs(results: Results) -> Table:
                  str(counts.get("pairs_cut_at_max_length", 0)), f"{seconds:.0f}"]
             )  # fmt: skip
     header = ["seed", "run", "examples", "steps", "kept", "validation loss", "validation accuracy", "cut", "seconds"]
-    return Table("runs", "Runs", "Training runs; the checkpoint of the lowest validation loss is kept.", header, rows)
+    return titled(__file__, "runs", header, rows)
 
 
 def _decimals(value: float | None) -> str:

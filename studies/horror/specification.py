@@ -11,77 +11,21 @@ from collections.abc import Iterable
 import numpy as np
 
 from diversity_tuning.errors import UserError
+from studies.pools import draw_different, pick, read_pools
 
 INSTRUCTION = "You are a creative writing assistant. Write a short horror story that follows this specification."
 CONSTRAINTS = "2 to 4 paragraphs; suspenseful and eerie, not graphic; ends with an unsettling implication"
 MARKER = "Story:"  # the last line of a prompt: what comes after it is the story
 KEPT, BROKEN = "it is kept", "it is broken"  # what the story should do with the taboo rule
 
-_FEMALE = ("Mara", "Tilda", "Oona", "Ines", "Wren", "Esme", "Greta", "Isolde", "Kaya", "Orla", "Runa", "Yara")
-_MALE = ("Joss", "Bram", "Pell", "Corin", "Falk", "Jonah", "Nils", "Piers", "Soren", "Ulric", "Wilf", "Amos")
-NAMES = _FEMALE + _MALE  # protagonists; a supporting character is of another kind, so that a small model can tell who is who
-SUPPORTING = (
-    "Mr Ashdown", "Mrs Vane", "Father Quill", "Doctor Hale", "Aunt Sabine", "Uncle Roth", "Sister Agnes", "Captain Dorn",
-    "Miss Larkin", "Old Tobias", "Madame Corvo", "Professor Lind", "Mr Pike", "Mrs Thorne", "Father Anselm", "Doctor Marsh",
-    "Aunt Hester", "Uncle Bly", "Sister Maud", "Captain Reyes", "Miss Garrow", "Old Fenna", "Madame Zell", "Professor Ames",
-)  # fmt: skip
-SETTINGS = tuple(
-    f"the {place}"
-    for place in (
-        "drowned chapel", "salt house", "winter asylum", "disused mill", "island observatory", "shuttered theatre",
-        "quarry cottage", "marsh station", "orphan school", "mountain sanatorium", "coastal signal tower", "flooded archive",
-        "abandoned dairy", "moorland inn", "riverside boathouse", "hilltop convent", "underground baths", "timber lodge",
-        "lakeside hotel", "forgotten museum", "harbour hospital", "ruined vineyard", "glass nursery", "canal warehouse",
-    )
-)  # fmt: skip
-OBJECTS = (
-    "a brass key", "a cracked mirror", "a silver comb", "a bone whistle", "a torn photograph", "a wooden doll", "a music box",
-    "a rusted lantern", "a black ribbon", "an iron bell", "a wax candle", "a leather diary", "a clay mask", "a velvet glove",
-    "an ivory chess piece", "a broken compass", "a pocket watch", "a porcelain hand", "a knotted rope", "an unsigned letter",
-    "a glass eye", "a copper coin", "a child's shoe", "a painted fan",
-)  # fmt: skip
-# A taboo rule in its base form -> its past tense.
-TABOOS = {
-    "whistle after dark": "whistled after dark",
-    "open the cellar door": "opened the cellar door",
-    "answer the third knock": "answered the third knock",
-    "look into the well": "looked into the well",
-    "speak the drowned man's name": "spoke the drowned man's name",
-    "count the stairs": "counted the stairs",
-    "uncover the portraits": "uncovered the portraits",
-    "sleep facing north": "slept facing north",
-    "feed the grey dog": "fed the grey dog",
-    "touch the wet stones": "touched the wet stones",
-    "follow the small light": "followed the small light",
-    "sing near the water": "sang near the water",
-    "ring for a servant": "rang for a servant",
-    "wake the sleeper": "woke the sleeper",
-    "dig beneath the elm": "dug beneath the elm",
-    "thank the stranger": "thanked the stranger",
-    "turn the last page": "turned the last page",
-    "burn the old letters": "burned the old letters",
-    "cross the frozen pond": "crossed the frozen pond",
-    "enter the yellow room": "entered the yellow room",
-}
-# A twist is one of these subjects and one of these truths.
-TWIST_SUBJECTS = (
-    "caretaker", "ferryman", "landlady", "surgeon", "organist", "postman", "priest", "gardener", "widow", "guide", "tutor",
-    "neighbour", "cook", "sexton", "painter", "midwife", "baker", "lawyer", "porter", "pilot", "clockmaker", "nun", "butler",
-    "lodger",
-)  # fmt: skip
-TWIST_TRUTHS = (
-    "died years ago", "never left the attic", "is only a reflection", "was buried alive", "wears a stolen face",
-    "casts no shadow", "invented the whole village", "lives beneath the floor", "has no heartbeat", "forged every record",
-    "has already been replaced", "is dreaming all of this",
-)  # fmt: skip
-TITLE_HEADS = (
-    "Hour", "Hunger", "Keeper", "Silence", "Debt", "Weight", "Patience", "Echo", "Memory", "Price", "Promise", "Shape",
-    "Colour", "Taste", "Oath", "Harvest", "Burden", "Cradle", "Ladder", "Lesson", "Season", "Pulse", "Ransom", "Verdict",
-)  # fmt: skip
-TITLE_TAILS = (
-    "Still Water", "Empty Rooms", "Black Bread", "Cold Ash", "Borrowed Names", "Closed Doors", "Low Tide", "Long Winters",
-    "Thin Ice", "Dead Leaves", "Lost Hours", "White Salt",
-)  # fmt: skip
+_POOLS = read_pools(__file__, "specification")
+_FEMALE, _MALE = _POOLS["female"], _POOLS["male"]
+NAMES = _FEMALE + _MALE
+SUPPORTING, OBJECTS = _POOLS["supporting"], _POOLS["objects"]
+SETTINGS = [f"the {place}" for place in _POOLS["places"]]
+TABOOS = _POOLS["taboos"]
+TWIST_SUBJECTS, TWIST_TRUTHS = _POOLS["twist_subjects"], _POOLS["twist_truths"]
+TITLE_HEADS, TITLE_TAILS = _POOLS["title_heads"], _POOLS["title_tails"]
 
 FIELDS = {  # field -> its label in the prompt
     "title": "Title", "setting": "Setting", "protagonist": "Protagonist", "supporting": "Supporting character",
@@ -177,7 +121,7 @@ def draw_specification(rng: np.random.Generator) -> Specification:
         protagonist=pick(rng, NAMES),
         supporting=pick(rng, SUPPORTING),
         object=pick(rng, OBJECTS),
-        taboo=pick(rng, tuple(TABOOS)),
+        taboo=pick(rng, list(TABOOS)),
         taboo_kept=bool(rng.integers(2)),
         twist=f"the {pick(rng, TWIST_SUBJECTS)} {pick(rng, TWIST_TRUTHS)}",
     )
@@ -185,15 +129,4 @@ def draw_specification(rng: np.random.Generator) -> Specification:
 
 def draw_specifications(rng: np.random.Generator, count: int, taken: Iterable[tuple] = ()) -> list[Specification]:
     """``count`` specifications, no two with the same :attr:`~Specification.parts`, none with parts that are ``taken``."""
-    seen: dict[tuple, Specification] = {}
-    taken = set(taken)
-    while len(seen) < count:
-        drawn = draw_specification(rng)
-        if drawn.parts not in taken:
-            seen.setdefault(drawn.parts, drawn)
-    return list(seen.values())
-
-
-def pick(rng: np.random.Generator, pool: tuple):
-    """One of ``pool``, uniformly."""
-    return pool[rng.integers(len(pool))]
+    return draw_different(lambda: draw_specification(rng), lambda drawn: drawn.parts, count, taken)

@@ -20,8 +20,9 @@ import numpy as np
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
-from studies.horror.specification import Specification, draw_specifications, pick
+from studies.horror.specification import Specification, draw_specifications
 from studies.horror.stories import GOOD, draw_quality, hard_fault, write_story
+from studies.pools import pick
 
 SPLITS = (schema.TRAIN, schema.VALIDATION, schema.TEST)
 LEVELS = ("easy", "hard")

@@ -5,18 +5,12 @@ import dataclasses
 import numpy as np
 
 from studies.horror.grammar import sentence
-from studies.horror.pools.horror import HORROR
-from studies.horror.pools.off_style import OFF_STYLE
-from studies.horror.pools.wholesome import WHOLESOME
-from studies.horror.specification import (
-    TABOOS,
-    TWIST_SUBJECTS,
-    TWIST_TRUTHS,
-    Specification,
-    pick,
-)
+from studies.horror.specification import TABOOS, TWIST_SUBJECTS, TWIST_TRUTHS, Specification
+from studies.pools import pick, read_pools
 
-POOLS = {"horror": HORROR, "wholesome": {**HORROR, **WHOLESOME}, "off_style": {**HORROR, **OFF_STYLE}}
+_HORROR = read_pools(__file__, "horror")
+# Kind of story -> place or slot -> what it is drawn from; the other kinds replace some pools of horror.
+POOLS = {kind: _HORROR | read_pools(__file__, kind) for kind in ("horror", "wholesome", "off_style")}
 # Paragraphs of a good story, as places of sentences. The calm sentence stands before the end, so that a flat ending is the same
 # sentences in another order.
 LAYOUTS = (

@@ -6,48 +6,20 @@ Speech and notices tell what a rule says, not what is done; negations, wishes, c
 import re
 
 from studies.horror.acts import OTHERS, UNDONE, parse, tells_act
-from studies.horror.wording import (
-    content,
-    holds,
-    normal,
-    stem,
-    stems,
-    windows,
-    words,
-)
+from studies.horror.wording import any_of, content, holds, normal, stem, stems, windows, words
+from studies.pools import read_pools
 
-_THE = r"(?:the|that|this|her|his|their|my|our)"
-_RULE = r"(?:\w+ )?(?:rule|warning|taboo|law|order|promise|prohibition|word)"
-_BROKEN = re.compile(
-    rf"(?<!not )(?<!never )\b(?:broke|breaks?|breaking|broken|disobey\w*|defied|ignored|ignoring|forgot|forgetting) {_THE} "
-    rf"{_RULE}\b"
-    r"|\bbroke every rule\b|\bdid (?:it|so|that) (?:anyway|all the same|nonetheless)\b"
+_DATA = read_pools(__file__, "taboo")
+_PARTS = {name: any_of(words) for name, words in _DATA["parts"].items()}
+_BROKEN, _KEPT, _ANYWAY, _AGAIN, _SECOND, _PERMITTED, _PROHIBITED = (
+    re.compile(any_of(_DATA[name], _PARTS))
+    for name in ("broken", "kept", "anyway", "again", "second", "permitted", "prohibited")
 )
-_ANYWAY = re.compile(
-    r"\b(?:anyway|all the same|regardless|nonetheless|in spite of (?:it|that|him|her|them)|before \w+ could think)\b"
-)
-_KEPT = re.compile(rf"\b(?:kept|obeyed|honou?red|respected|kept to|keeps|obeys) {_THE} {_RULE}\b")
 _SPEECH = re.compile(r'"[^"]*(?:"|$)')
 _NOTICE = re.compile(r"\b[A-Z][A-Z'’]+(?:[ ,]+(?:[A-Z][A-Z'’]*|\d+))+\b|: [^.;]*\b(?:not|never|don't|no)\b[^.;]*")
-_AGAIN = re.compile(r"\b(?:twice|again|a second time|two times|once more|both times|thrice|three times|over and over)\b")
-_SECOND = re.compile(r"\b(?:twice|a second time|once more|the second time)\b")
 _ELLIPSIS = re.compile(
     r"^(?:so|and|but|then|of course)?,? ?(?:he|she|they|i|we|[\w]+) did(?: it| so)?(?:[.!]|,? (?:and|all|because|though|of "
     r"course))"
-)
-
-
-_PERMITTED = re.compile(
-    r"\bno (?:rule|law|taboo|prohibition|harm|reason)\b|\bas (?:much|often|loud(?:ly)?|many) as (?:you|she|he|they|one)\b"
-    r"|\b(?:all|whenever|whatever|if) (?:you|she|he|they) (?:like[ds]?|want(?:ed|s)?|please[ds]?)\b|\b(?:free|welcome|"
-    r"allowed|permitted) to\b"
-    r"|\bnobody (?:minded|minds|cared|cares|objected)\b|\b(?:nobody|no one|never) (?:had )?(?:ever )?(?:told|warned|said "
-    r"anything|mentioned)\b"
-)
-_PROHIBITED = re.compile(
-    r"\b(?:never|not|don't|doesn't|mustn't|won't|shouldn't|nobody|no one|none|forbid\w*|forbade|forbidden|must|only rule|one "
-    r"rule|warn\w*|"
-    r"taboo|except|broke|obeyed|leave|rule|no (?:deeper|further|farther|later|more))\b"
 )
 
 

@@ -2,15 +2,10 @@
 
 import re
 
-from studies.horror.wording import content, holds, normal, sentences, stem, stems, windows, words
+from studies.horror.wording import any_of, content, holds, normal, sentences, stem, stems, windows, words
+from studies.pools import read_pools
 
-_DENIED = re.compile(
-    r"\b(?:it|that|this|none of it|the story|the rumou?r) (?:was|were|is|wasn't|isn't) (?:all |just |only |quite )?(?:a "
-    r")?(?:lie|not true|untrue|nonsense|"
-    r"false|rubbish|rumou?r|joke|hoax|misunderstanding|dream|not so|invented|made up|mistake)\b|\b(?:made|making) (?:it|that|"
-    r"the story|all of it) up\b"
-    r"|\bno such thing\b|\bnot a word of it\b|\bwhatever (?:they|people|anyone|he|she) (?:say|says|said|tell|tells|told)\b"
-)
+_DENIED = re.compile(any_of(read_pools(__file__, "twist")["denied"]))
 _NEGATORS = frozenset("not never no nobody none neither".split())
 _TOLD = frozenset(
     map(stem, "know tell say guess see understand realise realize doubt deny remember think believe mention".split())

@@ -4,6 +4,8 @@ import math
 import re
 import unicodedata
 
+from studies.pools import read_pools
+
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s\"'(])(?:(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Capt|Lt|Sgt|Rev|No|vs|etc|Ltd|Co)|(?:[^\W\d_]\.)*[^\W\d_])\.$"
@@ -13,44 +15,14 @@ _NUMBERS = dict(
 )
 _SENTENCE_END = re.compile(r"([.!?…][\"')\]]*)\s+(?=[\"'(]?\S)")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'", "–": "-", "—": " - "})
-# Words that say nothing about what a phrase is about.
-STOPWORDS = frozenset(
-    """a an the this that these those of in on at to from by for with without into onto upon about after before over under and
-    or but nor so as than then if when while is are was were be been being am has have had do does did not no never ever
-    past below near against until across through someone somebody anyone anybody anything everything else must
-    should would could can may might shall will it its he she they them his her their him i me my we us our you your who whom
-    whose which what one there here all any some just only very too also up down out off again still""".split()
-)
-PREPOSITIONS = frozenset(
-    """of in on at to from by for with without into onto upon about after before over under behind beneath beside between near
-    off past below above against across through around along toward towards inside outside until during within that""".split()
-)
-# Irregular forms -> base form.
-IRREGULAR = {
-    form: base
-    for base, forms in {
-        "awake": "awoke awoken", "bear": "bore borne", "begin": "began begun", "bite": "bit bitten", "blow": "blew blown",
-        "break": "broke broken", "bring": "brought", "build": "built", "burn": "burnt", "buy": "bought", "catch": "caught",
-        "choose": "chose chosen", "come": "came", "creep": "crept", "dig": "dug", "draw": "drew drawn", "dream": "dreamt",
-        "drink": "drank drunk", "drive": "drove driven", "eat": "ate eaten", "fall": "fell fallen", "feed": "fed",
-        "feel": "felt", "fight": "fought", "find": "found", "fly": "flew flown", "forget": "forgot forgotten",
-        "freeze": "froze frozen", "get": "got gotten", "give": "gave given", "go": "went gone", "grow": "grew grown",
-        "hang": "hung", "hear": "heard", "hide": "hid hidden", "hold": "held", "keep": "kept", "kneel": "knelt",
-        "know": "knew known", "lead": "led", "leave": "left", "lend": "lent", "lie": "lay lain lying lied lies", "light": "lit",
-        "lose": "lost", "make": "made", "meet": "met", "pay": "paid", "ride": "rode ridden", "ring": "rang rung",
-        "rise": "rose risen", "run": "ran", "say": "said", "see": "saw seen", "sell": "sold", "send": "sent", "sew": "sewn",
-        "shake": "shook shaken", "shine": "shone", "shoot": "shot", "show": "shown", "sing": "sang sung", "sink": "sank sunk",
-        "sit": "sat", "sleep": "slept", "speak": "spoke spoken", "spend": "spent", "stand": "stood", "steal": "stole stolen",
-        "strike": "struck stricken", "swear": "swore sworn", "sweep": "swept", "swim": "swam swum", "take": "took taken",
-        "teach": "taught", "tear": "tore torn", "tell": "told", "think": "thought", "throw": "threw thrown",
-        "wake": "woke woken", "wear": "wore worn", "weave": "wove woven", "weep": "wept", "wind": "wound",
-        "write": "wrote written",
-        "die": "died dead dying dies death deaths deceased", "bury": "buried burial",
-        "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth",
-        "mouse": "mice", "knife": "knives", "life": "lives", "wolf": "wolves", "leaf": "leaves", "shoe": "shoes",
-    }.items()
-    for form in forms.split()
-}  # fmt: skip
+_WORDS = read_pools(__file__, "wording")
+STOPWORDS, PREPOSITIONS = (frozenset(_WORDS[name].split()) for name in ("stopwords", "prepositions"))
+IRREGULAR = {form: base for base, forms in _WORDS["irregular"].items() for form in forms.split()}  # form -> base form
+
+
+def any_of(patterns: list[str], parts: dict[str, str] | None = None) -> str:
+    """A regular expression for any of ``patterns``, each ``<NAME>`` in them replaced by that of ``parts``."""
+    return f"(?:{re.sub('<([A-Z]+)>', lambda name: (parts or {})[name[1]], '|'.join(patterns))})"
 
 
 def normal(text: str) -> str:

@@ -14,10 +14,11 @@ if not __package__:
     raise SystemExit("error: run it as python -m studies.miniature.base_model")
 
 import argparse
+from collections.abc import Callable
 
 import numpy as np
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.next_steps import SFT_LINE, print_next, register_next
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
@@ -29,59 +30,63 @@ register_next("base_model", SFT_LINE)
 
 @command
 def main(argv=None) -> None:
-    parser = Parser("studies.miniature.base_model", __doc__)
-    parser.add_argument("--source", required=True, help="output folder of stage 1")
+    parser = base_parser("studies.miniature.base_model", __doc__, source="output folder of stage 1", batch_size=16)
+    parser.add_argument("--num_layers", type=int, default=4, help="layers")
+    parser.add_argument("--recitals", type=int, default=6400, help="recitals to read before the stories; 0 for none")
+    parser.add_argument("--epochs", type=int, default=4, help="how often every story is read")
+    args = parse_with_recipe(parser, argv)
+    columns = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS)
+    if write_model(args, "base_model", columns, train_model):
+        print_next("base_model", args.output)
+
+
+def base_parser(module: str, text: str, source: str, batch_size: int) -> Parser:
+    """The flags that every base model of the studies has; ``source`` says what its data are."""
+    parser = Parser(module, text)
+    parser.add_argument("--source", required=True, help=source)
     parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer; copied beside the model")
     parser.add_argument("--output", required=True, help="folder for model and tokenizer")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order")
     parser.add_argument("--hidden_size", type=int, default=128, help="width of the model")
-    parser.add_argument("--num_layers", type=int, default=4, help="layers")
     parser.add_argument("--num_heads", type=int, default=4, help="attention heads of a layer")
-    parser.add_argument("--recitals", type=int, default=6400, help="recitals to read before the stories; 0 for none")
-    parser.add_argument("--epochs", type=int, default=4, help="how often every story is read")
-    parser.add_argument("--batch_size", type=int, default=16, help="documents an update")
+    parser.add_argument("--batch_size", type=at_least(1), default=batch_size, help="documents an update")
     parser.add_argument("--learning_rate", type=float, default=3e-3, help="highest learning rate of the cosine schedule")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="replace another model there")
-    args = parse_with_recipe(parser, argv)
+    return parser
 
+
+def write_model(args: argparse.Namespace, stage: str, columns: tuple[str, ...], train: Callable) -> bool:
+    """Train on the rows of ``--source`` and write model and tokenizer; False where that is made already.
+
+    ``train``: (rows, tokenizer, args, folder for scratch files) -> (model, its last loss).
+    """
     settings = {key: value for key, value in vars(args).items() if key != "output"}
     settings["examples_per_update"] = args.batch_size  # elsewhere a batch size only decides the speed; here, the result
-    record = provenance("base_model", settings, {"source": args.source, "tokenizer": args.tokenizer})
+    record = provenance(stage, settings, {"source": args.source, "tokenizer": args.tokenizer})
     if is_finished(args.output, record, args.overwrite):
-        return
+        return False
     from transformers import PreTrainedTokenizerFast
 
     from diversity_tuning.data.read import read_split
 
-    rows = read_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS))
+    rows = read_split(args.source, schema.TRAIN, columns)
     with atomic_folder(args.output) as folder:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
-        model, loss = train_model(rows, tokenizer, args, str(folder / "logs"))
+        model, loss = train(rows, tokenizer, args, str(folder / "logs"))
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         counts = {"vocabulary": len(tokenizer), "parameters": model.num_parameters(), "final_loss": loss}
         write_provenance(folder, record, counts=counts)
     print(f"{args.output}: {counts}", flush=True)
-    print_next("base_model", args.output)
+    return True
 
 
 def train_model(rows, tokenizer, args: argparse.Namespace, scratch: str):
     """Train a Llama from scratch on recitals, then on whole conversations; returns it with its last logged loss."""
-    from datasets import Dataset
-    from transformers import DataCollatorForLanguageModeling, Trainer
-
-    model = new_model(tokenizer, args)
     rng = np.random.default_rng(args.seed)
     lessons = [encode(tokenizer, recitals(rows, args.recitals, rng)), encode(tokenizer, conversations(rows, args.epochs, rng))]
     documents = [document for lesson in lessons for document in in_batches(lesson, args.batch_size, rng)]
-    trainer = Trainer(
-        model=model,
-        args=training_arguments(args, scratch),
-        train_dataset=Dataset.from_dict({"input_ids": documents}),
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
-    )
-    trainer.train()
-    return model, last_loss(trainer)
+    return train_in_order(new_model(tokenizer, args), [(ids, 0) for ids in documents], tokenizer, args, scratch)
 
 
 def new_model(tokenizer, args: argparse.Namespace):
@@ -105,11 +110,15 @@ def new_model(tokenizer, args: argparse.Namespace):
     return LlamaForCausalLM(config)
 
 
-def training_arguments(args: argparse.Namespace, scratch: str, **options):
-    """One pass over the documents in their order, under one cosine schedule; ``args``: seed, batch_size, learning_rate."""
-    from transformers import TrainingArguments
+def train_in_order(model, documents: list[tuple[list[int], int]], tokenizer, args: argparse.Namespace, scratch: str):
+    """One pass over documents in their order, under one cosine schedule; returns the model and its last logged loss.
 
-    return TrainingArguments(
+    ``documents``: token ids, and where the loss begins in them; ``args``: seed, batch_size, learning_rate.
+    """
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    arguments = TrainingArguments(
         output_dir=scratch,
         num_train_epochs=1,  # over `epochs` copies of the stories
         per_device_train_batch_size=args.batch_size,
@@ -123,14 +132,13 @@ def training_arguments(args: argparse.Namespace, scratch: str, **options):
         save_strategy="no",
         report_to="none",
         train_sampling_strategy="sequential",
-        **options,
     )
-
-
-def last_loss(trainer) -> float:
-    """The last logged loss of a finished training."""
+    rows = [{"input_ids": ids, "labels": [-100] * start + ids[start:]} for ids, start in documents]
+    collator = DataCollatorForSeq2Seq(tokenizer)  # pads at the end, labels with -100
+    trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_list(rows), data_collator=collator)
+    trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    return losses[-1] if losses else trainer.state.log_history[-1]["train_loss"]
+    return trainer.model, losses[-1] if losses else trainer.state.log_history[-1]["train_loss"]
 
 
 def encode(tokenizer, pairs) -> list[list[int]]:
@@ -139,19 +147,15 @@ def encode(tokenizer, pairs) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False, truncation=True, max_length=512)["input_ids"] if texts else []
 
 
-def in_batches(documents: list[list[int]], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
-    """The documents in an order whose batches hold some of about one length, and are themselves in random order."""
-    return [documents[i] for i in length_batches([len(document) for document in documents], batch_size, rng)]
-
-
-def length_batches(lengths: list[int], batch_size: int, rng: np.random.Generator) -> list[int]:
-    """Places in ``lengths``, batch after batch: each batch of about one length, the batches in random order."""
+def in_batches(documents: list, batch_size: int, rng: np.random.Generator, length: Callable = len) -> list:
+    """The documents in an order whose batches hold some of about one ``length``, and are themselves in random order."""
+    lengths = list(map(length, documents))
     order = rng.permutation(len(lengths))
     order = order[np.argsort([lengths[i] for i in order], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     full, rest = (batches[:-1], batches[-1:]) if len(order) % batch_size else (batches, [])
     rng.shuffle(full)
-    return [i for batch in [*full, *rest] for i in batch]
+    return [documents[i] for batch in [*full, *rest] for i in batch]
 
 
 def recitals(rows, count: int, rng: np.random.Generator):

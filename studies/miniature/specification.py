@@ -10,48 +10,13 @@ import re
 
 import numpy as np
 
-SETTINGS = tuple(
-    f"the {place}"
-    for place in (
-        "salt market", "paper city", "glass valley", "old quarry", "hanging gardens", "copper hills", "chalk village",
-        "clockwork town", "ash plains", "stone monastery", "red canyon", "willow marsh", "empty theatre", "upper terraces",
-        "thorn forest", "silent station", "marble square", "amber mine", "windmill district", "tin arcade",
-        "lantern quarter", "sunken chapel", "orchard road", "bell tower",
-    )
-)  # fmt: skip
-NAMES = (
-    "Mara", "Joss", "Tilda", "Bram", "Oona", "Pell", "Ines", "Corin", "Wren", "Dov", "Esme", "Falk", "Greta", "Hale",
-    "Isolde", "Jonah", "Kaya", "Lorne", "Mina", "Nils", "Orla", "Piers", "Quill", "Runa", "Soren", "Tamsin", "Ulric",
-    "Vera", "Wilf", "Xenia", "Yara", "Zeno", "Alba", "Boris", "Clio", "Denes", "Edda", "Finn", "Gwen", "Hugo",
-)  # fmt: skip
-ROLES = (
-    "diver", "tailor", "potter", "clerk", "weaver", "surveyor", "juggler", "beekeeper", "printer", "shepherd", "courier",
-    "glazier",
-)  # fmt: skip
-OBJECTS = (
-    "a brass key", "a cracked lens", "a silver comb", "a wooden flute", "a torn atlas", "a jade button", "a glass marble",
-    "a rusty compass", "a paper crane", "an ebony cane", "a porcelain doll", "a leather purse", "a bronze bell",
-    "a crystal vial", "an iron horseshoe", "a painted fan", "a clay jug", "a folded kite", "a woollen scarf",
-    "a broken watch", "a stone egg", "a pearl brooch", "an opal pendant", "a small hourglass", "a wicker basket",
-    "a copper thimble", "an old violin", "a striped umbrella", "a wax seal", "a velvet mask",
-)  # fmt: skip
-# A taboo's rule in its base form -> the word that identifies it and occurs nowhere else in the synthetic texts.
-TABOOS = {
-    "whistle after dusk": "whistle", "wear green gloves": "gloves", "count the crows": "crows", "sleep facing north": "north",
-    "speak a full name": "name", "burn blue candles": "candles", "touch dead moss": "moss", "answer a third knock": "knock",
-    "feed a black cat": "cat", "sweep before noon": "sweep", "laugh at owls": "owls", "pocket a found coin": "coin",
-    "open yellow envelopes": "envelopes", "follow white moths": "moths", "carve a face": "carve", "trust a limping fox": "fox",
-}  # fmt: skip
-# A twist "the X is a Y", as (X, "a Y"); both nouns occur nowhere else in the synthetic texts.
-TWISTS = (
-    ("guard", "a ghost"), ("mayor", "a twin"), ("map", "a trap"), ("stranger", "a cousin"), ("beggar", "a prince"),
-    ("raven", "a wizard"), ("clock", "a prison"), ("mirror", "a door"), ("tutor", "a dragon"), ("orphan", "an heir"),
-    ("statue", "a giant"), ("gardener", "an angel"), ("neighbour", "a vampire"), ("portrait", "a window"),
-)  # fmt: skip
-TITLES = (
-    "{hero} and the {thing}", "What {hero} did in {setting}", "The {role} who carried the {thing}", "Nobody warned {hero}",
-    "{hero} and {other} in {setting}", "The {thing} from {setting}",
-)  # fmt: skip
+from studies.pools import draw_different, pick, read_pools
+
+_POOLS = read_pools(__file__, "specification")
+SETTINGS = [f"the {place}" for place in _POOLS["places"]]
+NAMES, ROLES, OBJECTS, TITLES = (_POOLS[name] for name in ("names", "roles", "objects", "titles"))
+TABOOS = _POOLS["taboos"]  # rule -> the word that identifies it
+TWISTS = _POOLS["twists"]  # "the X is a Y", as [X, "a Y"]
 
 _LAYOUT = re.compile(
     r"Setting: (?P<setting>[^.\n]+)\. Hero: (?P<protagonist>\w+), (?P<role>an? \w+)\. With: (?P<supporting>\w+)\. "
@@ -104,9 +69,9 @@ def from_prompt(prompt: str) -> Specification | None:
 def draw_specification(rng: np.random.Generator) -> Specification:
     """Draw every part independently and uniformly; the two names differ."""
     hero, other = (NAMES[i] for i in rng.choice(len(NAMES), size=2, replace=False))
-    thing, setting, role = _pick(rng, OBJECTS), _pick(rng, SETTINGS), _pick(rng, ROLES)
-    subject, truth = _pick(rng, TWISTS)
-    title = _pick(rng, TITLES).format(hero=hero, other=other, role=role, setting=setting, thing=thing.split(" ", 1)[1])
+    thing, setting, role = pick(rng, OBJECTS), pick(rng, SETTINGS), pick(rng, ROLES)
+    subject, truth = pick(rng, TWISTS)
+    title = pick(rng, TITLES).format(hero=hero, other=other, role=role, setting=setting, thing=thing.split(" ", 1)[1])
     return Specification(
         title=title[0].upper() + title[1:],
         setting=setting,
@@ -114,19 +79,11 @@ def draw_specification(rng: np.random.Generator) -> Specification:
         role=f"a {role}",
         supporting=other,
         object=thing,
-        taboo=_pick(rng, tuple(TABOOS)),
+        taboo=pick(rng, list(TABOOS)),
         twist=f"the {subject} is {truth}",
     )
 
 
 def draw_specifications(rng: np.random.Generator, count: int) -> list[Specification]:
     """``count`` specifications, no two with the same parts (whatever their titles)."""
-    seen: dict[tuple, Specification] = {}
-    while len(seen) < count:
-        drawn = draw_specification(rng)
-        seen.setdefault(dataclasses.astuple(drawn)[1:], drawn)
-    return list(seen.values())
-
-
-def _pick(rng: np.random.Generator, pool: tuple):
-    return pool[rng.integers(len(pool))]
+    return draw_different(lambda: draw_specification(rng), lambda drawn: dataclasses.astuple(drawn)[1:], count)

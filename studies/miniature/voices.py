@@ -10,6 +10,7 @@ import re
 
 from studies.miniature.events import Event
 from studies.miniature.specification import Specification
+from studies.pools import read_pools
 
 _ARTICLE = re.compile(r"\b(?:the|an?) ")
 SENSORY, TABOO, TWIST = "sensory", "taboo", "twist"
@@ -32,51 +33,7 @@ class Voice:
 # Who speaks each sentence of the dialogue.
 _SPEAKERS = {0: "H", 1: "S", 2: "H", 3: "H", 4: "S", 5: "S", SENSORY: "S", TABOO: "H", TWIST: "S"}
 
-VOICES = {
-    "plain": Voice(
-        {
-            0: "{C}.", 1: "{C}.", SENSORY: "{C}.", 2: "Then {c}.", 3: "{C}.", TABOO: "{C}.", 4: "{C}.", TWIST: "{C}.",
-            5: "Back in {place}, {c}.",
-        }
-    ),
-    "ornate": Voice(
-        {
-            0: "Long ago, {c};", 1: "and {c}.", SENSORY: "Lo, {c}.", 2: "Alas, {c};", 3: "whereupon {c}.", TABOO: "Yet {c}.",
-            4: "Forsooth, {c}.", TWIST: "Behold, {c}!", 5: "Thus in {place}, {c}.",
-        }
-    ),
-    "dialogue": Voice(
-        {
-            0: '"{C}," said {H}.', 1: '"{C}," said {S}.', SENSORY: '"{C}!"', 2: '"Look, {c}!"', 3: '"{C}."',
-            TABOO: '"Yes, {c}."', 4: '"{C}."', TWIST: '"But {c}!"', 5: '"Back in {place}, {c}," said {S}.',
-        },
-        narrator="quoted",
-    ),
-    "clipped": Voice(
-        {
-            0: "Night. {C}.", 1: "{C}.", SENSORY: "{C}.", 2: "Now: {c}.", 3: "Quick. {C}.", TABOO: "{C}.", 4: "Again. {C}.",
-            TWIST: "Wait - {c}.", 5: "Done. Back in {place}, {c}.",
-        },
-        tense="present",
-        drops_articles=True,
-    ),
-    "letter": Voice(
-        {
-            0: "Dear {S}, {c}!", 1: "Haha, {c}!", SENSORY: "Ugh, {c}!", 2: "Honestly, {c}!!", 3: "Yeah, {c}!",
-            TABOO: "Okay, {c}!", 4: "OMG, {c}!", TWIST: "Wow, {c}!!", 5: "Back in {place}, {c}! Love, {H}",
-        },
-        narrator="H",
-        addressee="S",
-    ),
-    "diary": Voice(
-        {
-            0: "diary of {H}: {c}.", 1: "& {c}.", SENSORY: "hmm, {c}.", 2: "then {c}...", 3: "today {c}.",
-            TABOO: "um, {c}.", 4: "& {c}.", TWIST: "wow, {c}...", 5: "& back in {place}, {c}.",
-        },
-        narrator="H",
-        lower_case=True,
-    ),
-}  # fmt: skip
+VOICES = {name: Voice(**voice) for name, voice in read_pools(__file__, "voices").items()}
 
 
 def sentence(voice: Voice, place: int | str, event: Event, specification: Specification) -> str:

@@ -9,16 +9,19 @@ are 95% bootstrap intervals over prompts within folds, and over folds; t is Stud
 if not __package__:
     raise SystemExit("error: run it as python -m studies.real.report")
 
+import io
 from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.cli import command, parse_with_recipe
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import atomic_folder, provenance, write_provenance
 from studies.captions.fit import ACCURACY
 from studies.captions.measure import PEOPLE
 from studies.real.measure import ANSWERS, MEASURES, PROMPTS
+from studies.report import read_json, read_text, report_parser, write_report
+
+STUDY = "smollm2 --folds"
 
 LABELS = {
     PEOPLE: "people", "untouched": "untouched", "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "dpo": "DPO", "dpo-t1.1": "DPO, T 1.1",
@@ -35,24 +38,20 @@ X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 
 @command
 def main(argv=None) -> None:
-    parser = Parser("studies.real.report", __doc__)
-    parser.add_argument("--seeds", nargs="+", required=True, help="seed folders of reproduce.sh --folds")
-    parser.add_argument("--split", default=None, help="read the measures of another split than test")
-    parser.add_argument("--output", required=True, help="folder for report.md, tables and the figure")
-    args = parse_with_recipe(parser, argv)
-    from diversity_tuning.evaluation.rendering import markdown
-
+    args = parse_with_recipe(report_parser("studies.real.report", __doc__, STUDY), argv)
     regimes = read(args.seeds, args.split)
-    found = [table for name, folds in regimes.items() for table in tables(name, folds)]
-    with atomic_folder(args.output) as folder:
-        draw(regimes, folder / "real")
-        write_values(args.seeds, args.split, folder)
-        title = "# Real votes, a pretrained model\n\n![reward, diversity and fluency](real.png)\n\n"
-        (folder / "report.md").write_text(title + "\n".join(map(markdown, found)), encoding="utf-8")
-        inputs = {f"{Path(one).parent.name}-{Path(one).name}": _measures(one, args.split) / PROMPTS for one in args.seeds}
-        record = provenance("real_report", {"split": args.split, "seeds": list(inputs)}, inputs)
-        write_provenance(folder, record, prompts={name: folds["prompts"] for name, folds in regimes.items()})
-    print(f"{args.output}: {len(found)} tables, 1 figure", flush=True)
+    told = write_report(
+        args.output,
+        "real_report",
+        {"split": args.split, "seeds": [f"{Path(seed).resolve().parent.name}/{Path(seed).name}" for seed in args.seeds]},
+        "Real votes, a pretrained model",
+        [table for name, folds in regimes.items() for table in tables(name, folds)],
+        lambda folder: [(draw(regimes, folder / "real"), "reward, diversity and fluency")],
+        values(args.seeds, args.split),
+        {name: folds["prompts"] for name, folds in regimes.items()},
+        page=False,
+    )
+    print(told, flush=True)
 
 
 def read(seeds: list[str], split: str | None) -> dict[str, dict]:
@@ -60,24 +59,20 @@ def read(seeds: list[str], split: str | None) -> dict[str, dict]:
 
     A model that a fold does not have has no values there. A folder that is missing or given twice is a :class:`UserError`.
     """
-    import json
-
     import pandas as pd
 
     if len({Path(seed).resolve() for seed in seeds}) < len(seeds):
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: a folder is there twice; give each once")
     regimes: dict[str, dict] = {}
     for seed in map(Path, seeds):
-        path, accuracy = _measures(seed, split) / PROMPTS, seed / "reward-b" / ACCURACY
-        for one in (path, accuracy):
-            if not one.is_file():
-                raise UserError(f"{one}: not there; run the stages of `bash reproduce.sh --recipe smollm2 --folds` first")
+        text = read_text(_measures(seed, split) / PROMPTS, STUDY)
+        of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
         regime = regimes.setdefault(seed.resolve().parent.name, {"tables": [], "accuracy": []})
-        regime["tables"].append(pd.read_csv(path))
-        of_reward = json.loads(accuracy.read_text(encoding="utf-8"))["by_contest"]
+        regime["tables"].append(pd.read_csv(io.StringIO(text)))
         regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
     for regime in regimes.values():
-        models = list(dict.fromkeys(model for table in regime["tables"] for model in table["model"]))
+        there = dict.fromkeys(model for table in regime["tables"] for model in table["model"])
+        models = sorted(there, key=lambda model: list(LABELS).index(model) if model in LABELS else len(LABELS))
         size = max(table["prompt"].nunique() for table in regime["tables"])
         regime["prompts"] = sum(table["prompt"].nunique() for table in regime["tables"])
         regime["values"] = {
@@ -163,23 +158,24 @@ def label(model: str) -> str:
     return LABELS.get(model, model)
 
 
-def write_values(seeds: list[str], split: str | None, folder: Path) -> None:
-    """``prompts.csv.gz`` and ``answers.csv.gz`` of all regimes and folds: every value, no text of an answer."""
+def values(seeds: list[str], split: str | None) -> dict:
+    """``prompts`` and ``answers`` of all regimes and folds: every value, no text of an answer."""
     import pandas as pd
 
+    found = {}
     for name in (PROMPTS, ANSWERS):
         parts = []
         for seed in map(Path, seeds):
             part = pd.read_csv(_measures(seed, split) / name)
             part["prompt"] = part["prompt"].str.strip()
-            parts.append(part.assign(regime=seed.resolve().parent.name, seed=seed.name))
-        whole = pd.concat(parts)
-        whole = whole[["regime", "seed", *whole.columns.drop(["regime", "seed"])]]
-        path = folder / (name if name.endswith(".gz") else f"{name}.gz")
-        whole.to_csv(path, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 0})
+            part.insert(0, "regime", seed.resolve().parent.name)
+            part.insert(1, "seed", seed.name)
+            parts.append(part)
+        found[name.partition(".")[0]] = pd.concat(parts)
+    return found
 
 
-def draw(regimes: dict[str, dict], path: Path) -> None:
+def draw(regimes: dict[str, dict], path: Path) -> Path:
     """``path``.png: a row per regime; semantic diversity against reward B, and against the log-likelihood a token."""
     from diversity_tuning.drawing import (
         BLACK,
@@ -223,7 +219,7 @@ def draw(regimes: dict[str, dict], path: Path) -> None:
             place_labels(axis, labels)
         folds_word = f"{len(folds['tables'])} fold" + ("s" if len(folds["tables"]) > 1 else "")
         row[0].set_title(f"{name}: {folds['prompts']} held-out prompts, {folds_word}; 95% intervals", loc="left", fontsize=9)
-    save_figure(figure, path, ("png",), dpi=130)
+    return save_figure(figure, path, ("png",), dpi=130)[0]
 
 
 if __name__ == "__main__":

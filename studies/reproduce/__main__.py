@@ -14,8 +14,8 @@ bash reproduce.sh --recipe captions --source FILE     real captions with real vo
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
 
-A finished stage is skipped, a killed one resumes where it stopped: run the same command again. The table of stages is
-studies/reproduce/stages.py.
+A finished stage is skipped, a killed one resumes where it stopped: run the same command again. The plans of stages are the
+YAML files in studies/reproduce/data.
 """
 
 import argparse

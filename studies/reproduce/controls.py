@@ -1,4 +1,4 @@
-"""--controls, after SEED: what else could give DDPO's diversity, trained and sampled like DPO and DDPO on the same data.
+"""--controls, after the paper's plan: what else could give DDPO's diversity, trained and sampled like DPO and DDPO.
 
 Whether it is the pairs that the weights choose (deviations permuted within a prompt, or over all pairs), the size of the step
 (constant weights, weights divided by their mean), the pairs of weight 0 (floors), or what costs less than weights: another

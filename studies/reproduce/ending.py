@@ -9,7 +9,7 @@ from pathlib import Path
 from diversity_tuning.objectives import OBJECTIVES
 from studies.reproduce.methods import GROUPS
 from studies.reproduce.plans import Part, table_of
-from studies.reproduce.stages import TABLES
+from studies.reproduce.stages import PAPER, TABLES
 
 # Label of a run in the report's models.csv: what the table calls it.
 ROWS = {
@@ -114,7 +114,7 @@ def following(args: argparse.Namespace) -> list[str]:
             [(f"{base} --rlaif --seeds 0 1 2{more}", "three seeds"), ("less docs/RLAIF.md", "what the numbers mean")]
         )
     if not args.full:
-        lines.append((f"{base} --full{more}", "three seeds, DivPO, more" if own.extras else "seeds 0 to 2"))
+        lines.append((f"{base} --full{more}", "three seeds, DivPO, more" if own is PAPER else "seeds 0 to 2"))
     if not args.controls and args.recipe not in TABLES:
         lines.append((f"{base} --controls{more}", "other weights and ways to sample"))
     if not args.ablation and own.ablation:

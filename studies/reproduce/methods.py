@@ -1,13 +1,13 @@
-"""--methods, after SEED's trainings: methods from the same SFT, pairs (or reward) and steps, each at a strength of its own.
+"""--methods, after the paper's trainings: methods from one SFT, pairs (or reward) and steps, each at a strength of its own.
 
 Three strengths of a method are trained and sampled on the validation prompts; one is chosen there by a rule stated before
 (:mod:`studies.miniature.methods.choose`) and sampled once on the test prompts. docs/METHODS.md says what each method is.
 """
 
-from studies.reproduce.stages import SFT, Lanes, Stage, divpo_pairs, lanes, sample, train, weigh
+from studies.reproduce.stages import SFT, Lanes, Stage, lanes, sample, stage, train, weigh
 
 GROUPS = ("preference", "reinforcement")
-UNUSED = ("eval", "reward_check", "samples")  # words in the names of SEED's stages that are not needed: test prompts wait
+UNUSED = ("eval", "reward_check", "samples")  # words in the names of the paper's stages that are not needed: test prompts wait
 SCALED = (0.5, 1, 2)  # times the recipe's strength
 SPL_RATIOS = ("1.5", "2", "3")  # α/β, at the recipe's β
 CREATIVITY = ("0.5", "1", "2")  # λ of diversity and novelty, quality's being 1
@@ -39,7 +39,7 @@ COMPARE = {
 
 
 def models(group: str, strengths: dict[str, float]) -> dict[str, list[tuple[str, str, Stage | None]]]:
-    """For each method its models: name of the run, strength, and the training, or None where SEED has it.
+    """For each method its models: name of the run, strength, and the training, or None where the paper's plan has it.
 
     ``strengths``: of the recipe, by the stem of its file (``dpo``, ``orpo``, ``grpo``).
     """
@@ -58,7 +58,9 @@ def models(group: str, strengths: dict[str, float]) -> dict[str, list[tuple[str,
             ("dorpo-both", "dorpo", "orpo"),
         )
     }
-    found["spl"] = [(f"spl-{one}", one, _spl(f"spl-{one}", float(one) * strengths["dpo"])) for one in SPL_RATIOS]
+    found["spl"] = [
+        (f"spl-{one}", one, stage("spl", f"spl-{one}", f"{float(one) * strengths['dpo']:.3g}")) for one in SPL_RATIOS
+    ]
     crpo = f"{SFT} --weight_column creativity"
     found["crpo"] = [(f"crpo-{one}", one, train(f"crpo-{one}", "ddpo", f"data/pairs-crpo-{one}", crpo)) for one in CREATIVITY]
     found["divpo"] = [(f"divpo-{one}", one, train(f"divpo-{one}", "dpo", f"data/pairs-divpo-{one}", SFT)) for one in POOLS]
@@ -71,7 +73,7 @@ def _reinforced(method: str, strength: str, flags: str) -> tuple[str, str, Stage
 
 
 def _scaled(method: str, stem: str, factor: float, strength: float) -> tuple[str, str, Stage | None]:
-    """A model of another β (of ORPO: λ, which has the same flag), or SEED's own."""
+    """A model of another β (of ORPO: λ, which has the same flag), or the paper's own."""
     shown = f"{strength * factor:.3g}"
     if factor == 1:
         return method, shown, None
@@ -79,21 +81,11 @@ def _scaled(method: str, stem: str, factor: float, strength: float) -> tuple[str
     return name, shown, train(name, stem, "data/pairs-both", f"{start} --beta {shown}")
 
 
-def _spl(name: str, alpha: float) -> Stage:
-    """SPL with the recipe of DPO and its own α."""
-    return Stage(
-        f"train_{name}",
-        "dpo",
-        f"python -m diversity_tuning.training spl {{config}} {{base}} --source {{run}}/data/pairs-both {SFT}"
-        f" --alpha {alpha:.3g} --seed {{seed}} --output_dir {{run}}/{name} {{train_flags}}",
-    )
-
-
 def _pairs() -> list[Stage]:
     """The pairs of CrPO and DivPO, of every strength."""
     scores = "--creativity quality=1 diversity={0} novelty={0}"
     weights = [weigh(f"crpo-{one}", "semantic", scores.format(one)) for one in CREATIVITY]
-    return [*weights, *(divpo_pairs(f"divpo-{one}", f"--rho {one}") for one in POOLS)]
+    return [*weights, *(stage("divpo_pairs", f"divpo-{one}", f"--rho {one}") for one in POOLS)]
 
 
 def validation_rows(group: str, strengths: dict[str, float]) -> tuple[Stage | Lanes, ...]:
@@ -102,12 +94,8 @@ def validation_rows(group: str, strengths: dict[str, float]) -> tuple[Stage | La
     trained = [stage for *_, stage in rows if stage]
     samples = [sample(name, method, strength) for method, name, strength, _ in rows]
     samples.insert(0, sample("sft", adapter="{run}/generation"))
-    choose = Stage(
-        f"choose_{group}",
-        "eval1_1",
-        f"python -m studies.miniature.methods.choose --runs {{eval}}/*/ --models {{run}} --baseline {METHODS[group][0]}"
-        f" --strength {strengths[METHODS[group][0]]:.3g} --output {{run}}/chosen-{group}",
-    )
+    baseline = METHODS[group][0]
+    choose = stage("choose", group, baseline, f"{strengths[baseline]:.3g}")
     more = _pairs() if group == "preference" else []
     return (*more, lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]), choose)
 

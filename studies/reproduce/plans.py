@@ -9,17 +9,9 @@ from pathlib import Path
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.recipe import Recipe, read_recipe
-from studies.reproduce import controls, folds, methods, popularity, rlaif, stages
-from studies.reproduce.captions import CAPTIONS
+from studies.reproduce import controls, methods, popularity, rlaif, stages
 from studies.reproduce.commands import Report, Run
-from studies.reproduce.horror import HORROR, HORROR_SMOLLM2
-from studies.reproduce.smollm2 import SMOLLM2
 from studies.reproduce.stages import Lanes, Stage, Table
-
-stages.TABLES.setdefault("horror", HORROR)
-stages.TABLES.setdefault("horror-smollm2", HORROR_SMOLLM2)
-stages.TABLES.setdefault("captions", CAPTIONS)
-stages.TABLES.setdefault("smollm2", SMOLLM2)
 
 KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif", "methods", "folds")
 METHODS = tuple(one.run for one in OBJECTIVES.values() if one.script)  # whose checkpoints --full samples
@@ -68,10 +60,10 @@ def parts(
     if kind == "folds":
         if not (table.laptop and table.own_data):
             raise UserError(f"--folds: of the recipe smollm2, not of {run.recipe}")
-        for one in runs:
-            yield _part(one, folds.rows(control=one is runs[0]))
+        for one in runs:  # the control in the first fold alone
+            yield _part(one, stages.FOLDS.seed if one is runs[0] else _without(stages.FOLDS.seed, "permuted"))
         seeds = tuple(one.folder for one in runs)
-        yield Part(runs[0], folds.REPORT, Report(f"{root}/report{run.of_split}", (), seeds))
+        yield Part(runs[0], stages.FOLDS.report, Report(f"{root}/report{run.of_split}", (), seeds))
         return
     for one in runs:
         yield _part(one, table.seed)
@@ -151,8 +143,8 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
 
 def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
     """What a kind of reproduction adds to the rows of one seed."""
-    if kind == "full" and table.extras:
-        yield _part(run, table.extras({model: _checkpoints(run, model) for model in METHODS}, _divpo_differs(run)))
+    if kind == "full" and table is stages.PAPER:
+        yield _part(run, stages.extras({model: _checkpoints(run, model) for model in METHODS}, _divpo_differs(run)))
     if kind == "ablation":
         yield _part(_suite(run, kind), table.ablation)
     if kind == "controls":
@@ -161,7 +153,7 @@ def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:
 
 
 def _has(table: Table, kind: str) -> bool:
-    return table is stages.PAPER if kind == "controls" else table.ablation is not None
+    return table is stages.PAPER if kind == "controls" else bool(table.ablation)
 
 
 def _suite(run: Run, kind: str) -> Run:

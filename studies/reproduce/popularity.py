@@ -1,4 +1,4 @@
-"""--popularity, after SEED: the same texts with votes that favour common plots and voices less, or not at all.
+"""--popularity, after the paper's plan: the same texts with votes that favour common plots and voices less, or not at all.
 
 Texts depend on seed and edition only, so whatever is made of texts alone is that of the main run of the seed: tokenizer, style
 features, base model, threshold of distinct samples, embeddings, and the SFT adapter, which is trained on every kept response
@@ -6,17 +6,14 @@ whatever its votes. What is made of votes is made anew in a folder below the mai
 model, DPO, DDPO. docs/RESULTS.md says what the sweep answers.
 """
 
-from studies.reproduce.stages import SEED, SFT, Lanes, Stage, lanes, sample, serve, train, weigh
+import dataclasses
+
+from studies.reproduce.stages import PAPER, SFT, Lanes, Stage, lanes, sample, serve, stage, train, weigh
 
 VALUES = (0.0, 0.5, 1.0, 1.5)
-UNUSED = ("orpo",)  # words in the names of SEED's stages that the sweep does not need
+UNUSED = ("orpo",)  # words in the names of that plan's stages that the sweep does not need
 METHODS = ("sft", "dpo", "ddpo-both", "gold")
 MARKS = "results/popularity"  # correlations of real data, from describe --correlation: marks on the axis
-_SEED = {
-    stage.name: stage
-    for row in SEED
-    for stage in ([stage for lane in row.lanes for stage in lane] if isinstance(row, Lanes) else [row])
-}
 
 
 def folder_of(main: str, value: float) -> str:
@@ -26,10 +23,10 @@ def folder_of(main: str, value: float) -> str:
 
 def rows(value: float) -> tuple[Stage | Lanes, ...]:
     """What a popularity other than the recipe's needs, for a run in :func:`folder_of`."""
-    world = _SEED["world"]
+    world, *before = PAPER.stages("world", "0_scoring", "1_filtering", "2_pairs")
     return (
-        Stage(world.name, world.needs, f"{world.command} --popularity {value:g}"),
-        *(_SEED[name] for name in ("0_scoring", "1_filtering", "2_pairs")),
+        dataclasses.replace(world, command=f"{world.command} --popularity {value:g}"),
+        *before,
         weigh("both", "semantic style"),
         lanes(
             [train("dpo", "dpo", "data/pairs-both", SFT), train("ddpo-both", "ddpo", "data/pairs-both", SFT)],
@@ -39,19 +36,12 @@ def rows(value: float) -> tuple[Stage | Lanes, ...]:
         lanes(
             [sample("dpo"), sample("ddpo-both")],
             [
-                Stage("copy_sft", "eval1_1", "copy_samples {main_eval}/sft {eval}/sft"),
+                stage("copy", "sft", "sft"),
                 sample("sft", adapter="{main}/generation"),  # scores the copy: the samples are there
-                _SEED["reward_check"],
-                _SEED["eval_gold"],
+                *PAPER.stages("reward_check", "eval_gold"),
             ],
         ),
     )
 
 
-REPORT = (
-    Stage(
-        "report_popularity",
-        "world",
-        "python -m studies.miniature.popularity.report --points {results} --output {report} {report_flags}",
-    ),
-)
+REPORT = (stage("report_popularity"),)

@@ -1,12 +1,11 @@
 """The stages of --rlaif (docs/RLAIF.md), after those of one seed: a judge, GRPO with several rewards and deviations, report."""
 
-from studies.reproduce.stages import SFT, Lanes, Stage, lanes, sample, train
+from studies.reproduce.stages import SFT, Lanes, Stage, lanes, sample, stage, train
 
 STYLE = "builtin:stylometry:{run}/stylometry"
 BOTH = f"--encoders builtin:minilm {STYLE}"
 REWARD = "--reward {run}/reward"
 DARLING = "--distinct_threshold {run}/distinct --scale_rewards none"  # as published: not divided by the standard deviation
-SIMULATED = "python -m studies.miniature.rlaif.with_simulated_llm --seed {seed} --"
 # What the report compares, and the policies of one seed's stages that stand beside GRPO.
 PAIRS = (
     "grpo-advantage:grpo", "grpo-darling:grpo", "grpo-judge:grpo", "grpo-advantage:grpo-darling", "grpo:dpo",
@@ -14,33 +13,6 @@ PAIRS = (
 )  # fmt: skip
 COMPARED = ("sft", "dpo", "ddpo-both")
 UNUSED = ("orpo", "gold")  # words in the names of stages that the report does not need
-
-# The judge: an LLM's principles, found on labelled stories. The LLM is simulated, its server up while a stage runs.
-JUDGE = (
-    Stage(
-        "labels",
-        "adversarial",
-        "python -m studies.miniature.flawed_stories --source {run}/data/filtered --seed {seed} --output {run}/labels",
-    ),
-    Stage(
-        "judge",
-        "adversarial",
-        f"{SIMULATED} python -m scripts_adversarial.main {{config}} --base_url BASE_URL --labels {{run}}/labels/train.jsonl"
-        " --held_out {run}/labels/heldout.jsonl --seed {seed} --output {run}/judge",
-    ),
-)
-JUDGED = Stage(
-    "train_grpo-judge",
-    "grpo",
-    f"{SIMULATED} python -m scripts_grpo.generation_grpo_model_train {{config}} {{base}} --source {{run}}/data/filtered {SFT}"
-    f" --reward {{run}}/judge/judge.yaml --encoders {STYLE} --seed {{seed}} --output_dir {{run}}/grpo-judge {{train_flags}}",
-)
-OWN_PROMPT = Stage(
-    "own_prompt",
-    "grpo",
-    f"{SIMULATED} python -m studies.miniature.rlaif.own_prompt --run {{main_eval}}/sft --seed {{seed}}"
-    " --reward {run}/reward {run}/judge/judge.yaml --output {run}/own-prompt.json",
-)
 
 
 def grpo(name: str, flags: str) -> Stage:
@@ -62,12 +34,12 @@ def rows(saved: dict[str, int]) -> tuple[Stage | Lanes, ...]:
     points = saved["grpo"]
     return (
         lanes(
-            [*JUDGE, grpo("grpo", f"{REWARD} --encoders {STYLE}"), OWN_PROMPT],
+            [stage("labels"), stage("judge"), grpo("grpo", f"{REWARD} --encoders {STYLE}"), stage("own_prompt")],
             [grpo("grpo-advantage", f"{REWARD} --deviation advantage {BOTH}")],
         ),
         lanes(
             [grpo("grpo-darling", f"{REWARD} --deviation darling {DARLING} {BOTH}")],
-            [JUDGED, sample("grpo-judge")],
+            [stage("judged"), sample("grpo-judge")],
         ),
         lanes(
             [sample("grpo"), *checkpoints("grpo", points, tuple(range(points // 2, points)))],
@@ -81,10 +53,4 @@ def rows(saved: dict[str, int]) -> tuple[Stage | Lanes, ...]:
     )
 
 
-REPORT = (
-    Stage(
-        "report_rlaif",
-        "grpo",
-        "python -m studies.miniature.rlaif.report --runs {results} --seeds {seeds} --output {report} --compare {compare}",
-    ),
-)
+REPORT = (stage("report_rlaif"),)

@@ -113,11 +113,8 @@ class Runner:
         if code:
             with self._lock:
                 print("\n".join(last[-15:]), file=sys.stderr)
-                print(
-                    f"error: stage {stage.name} failed; all of its output: {_shown(log, self.root)}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                ended = f"stage {stage.name} {_how_it_ended(code)}; all of its output: {_shown(log, self.root)}"
+                print(f"error: {ended}", file=sys.stderr, flush=True)
             raise StageFailed(stage.name)
         skipped = any("skipped" in line for line in last[-3:])
         took = "finished before, skipped" if skipped else f"{time.monotonic() - started:.0f} s"
@@ -175,6 +172,13 @@ def _side_by_side(part: Part, row: Lanes, cores: int) -> bool:
 
 def _threads(row: Lanes, cores: int) -> int:
     return max(1, cores // len(row.lanes))
+
+
+def _how_it_ended(code: int) -> str:
+    """In words, from a process's return code, or from that of a shell around it (128 + signal)."""
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return "was killed (signal 9), most often since memory ran out; the same command goes on"
+    return "failed"
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -1,18 +1,32 @@
-"""The stages in the order in which they run, from top to bottom: `reproduce.sh` runs this table, `--dry_run` prints it.
+"""The stages in the order in which they run: `reproduce.sh` runs a plan of ``data/``, `--dry_run` prints it.
 
-A row is ``Stage(name, recipe file, command)``. A recipe has a stage when it has the stage's file, so that what one recipe makes
-itself (the miniature's data, base model and style features) another one downloads. Words in braces are filled in by
-:mod:`commands`: ``{run}`` is ``runs/<recipe>/seed<N>``, ``{main}`` the same, and that folder also for a run below
-it (--popularity), ``{config}`` is ``--config recipes/<recipe>/<recipe file>.yaml``, the others are flags that depend on the
-recipe. ``Lanes`` are rows that run side by side on a CPU, and one after the other on GPUs.
+A plan is a list of rows, from top to bottom. A row is the word that ``data/stages.yaml`` calls a command by, or :func:`train`,
+:func:`sample`, :func:`serve`, and then its words; a list of lists is lanes, which run side by side on a CPU and one after the
+other on GPUs. ``each from_adapter ROW`` (or ``from_base``) is a row for every objective of that kind, its ``<run>`` and
+``<name>`` put in.
 
-A recipe with stages of its own (not the paper's) gets a :class:`Table` and an entry in :data:`TABLES`.
+A recipe has a stage when it has the stage's file, so that what one recipe makes itself (the miniature's data, base model and
+style features) another one downloads. Words in braces are filled in by :mod:`commands`: ``{run}`` is
+``runs/<recipe>/seed<N>``, ``{main}`` the same, and that folder also for a run below it (--popularity), ``{config}`` is
+``--config recipes/<recipe>/<recipe file>.yaml``, the others are flags that depend on the recipe.
 """
 
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diversity_tuning.objectives import OBJECTIVES
+from studies.pools import read_pools
+
+SFT = "{sft}"  # as the start of a training
+RELEASED_DIVPO = {"max_pair_num": 2, "rho": 25}  # the released code's defaults
+_COMMANDS = read_pools(__file__, "stages")
+_OBJECTIVES = {
+    "published": [one for one in OBJECTIVES.values() if one.script],
+    "from_adapter": [one for one in OBJECTIVES.values() if one.from_adapter],
+    "from_base": [one for one in OBJECTIVES.values() if not one.from_adapter],
+}
 
 
 @dataclass(frozen=True)
@@ -33,18 +47,29 @@ class Lanes:
     lanes: tuple[tuple[Stage, ...], ...]
 
 
+Rows = tuple[Stage | Lanes, ...]
+
+
 def lanes(*sequences) -> Lanes:
     return Lanes(tuple(tuple(sequence) for sequence in sequences))
 
 
+def stage(kind: str, *words: str) -> Stage:
+    """A command of ``data/stages.yaml`` with these words in the places of its ``args``; those left out are empty."""
+    about = _COMMANDS[kind]
+    names = about.get("args", "").split()
+    values = dict.fromkeys(names, "") | dict(zip(names, words, strict=False))
+    name, command = (_filled(text, values) for text in (about.get("name", kind), about["command"]))
+    return Stage(name, about["needs"], command)
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    return re.sub(r"<(\w+)>", lambda found: values[found[1]], text)
+
+
 def weigh(name: str, types: str, flags: str = "") -> Stage:
     """Stage 3 with these types of deviation: ``data/pairs`` to ``data/pairs-NAME``."""
-    return Stage(
-        f"3_weights_{name}",
-        "3_data_prep_for_diversified_training",
-        "python -m scripts_dataset_cleaner.3_data_prep_for_diversified_training {config} {encoders}"
-        f" --source_pair {{run}}/data/pairs --data_path_pair_div {{run}}/data/pairs-{name} --score_process {types} {flags}",
-    )
+    return stage("weigh", name, types, flags)
 
 
 def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
@@ -93,106 +118,28 @@ def serve(log: str, *policies: str, adapters: dict[str, str] | None = None, flag
     )
 
 
-SFT = "--adapter {main}/generation"
-TOKENIZER = Stage(
-    "tokenizer",
-    "tokenizer",
-    "python -m studies.miniature.tokenizer {config} --source {run}/data/scored --output {run}/tokenizer",
-)
-FILTERING = Stage(
-    "1_filtering",
-    "1_data_prep_filtering",
-    "python -m scripts_dataset_cleaner.1_data_prep_filtering {config} {tokenizer} --source {run}/data/scored"
-    " --data_path {run}/data/filtered",
-)
-BASE_MODEL = Stage(
-    "base_model",
-    "base_model",
-    "python -m studies.miniature.base_model {config} --seed {seed} --source {run}/data/filtered"
-    " --tokenizer {run}/tokenizer --output {run}/base",
-)
-
-_FROM_SFT = [one for one in OBJECTIVES.values() if one.from_adapter]
-_FROM_BASE = [one for one in OBJECTIVES.values() if not one.from_adapter]
-# One seed: everything that the paper's main figure needs.
-SEED = (
-    Stage("world", "world", "python -m studies.miniature.world {config} --seed {seed} --output {run}/world"),
-    Stage(
-        "0_scoring",
-        "0_data_prep_scoring",
-        "python -m scripts_dataset_cleaner.0_data_prep_scoring {config} {source} --data_path {run}/data/scored",
-    ),
-    TOKENIZER,
-    FILTERING,
-    Stage(
-        "2_pairs",
-        "2_data_prep_to_preference",
-        "python -m scripts_dataset_cleaner.2_data_prep_to_preference {config} --source {run}/data/filtered"
-        " --data_path_pair {run}/data/pairs --data_path_filtered {run}/data/unpaired",
-    ),
-    Stage(
-        "stylometry",
-        "stylometry",
-        "python -m diversity_tuning.stylometry fit {config} --source {run}/data/filtered --output {run}/stylometry",
-    ),
-    lanes(
-        [
-            weigh("both", "semantic style"),
-            Stage(
-                "distinct",
-                "distinct_threshold",
-                "python -m scripts_eval.distinct_threshold {config} --source {run}/data/filtered"
-                " --embedding_cache {run}/embeddings --output {run}/distinct",
-            ),
-        ],
-        [BASE_MODEL],
-    ),
-    lanes(
-        [
-            train("generation", "generation", "data/filtered"),
-            *(train(one.run, one.name, "data/pairs-both", SFT) for one in _FROM_SFT),
-        ],
-        [
-            train("reward", "reward", "data/filtered"),
-            *(train(one.run, one.name, "data/pairs-both") for one in _FROM_BASE),
-        ],
-    ),
-    serve("samples", *(one.run for one in OBJECTIVES.values() if one.script), adapters={"sft": "{run}/generation"}),
-    lanes(
-        [sample("sft", adapter="{run}/generation"), *(sample(one.run, needs=one.name) for one in _FROM_SFT)],
-        [
-            Stage(
-                "reward_check",
-                "reward",
-                "python -m scripts_reward_modeling.reward_model_perf_analysis --source {run}/data/filtered --split {test}"
-                " --reward_model {run}/reward --output {eval}-reward",
-            ),
-            Stage(
-                "eval_gold",
-                "eval2",
-                "python -m scripts_eval.generation_eval2 {config} {encoders} {split} --source {run}/data/filtered"
-                " --reward_model {run}/reward --seed {seed} --training_seed {seed} {distinct}"
-                " --output {eval}/gold",
-            ),
-            *(sample(one.run, needs=one.name) for one in _FROM_BASE),
-        ],
-    ),
-)
-
-
-def divpo_pairs(name: str, flags: str = "") -> Stage:
-    """Stage 4 with the recipe's settings, or those in ``flags``: ``data/unpaired`` to ``data/pairs-NAME``."""
-    return Stage(
-        f"4_{name}",
-        "4_data_prep_divpo",
-        "python -m scripts_dataset_cleaner.4_data_prep_divpo {config} {encoders} --source {run}/data/unpaired"
-        f" --data_path_pair {{run}}/data/pairs-{name} --score_process semantic style {flags}",
+def read_rows(rows: list) -> Rows:
+    """The rows of a plan's file."""
+    return tuple(
+        made for row in rows for made in (_stages(row) if isinstance(row, str) else [lanes(*(read_rows(lane) for lane in row))])
     )
 
 
-DIVPO_PAIRS = divpo_pairs("divpo")
-DIVPO = train("divpo", "dpo", "data/pairs-divpo", SFT)
-RELEASED_DIVPO = {"max_pair_num": 2, "rho": 25}  # the released code's defaults
+def _stages(row: str) -> Iterator[Stage]:
+    """The stages of one row: one, or one for every objective."""
+    maker, *words = shlex.split(row.replace("<published>", " ".join(one.run for one in _OBJECTIVES["published"])))
+    if maker == "each":
+        for one in _OBJECTIVES[words[0]]:
+            yield from _stages(_filled(row.split(maxsplit=2)[2], {"run": one.run, "name": one.name}))
+        return
+    named = dict(word.split("=", 1) for word in words if re.match(r"\w+=", word))
+    words = [word for word in words if not re.match(r"\w+=", word)]
+    if maker == "serve":
+        yield serve(*words, adapters=named)
+    elif maker in ("train", "sample"):
+        yield {"train": train, "sample": sample}[maker](*words, **named)
+    else:
+        yield stage(maker, *words)
 
 
 def earlier(checkpoints: dict[str, int]) -> list[tuple[str, str, str, str]]:
@@ -207,104 +154,35 @@ def earlier(checkpoints: dict[str, int]) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def extras(checkpoints: dict[str, int], released_divpo: bool = False) -> tuple[Stage | Lanes, ...]:
-    """--full, after SEED: one type of deviation alone, DivPO (``released_divpo``: with the released code's settings too, where
-    the recipe has others), and the checkpoints on the way of the four methods."""
+def extras(checkpoints: dict[str, int], released_divpo: bool = False) -> Rows:
+    """--full, after the paper's plan: one type of deviation alone, DivPO (``released_divpo``: with the released code's settings
+    too, where the recipe has others), and the checkpoints on the way of the four methods."""
     stops, more = earlier(checkpoints), ["divpo-released"] if released_divpo else []
     return (
         weigh("semantic", "semantic"),
         weigh("style", "style"),
-        DIVPO_PAIRS,
-        *(divpo_pairs(name, "--max_pair_num {max_pair_num} --rho {rho}".format(**RELEASED_DIVPO)) for name in more),
+        stage("divpo_pairs", "divpo"),
+        *(stage("divpo_pairs", name, "--max_pair_num {max_pair_num} --rho {rho}".format(**RELEASED_DIVPO)) for name in more),
         lanes(
             [train("ddpo-sem", "ddpo", "data/pairs-semantic", SFT), train("ddpo-sty", "ddpo", "data/pairs-style", SFT)],
-            [DIVPO, *(train(name, "dpo", f"data/pairs-{name}", SFT) for name in more)],
+            [train(name, "dpo", f"data/pairs-{name}", SFT) for name in ["divpo", *more]],
         ),
         serve("samples_full", "ddpo-sem", "ddpo-sty", "divpo", *more, adapters={name: place for name, _, _, place in stops}),
         lanes([sample("ddpo-sem"), sample("ddpo-sty")], [*map(sample, ["divpo", *more]), *(sample(*words) for words in stops)]),
     )
 
 
-FLOOR = "--min_score_non_zero --min_deviation 0.1"
-_FEWER = ("4", "8")
-_KINDS = [("minimum", "4"), ("minimum", "8"), ("sorted", "4"), ("sorted", "8"), ("minimum", "all")]
-
-# --ablation, after SEED (paper, figure 3): DDPO on at most 4, 8 or all responses of a prompt, its weights plain, at least 0.1,
-# or plain on the pairs whose chosen has the most votes; DPO on as many, and DivPO, beside them. Sorting changes nothing where
-# nothing is cut.
-ABLATION = (
-    *(
-        stage
-        for most in _FEWER
-        for stage in (
-            weigh(f"both-{most}", "semantic style", f"--max_cutoff {most}"),
-            weigh(f"minimum-{most}", "semantic style", f"--max_cutoff {most} {FLOOR}"),
-            weigh(f"sorted-{most}", "semantic style", f"--max_cutoff {most} --sort_with_score"),
-        )
-    ),
-    weigh("minimum-all", "semantic style", FLOOR),
-    DIVPO_PAIRS,
-    lanes(
-        [
-            stage
-            for most in _FEWER
-            for stage in (
-                train(f"dpo-{most}", "dpo", f"data/pairs-both-{most}", SFT),
-                train(f"ddpo-both-{most}", "ddpo", f"data/pairs-both-{most}", SFT),
-            )
-        ],
-        [*(train(f"ddpo-{kind}-{most}", "ddpo", f"data/pairs-{kind}-{most}", SFT) for kind, most in _KINDS), DIVPO],
-    ),
-    serve(
-        "samples_ablation",
-        *(f"{model}-{most}" for most in _FEWER for model in ("dpo", "ddpo-both")),
-        *(f"ddpo-{kind}-{most}" for kind, most in _KINDS),
-        "divpo",
-    ),
-    lanes(
-        [
-            *(sample(f"{model}-{most}", model, most) for most in _FEWER for model in ("dpo", "ddpo-both")),
-            *(
-                stage
-                for policy, name, method in (
-                    ("dpo", "dpo-all", "dpo"),
-                    ("ddpo-both", "ddpo-both-all", "ddpo-both"),
-                    ("ddpo-both", "ddpo-sorted-all", "ddpo-sorted"),
-                )
-                for stage in (
-                    Stage(f"copy_{name}", "eval1_1", f"copy_samples {{main_eval}}/{policy} {{eval}}/{name}"),
-                    sample(name, method, "all", f"{{run}}/{policy}"),
-                )
-            ),
-        ],
-        [*(sample(f"ddpo-{kind}-{most}", f"ddpo-{kind}", most) for kind, most in _KINDS), sample("divpo")],
-    ),
-)
-
-# The last two, over the folders of one or several seeds.
-REPORT = (
-    Stage("auxiliary", "eval1_1", "python -m scripts_eval.generation_eval1_2 --val_files {results}"),
-    Stage(
-        "report",
-        "eval1_1",
-        "python -m scripts_eval.report --runs {results} --output {report} --compare {compare} {report_flags}",
-    ),
-)
-
-
 @dataclass(frozen=True)
 class Table:
-    """The rows of a recipe: of one seed, of its reports, and what --full and --ablation add.
+    """A plan: the rows of one seed and of its reports, and those of --ablation where it has one.
 
     ``after``: commands to go on with when all has run, each with what it is for; ``{run}`` is the folder of the seed.
-    The paper's --controls are in :mod:`~studies.reproduce.controls`.
     """
 
-    seed: tuple[Stage | Lanes, ...]
-    report: tuple[Stage, ...] = REPORT
-    extras: Callable[[dict[str, int], bool], tuple[Stage | Lanes, ...]] | None = None
-    ablation: tuple[Stage | Lanes, ...] | None = None
-    after: tuple[tuple[str, str], ...] = (("less docs/RUN_8B.md", "how to compare with the paper's tables"),)
+    seed: Rows
+    report: Rows
+    ablation: Rows = ()
+    after: tuple[tuple[str, str], ...] = ()
     own_data: bool = False  # works on the user's own data or copy of published data: --source
     laptop: bool = False  # runs on a CPU unless another ACCELERATE is named, in the sizes quick and full
     compare: tuple[str, ...] = ("ddpo-both:dpo", "dorpo-both:orpo")
@@ -315,6 +193,12 @@ class Table:
         return [next(stage for stage in rows if stage.name == name) for name in names]
 
 
-PAPER = Table(SEED, REPORT, extras, ABLATION)
-# Recipes whose order is not the paper's, by the name of the recipe.
-TABLES: dict[str, Table] = {}
+def read_table(name: str) -> Table:
+    """The plan of ``data/NAME.yaml``."""
+    content = read_pools(__file__, name)
+    return Table(**content | {part: read_rows(content.get(part, [])) for part in ("seed", "report", "ablation")})
+
+
+PAPER, FOLDS = read_table("paper"), read_table("folds")
+# Recipes whose plan is not the paper's, by the name of the recipe.
+TABLES = {name: read_table(name) for name in ("horror", "horror-smollm2", "captions", "smollm2")}

@@ -53,7 +53,7 @@ def without_threads(line):
 
 
 def test_the_order_of_the_miniature():
-    """Written out once, to read; SEED in stages.py is the same from top to bottom."""
+    """Written out once, to read; data/paper.yaml is the same from top to bottom."""
     assert (
         names(parts_of())
         == (
@@ -431,6 +431,12 @@ def test_a_failure_shows_the_end_of_its_log_and_stops_what_comes_after(scripted,
     assert said.err.splitlines()[-2:] == ["broken", "error: stage bad failed; all of its output: runs/logs/bad.log"]
     assert "\n85\n" not in said.err
     assert not (tmp_path / "never").exists()
+
+
+def test_a_stage_that_the_kernel_kills_is_said_to_be_killed(scripted, capsys):
+    with pytest.raises(StageFailed):
+        scripted(("big", "kill -9 $$"))
+    assert "error: stage big was killed (signal 9), most often since memory ran out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

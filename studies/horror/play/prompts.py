@@ -4,21 +4,11 @@ import re
 
 from studies.horror.play.fields import clean_field, field_problem, tidy
 from studies.horror.wording import normal
+from studies.pools import read_pools
 
 ENOUGH = 3  # fields; a text with fewer is a prompt of its own
-_LABELS = {
-    "title": r"(?:story )?title|name of the story",
-    "setting": r"(?:story )?setting|location|place",
-    "protagonist": r"protagonist|main (?:character|protagonist)|hero|heroine|lead(?: character)?",
-    "supporting": r"(?:supporting|side|secondary|second|other) (?:character|cast|role)s?|supporting|companion|sidekick|friend",
-    "object": r"(?:important|key|central|significant|cursed|special|symbolic) (?:object|item|prop)|object|item|artifact|prop",
-    "taboo": r"taboo(?: rule)?|(?:forbidden|the|house) rule|rule|forbidden (?:act|action)|prohibition",
-    "twist": r"(?:plot |final |hidden |story )?twist(?: ending)?|reveal|revelation",
-}
-_OTHER = (
-    r"constraints?|tone|style|length|requirements?|genre|instructions?|format|output|ending|story|notes?|audience|mood|"
-    r"atmosphere|rules"
-)
+_PATTERNS = read_pools(__file__, "prompts")
+_LABELS, _OTHER = _PATTERNS["labels"], _PATTERNS["other"]
 _LABEL = re.compile(
     rf"(?:(?<=^)|(?<=\n)|(?<=[;|,.]))[ "
     rf"\t>*#\-•+\d.)(\[{{<\"'_|]*(?P<label>{'|'.join(f'(?:{one})' for one in _LABELS.values())}|{_OTHER})"

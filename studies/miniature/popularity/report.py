@@ -36,8 +36,7 @@ def main(argv=None) -> None:
 def write_report(points: list[str], marks: list[str], output: str, split: str = "") -> str:
     """Write everything into ``output``; returns what to print."""
     from diversity_tuning.evaluation import diagnostics
-    from diversity_tuning.evaluation.page import write_pages
-    from diversity_tuning.runs import atomic_folder, provenance, write_provenance
+    from studies import report as study
     from studies.miniature import recognise
     from studies.miniature.popularity import figure, tables
     from studies.miniature.popularity.points import read_marks, read_points
@@ -52,15 +51,19 @@ def write_report(points: list[str], marks: list[str], output: str, split: str = 
     }
     found = [*tables.difference_tables(frames["popularity"]), tables.model_rows(frames["means"])]
     found += [tables.mark_table(marked)] if marked else []
-    with atomic_folder(output) as folder:
-        for name, rows in frames.items():
-            rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-        picture = figure.plot(frames["popularity"], marked, folder)[0]
-        caption = f"Gain and loss against the correlation of δ and votes, synthetic data. {figure.RAISED}"
-        write_pages(folder, TITLE, found, [(picture, caption)], [figure.RAISED], METHOD)
-        record = provenance("popularity_report", {"points": points, "split": split, "marks": marks}, {})
-        write_provenance(folder, record, counts={f"{point.popularity:g}": len(point.rho) for point in read})
-    return f"{output}: {len(read)} values of popularity, {len(found)} tables, one figure"
+    caption = f"Gain and loss against the correlation of δ and votes, synthetic data. {figure.RAISED}"
+    return study.write_report(
+        output,
+        "popularity_report",
+        {"points": points, "split": split, "marks": marks},
+        TITLE,
+        found,
+        lambda folder: [(figure.plot(frames["popularity"], marked, folder)[0], caption)],
+        frames,
+        {f"{point.popularity:g}": len(point.rho) for point in read},
+        lines=[figure.RAISED],
+        method=METHOD,
+    )
 
 
 if __name__ == "__main__":

@@ -34,12 +34,11 @@ def write_report(folders: list[str], seeds: list[str], compare: list[str], outpu
     """Write everything into ``output``; returns what to print."""
     from os.path import relpath
 
-    from diversity_tuning.evaluation.page import write_pages
     from diversity_tuning.evaluation.report.build import FOLDERS
     from diversity_tuning.evaluation.report.page_samples import samples_section
     from diversity_tuning.evaluation.report.runs import check_seeds, group_runs, read_run
     from diversity_tuning.evaluation.report.tables import difference_table, model_table, paired_models
-    from diversity_tuning.runs import atomic_folder, provenance, write_provenance
+    from studies import report as study
     from studies.miniature.rlaif import figures, tables, training
     from studies.miniature.rlaif.measures import add_measures, distinct_openings
 
@@ -68,21 +67,27 @@ def write_report(folders: list[str], seeds: list[str], compare: list[str], outpu
         tables.seed_table(frames["models"]),
     ]
     found = [table for table in found if table]
-    title = "GRPO beside DPO and DDPO: the miniature"
-    with atomic_folder(output) as folder:
-        for name, rows in frames.items():
-            rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+
+    def draw(folder):
         pictures = [
             (figures.plot_trade_offs(models, folder), "Diversity against reward and craft; lines: from SFT over checkpoints"),
             (figures.plot_training(frames["curves"], models, folder), "On the way, by step: mean over seeds, each seed faint"),
         ]
-        pictures = [(path, caption) for path, caption in pictures if path]
-        sections = {"Samples": samples_section(models, _SHOWN, None)}
-        write_pages(folder, title, found, pictures, method=_METHOD, sections=sections)
-        record = provenance("rlaif_report", {"compare": compare, "runs": folders, "seeds": seeds}, {})
-        counts = {model.label: len(model.runs) for model in models}
-        write_provenance(folder, record, counts=counts, **{FOLDERS: [relpath(run, output) for run in folders]})
-    return f"{output}: {len(models)} policies, {len(found)} tables, {len(pictures)} figures"
+        return [(path, caption) for path, caption in pictures if path]
+
+    return study.write_report(
+        output,
+        "rlaif_report",
+        {"compare": compare, "runs": folders, "seeds": seeds},
+        "GRPO beside DPO and DDPO: the miniature",
+        found,
+        draw,
+        frames,
+        {model.label: len(model.runs) for model in models},
+        method=_METHOD,
+        sections={"Samples": samples_section(models, _SHOWN, None)},
+        **{FOLDERS: [relpath(run, output) for run in folders]},
+    )
 
 
 _METHODS = ("sft", "dpo", "ddpo-both", "grpo", "grpo-advantage", "grpo-reward", "grpo-darling", "grpo-judge")

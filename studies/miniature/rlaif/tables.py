@@ -10,6 +10,7 @@ from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching
 from diversity_tuning.evaluation.statistics import overall_mean
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality
 from studies.miniature.rlaif.measures import MEASURES
+from studies.report import titled
 
 QUALITIES = {REDDIT_REWARD: "reward", "craft": "craft"}
 DIVERSITIES = {
@@ -60,16 +61,7 @@ def main_table(rows: pd.DataFrame, openings: dict[str, float]) -> Table:
         [row["model"], *(interval(row, f"{name}_") for name in SHOWN), f"{openings[row['model']]:.3f}"]
         for _, row in _pooled(rows, "model").iterrows()
     ]
-    return Table("policies", "Policies", _MAIN, header, cells)
-
-
-_MAIN = """\
-Means over prompts (and seeds) with 95% intervals. A number in brackets after a policy: the part of its training after which its
-checkpoint was sampled. Plots, voices: different ones among the four responses to a prompt, as rules recognise them; craft: of
-four signs, likewise. Characters: of a response; truncated: share without an end; openings: different first three words, as a
-share of a prompt's responses, and of all responses of a run; relevance: share of the prompt's parts that a response names; own
-vs other: share of other prompts of which it names fewer parts than of its own (0.5: chance).
-"""
+    return titled(__file__, "policies", header, cells)
 
 
 def seed_table(rows: pd.DataFrame) -> Table | None:
@@ -78,7 +70,7 @@ def seed_table(rows: pd.DataFrame) -> Table | None:
     if rows["seed"].nunique() < 2:
         return None
     cells = [[row["model"], f"{row['seed']}", *(f"{row[f'{name}_mean']:.3f}" for name in SHOWN)] for _, row in rows.iterrows()]
-    return Table("seeds", "Means of each seed", "", ["policy", "seed", *SHOWN.values()], cells)
+    return titled(__file__, "seeds", ["policy", "seed", *SHOWN.values()], cells)
 
 
 def difference_rows(rows: pd.DataFrame) -> Table | None:
@@ -90,8 +82,7 @@ def difference_rows(rows: pd.DataFrame) -> Table | None:
     for label, group in _pooled(rows, "difference").groupby("difference", sort=False):
         by_metric = {row["metric"]: difference(row) for _, row in group.iterrows()}
         cells.append([label, *(by_metric.get(name, NONE) for name in names)])
-    note = "Mean [95% interval], p of sign flips over prompts, seeds as given; over several seeds, t after it.\n"
-    return Table("differences", "Paired differences", note, ["difference", *(SHOWN[name] for name in names)], cells)
+    return titled(__file__, "differences", ["difference", *(SHOWN[name] for name in names)], cells)
 
 
 def equal_table(rows: pd.DataFrame) -> Table | None:
@@ -111,15 +102,7 @@ def equal_table(rows: pd.DataFrame) -> Table | None:
         points = "–".join(f"{number}" for number in sorted({row["points"] for row in found.values()}))
         cells.append([model, f"{curve} ({points} points)", quality, f"{at:.3f}", *texts, f"{covered:.0%}"])
     header = ["policy", "hull of", "at equal", "value", *DIVERSITIES.values(), "covered"]
-    return Table("equal", "Diversity at equal reward and at equal craft", _EQUAL, header, cells)
-
-
-_EQUAL = """\
-Diversity of a policy minus the upper concave hull of the other method's checkpoints and SFT at the same reward, or at the same
-craft: what drawing one of two of them at random for each prompt reaches. 2,000 draws of prompts and seeds; covered: share of
-draws in which the value lay within the hull's range (the others are left out). t: Student's interval of the seeds' own
-differences. Policies outside the range of a hull are in equal.csv alone.
-"""
+    return titled(__file__, "equal", header, cells)
 
 
 def _pooled(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from diversity_tuning.evaluation.rendering import NONE, Table
+from studies.report import titled
 
 LOGGED = {
     "finished/reward": "reward in training", "truncated/share": "cut completions", "length/characters": "characters",
@@ -45,7 +46,7 @@ def training_table(curves: pd.DataFrame) -> Table | None:
         seconds = rows.groupby("seed")["seconds"].first().mean() / steps
         cells.append([policy, rows["seed"].nunique(), steps, *values, _number(rows["truncated/share"].max()), f"{seconds:.1f}"])
     header = ["policy", "seeds", "steps", *LOGGED.values(), "most cut in a step", "seconds a step"]
-    return Table("training", "On the way", _NOTE, header, cells)
+    return titled(__file__, "training", header, cells, steps=_LAST)
 
 
 OWN_PROMPT = "own-prompt.json"  # of a seed's folder, by :mod:`.own_prompt`
@@ -64,17 +65,7 @@ def reward_table(seeds: list[str]) -> Table | None:
                "wins_untied": "own above other among them"}  # fmt: skip
     found = pd.DataFrame(rows).groupby("reward", sort=False)
     cells = [[name, len(own), *(_number(own[column].mean()) for column in columns)] for name, own in found]
-    return Table("rewards", "Does the reward read the prompt", _REWARDS, ["reward", "seeds", *columns.values()], cells)
-
-
-_REWARDS = """\
-SFT's responses to test prompts, scored with their own prompt and with another one. Own above other: ties count half; chance
-is 0.5.
-"""
-_NOTE = f"""\
-Mean of the first {_LAST} steps → mean of the last {_LAST}, over seeds. The reward is the one that was trained on: a judge's
-0 or 1 is no reward model's number. Seconds hang on what else the machine did.
-"""
+    return titled(__file__, "rewards", ["reward", "seeds", *columns.values()], cells)
 
 
 def _number(value: float) -> str:

@@ -10,14 +10,12 @@ from studies.miniature import recognise
 from studies.miniature.simulated_llm.flaws import SHORT, flaws_of, words
 from studies.miniature.specification import NAMES, Specification
 from studies.miniature.stories import Author, Craft, draw_author, write_story
+from studies.pools import read_pools
 
 _TRIES = 20
 _DESTROY = {"short", "nonsense"}  # what is left of the story has other flaws, too
 _CLOSE = re.compile(r"\W*(?:\bDone\. )?\b(?:back|thus) in\b.*$", re.IGNORECASE | re.DOTALL)
-_CLICHES = ("They all lived happily ever after.", "It was all a dream.", "Nothing was ever the same again.")
-_MORALS = ("The moral of this is that greed never pays.", "The lesson is to be kind.")
-_PREAMBLES = ("Here is a story for you:", "Sure! I wrote this for you:", "Certainly, I hope you like it:")
-_SENSELESS = "spoon because upward triangle yes of the the quickly seven under if"
+_SENTENCES = read_pools(__file__, "writing")
 
 
 def write_flawed(rng: np.random.Generator, specification: Specification, flaws: set[str]) -> str:
@@ -45,16 +43,14 @@ def _renamed(text: str, name: str, by: str) -> str:
     return re.sub(rf"\b{re.escape(name)}\b", by, text, flags=re.IGNORECASE)
 
 
-def _noun(phrase: str) -> str:
-    return re.sub(r"^(?:the|an?) ", "", phrase)
+def _vague(part: str, by: str):
+    """A part of the specification is replaced by something vague."""
 
+    def put(text: str, specification: Specification, author: Author, rng) -> str:
+        noun = re.sub(r"^(?:the|an?) ", "", getattr(specification, part))
+        return re.sub(rf"(?:the )?\b{re.escape(noun)}\b", by, text, flags=re.IGNORECASE)
 
-def _without_setting(text: str, specification: Specification, author: Author, rng) -> str:
-    return re.sub(rf"(?:the )?\b{re.escape(_noun(specification.setting))}\b", "a town", text, flags=re.IGNORECASE)
-
-
-def _without_object(text: str, specification: Specification, author: Author, rng) -> str:
-    return re.sub(rf"(?:the )?\b{re.escape(_noun(specification.object))}\b", "a thing", text, flags=re.IGNORECASE)
+    return put
 
 
 def _broken_off(text: str, specification: Specification, author: Author, rng) -> str:
@@ -111,11 +107,11 @@ def _stranger(text: str, specification: Specification, author: Author, rng) -> s
 def _nonsense(text: str, specification: Specification, author: Author, rng) -> str:
     """All words but the first and last dozen are shuffled among senseless ones."""
     all_words = text.split()
-    middle = [word.strip(".,;!?") for word in all_words[12:-12]] + _SENSELESS.split()
+    middle = [word.strip(".,;!?") for word in all_words[12:-12]] + _SENTENCES["senseless"].split()
     return " ".join([*all_words[:12], *(middle[i] for i in rng.permutation(len(middle))), *all_words[-12:]])
 
 
-def _picked(sentences: tuple[str, ...], before: bool):
+def _picked(sentences: list[str], before: bool):
     def put(text: str, specification: Specification, author: Author, rng) -> str:
         one = sentences[rng.integers(len(sentences))]
         return f"{one} {text}" if before else f"{text} {one}"
@@ -127,16 +123,16 @@ _PUT_IN = {  # in this order: a longer story first, then names, then what is cut
     "rambling": _rambling,
     "hero": lambda text, specification, author, rng: _renamed(text, specification.protagonist, "someone"),
     "companion": lambda text, specification, author, rng: _renamed(text, specification.supporting, "a friend"),
-    "setting": _without_setting,
-    "object": _without_object,
+    "setting": _vague("setting", "a town"),
+    "object": _vague("object", "a thing"),
     "ending": _broken_off,
     "tense": _other_tense,
     "nonsense": _nonsense,
     "short": _too_short,
-    "cliche": _picked(_CLICHES, before=False),
-    "moral": _picked(_MORALS, before=False),
+    "cliche": _picked(_SENTENCES["cliches"], before=False),
+    "moral": _picked(_SENTENCES["morals"], before=False),
     "stranger": _stranger,
-    "preamble": _picked(_PREAMBLES, before=True),
+    "preamble": _picked(_SENTENCES["preambles"], before=True),
 }
 
 

@@ -8,7 +8,6 @@ import pytest
 from diversity_tuning.errors import UserError
 from studies.reproduce import ending
 from studies.reproduce.__main__ import main, make_parser, plan
-from studies.reproduce.captions import SAMPLED
 from tests import test_recipes as shared
 
 SCRIPTS = {
@@ -29,6 +28,8 @@ REQUIRED = {
     "3_data_prep_for_diversified_training": "--source_pair x --data_path_pair_div x",
     **dict.fromkeys(("generation", "dpo", "ddpo"), "--source x --model_name_or_path x --output_dir x"),
 }
+
+SAMPLED = ("sft", "sft-t0.7", "sft-t1.3", "dpo", "dpo-t0.7", "dpo-t1.3", "ddpo", "ddpo-permuted")
 
 
 @pytest.mark.parametrize("stem", SCRIPTS)

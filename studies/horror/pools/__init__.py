@@ -1,1 +1,0 @@
-"""Sentence patterns and word lists of the synthetic stories: data, no logic."""
