@@ -126,7 +126,7 @@ def tables(name: str, folds: dict) -> list:
         "Diversity above the concave hull of "
         + ", ".join(label(one) for one in HULL if one in values)
         + " at the same reward B,"
-        " which mixtures of two of these reach; inf: its reward may be higher than all of theirs."
+        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest."
     )
     return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
 
@@ -134,23 +134,21 @@ def tables(name: str, folds: dict) -> list:
 def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
     """``{"mean", "low", "high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
 
-    A reward below all of theirs is held against the one of least reward. One above all of theirs cannot be reached by mixing:
-    NaN as a mean, infinitely far above in a draw.
+    A reward below all of theirs is held against the one of least reward, one above all against the one of most.
     """
     from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean
+    from diversity_tuning.intervals import percentile_interval
 
     names = [one for one in HULL if one in values]
     there = ~np.isnan(values[model][X]).all(axis=1)  # the folds that have the model
 
     def height(of) -> np.ndarray:
         xs, ys = (np.stack([np.atleast_1d(of(values[one][key][there])) for one in names], axis=-1) for key in (X, y))
-        at = np.maximum(np.atleast_1d(of(values[model][X][there])), xs.min(axis=-1))
+        at = np.clip(np.atleast_1d(of(values[model][X][there])), xs.min(axis=-1), xs.max(axis=-1))
         return np.atleast_1d(of(values[model][y][there])) - concave_hull_at(xs, ys, at)
 
-    drawn = height(lambda rows: bootstrap_means(rows, nested=True))
-    mean = float(height(lambda rows: overall_mean(rows, nested=True))[0])
-    low, high = np.quantile(np.where(np.isnan(drawn), np.inf, drawn), [0.025, 0.975], method="nearest")
-    return {"mean": mean, "low": float(low), "high": float(high)}
+    low, high = percentile_interval(height(lambda rows: bootstrap_means(rows, nested=True)))
+    return {"mean": float(height(lambda rows: overall_mean(rows, nested=True))[0]), "low": low, "high": high}
 
 
 def label(model: str) -> str:
