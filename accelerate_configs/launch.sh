@@ -77,5 +77,5 @@ if [ "${ACCELERATE:-}" = cpu ]; then
   case $module in scripts_eval.*) device=(--device cpu) ;; *) device=(--use_cpu true) ;; esac
 fi
 # shellcheck disable=SC2086  # LAUNCHER_FLAGS is a list of words
-exec python -m diversity_tuning.launcher "${launcher[@]}" ${LAUNCHER_FLAGS:-} "${run[@]}" --config "$recipe" \
+exec python -m accelerate_configs.launcher "${launcher[@]}" ${LAUNCHER_FLAGS:-} "${run[@]}" --config "$recipe" \
   ${device[@]+"${device[@]}"} "$@"

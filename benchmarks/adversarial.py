@@ -23,11 +23,11 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.rendering import markdown
 from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 from diversity_tuning.generation.engine import EngineConfig
-from diversity_tuning.judging.adversarial import STEPS
-from diversity_tuning.judging.adversarial_run import AdversarialConfig, best_round, find_principles
 from diversity_tuning.judging.judge_reward import JudgeReward
-from diversity_tuning.judging.principles import JudgeFile, write_judge
+from diversity_tuning.judging.principles import JudgeFile
 from diversity_tuning.runs import write_text
+from studies.judges.adversarial import STEPS
+from studies.judges.adversarial_run import AdversarialConfig, best_round, find_principles, write_judge
 from studies.miniature.flawed_stories import FLAWS, NUISANCES, labelled_stories
 from studies.miniature.simulated_llm.answers import Settings
 from studies.miniature.simulated_llm.flaws import flaws_of, named_in

@@ -1,5 +1,6 @@
 """Numbers of results/ as README.md and docs/RESULTS.md write them: ``.763``, ``−.054 [−.069, −.037]``, whole tables."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -7,10 +8,10 @@ import pandas as pd
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.diagnostics import REFERENCE
-from diversity_tuning.evaluation.report.published import published_reports, runs_of
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
-from diversity_tuning.evaluation.statistics import holm, share_of_gain, t_test_p
 from diversity_tuning.objectives import weighted_pairs
+from studies.results.again import published_reports, runs_of
+from studies.results.statistics import holm, share_of_gain, t_test_p
 
 # What decides leads: embeddings also move apart where a text is garbled.
 SHORT = {
@@ -26,6 +27,9 @@ _LONG = {
     "semantic": "semantic diversity", "style": "style diversity",
 }  # fmt: skip
 _OF_FOUR = {"plots": "plots of 4", "voices": "voices of 4"}
+# Measures that are in no δ and in no vote.
+_APART = {"ngram_diversity_score": "n-grams", "homogenization_score": "homogenization", "compression_ratio": "compression"}
+_STORIES = "writingprompts"  # the mark of real stories with real votes in results/popularity
 _DIGITS = dict.fromkeys(("distinct_direction", "distinct_voice", "craft"), 2)  # of the others: 3
 _NAMES = {
     REFERENCE: "synthetic authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO-both", "ddpo-sem": "DDPO-sem",
@@ -64,7 +68,7 @@ def document_tables(study: Path) -> dict[str, list[str]]:
     rows, controls = _trained(read(study, "models")), study / "controls"
     made = {
         "models": _models(rows, _README, _LONG, short_names=True),
-        "all models": _models(rows, tuple(_NAMES), _OF_FOUR, short_names=False),
+        "all models": _models(rows, tuple(_NAMES), _OF_FOUR, short_names=False, further=_APART),
         "differences": _differences(read(study, "differences")),
         "at equal quality": _fronts(pd.concat([read(folder, "fronts") for folder in (study, controls) if _has_fronts(folder)])),
     }
@@ -79,6 +83,10 @@ def document_tables(study: Path) -> dict[str, list[str]]:
     sweep = study.with_name(f"{study.name}-popularity")
     if sweep.is_dir():
         made |= _popularity(read(sweep, "popularity"))
+        mark = study.parent / "popularity" / f"{_STORIES}.json"
+        if mark.is_file():
+            low = json.loads(mark.read_text(encoding="utf-8"))[ALL]["low"]
+            made["as in real stories"] = _at_least(read(sweep, "means"), read(sweep, "popularity"), low)
     return {name: table for name, table in made.items() if len(table) > 2}
 
 
@@ -108,8 +116,10 @@ def read(folder: Path, name: str) -> pd.DataFrame:
     return table
 
 
-def _models(rows: dict[str, pd.Series], shown: tuple, headings: dict[str, str], short_names: bool) -> list[str]:
-    """One line per model; bold: the best of those that were trained on preferences."""
+def _models(
+    rows: dict[str, pd.Series], shown: tuple, headings: dict[str, str], short_names: bool, further: dict[str, str] | None = None
+) -> list[str]:
+    """One line per model; bold: the best of those that were trained on preferences. ``further``: columns behind the others."""
     there = [method for method in shown if method in rows]
     trained = [method for method in there if method not in (REFERENCE, "sft")]
     cells = {method: [_NAMES[method].removesuffix("-both" if short_names else "")] for method in there}
@@ -119,7 +129,10 @@ def _models(rows: dict[str, pd.Series], shown: tuple, headings: dict[str, str], 
         for method in there:
             bold = method in trained and best is not None and rows[method][f"{column}_mean"] == best
             cells[method].append(f"**{texts[method]}**" if bold else texts[method])
-    return _markdown(["model", *(headings.get(name, name) for name in SHORT.values())], list(cells.values()))
+    for method in there:
+        cells[method] += [number(rows[method].get(f"{column}_mean"), 2) for column in further or ()]
+    names = [*(headings.get(name, name) for name in SHORT.values()), *(further or {}).values()]
+    return _markdown(["model", *names], list(cells.values()))
 
 
 def _main(label: str) -> str:
@@ -228,6 +241,19 @@ def _popularity(rows: pd.DataFrame) -> dict[str, list[str]]:
             lines.append([f"{value:g}", interval(own.iloc[0], 2, True, "correlation_"), *cells])
         made[f"popularity, {name}"] = _markdown([f"{name} at popularity", "δ and votes", *SHORT.values()], lines)
     return made
+
+
+def _at_least(means: pd.DataFrame, rows: pd.DataFrame, low: float) -> list[str]:
+    """Models and DDPO − DPO at the greatest popularity whose correlation of δ and votes is ``low`` or more, over all seeds."""
+    own = rows[(rows["seed"] == ALL) & (rows["correlation_mean"] >= low)]
+    value = own["popularity"].max()
+    at = means[(means["seed"] == ALL) & (means["popularity"] == value)].set_index("model")
+    shown = [column for column in SHORT if column not in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)]
+    cells = [[_NAMES[name].removesuffix("-both"), *(number(at.loc[name, f"{c}_mean"], _DIGITS.get(c, 3)) for c in shown)]
+             for name in ("sft", "dpo", "ddpo-both")]  # fmt: skip
+    found = own[(own["popularity"] == value) & (own["difference"] == "ddpo-both − dpo")].set_index("metric")
+    cells.append(["DDPO − DPO", *(_marked(found.loc[column], _DIGITS.get(column, 3)) for column in shown)])
+    return _markdown([f"popularity {value:g}", *(SHORT[column] for column in shown)], cells)
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -27,8 +27,8 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     from benchmarks.document_tables import document_tables, numbers, replaced
     from diversity_tuning.errors import UserError
-    from diversity_tuning.evaluation.report.published import make_again, published_reports
     from diversity_tuning.runs import write_text
+    from studies.results.again import make_again, published_reports
 
     results = Path(args.results)
     for report in published_reports(results) if args.reports else ():

@@ -5,10 +5,12 @@ r"""The released greetings (arXiv 2508.21476): a clean part to train on, a small
         --held_out $G/reward_model/reward_data_test.json $G/evaluation_set/evaluate_data.json --output runs/greetings/data
     python -m benchmarks.greetings ngrams --source runs/greetings/data/pairs_clean.jsonl \
         --labels $G/evaluation_set/evaluate_data.json --output runs/greetings/ngrams-labels
+    python -m benchmarks.greetings retrieval --source TRAIN_PAIRS --queries TEST_PAIRS --output runs/retrieval
 
 ``prepare`` writes ``pairs_clean.jsonl`` (training pairs that share no prompt and no response with the held-out files), ``base``
 (a Llama from scratch over the characters of those pairs) and ``leak.json`` (what is shared). ``ngrams`` writes what
-``scripts_eval.judge_agreement`` writes, for a logistic regression on character n-grams. docs/GREETINGS.md has all commands.
+``scripts_eval.judge_agreement`` writes, for a logistic regression on character n-grams. ``retrieval`` writes how many of
+the ten prompts of ``--source`` nearest to a query are of its occasion, by two encoders. docs/GREETINGS.md has all commands.
 """
 
 if not __package__:
@@ -30,7 +32,7 @@ TAGS = ("<prompt>", "</prompt>", "<response>", "</response>")
 @command
 def main(argv=None) -> None:
     parser = Parser("benchmarks.greetings", __doc__)
-    parser.add_argument("task", choices=["prepare", "ngrams"])
+    parser.add_argument("task", choices=["prepare", "ngrams", "retrieval"])
     parser.add_argument("--train", help="prepare: pairs to train on")
     parser.add_argument("--held_out", nargs="+", help="prepare: files of pairs or labels to keep apart")
     parser.add_argument("--hidden_size", type=int, default=128, help="prepare: of the base model")
@@ -39,6 +41,7 @@ def main(argv=None) -> None:
     parser.add_argument("--source", help="ngrams: pairs to train on")
     parser.add_argument("--labels", help="ngrams: rows of prompt, response, label; or give --pairs")
     parser.add_argument("--pairs", help="ngrams: rows of prompt, chosen, rejected")
+    parser.add_argument("--queries", help="retrieval: rows with a prompt")
     parser.add_argument("--output", required=True, help="folder")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     args = parse_with_recipe(parser, argv)
@@ -46,7 +49,31 @@ def main(argv=None) -> None:
         parser.error("prepare needs --train and --held_out")
     if args.task == "ngrams" and not (args.source and (args.labels or args.pairs)):
         parser.error("ngrams needs --source, and --labels or --pairs")
-    return prepare(args) if args.task == "prepare" else ngrams(args)
+    if args.task == "retrieval" and not (args.source and args.queries):
+        parser.error("retrieval needs --source and --queries")
+    return {"prepare": prepare, "ngrams": ngrams, "retrieval": retrieval}[args.task](args)
+
+
+def retrieval(args: argparse.Namespace) -> None:
+    """Of the ten nearest prompts, how many are of the query's occasion: mean over queries that have one, by encoder."""
+    from benchmarks.greetings_occasions import occasion
+    from diversity_tuning.embeddings import MINILM, load_encoder
+    from studies.judges.retrieval import NGRAMS, ngram_encoder
+
+    record = provenance("greetings-retrieval", {}, {"source": args.source, "queries": args.queries})
+    if is_finished(args.output, record, args.overwrite):
+        return
+    corpus = sorted(set(read_pairs(args.source).prompts))
+    queries = sorted(one for one in {*read_pairs(args.queries).prompts} - {*corpus} if occasion(one))
+    same = np.array([[occasion(one) == occasion(query) for one in corpus] for query in queries])
+    found = {"prompts": len(corpus), "queries": len(queries), "chance": float(same.mean())}
+    for name, encode in ((NGRAMS, ngram_encoder(corpus)), (MINILM, load_encoder(MINILM, "cpu").encode)):
+        nearest = np.argsort(-(encode(queries) @ encode(corpus).T), axis=1, kind="stable")[:, :10]
+        found[name] = float(np.take_along_axis(same, nearest, axis=1).mean())
+    with atomic_folder(args.output) as folder:
+        write_text(folder / "retrieval.json", json.dumps(found, indent=2) + "\n")
+        write_provenance(folder, record)
+    print(json.dumps(found), flush=True)
 
 
 # A clean part, and a model for it.

@@ -115,7 +115,7 @@ def length_weights(judged: Judged) -> np.ndarray:
 
 def read_occasions(folder: Path) -> dict[str, list[dict]]:
     """Occasion -> its pairs, rows of stage 3."""
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     found: dict[str, list[dict]] = {}
     for row in read_split(str(folder), schema.TRAIN):
@@ -157,7 +157,7 @@ def distance_in_wording(texts: list[str]) -> np.ndarray:
 
 def by_prompt(folder: Path) -> dict[str, list[str]]:
     """Occasion -> all its responses, chosen and rejected: what the base model read."""
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     found: dict[str, list[str]] = {}
     for row in read_split(str(folder), schema.TRAIN):

@@ -49,8 +49,8 @@ def build_parser() -> Parser:
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
     from diversity_tuning.judging.read import read_candidates
-    from diversity_tuning.judging.stages import write_rows
     from diversity_tuning.runs import write_text
+    from studies.judges.stages import write_rows
 
     work, output = Path(args.work), Path(args.output)
     work.mkdir(parents=True, exist_ok=True)
@@ -93,8 +93,8 @@ def balanced(rows: list[dict], num_prompts: int) -> list[dict]:
 def verdicts_of(rows: list[dict], work: Path, name: str, settings: dict) -> dict[str, np.ndarray]:
     """Verdicts of each of :data:`SHOWN`, bool ``(n,)``."""
     from diversity_tuning.generation.engine import EngineConfig
-    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
-    from diversity_tuning.judging.stages import JUDGE, NEGATIVE, POSITIVE, REFLECT, StageConfig, run_stage
+    from studies.judges.retrieval import RetrievalConfig, run_retrieval
+    from studies.judges.stages import JUDGE, NEGATIVE, POSITIVE, REFLECT, StageConfig, run_stage
     from studies.miniature.simulated_llm.answers import Settings
     from studies.miniature.simulated_llm.server import simulated_server
 

@@ -61,15 +61,12 @@ __all__ = [
 _MODULES = {"OBJECTIVES": "objectives", "read_pairs": "data.examples", "response_weights": "deviation"}
 
 
-def _module_of(name: str) -> str:
-    return f"diversity_tuning.{_MODULES.get(name) or ('losses' if name.endswith('_loss') else 'trainers')}"
-
-
 def __getattr__(name: str):
     """Import a public name from its module on first use."""
     if name not in __all__ and name != "OBJECTIVES":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_module_of(name)), name)
+    place = _MODULES.get(name) or ("losses" if name.endswith("_loss") else "trainers")
+    value = getattr(importlib.import_module(f"diversity_tuning.{place}"), name)
     globals()[name] = value
     return value
 

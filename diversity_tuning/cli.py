@@ -52,6 +52,10 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             message, code = f"error: {' '.join(as_run_here(str(error)).split())}", 2
         except KeyboardInterrupt:
             message, code = STOPPED, 130
+        except SystemExit as ended:
+            if not isinstance(ended.code, int) or ended.code < 128:
+                raise
+            message, code = "", ended.code  # of a signal (generation/vllm_server.py), or said by the command inside
         except Exception as error:
             reason = _of_the_system(error)
             if reason is None:
@@ -62,9 +66,9 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             if not _running:
                 release()
         message = printable(message)  # it may quote what a server or a file said
-        if code == 2 or os.environ.get("RANK", "0") == "0":  # of several processes that were stopped, one says so
+        if message and (code == 2 or os.environ.get("RANK", "0") == "0"):  # of several processes that were stopped, one says so
             print(message, file=sys.stderr, flush=True)
-        if code == 130 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):
+        if code >= 128 and any(one.name.startswith(REQUESTS) for one in threading.enumerate()):
             os._exit(code)  # Python would wait for the threads that wait for a server
         raise SystemExit(code)
 
@@ -159,7 +163,8 @@ class OneLineErrors:
                 return
             name, equals, value = str(word).partition("=")
             if not name.startswith("--") or " " in name or name in self._option_string_actions:
-                yield str(word)
+                verbatim = getattr(self._option_string_actions.get(name), "verbatim", False) and not equals
+                yield f"{name}={next(words, '')}" if verbatim else str(word)
                 continue
             flag = known.get(name.replace("_", "-"))
             if flag is None:
@@ -270,6 +275,8 @@ def _as_flags(actions: list[argparse.Action], value: object, path: str, default:
             raise UserError(f"{path}: key '{key}' takes true or false, not {value!r}")
         return _switch(actions, value, path, default)
     flag = next((option for option in takes_value.option_strings if option.startswith("--")), takes_value.option_strings[0])
+    if isinstance(value, list) and takes_value.nargs is None:
+        raise UserError(f"{path}: key '{key}' takes one value, not the list {value!r}")
     if isinstance(value, list):
         return [flag, *map(_scalar, value)]
     return [f"{flag}={_scalar(value)}"]

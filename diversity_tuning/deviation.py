@@ -27,9 +27,8 @@ def mean_cosine_distance(embeddings) -> np.ndarray:
     if not np.isfinite(vectors).all():
         raise ValueError("embeddings must be finite")
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    vectors = np.divide(
-        vectors, largest, out=np.zeros_like(vectors), where=largest > 0
-    )  # so that squares neither over- nor underflow
+    # So that squares neither over- nor underflow.
+    vectors = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
     cosines = units @ units.sum(axis=0) - (units * units).sum(axis=1)
@@ -52,12 +51,6 @@ def combine_distances(distances: Sequence) -> np.ndarray:
     return np.prod(scaled, axis=0) ** (1 / len(scaled))
 
 
-def normalise_deviation(combined: np.ndarray) -> np.ndarray:
-    """Divide by the mean; ones where every entry is 0, so that the prompt is not lost. (n,) to (n,), mean 1."""
-    mean = combined.mean()
-    return combined / mean if mean > 0 else np.ones_like(combined)
-
-
 def deviation_weights(distances: Sequence, *, power: float = 1.0, minimum: float = 0.0) -> np.ndarray:
     """The loss weights δ from distances: min-max per type, geometric mean over types, divided by the mean.
 
@@ -69,7 +62,9 @@ def deviation_weights(distances: Sequence, *, power: float = 1.0, minimum: float
     if not power >= 0 or not minimum >= 0:
         raise ValueError(f"power and minimum must be at least 0, not {power} and {minimum}")
     combined = combine_distances(distances)
-    weights = normalise_deviation(combined if power == 1 else combined**power)
+    combined = combined if power == 1 else combined**power
+    mean = combined.mean()
+    weights = combined / mean if mean > 0 else np.ones_like(combined)  # ones, so that the prompt is not lost
     return np.maximum(weights, minimum)
 
 

@@ -1,7 +1,7 @@
 """Flags that are declared once: as the fields of the dataclass that the command works with.
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Flags):
         '''What to do.'''
         source: str = flag("the data")
         batch_size: int = flag("texts at once", default=32, least=1)
@@ -13,27 +13,41 @@ The trainers' commands do the same with transformers' ``HfArgumentParser``, whos
 
 import argparse
 import dataclasses
-import types
 import typing
 from collections.abc import Iterable, Sequence
 
 from diversity_tuning.cli import Parser, parse_with_recipe
+from diversity_tuning.ranges import kind_of
 from diversity_tuning.recipe import truth
 
 _UNSET = dataclasses.MISSING
 
 
+def _number(kind: type, name: str):
+    def parsed(text: str):
+        return kind(text)
+
+    parsed.__name__ = name  # what argparse calls it
+    return parsed
+
+
+_NUMBERS = {int: _number(int, "whole number"), float: _number(float, "number")}
+
+
 def flag(
     help: str, *, default=_UNSET, factory=_UNSET, choices: Sequence | None = None, least: float | None = None,
-    most: float | None = None, metavar: str | None = None, count: int | None = None, group: str | None = None,
+    most: float | None = None, above: float | None = None, below: float | None = None, metavar: str | None = None,
+    count: int | None = None, group: str | None = None, verbatim: bool = False,
 ):  # fmt: skip
     """A field that is a flag. Without ``default`` and ``factory`` it must be given.
 
-    ``choices``: the values it may have. ``least`` and ``most``: bounds of a number, both allowed. ``count``: how many values
-    a list has. ``group``: the heading of ``--help`` that it stands under; default: its dataclass's, or none.
+    ``choices``: the values it may have. ``least`` and ``most``: bounds of a number, both allowed; ``above`` and ``below``:
+    bounds that are not; :class:`~diversity_tuning.ranges.Flags` checks them. ``count``: how many values a list has.
+    ``group``: the heading of ``--help`` that it stands under; default: its dataclass's, or none. ``verbatim``: the next word
+    is its value, also where that looks like a flag.
     """
-    kept = {"help": help, "choices": choices, "least": least, "most": most}
-    kept |= {"metavar": metavar, "count": count, "group": group}
+    kept = {"help": help, "choices": choices, "least": least, "most": most, "above": above, "below": below}
+    kept |= {"metavar": metavar, "count": count, "group": group, "verbatim": verbatim}
     return dataclasses.field(default=default, default_factory=factory, metadata=kept)
 
 
@@ -105,7 +119,7 @@ def _add_field(group, field, kind, defaults: dict, required: bool) -> None:
     about = field.metadata
     default = field.default_factory() if field.default_factory is not _UNSET else field.default
     default = defaults.get(field.name, default)
-    one, many = _kind(kind)
+    one, many = kind_of(kind)
     options: dict = {"help": about["help"], "required": required or default is _UNSET}
     options["default"] = None if default is _UNSET else default
     if one is bool:
@@ -118,17 +132,8 @@ def _add_field(group, field, kind, defaults: dict, required: bool) -> None:
     for name in ("choices", "metavar"):
         if about[name] is not None:
             options[name] = about[name]
-    group.add_argument(f"--{field.name}", type=_bounded(one, about["least"], about["most"]), **options)
-
-
-def _kind(hint) -> tuple[type, bool]:
-    """The type of one value, and whether there may be several: ``int | None`` is (int, False), ``list[str]`` (str, True)."""
-    origin, inside = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _kind(next(one for one in inside if one is not type(None)))
-    if origin in (list, tuple, Sequence):
-        return inside[0], True
-    return hint, False
+    action = group.add_argument(f"--{field.name}", type=_NUMBERS.get(one, one), **options)
+    action.verbatim = about["verbatim"]
 
 
 def _truth(text: str) -> bool:
@@ -136,22 +141,3 @@ def _truth(text: str) -> bool:
     if value is None:
         raise argparse.ArgumentTypeError(f"takes true or false, not {text!r}")
     return value
-
-
-def _bounded(kind: type, least: float | None, most: float | None):
-    """An argparse type: a value of ``kind``, a number within the bounds and not NaN."""
-    if kind not in (int, float):
-        return kind
-
-    def number(text: str):
-        value = kind(text)
-        if value != value:
-            raise argparse.ArgumentTypeError("not a number")
-        if least is not None and value < least:
-            raise argparse.ArgumentTypeError(f"{text} is below {least}")
-        if most is not None and value > most:
-            raise argparse.ArgumentTypeError(f"{text} is above {most}")
-        return value
-
-    number.__name__ = "whole number" if kind is int else "number"
-    return number

@@ -12,7 +12,8 @@ import socket
 import sys
 from pathlib import Path
 
-from diversity_tuning.children import is_running
+import psutil
+
 from diversity_tuning.errors import UserError
 from diversity_tuning.public import masked_words
 
@@ -45,7 +46,7 @@ def hold(output: str | Path) -> None:
             holder = os.pread(file, 4096, 0).decode(errors="replace").split("\n")
             os.close(file)
             here = len(holder) > 1 and holder[1] == socket.gethostname() and holder[0].isdigit()
-            if here and not is_running(int(holder[0])):  # its workers may have the file open still
+            if here and not psutil.pid_exists(int(holder[0])):  # its workers may have the file open still
                 path.unlink(missing_ok=True)
                 continue
             who = f"process {holder[0]} on {holder[1]} ({holder[2]})" if len(holder) > 2 else "another process"

@@ -9,7 +9,7 @@ from types import TracebackType
 from diversity_tuning.errors import UserError
 
 _ROOT = Path(__file__).parents[1]
-_OURS = ("diversity_tuning", "scripts_", "benchmarks", "studies", "tests")
+_OURS = ("diversity_tuning", "accelerate_configs", "scripts_", "benchmarks", "studies", "tests")
 # Where a package to install is called otherwise than the module to import.
 _PACKAGES = {
     "yaml": "PyYAML", "sklearn": "scikit-learn", "sentence_transformers": "sentence-transformers",
@@ -38,7 +38,9 @@ def explain_missing_packages() -> None:
 
     Elsewhere, as in a notebook or another program that imports the library, nothing is changed.
     """
-    if _is_command(sys.orig_argv):
+    argv = sys.orig_argv
+    words = argv[argv.index("-m") + 1 :] if "-m" in argv else []
+    if any(Path(word).name == "diversity-tuning" for word in argv[:2]) or (words and words[0].startswith(_OURS[:5])):
         sys.excepthook = _hook
 
 
@@ -53,13 +55,6 @@ def advice(module: str, extra: str | None = None) -> str:
     setup = f"bash {_ROOT / 'setup.sh'} makes this project's environment"
     instead = f"activate this project's environment (source {activate})" if activate.is_file() else setup
     return f"error: package {package} is missing for {sys.executable}: {instead}, or pip install -r requirements.txt"
-
-
-def _is_command(argv: list[str]) -> bool:
-    if any(Path(word).name == "diversity-tuning" for word in argv[:2]):
-        return True
-    words = argv[argv.index("-m") + 1 :] if "-m" in argv else []
-    return bool(words) and words[0].startswith(_OURS[:4])
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -4,15 +4,13 @@ Flags are filled in from what lies near the output: the data, the models and the
 capitals is left where nothing near fits.
 """
 
-import itertools
-import json
 import shlex
 from pathlib import Path
 
 from diversity_tuning.cli import is_part_of_another, words_of_command
 from diversity_tuning.console import as_run_here, in_repository
 from diversity_tuning.objectives import trainings
-from diversity_tuning.outputs import read_provenance
+from diversity_tuning.outputs import read_json, read_provenance
 from diversity_tuning.recipe import read_recipe
 
 DATA_STAGE = "python -m scripts_dataset_cleaner."
@@ -26,7 +24,6 @@ _EVALUATE = (
     " --output {beside}/eval-{name}"
 )
 _LOOK = "python -m scripts_eval.quick_look {policy} --prompts {source} --output {beside}/look"
-_ROLE = " --engine openai --model MODEL"
 _WEIGH = (
     DATA_STAGE + "3_data_prep_for_diversified_training {3_data_prep_for_diversified_training.yaml} {style}"
     " --source_pair {UNWEIGHTED} --data_path_pair_div {beside}/pairs-both"
@@ -57,9 +54,6 @@ NEXT: dict[str, tuple[str, ...]] = {
         " --output {beside}/reward-check",
     ),
     "reward_pairs": ("python -m scripts_eval.judge_agreement --reward {output} --pairs {PAIRS} --output {beside}/agreement",),
-    "adversarial": (
-        "python -m scripts_eval.judge_agreement --reward {output}/judge.yaml --labels OTHER_LABELS --output {beside}/agreement",
-    ),
     "policy": (_EVALUATE, _LOOK),  # after any training of a policy that has no line of its own
     "reward_check": (_EVALUATE.replace("{policy}", "{trained}"),),
     "stylometry": (_WEIGH.replace("{style}", "--style_model builtin:stylometry:{output}"),),
@@ -70,15 +64,6 @@ NEXT: dict[str, tuple[str, ...]] = {
     ),
     "score": ("python -m scripts_eval.report --results {beside} --output {beside}/../report --compare all",),
     "report": ("open {output}/report.html",),
-    **{
-        f"{one}_agent": (f"python -m scripts_multi_agent.{two}_agent --source {{output}} --output {{beside}}/{two}{_ROLE}",)
-        for one, two in itertools.pairwise(("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect"))
-    },
-    "4_reflect_agent": ("python -m scripts_multi_agent.5_verdicts_to_preference --source {output} --output {beside}/pairs",),
-    "5_verdicts_to_preference": (
-        "python -m scripts_reward_modeling.pairwise_reward_model_train {reward_pairs.yaml} {model} --source {output}"
-        " --output_dir {beside}/reward",
-    ),
     "human_items": ("bash human-eval/run.sh --items {output}/items.jsonl --study STUDY",),
     "human_analysis": ("python -m scripts_eval.report --human {output} --results RUNS --output {beside}/report",),
 }
@@ -193,10 +178,7 @@ def _model(made: Path | None) -> str | None:
 
 def _base_of(adapter: Path) -> str | None:
     """The base model that an adapter says it was trained on."""
-    try:
-        return json.loads((adapter / ADAPTER_FILE).read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError):
-        return None
+    return read_json(adapter / ADAPTER_FILE).get("base_model_name_or_path")
 
 
 def _near(output: Path, stages: tuple[str, ...]) -> Path | None:

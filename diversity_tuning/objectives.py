@@ -126,7 +126,7 @@ _OTHERS = {
         Training(
             "generation", "SFT", "supervised fine-tuning (SFT) on the kept responses",
             "scripts_finetuning.generation_model_train", "diversity_tuning.training.sft:train_sft", takes_adapter=False,
-            config_place="trl:SFTConfig",
+            config_place="diversity_tuning.training.sft:SFTConfig",
         ),
         Training(
             "reward", "reward model", "a reward model: one output, L1 loss on the transformed votes",
@@ -135,9 +135,9 @@ _OTHERS = {
         ),
         Training(
             "reward_pairs", "reward model on pairs", "a reward model: one output, Bradley–Terry loss on pairs",
-            "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward_pairs:train_reward_pairs",
+            "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward:train_reward_pairs",
             makes="reward", takes_adapter=False,
-            config_place="diversity_tuning.training.reward_pairs:PairwiseRewardConfig",
+            config_place="diversity_tuning.training.reward:PairwiseRewardConfig",
         ),
         Training(
             "grpo", "GRPO",

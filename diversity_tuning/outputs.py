@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -36,6 +37,7 @@ _NAMES = (
 _SCRATCH = re.compile(r"cache-[0-9a-f]+(_\d+_of_\d+)?\.arrow|\.DS_Store|Thumbs\.db")
 _TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")  # of `datasets`, beside the rows that it was reading
 _CHOOSE = "choose another folder"
+_LONGEST = 240  # bytes of a name, of 255: beside an output NAME lies .NAME.training
 
 
 def files_in(folder: str | Path) -> list[str]:
@@ -64,17 +66,26 @@ def foreign_file(folder: Path, names: Iterable[str] = ()) -> str | None:
 
 
 def check_place(output: str | Path) -> None:
-    """A :class:`UserError` when a folder cannot be made there because a file, or a file above it, has that name."""
+    """A :class:`UserError` when no folder can be made there: a file is there, a link leads nowhere, a name is too long."""
     output = Path(output)
+    if len(os.fsencode(output.name)) > _LONGEST:
+        raise UserError(f"{str(output)[:80]}…: no folder can be made there (File name too long); {_CHOOSE}")
     for place in (output, *output.parents):
+        where = "" if place == output else f", so {output} cannot be made below it"
         try:
-            if place.is_dir():
+            if stat.S_ISDIR(os.stat(place).st_mode):
                 return
-        except OSError as error:  # a name that is too long
-            raise UserError(f"{str(output)[:80]}…: no folder can be made there ({error.strerror}); {_CHOOSE}") from None
-        if place.exists() or place.is_symlink():
-            where = "" if place == output else f", so {output} cannot be made below it"
-            raise UserError(f"{place}: is a file, not a folder{where}; {_CHOOSE}")
+        except FileNotFoundError:
+            if place.is_symlink():
+                told = f"is a link to {os.readlink(place)}, which is not there{where}"
+                raise UserError(f"{place}: {told}; make it, or {_CHOOSE}") from None
+            continue
+        except NotADirectoryError:  # the file above is told
+            continue
+        except OSError as error:  # a name that is too long, a loop of links
+            shown = str(output) if len(str(output)) <= 80 else f"{str(output)[:80]}…"
+            raise UserError(f"{shown}: no folder can be made there ({error.strerror}); {_CHOOSE}") from None
+        raise UserError(f"{place}: is a file, not a folder{where}; {_CHOOSE}")
 
 
 def check_ours(output: str | Path, names: Iterable[str] = ()) -> None:
@@ -93,13 +104,19 @@ def check_ours(output: str | Path, names: Iterable[str] = ()) -> None:
         raise UserError(f"{output}: holds {foreign}, which none of our commands wrote, so it is not replaced; {_CHOOSE}")
 
 
+def read_json(path: str | Path) -> dict:
+    """The JSON object in a file, or an empty dict where there is no file or it holds anything else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def read_provenance(output: str | Path) -> dict:
     """The record in an output folder, or an empty dict, also where the file is not one of ours."""
-    try:
-        made = json.loads((Path(output) / PROVENANCE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
-        return {}
-    ours = isinstance(made, dict) and isinstance(made.get("stage"), str)
+    made = read_json(Path(output) / PROVENANCE)
+    ours = isinstance(made.get("stage"), str)
     whole = ours and (isinstance(made.get("versions"), dict) or made.keys() <= {"stage", "files", "unfinished"})
     return made if whole and isinstance(made.get("files", []), list) else {}
 
@@ -116,16 +133,6 @@ def recover(output: Path) -> None:
         retired(output).rename(output)
 
 
-def retire(output: Path, names: Iterable[str] = ()) -> None:
-    """Move an output of ours aside; of an unfinished one in whose favour another was moved aside before, nothing is kept."""
-    check_ours(output, names)
-    output = real(output)
-    if retired(output).is_dir():
-        shutil.rmtree(output)
-    else:
-        output.rename(retired(output))
-
-
 def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str, names: Iterable[str] = ()) -> bool:
     """Whether the output there, which grows while it is made, is added to; False where a new one begins.
 
@@ -137,7 +144,12 @@ def is_resumed(output: Path, made: dict, same: bool, overwrite: bool, what: str,
     if not made and output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: not empty and not {what}; {_CHOOSE}")
     if made and overwrite and not (same and not made.get("finished") and retired(output).is_dir()):
-        retire(output, names)
+        check_ours(output, names)
+        place = real(output)
+        if retired(place).is_dir():  # of an unfinished one in whose favour another was moved aside before, nothing is kept
+            shutil.rmtree(place)
+        else:
+            place.rename(retired(place))
         return False
     return bool(made)
 

@@ -7,8 +7,7 @@ if not __package__:
     raise SystemExit("error: run it as python -m diversity_tuning.policy")
 
 import json
-import os
-import sys
+import math
 from pathlib import Path
 
 import torch
@@ -25,11 +24,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from diversity_tuning.builtin import model_source, renamed
+from diversity_tuning.builtin import model_source
 from diversity_tuning.chat_template import FAMILIES, complete_tokenizer, own_stops, set_pad_token
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
-from diversity_tuning.names import missing_path, near_path
+from diversity_tuning.names import near_path
+from diversity_tuning.opening import check_numbers, check_recorded, from_pretrained, reason
 from diversity_tuning.runs import atomic_folder, fingerprint, read_provenance
 from diversity_tuning.saved_models import merge_adapter
 
@@ -73,13 +73,17 @@ def _generation_config(base_model: str, revision: str | None) -> GenerationConfi
     if (path := Path(base_model)).is_dir() and not (path / "generation_config.json").exists():
         return None  # a model need not have one
     try:
-        return GenerationConfig.from_pretrained(base_model, revision=revision)
+        found = GenerationConfig.from_pretrained(base_model, revision=revision)
+        stops = found.eos_token_id if isinstance(found.eos_token_id, list) else [found.eos_token_id]
+        if not all(one is None or type(one) is int for one in stops):
+            raise ValueError(f"eos_token_id is {found.eos_token_id!r}, no number of a token")
+        return found
     except OSError:
         if path.is_dir():
             raise UserError(f"{base_model}: its generation_config.json cannot be read") from None
         return None
     except Exception as error:
-        raise UserError(f"{base_model}: its generation_config.json cannot be read ({_reason(base_model, error)})") from None
+        raise UserError(f"{base_model}: its generation_config.json cannot be read ({reason(base_model, error)})") from None
 
 
 def _tokenizer_of_sibling(base_model: str, sibling: str, typed: bool, options: dict) -> PreTrainedTokenizerBase:
@@ -136,12 +140,13 @@ def load_policy(
 
 
 def policy_tokenizer(
-    base_model: str, adapter: str | None = None, trust_remote_code: bool = False, template_from: str | None = None
-) -> PreTrainedTokenizerBase:
+    base_model: str, adapter: str | None = None, trust_remote_code: bool = False, template_from: str | None = None,
+    revision: str | None = None,
+) -> PreTrainedTokenizerBase:  # fmt: skip
     """The tokenizer that an adapter was trained with, or the base model's (:func:`load_tokenizer`)."""
     if adapter is not None and not template_from and (Path(adapter) / "tokenizer_config.json").is_file():
         return set_pad_token(from_pretrained(AutoTokenizer, adapter, trust_remote_code=trust_remote_code))
-    return load_tokenizer(base_model, template_from, trust_remote_code=trust_remote_code)
+    return load_tokenizer(base_model, template_from, revision, trust_remote_code)
 
 
 def stop_ids(settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -176,13 +181,20 @@ def attach_adapter(model: PreTrainedModel, adapter: str, base_model: str, is_tra
     check_adapter(adapter, base_model)
     if Path(adapter).is_dir() and not (Path(adapter) / "adapter_model.safetensors").is_file():
         raise UserError(f"{adapter}: no adapter_model.safetensors here; pickles are not read")
+    check_recorded(adapter)
     try:
         policy = PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
     except (RuntimeError, KeyError) as error:  # torch's "size mismatch for …"; PEFT's name of a head that was not saved
         raise UserError(f"{adapter}: its weights do not fit {base_model}: {str(error).splitlines()[-1].strip()}") from None
     except Exception as error:  # damaged, each in its own way
-        raise UserError(f"{adapter}: cannot be loaded ({_reason(adapter, error)})") from None
-    check_keys(adapter, load_peft_weights(adapter, device="cpu"), get_peft_model_state_dict(policy))
+        raise UserError(f"{adapter}: cannot be loaded ({reason(adapter, error)})") from None
+    scaling = [one.scaling for one in policy.modules() if isinstance(getattr(one, "scaling", None), dict)]
+    factors = [factor for one in scaling for factor in one.values()]
+    if any(not math.isfinite(factor) or factor == 0 for factor in factors):
+        raise UserError(f"{adapter}: its adapter_config.json multiplies the adapter by {factors[0]:g} (lora_alpha, r)")
+    saved = load_peft_weights(adapter, device="cpu")
+    check_keys(adapter, saved, get_peft_model_state_dict(policy))
+    check_numbers(adapter, saved.items())
     return policy
 
 
@@ -192,7 +204,7 @@ def check_adapter(adapter: str, base_model: str) -> None:
         config = PeftConfig.from_pretrained(adapter)
     except Exception as error:
         if (Path(adapter) / "adapter_config.json").is_file():
-            raise UserError(f"{adapter}: its adapter_config.json cannot be read ({_reason(adapter, error)})") from None
+            raise UserError(f"{adapter}: its adapter_config.json cannot be read ({reason(adapter, error)})") from None
         raise UserError(
             f"{adapter}: no adapter here (adapter_config.json); was the training before this one finished?{near_path(adapter)}"
         ) from None
@@ -218,62 +230,6 @@ def _check_base(adapter: str, base_model: str, config: PeftConfig) -> None:
         same = config.base_model_name_or_path in (None, base_model)
     if not same:
         raise UserError(f"{adapter}: trained on {config.base_model_name_or_path}, which is not the base model {base_model}")
-
-
-def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str | None = None, **options):
-    """``auto_class.from_pretrained(name)``; what is not there, damaged, a pickle or not whole is a :class:`UserError`.
-
-    A model's weights come from safetensors, and every one of its tensors must be there; with ``new_head`` those above the
-    base model, which are drawn, need not. ``exactly``: what the folder must be, with no tensor besides.
-    """
-    if missing := missing_path(name):
-        raise UserError(f"{name}: cannot be loaded ({missing})")
-    source = model_source(name)
-    weights = auto_class.__name__.startswith("AutoModel")
-    if weights:
-        options |= {"use_safetensors": True, "output_loading_info": True}
-    try:
-        loaded = auto_class.from_pretrained(source, **options)
-    except Exception as error:  # a damaged folder fails in as many ways as there are libraries that read it
-        raise UserError(f"{name}: cannot be loaded ({_reason(source, error)})") from None
-    if source != name:
-        renamed(loaded[0] if weights else loaded, name)
-    if not weights:
-        return loaded
-    model, found = loaded
-    if exactly and (wrong := sorted({*found["missing_keys"], *found["unexpected_keys"]})):
-        raise UserError(f"{name}: not {exactly}; weights missing or unexpected: {', '.join(wrong[:3])}")
-    absent = sorted(key for key in found["missing_keys"] if not new_head or not _is_in_head(model, key))
-    if absent or found["mismatched_keys"]:
-        wrong = f"lacks {len(absent)} tensors, such as {absent[0]}" if absent else "has tensors of other shapes"
-        raise UserError(f"{name}: {wrong}, which would be filled at random; is it a whole {type(model).__name__}?")
-    if found["unexpected_keys"] and not new_head and os.environ.get("RANK", "0") == "0":
-        unused = sorted(found["unexpected_keys"])
-        print(
-            f"{name}: {len(unused)} tensors are not used, such as {unused[0]}: its config has no place for them",
-            file=sys.stderr,
-        )
-    return model
-
-
-def _is_in_head(model: PreTrainedModel, key: str) -> bool:
-    """Whether a tensor is above the base model, or is the pooling before a head, which few base models are saved with."""
-    return not key.startswith(f"{model.base_model_prefix}.") or ".pooler." in key
-
-
-def _reason(name: str, error: Exception) -> str:
-    """Why a folder cannot be loaded, in one line."""
-    folder = Path(name)
-    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        with file.open("rb") as stream:
-            start = stream.read(40)
-        if not start or start.startswith(b"version https://git-lfs"):
-            return f"{file.name} {'is a pointer of Git LFS: run git lfs pull' if start else 'is empty'}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    pickled = not list(folder.glob("*.safetensors")) and [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
-    if pickled and "safetensors" in str(error):
-        return f"{pickled[0].name} is a pickle, which may run code; save it as safetensors"
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 @command

@@ -13,13 +13,40 @@ _TRUE, _FALSE = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", 
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose numbers are those of every other program: ``1e-6`` is a number, which YAML 1.1 takes for text."""
+    """YAML whose numbers are those of every other program: ``1e-6`` is a number, and ``010`` is ten.
+
+    YAML 1.1 takes the one for text and the other for eight; ``1:30`` is ninety there, and a date is no text. Of a key that is
+    given twice YAML takes the last; here it is an error.
+    """
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def construct_whole_number(self, node) -> int:
+        return int(self.construct_scalar(node))
 
 
-_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_INT, _FLOAT, _DATE = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+_Loader.yaml_implicit_resolvers = {
+    start: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _DATE)]
+    for start, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?\d+(_\d+)*$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    _FLOAT,
+    re.compile(r"[-+]?(\d+\.\d*|\.\d+)$|[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$|[-+]?\.(?i:inf)$|\.(?i:nan)$"),
+    list("-+.0123456789"),
 )
+_Loader.add_constructor(_INT, _Loader.construct_whole_number)
+
+
+def parse_yaml(text: str) -> object:
+    """What a YAML text says (:class:`_Loader`). Raises yaml's errors, and a ValueError for numbers that are none."""
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader
 
 
 class Recipe(dict):
@@ -47,7 +74,7 @@ def read_recipe(path: str | Path) -> Recipe:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such recipe{near_path(str(path)) or '; see the folder recipes/'}")
     try:
-        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader) or {}  # a SafeLoader
+        settings = parse_yaml(Path(path).read_text(encoding="utf-8")) or {}
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -66,7 +93,7 @@ def truth(text: object) -> bool | None:
 def typed(text: str) -> object:
     """A flag's text as a recipe would give it: ``"0.20"`` is 0.2, ``"true"`` is True, another word is itself."""
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = parse_yaml(text)
     except (yaml.YAMLError, ValueError):
         return text
     return value if isinstance(value, bool | int | float | dict) else text

@@ -13,20 +13,19 @@ from diversity_tuning.chat_template import set_pad_token
 from diversity_tuning.data.examples import preference_pairs, rated_responses
 from diversity_tuning.data.schema import (
     CHOSEN,
-    FILTERED_COMMENT_TEXTS,
     FILTERED_TRANSFORMED_SCORES,
-    POST_TEXT,
     POST_TITLE,
     PROMPT,
     REJECTED,
     RESPONSE,
     SCORE,
-    prompt_text,
+    kept_responses,
     text_of,
 )
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path
-from diversity_tuning.policy import attach_adapter, from_pretrained, on_device
+from diversity_tuning.opening import from_pretrained
+from diversity_tuning.policy import attach_adapter, on_device
 
 MAX_LENGTH = 2048  # tokens of prompt and response together
 _MAX_LENGTH = "reward_max_length"  # among the tokenizer's settings: what a reward model was trained to be cut at
@@ -141,12 +140,8 @@ def reward_dataset(
 
     def convert(batch):
         if posts:
-            columns = (POST_TITLE, POST_TEXT, FILTERED_COMMENT_TEXTS, FILTERED_TRANSFORMED_SCORES)
-            read = [
-                (reward_text(prompt_text(title, text), response), score)
-                for title, text, responses, scores in zip(*(batch[name] for name in columns), strict=True)
-                for response, score in zip(responses, scores, strict=True)
-            ]
+            kept = kept_responses(batch, FILTERED_TRANSFORMED_SCORES)
+            read = [(reward_text(prompt, response), score) for _, prompt, response, score in kept]
         else:
             pairs = zip(batch[PROMPT], batch[RESPONSE], batch[SCORE], strict=True)
             read = [(reward_text(prompt, response), float(score)) for prompt, response, score in pairs]

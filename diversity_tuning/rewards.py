@@ -93,7 +93,14 @@ def load_reward(name: str, device: str | None = None, batch_size: int = 32, **ju
 
         return JudgeReward(name, **judge)
     if _is_function(name):
-        return _function(name)
+        module, _, function = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"--reward {name}: {error}") from None
+        if not callable(found):
+            raise UserError(f"--reward {name}: not a function")
+        return found
     from diversity_tuning.reward import load_reward_model
 
     return ModelReward(load_reward_model(name, device), Path(name).name, batch_size)
@@ -114,14 +121,3 @@ def source_of(name: str) -> str | None:
     except (ImportError, ValueError):
         return None
     return found.origin if found and found.origin and Path(found.origin).is_file() else None
-
-
-def _function(name: str) -> Callable:
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--reward {name}: {error}") from None
-    if not callable(found):
-        raise UserError(f"--reward {name}: not a function")
-    return found

@@ -51,7 +51,7 @@ def fingerprint(path: str | Path) -> str:
     """SHA-256 of a file's bytes, or of every data file under a folder; a hub id is its own fingerprint."""
     path = Path(path)
     if path.is_file():
-        return _file_digest(path)
+        return file_digest(path)
     if not path.is_dir():
         return f"hub:{path}"
     digest = hashlib.sha256()
@@ -62,16 +62,14 @@ def fingerprint(path: str | Path) -> str:
         scratch = file.name in (PROVENANCE, "state.json") or file.name.startswith(("cache-", "tmp"))
         skipped = scratch or relative.parts[0].startswith(("checkpoint-", "logs", "."))
         if file.is_file() and not skipped:
-            digest.update(f"{relative}\0{_file_digest(file)}\0".encode())
+            digest.update(f"{relative}\0{file_digest(file)}\0".encode())
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_finished(

@@ -1,9 +1,9 @@
 """Words of texts in any script: Chinese, Japanese, Thai and others write none apart, so there every character is one."""
 
-import functools
 import re
-import sys
 import unicodedata
+
+import regex
 
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han.
 _UNSPACED = (
@@ -12,6 +12,8 @@ _UNSPACED = (
 _UNSPACED += "\U00020000-\U0003ffff"
 _PIECE = re.compile(f"[{_UNSPACED}]|[^{_UNSPACED}]+")
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+# Letters and digits with the marks on them, but for unspaced scripts; or one character of those, or one sign.
+_TOKEN = regex.compile(rf"(?V1)[{_UNSPACED}]|[[\p{{So}}\p{{Sk}}]--[\x00-\x7f]]|(?:[[\p{{L}}\p{{N}}]--[{_UNSPACED}]]\p{{M}}*)+")
 
 
 def words_of(text: str) -> list[str]:
@@ -22,7 +24,7 @@ def words_of(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text).lower()
     if text.isascii():
         return re.findall(r"[a-z0-9]+", text) or text.split()
-    return _token().findall(text) or [character for character in text if not character.isspace()]
+    return _TOKEN.findall(text) or [character for character in text if not character.isspace()]
 
 
 def pieces_of(text: str) -> list[str]:
@@ -38,28 +40,3 @@ def count_words(text: str) -> int:
     if not _HAS_UNSPACED.search(text):
         return len(text.split())
     return sum(len(_PIECE.findall(part)) for part in text.split())
-
-
-@functools.cache
-def _token() -> re.Pattern:
-    """Letters and digits with the marks on them, but for unspaced scripts; or one character of those, or one sign."""
-    marks, signs = [], []
-    for code in range(128, sys.maxunicode + 1):
-        kind = unicodedata.category(chr(code))
-        if kind[0] == "M":
-            marks.append(code)
-        elif kind in ("So", "Sk"):
-            signs.append(code)
-    marks_class, signs_class = _ranges(marks), _ranges(signs)
-    return re.compile(rf"[{_UNSPACED}{signs_class}]|(?:[^\W_{_UNSPACED}][{marks_class}]*)+")
-
-
-def _ranges(codes: list[int]) -> str:
-    """A character class of ascending code points."""
-    found: list[list[int]] = []
-    for code in codes:
-        if found and code == found[-1][1] + 1:
-            found[-1][1] = code
-        else:
-            found.append([code, code])
-    return "".join(f"{chr(low)}-{chr(high)}" if high > low else chr(low) for low, high in found)

@@ -29,8 +29,8 @@ from diversity_tuning.next_steps import print_next
 
 @command
 def main(argv=None) -> None:
-    from diversity_tuning.judging.adversarial_run import AdversarialConfig, find_principles
     from diversity_tuning.judging.principles import SAMPLING
+    from studies.judges.adversarial_run import AdversarialConfig, find_principles
 
     config = parse_flags(
         AdversarialConfig, "scripts_adversarial.main", __doc__, argv, defaults=asdict(SAMPLING), extra="evaluation"

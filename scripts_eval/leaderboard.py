@@ -30,7 +30,7 @@ def main(argv=None) -> None:
         raise UserError("--study and --runs, or --report, go together")
     if Path(args.part).name != args.part or args.part.startswith("."):
         raise UserError(f"--part {args.part}: give the name of one folder, nothing is written outside the study's")
-    from diversity_tuning.evaluation.report.leaderboard import (
+    from studies.results.publish import (
         publish,
         publish_report,
         read_metrics,

@@ -21,7 +21,7 @@ STAGE = "0_retrieval_agent"
 
 @command
 def main(argv=None) -> None:
-    from diversity_tuning.judging.retrieval import RetrievalConfig, run_retrieval
+    from studies.judges.retrieval import RetrievalConfig, run_retrieval
 
     config = parse_flags(RetrievalConfig, f"scripts_multi_agent.{STAGE}", __doc__, argv)
     run_retrieval(config)

@@ -19,7 +19,7 @@ STAGE = "5_verdicts_to_preference"
 
 @command
 def main(argv=None) -> None:
-    from diversity_tuning.judging.verdict_pairs import PairsConfig, make_pairs
+    from studies.judges.verdict_pairs import PairsConfig, make_pairs
 
     config = parse_flags(PairsConfig, f"scripts_multi_agent.{STAGE}", __doc__, argv)
     make_pairs(config)

@@ -13,7 +13,7 @@ def stage_command(name: str, text: str) -> Callable[..., int]:
 
     @command
     def main(argv=None) -> None:
-        from diversity_tuning.judging.stages import SETTINGS, STAGES, StageConfig
+        from studies.judges.stages import SETTINGS, STAGES, StageConfig
 
         stage = next(one for one in STAGES if one.name == name)
         without = [] if "strengths" in stage.reads else ["debate"]
@@ -30,12 +30,12 @@ def stage_command(name: str, text: str) -> Callable[..., int]:
 
 def run_role(stage, config, engine: Callable | None = None) -> None:
     """Ask the stage's role, and after the last one report on all; ``engine`` makes one."""
-    from diversity_tuning.judging.stages import REFLECT, read_rows, run_stage
+    from studies.judges.stages import REFLECT, read_rows, run_stage
 
     if stage is not REFLECT:
         run_stage(stage, config, engine)
         return
-    from diversity_tuning.judging.verdict_report import check_labels, table, write_report
+    from studies.judges.verdict_report import check_labels, table, write_report
 
     check_labels(read_rows(config.source, ()), config.label_column)
     rows = run_stage(stage, config, engine)

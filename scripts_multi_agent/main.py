@@ -26,9 +26,9 @@ FOLDERS = ("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect", "p
 
 @command
 def main(argv=None) -> None:
-    from diversity_tuning.judging.retrieval import RetrievalConfig
-    from diversity_tuning.judging.stages import SETTINGS, StageConfig
-    from diversity_tuning.judging.verdict_pairs import PairsConfig
+    from studies.judges.retrieval import RetrievalConfig
+    from studies.judges.stages import SETTINGS, StageConfig
+    from studies.judges.verdict_pairs import PairsConfig
 
     configs = parse_flags(
         (StageConfig, RetrievalConfig, PairsConfig), "scripts_multi_agent.main", __doc__, argv,
@@ -56,11 +56,11 @@ class Caps:
 
 def run(config, retrieval, pairs) -> None:
     """The stages in their order, each from the folder of the one before."""
-    from diversity_tuning.judging.retrieval import run_retrieval
     from diversity_tuning.judging.roles import load_role
-    from diversity_tuning.judging.stages import STAGES
-    from diversity_tuning.judging.verdict_pairs import make_pairs
-    from diversity_tuning.judging.verdict_report import check_labels
+    from studies.judges.retrieval import run_retrieval
+    from studies.judges.stages import STAGES
+    from studies.judges.verdict_pairs import make_pairs
+    from studies.judges.verdict_report import check_labels
 
     output = Path(config.output)
     places = [str(output / name) for name in FOLDERS]

@@ -1,4 +1,4 @@
-"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on pairs by vote gap, calibration, figures."""
+"""Check a reward model on held-out responses: order of votes, calibration, whether it reads the prompt, figures."""
 
 if not __package__:
     raise SystemExit("error: run it as python -m scripts_reward_modeling.reward_model_perf_analysis")

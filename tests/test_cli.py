@@ -318,3 +318,8 @@ def test_a_switch_that_only_turns_off(recipe):
     assert parse("x: true") is True
     with pytest.raises(UserError, match="no flag sets it to true"):
         parse("x: true", default=False)
+
+
+def test_a_list_for_one_value_is_named(recipe):
+    with pytest.raises(UserError, match=r"key 'note' takes one value, not the list \['a', 'b'\]"):
+        parsed("--config", recipe("note: [a, b]\n"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diversity_tuning.data import histograms
+from diversity_tuning.data import describe
 from diversity_tuning.drawing import pyplot, save_figure, show_as_typed
 from diversity_tuning.evaluation.rendering import Table, markdown
 from diversity_tuning.training.curves import plot_curves
@@ -18,7 +18,7 @@ def test_curves_of_a_run_with_any_name(tmp_path):
 
 
 def test_histograms_of_data_with_any_name(tmp_path):
-    histograms.draw(tmp_path / "h.png", {NAME: {NAME: np.geomspace(1, 1e5, 50)}}, NAME)
+    describe.draw_histograms(tmp_path / "h.png", {NAME: {NAME: np.geomspace(1, 1e5, 50)}}, NAME)
     assert (tmp_path / "h.png").stat().st_size > 1000
 
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ENTRIES = sorted(
     path.relative_to(ROOT)
-    for folder in ("benchmarks", "diversity_tuning", *(path.name for path in ROOT.glob("scripts_*")))
+    for folder in ("accelerate_configs", "benchmarks", "diversity_tuning", *(path.name for path in ROOT.glob("scripts_*")))
     for path in (ROOT / folder).rglob("*.py")
     if path.name not in ("__main__.py", "console.py") and '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 )

@@ -163,8 +163,8 @@ def test_one_process_needs_no_launcher_and_one_gpu(cluster, tmp_path, variables,
 
 @pytest.mark.parametrize("variables", [{}, {"PROCESSES": "1", "ACCELERATE": "fsdp"}, {"LAUNCHER_FLAGS": "--num_machines 2"}])
 def test_the_launcher_where_it_is_needed_and_never_for_help(cluster, tmp_path, variables):
-    assert "diversity_tuning.launcher" in one_process(cluster, tmp_path, "--note", "x", **variables)
-    assert "diversity_tuning.launcher" not in one_process(cluster, tmp_path, "--help", **variables)
+    assert "accelerate_configs.launcher" in one_process(cluster, tmp_path, "--note", "x", **variables)
+    assert "accelerate_configs.launcher" not in one_process(cluster, tmp_path, "--help", **variables)
 
 
 def test_a_launch_script_takes_its_model_processes_and_flags_from_outside(cluster, tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.outputs import check_ours, files_in, put_in_place, read_provenance, recover, retired
+from diversity_tuning.outputs import check_ours, check_place, files_in, put_in_place, read_provenance, recover, retired
 from diversity_tuning.runs import is_finished, provenance, write_provenance, written_in_place
 from tests.evaluation.synthetic import write_run
 from tests.human_eval.helpers import write_state
@@ -325,3 +325,18 @@ def test_a_report_that_was_killed_is_written_again(tmp_path):
     (tmp_path / "out" / "figure.png").write_text("half")
     with written_in_place(tmp_path / "out", "report", ("a.csv", "figure.*")):
         pass
+
+
+def test_places_where_no_folder_can_be_made_name_the_reason(tmp_path):
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    (tmp_path / "lost").symlink_to(tmp_path / "gone")
+    for place in (tmp_path / "one", tmp_path / "one" / "below" / "it"):
+        with pytest.raises(UserError, match=r"no folder can be made there \(Too many levels of symbolic links\)"):
+            check_place(place)
+    with pytest.raises(UserError, match=r"lost: is a link to .*gone, which is not there; make it"):
+        check_place(tmp_path / "lost")
+    for name in ("n" * 300, "n" * 250, "ü" * 125):  # .NAME.training is longer still
+        with pytest.raises(UserError, match=r"no folder can be made there \(File name too long\)"):
+            check_place(tmp_path / name)
+    check_place(tmp_path / ("n" * 240))

@@ -9,16 +9,18 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer
 
 from diversity_tuning import policy
 from diversity_tuning.data.schema import to_messages
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.local import encode_conversations
+from diversity_tuning.generation.local import encode_conversations, ignores_padding
 from diversity_tuning.generation.requests import user_request
+from diversity_tuning.opening import weights_of
 from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer, on_device
-from diversity_tuning.runs import fingerprint, provenance, write_provenance
+from diversity_tuning.reward import new_reward_model
+from diversity_tuning.runs import file_digest, fingerprint, provenance, write_provenance
 from diversity_tuning.trainers import ORPOConfig, ORPOTrainer
 from tests import families
 from tests.tiny import make_model, save_base
@@ -175,12 +177,111 @@ def test_a_damaged_template_is_one_line(tmp_path):
         load_tokenizer(str(sibling))
 
 
+def change_config(base, **values):
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, **values}))
+
+
+def change_tensors(base, change):
+    tensors = load_file(base / "model.safetensors")
+    change(tensors)
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+
+
 def test_tensors_that_the_config_has_no_place_for_are_told(tmp_path, capsys):
     base, _ = families.save(tmp_path, families.MODELS["llama"])
-    config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps({**config, "num_hidden_layers": config["num_hidden_layers"] - 1}))
+    change_tensors(base, lambda tensors: tensors.update({"model.layers.0.extra.weight": torch.ones(2)}))
     load_base_model(str(base))
-    assert "tensors are not used, such as model.layers." in capsys.readouterr().err
+    assert "1 tensors are not used, such as model.layers.0.extra.weight" in capsys.readouterr().err
+
+
+def test_a_config_that_asks_for_other_sizes_is_refused_before_a_model_is_built(tmp_path, monkeypatch):
+    base, _ = families.save(tmp_path, families.MODELS["llama"])
+    whole = (base / "config.json").read_text()
+    loads = []
+    load = AutoModelForCausalLM.from_pretrained
+    monkeypatch.setattr(
+        AutoModelForCausalLM, "from_pretrained", lambda *args, **kwargs: loads.append(kwargs) or load(*args, **kwargs)
+    )
+    (base / "config.json").write_text(json.dumps({"model_type": "llama"}))  # of a model with 7 billion parameters
+    with pytest.raises(UserError, match=r"config.json does not fit the weights: \S+ has the shape \[.*\], not \["):
+        load_base_model(str(base))
+    assert [one.get("device_map") for one in loads] == ["meta"]  # no memory was asked for
+    with pytest.raises(UserError, match=r"config.json does not fit the weights"):
+        new_reward_model(str(base), None)
+    for change in ({"intermediate_size": 7}, {"vocab_size": 11}, {"num_hidden_layers": 1}, {"num_key_value_heads": 1}):
+        (base / "config.json").write_text(whole)
+        change_config(base, **change)
+        with pytest.raises(UserError, match=r"config.json does not fit the weights"):
+            load_base_model(str(base))
+    change_config(base, num_hidden_layers=9)
+    with pytest.raises(UserError, match=r"lacks|does not fit"):
+        load_base_model(str(base))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    base, _ = families.save(tmp_path, families.MODELS["llama"])
+    change_tensors(base, lambda tensors: tensors["model.norm.weight"].__setitem__(1, value))
+    with pytest.raises(UserError, match=r"model.norm.weight holds numbers that are not finite; the file is damaged"):
+        load_base_model(str(base))
+
+
+def flipped(file, old: bytes, new: bytes):
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (b'"F32"', b'"I32"'), (b"model.norm", b"model.norn"), (b'"shape":[', b'"shape":{'), (b"data_offsets", b"data_offsett"),
+
+])  # fmt: skip
+def test_a_flipped_byte_in_a_header_is_one_line(tmp_path, old, new):
+    base, _ = families.save(tmp_path, families.MODELS["llama"])
+    flipped(base / "model.safetensors", old, new)
+    with pytest.raises(UserError, match=r"cannot be loaded|damaged|lacks"):
+        load_base_model(str(base))
+
+
+@pytest.mark.parametrize("alpha", [0, float("nan"), float("inf")])
+def test_an_adapter_of_no_strength_is_refused(pair, alpha):
+    base, adapter = pair
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": alpha}))
+    with pytest.raises(UserError, match=r"its adapter_config.json multiplies the adapter by (0|nan|inf) \(lora_alpha, r\)"):
+        attach(base, adapter)
+
+
+def test_folders_with_dead_links_and_stops_that_are_no_tokens_are_one_line(tmp_path):
+    base = save_base(tmp_path / "base")
+    (base / "generation_config.json").write_text('{"eos_token_id": ["x"]}')
+    with pytest.raises(UserError, match=r"generation_config.json cannot be read \(ValueError: eos_token_id is \['x'\]"):
+        load_policy(str(base))
+    (base / "generation_config.json").unlink()
+    (base / "model.safetensors").unlink()
+    (base / "model.safetensors").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"model.safetensors is a link to .*gone, which is not there"):
+        load_base_model(str(base))
+
+
+def test_a_model_whose_scores_are_not_numbers_is_not_sampled(tmp_path):
+    base = save_base(tmp_path / "base")
+    change_tensors(base, lambda tensors: [tensors[name].fill_(1e38) for name in tensors if "mlp" in name])  # finite, each
+    with pytest.raises(UserError, match="scores of a short text are not numbers"):
+        ignores_padding(*load_policy(str(base), device="cpu"))
+
+
+def test_weights_of_a_finished_training_are_known_by_their_digest(pair):
+    base, adapter = pair
+    record = {"stage": "sft", "arguments": {}, "inputs": {}}
+    write_provenance(adapter, record, weights={file.name: file_digest(file) for file in weights_of(adapter)})
+    attach(base, adapter)
+    content = bytearray((adapter / "adapter_model.safetensors").read_bytes())
+    content[-3] ^= 1  # a number a little other than it was
+    (adapter / "adapter_model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"adapter_model.safetensors is not what the training published"):
+        attach(base, adapter)
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "cudaa"])

@@ -29,6 +29,27 @@ def test_a_number_that_is_absent(tmp_path):
     assert read_recipe(tmp_path / "dpo.yaml").number("beta", 0.1) == read_recipe(tmp_path / "dpo.yaml").number("no", 0.1) == 0.1
 
 
+@pytest.mark.parametrize(("text", "value"), [
+    ("010", 10), ("1:30", "1:30"), ("2024-01-01", "2024-01-01"), ("0x10", "0x10"), ("0o10", "0o10"), ("-7", -7), ("1.", 1.0),
+    ("1e3", 1000.0), ("-.inf", -float("inf")),
+])  # fmt: skip
+def test_a_number_is_what_every_program_takes_it_for(tmp_path, text, value):
+    (tmp_path / "dpo.yaml").write_text(f"seed: {text}\n")
+    assert read_recipe(tmp_path / "dpo.yaml") == {"seed": value}
+
+
+@pytest.mark.parametrize("text", ["seed: 1\nbeta: 2\nseed: 3\n", "a: {b: 1, b: 1}\n", "1: a\n1: b\n"])
+def test_a_key_that_is_given_twice_is_refused(tmp_path, text):
+    (tmp_path / "dpo.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"dpo\.yaml: not valid YAML \(the key .* is given twice"):
+        read_recipe(tmp_path / "dpo.yaml")
+
+
+def test_anchors_and_merges_stay(tmp_path):
+    (tmp_path / "dpo.yaml").write_text("a: &one {x: 1, y: 2}\nb:\n  <<: *one\n  y: 3\n")
+    assert read_recipe(tmp_path / "dpo.yaml")["b"] == {"x": 1, "y": 3}
+
+
 def test_typed_and_truth():
     assert [typed(text) for text in ("0.20", "1e-6", "True", "null", "a b", "3", "[1")] == [
         0.2,

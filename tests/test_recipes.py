@@ -77,11 +77,9 @@ def parse_command(monkeypatch, module, argv):
 
 
 def config_class(stem):
-    from trl import SFTConfig
-
     from diversity_tuning.trainers import DDPOConfig, DORPOConfig, DPOConfig, GRPOConfig, ORPOConfig
-    from diversity_tuning.training.reward import RewardConfig
-    from diversity_tuning.training.reward_pairs import PairwiseRewardConfig
+    from diversity_tuning.training.reward import PairwiseRewardConfig, RewardConfig
+    from diversity_tuning.training.sft import SFTConfig
 
     classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig, PairwiseRewardConfig, GRPOConfig)
     return dict(zip((*TRAINING, *REINFORCEMENT), classes, strict=True))[stem]
@@ -312,7 +310,7 @@ def test_every_command_of_a_dry_run_is_known(tmp_path, monkeypatch, name, more):
             assert (ROOT / argv[argv.index("--config") + 1]).is_file(), argv
         if is_training(module):
             if launcher:
-                assert launcher[:2] == ["-m", "diversity_tuning.launcher"]
+                assert launcher[:2] == ["-m", "accelerate_configs.launcher"]
                 assert Path(launcher[launcher.index("--config_file") + 1]).is_file()
             assert bool(launcher) != name.startswith("miniature")
             run, model, config = parse_training(STEM[module], argv)

@@ -22,8 +22,7 @@ from diversity_tuning.reward import (
     reward_text,
     reward_tokenizer,
 )
-from diversity_tuning.training.reward import l1_loss
-from diversity_tuning.training.reward_pairs import PairwiseRewardConfig, tokenized
+from diversity_tuning.training.reward import PairwiseRewardConfig, l1_loss, tokenized
 from tests import families
 from tests.tiny import make_tokenizer, save_base
 

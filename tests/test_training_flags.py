@@ -90,7 +90,7 @@ def test_an_adapter_is_trained_in_single_precision_on_a_base_in_four_bits(world,
 def test_only_the_two_newest_checkpoints_can_be_resumed_from_while_a_run_goes_on(world):
     from transformers import TrainerCallback
 
-    from diversity_tuning.training import preference
+    from diversity_tuning.training import arguments
 
     states = []
 
@@ -100,9 +100,9 @@ def test_only_the_two_newest_checkpoints_can_be_resumed_from_while_a_run_goes_on
             states.append([(place.name, (place / "optimizer.pt").exists()) for place in places])
             assert all((place / "adapter_model.safetensors").exists() for place in places)
 
-    original = preference.callbacks_of
+    original = arguments.callbacks_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preference, "callbacks_of", lambda *given: [*original(*given), Watch()])
+        patch.setattr(arguments, "callbacks_of", lambda *given: [*original(*given), Watch()])
         train(ddpo, world, "kept", flags=[*adapter(world), "--save_strategy", "steps", "--save_steps", "1"])
     assert states[3] == [("checkpoint-1", False), ("checkpoint-2", True), ("checkpoint-3", True)]
     record = json.loads((world / "kept" / "provenance.json").read_text())

@@ -16,6 +16,7 @@ import torch
 from datasets import Dataset
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.training import grpo as training_grpo
 from diversity_tuning.training.grpo import prompts_of, short_prompts, updates_line
 from scripts_grpo import generation_grpo_model_train as grpo
 from tests.test_training_survival import KILLED
@@ -270,4 +271,13 @@ def test_two_processes_share_a_group(world, tmp_path):
 def test_vllm_that_is_not_installed_is_one_line(world, capsys):
     error = stops(capsys, grpo, world, "vllm", "filtered", [*RECIPE, "--use_vllm", "true"])
     assert "--use_vllm true needs the package vllm" in error
+    assert not (world / "vllm").exists()
+
+
+def test_vllm_that_cannot_be_used_is_one_line(world, capsys, monkeypatch):
+    """What TRL or vLLM raise, here since TRL finds none, is told without a traceback."""
+    monkeypatch.setattr(training_grpo, "find_spec", lambda name: True)
+    error = stops(capsys, grpo, world, "vllm", "filtered", [*RECIPE, "--use_vllm", "true"])
+    assert "--use_vllm true: ImportError: vLLM is not available" in error
+    assert error.strip().endswith("leave it out to sample with transformers")
     assert not (world / "vllm").exists()

@@ -112,6 +112,13 @@ IMPOSSIBLE = {
     "--min_weight nan": "min_weight must be a finite number", "--num_train_epochs inf": "--num_train_epochs inf",
     "--adam_beta1 2": "--adam_beta1 2.0: give 0 or more, below 1", "--dataloader_num_workers -1": "_workers -1: give 0 or more",
     "--weight_decay nan": "--weight_decay nan", "--max_grad_norm -1": "--max_grad_norm -1.0: give 0 or more",
+    "--min_weight -1": "min_weight must be at least 0", "--eval_steps 0": "--eval_steps 0.0: give a number above 0",
+    "--save_total_limit 0": "_limit 0: give 1 or more", "--save_steps -1": "--save_steps -1.0: give a number above 0",
+    "--logging_steps 0": "--logging_steps 0.0: give a number above 0", "--max_steps 0": "--max_steps 0: give 1 or more",
+    "--num_train_epochs 0": "_epochs 0.0: give a number above 0", "--num_train_epochs nan": "give a finite number",
+    "--lora_dropout 1.5": "--lora_dropout 1.5: give 0 or more, below 1", "--lora_alpha 0": "--lora_alpha 0: give 1 or more",
+    "--max_grad_norm nan": "_norm nan: give a finite number", "--warmup_steps -1": "--warmup_steps -1.0: give 0 or more",
+    "--warmup_ratio 2": "unknown flag --warmup_ratio",
 }  # fmt: skip
 
 

@@ -18,10 +18,11 @@ from diversity_tuning.evaluation.sampling.run import SamplingConfig, sample_run
 from diversity_tuning.evaluation.scoring.run import ScoringConfig
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.generation.engine import make_server
+from diversity_tuning.ranges import Flags
 
 
 @dataclass(frozen=True)
-class AdaptersConfig:
+class AdaptersConfig(Flags):
     """What is sampled."""
 
     adapters: list[str] = flag("adapters, each sampled into OUTPUT/NAME", metavar="NAME=FOLDER")

@@ -6,13 +6,14 @@ from pathlib import Path
 from diversity_tuning.deviation_types import TYPES, models_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import NOT_SETTINGS, is_finished, provenance
 
 _RELEASED_FLOOR = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StageConfig:
+class StageConfig(Flags):
     """The flags of every stage."""
 
     num_proc: int = flag("processes; the output is the same for any number", default=1, least=1)
@@ -61,6 +62,7 @@ class EncoderConfig(StageConfig):
     )
 
     def __post_init__(self):
+        super().__post_init__()
         if len(set(self.score_process)) != len(self.score_process):
             raise UserError("--score_process: a type is given twice")
 
@@ -97,9 +99,3 @@ def tokenizer_inputs(name: str) -> dict:
     parts = ("tokenizer", "chat_template", "special_tokens", "vocab", "merges", "added_tokens")
     files = sorted(file for file in Path(name).glob("*") if file.name.startswith(parts)) if Path(name).is_dir() else []
     return {file.name: file for file in files} or {"model_to_use": name}
-
-
-def close_stores(stores: list) -> None:
-    """End the encoders' processes."""
-    for store in stores:
-        store.encoder.close()

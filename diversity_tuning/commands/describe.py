@@ -12,10 +12,11 @@ from pathlib import Path
 
 from diversity_tuning.cli import command
 from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.ranges import Flags
 
 
 @dataclass(frozen=True)
-class DescribeConfig:
+class DescribeConfig(Flags):
     """What to describe."""
 
     source: str = flag("the output folder of any stage, or a source that stage 0 takes")
@@ -50,8 +51,8 @@ def main(argv=None) -> None:
 
 def read(source: str, work: str) -> dict:
     """The splits of a stage's output, or a source as one split called ``all``."""
-    from diversity_tuning.data import sources
+    from diversity_tuning.data import sources, tables
 
     if (Path(source) / "dataset_dict.json").is_file():
         return dict(sources.open_saved(source))
-    return {"all": sources.load_source(source, work)}
+    return {"all": tables.load_source(source, work)}

@@ -9,7 +9,7 @@ python -m scripts_dataset_cleaner.4_data_prep_divpo --source out/unpaired --data
 from dataclasses import dataclass
 
 from diversity_tuning.cli import command
-from diversity_tuning.commands.common import EncoderConfig, close_stores
+from diversity_tuning.commands.common import EncoderConfig
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
@@ -54,6 +54,7 @@ def run(args, record: dict) -> None:
         if not made:
             raise UserError(f"{args.source}: no prompt has two responses to pair")
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
-        close_stores(stores)
+        for store in stores:
+            store.encoder.close()
     weigh.print_report(args.data_path_pair, reports, len(texts), truncated)
     print_next(STAGE, args.data_path_pair)

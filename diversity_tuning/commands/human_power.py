@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from diversity_tuning.cli import command
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.ranges import Flags
 
 # Human evaluation of the paper: percent for one condition, percent for the other; the rest found it hard to decide.
 REPORTED = {
@@ -19,14 +20,14 @@ REPORTED = {
 
 
 @dataclass(frozen=True)
-class PowerConfig:
+class PowerConfig(Flags):
     """Which studies are simulated."""
 
     items: list[int] = flag("items of the study", factory=lambda: [25, 50, 100], least=1)
-    preference: list[float] = flag("true share; 0.5: none", factory=lambda: [0.5, 0.6, 0.7, 0.8])
+    preference: list[float] = flag("true share; 0.5: none", factory=lambda: [0.5, 0.6, 0.7, 0.8], least=0, most=1)
     labels_per_item: int = flag("annotators per item", default=3, least=1)
     items_per_annotator: int = flag("items per annotator", default=25, least=1)
-    hard: float = flag("share of answers that are 'hard to decide'", default=0.1, least=0)
+    hard: float = flag("share of answers that are 'hard to decide'", default=0.1, least=0, most=1)
     item_spread: float = flag("how much items differ, in log-odds", default=0.5, least=0)
     annotator_spread: float = flag("how much annotators differ, in log-odds", default=0.3, least=0)
     position: float = flag("pull of Set A, in log-odds", default=0.0)

@@ -90,7 +90,7 @@ def run(config: AgreementConfig, record: dict) -> dict:
 
 def people(config: AgreementConfig):
     """What people said, from the one source that was given."""
-    from diversity_tuning.human_eval.preferences import preferred_stories
+    from diversity_tuning.human_eval.annotations import preferred_stories
     from diversity_tuning.judging.read import read_labels, read_pairs
 
     if config.annotations:

@@ -39,63 +39,54 @@ def main(argv=None) -> None:
 
 def run(config: JudgedSamplesConfig, record: dict) -> str:
     """Judge every sample once, write the folder, and return the table."""
+    import pandas as pd
+
     from diversity_tuning.evaluation.sampling.samples import read_samples
 
     if len(set(config.runs)) < len(config.runs):
         raise UserError("--runs: a folder is given twice")
-    samples = {name: read_samples(name) for name in config.runs}
-    empty = next((name for name, rows in samples.items() if not rows), None)
-    if empty:
-        raise UserError(f"{empty}: no samples")
+    samples = {name: pd.DataFrame(read_samples(name)).assign(run=name) for name in config.runs}
+    if empty := [name for name, rows in samples.items() if rows.empty]:
+        raise UserError(f"{empty[0]}: no samples")
+    judged = pd.concat(samples.values(), ignore_index=True)
     reward, score = config.load()
-    rows = [(name, row) for name in config.runs for row in samples[name]]
-    scores = score([row.prompt for _, row in rows], [row.response for _, row in rows])
-    judged = [
-        {"run": name, "prompt_id": row.prompt_id, "sample": row.sample, "score": float(one) if one == one else None}
-        for (name, row), one in zip(rows, scores, strict=True)
-    ]
-    found = {name: _figures(name, config, samples, judged) for name in config.runs}
+    judged["score"] = score(list(judged["prompt"]), list(judged["response"]))
+    found = figures(judged, config.draws, config.seed)
     table = _table(found, getattr(reward, "reasons", {}))
     with atomic_folder(config.output) as folder:
-        write_text(folder / "judged.jsonl", "".join(json.dumps(one) + "\n" for one in judged))
+        lines = judged[["run", "prompt_id", "sample", "score"]].to_json(orient="records", lines=True)
+        write_text(folder / "judged.jsonl", lines)
         write_text(folder / "judged.json", json.dumps(found, indent=2) + "\n")
         write_text(folder / "judged.md", table + "\n")
         write_provenance(folder, record, **about(reward))
     return table
 
 
-def _by_prompt(judged: list[dict], name: str, prompts: dict[int, str]) -> dict[str, float]:
-    """Mean score of a run's samples of each prompt, those without a verdict left out."""
-    scores: dict[str, list[float]] = {}
-    for one in judged:
-        if one["run"] == name and one["score"] is not None:
-            scores.setdefault(prompts[one["prompt_id"]], []).append(one["score"])
-    return {prompt: sum(values) / len(values) for prompt, values in scores.items()}
+def figures(judged, draws: int, seed: int) -> dict[str, dict]:
+    """Of each run: mean score with its interval over prompts, length, and the difference from the first run.
 
-
-def _figures(name: str, config: JudgedSamplesConfig, samples: dict, judged: list[dict]) -> dict:
-    """One run: mean score with its interval over prompts, length, and the difference from the first run."""
-    import numpy as np
-
+    ``judged``: a row a sample, with ``run``, ``prompt``, ``response`` and ``score`` (NaN where there is none; left out).
+    """
     from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 
-    own, first = (
-        _by_prompt(judged, run, {row.prompt_id: row.prompt for row in samples[run]}) for run in (name, config.runs[0])
-    )
-    both = [prompt for prompt in own if prompt in first]
-    difference = None
-    if name != config.runs[0] and both:
-        one, other = (np.array([values[prompt] for prompt in both]) for values in (own, first))
-        told = paired_difference(one, other, config.draws, config.seed)
-        difference = {"prompts": len(both), **{key: told[key] for key in ("mean", "low", "high", "p")}}
-    return {
-        "responses": len(samples[name]),
-        "prompts": len(own),
-        "without_verdict": sum(one["run"] == name and one["score"] is None for one in judged),
-        "characters": sum(len(row.response) for row in samples[name]) / len(samples[name]),
-        "score": mean_interval(np.array(list(own.values())), draws=config.draws, seed=config.seed) if own else None,
-        "difference": difference,
-    }
+    means = judged.dropna(subset="score").groupby(["run", "prompt"], sort=False)["score"].mean()
+    found, first = {}, None
+    for name, rows in judged.groupby("run", sort=False):
+        own = means[means.index.get_level_values("run") == name].droplevel("run")
+        first = own if first is None else first
+        both, difference = own.index[own.index.isin(first.index)], None
+        if found and len(both):
+            told = paired_difference(own[both].to_numpy(), first[both].to_numpy(), draws, seed)
+            difference = {"prompts": len(both), **{key: told[key] for key in ("mean", "low", "high", "p")}}
+        found[name] = {
+            "responses": len(rows),
+            "prompts": len(own),
+            "without_verdict": int(rows["score"].isna().sum()),
+            "characters": float(rows["response"].str.len().mean()),
+            "score": mean_interval(own.to_numpy(), draws=draws, seed=seed) if len(own) else None,
+            "difference": difference,
+        }
+    return found
 
 
 def _table(found: dict[str, dict], reasons: dict[str, int]) -> str:

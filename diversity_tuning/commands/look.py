@@ -21,6 +21,7 @@ from diversity_tuning.evaluation.sampling.run import SamplingConfig, sample_run
 from diversity_tuning.evaluation.scoring.run import ScoringConfig, score_run
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.public import printable
+from diversity_tuning.ranges import Flags
 
 _SHOWN = 400  # most characters of a text that is shown
 
@@ -34,7 +35,7 @@ _NOT_HERE += ("data_parallel", "vllm_flags", "server_timeout")
 
 
 @dataclass(frozen=True)
-class LookConfig:
+class LookConfig(Flags):
     """Which models are looked at, and on which prompts."""
 
     prompts: str = flag(".txt, one a line; or .jsonl, .jsonl.gz, .parquet, .csv with 'prompt'")

@@ -54,31 +54,26 @@ def main(argv=None) -> None:
 
 def run(args, outputs: dict, record: dict) -> None:
     """Read, draw, save pairs and, if wanted, the rows they came from; report."""
-    from diversity_tuning.data import storage
-    from diversity_tuning.data.validate import FILTERED
+    from diversity_tuning.data import pair, storage
+    from diversity_tuning.data.validate import FILTERED, INTEGERS
 
     splits = storage.load_stage(args.source, FILTERED, 1)
     with ExitStack() as stack:
         places = {kind: stack.enter_context(storage.stage_output(path)) for kind, path in outputs.items()}
         work = next(iter(places.values()))[1]
-        drawn = {name: draw(args, rows, name, work) for name, rows in splits.items()}
+        how = {"gap": args.gap, "strict": args.strict_gap, "max_pairs": args.max_pairs, "seed": args.seed, "batch_size": 200}
+        drawn = {
+            name: storage.add_columns(
+                rows, pair.draw_batch, {pair.DRAWN: INTEGERS}, work, f"drawing-{name}", args.num_proc, split=name, **how
+            )
+            for name, rows in splits.items()
+        }
         for kind, (folder, _) in places.items():
             made = {name: make(kind, rows, name, work, args.num_proc) for name, rows in drawn.items()}
             filled = without_empty(made, args)
             rows_in = {name: len(rows) for name, rows in splits.items()}
             storage.finish(filled, folder, {**record, "kind": kind}, args.num_proc, rows_in=rows_in)
             print(f"{outputs[kind]}: " + ", ".join(f"{len(rows)} {name}" for name, rows in made.items()) + f" {kind}")
-
-
-def draw(args, rows, name: str, work):
-    """The rows with the pairs drawn for each."""
-    from diversity_tuning.data import pair, storage
-    from diversity_tuning.data.validate import INTEGERS
-
-    return storage.add_columns(
-        rows, pair.draw_batch, {pair.DRAWN: INTEGERS}, work, f"drawing-{name}", args.num_proc, batch_size=200,
-        seed=args.seed, split=name, gap=args.gap, strict=args.strict_gap, max_pairs=args.max_pairs,
-    )  # fmt: skip
 
 
 def make(kind: str, drawn, name: str, work, num_proc: int):

@@ -14,10 +14,11 @@ from diversity_tuning.cli import command
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.ranges import Flags
 
 
 @dataclass(frozen=True)
-class ReportConfig:
+class ReportConfig(Flags):
     """Which runs are reported, and how."""
 
     output: str = flag("folder to write to")
@@ -37,6 +38,7 @@ class ReportConfig:
     note: str | None = flag('what the figure says of the data, such as "synthetic data"', default=None)
 
     def __post_init__(self):
+        super().__post_init__()
         if (self.runs is None) == (self.results is None):
             raise UserError("give either --runs or --results")
         if (self.controls is None) != (self.baselines is None):

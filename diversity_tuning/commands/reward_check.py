@@ -1,4 +1,4 @@
-r"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on pairs by vote gap, calibration, figures.
+r"""Check a reward model on held-out responses: order of votes, calibration, whether it reads the prompt, figures.
 
     python -m scripts_reward_modeling.reward_model_perf_analysis --source runs/llama-3.1-8b/seed0/data/filtered \
         --reward_model runs/llama-3.1-8b/seed0/reward --output results/reward-check
@@ -8,7 +8,7 @@ r"""Check a reward model on held-out responses: Spearman, MAE, R², accuracy on 
 
 import argparse
 
-from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.next_steps import print_next
@@ -20,10 +20,10 @@ def main(argv=None) -> None:
     parser = Parser("scripts_reward_modeling.reward_model_perf_analysis", __doc__)
     parser.add_argument("--source", required=True, help="stage 1's output")
     parser.add_argument("--split", default=schema.TEST, help="split of it; one that the model was not trained on")
-    parser.add_argument("--max_prompts", type=int, default=None, help="use the first N prompts only")
+    parser.add_argument("--max_prompts", type=at_least(1), default=None, help="use the first N prompts only")
     parser.add_argument("--reward_model", required=True, help="folder or hub id of the trained reward model")
     parser.add_argument("--output", required=True, help="folder for numbers and figures")
-    parser.add_argument("--batch_size", type=int, default=32, help="responses scored at once")
+    parser.add_argument("--batch_size", type=at_least(1), default=32, help="responses scored at once")
     parser.add_argument("--device", default=None, help="cpu, cuda, …; default: cuda where there is one")
     parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="check anew")
     args = parse_with_recipe(parser, argv, extra="evaluation")
@@ -32,14 +32,16 @@ def main(argv=None) -> None:
     record = provenance("reward_check", settings, {"source": args.source, "reward_model": args.reward_model})
     if is_finished(args.output, record, args.overwrite):
         return
-    from diversity_tuning.evaluation.scoring.reward_check import check, summary
+    from diversity_tuning.evaluation.scoring.reward_check import check, own_prompt_share, summary
     from diversity_tuning.evaluation.scoring.summary import nan_to_none
     from diversity_tuning.reward import load_reward_model
 
     prompts, responses, targets, votes, numbers = held_out(args.source, args.split, args.max_prompts)
-    rewards = load_reward_model(args.reward_model, args.device).score(prompts, responses, args.batch_size)
+    model = load_reward_model(args.reward_model, args.device)
+    rewards = model.score(prompts, responses, args.batch_size)
+    own = own_prompt_share(lambda asked, texts, _: model.score(asked, texts, args.batch_size), prompts, responses)
     with atomic_folder(args.output) as folder:
-        result = check(rewards, targets, votes, numbers, folder)
+        result = check(rewards, targets, votes, numbers, folder, own)
         write_provenance(folder, record, metrics=nan_to_none(result))
     print(summary(args.output, result), flush=True)
     print_next("reward_check", args.output)
@@ -49,17 +51,13 @@ def held_out(source: str, split: str, max_prompts: int | None):
     """Texts, transformed votes, votes and prompt numbers of every kept response of a split."""
     import numpy as np
 
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
-    columns = (schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_TRANSFORMED_SCORES, schema.FILTERED_COMMENT_SCORES)
-    prompts, responses, targets, votes, numbers = [], [], [], [], []
-    for number, row in enumerate(read_split(source, split, columns, max_prompts)):
-        texts = row[schema.FILTERED_COMMENT_TEXTS]
-        prompts += [schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT])] * len(texts)
-        responses += texts
-        targets += row[schema.FILTERED_TRANSFORMED_SCORES]
-        votes += row[schema.FILTERED_COMMENT_SCORES]
-        numbers += [number] * len(texts)
+    columns = (schema.FILTERED_TRANSFORMED_SCORES, schema.FILTERED_COMMENT_SCORES)
+    needed = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS, *columns)
+    rows = read_split(source, split, needed, max_prompts).select_columns(list(needed))
+    kept = list(schema.kept_responses(rows[:], *columns))
+    numbers, prompts, responses, targets, votes = map(list, zip(*kept, strict=True)) if kept else ([],) * 5
     if len(responses) < 3:
         raise UserError(f"{source}, split '{split}': {len(responses)} responses are too few to check a reward model")
     if len(set(targets)) == 1:

@@ -45,11 +45,11 @@ def main(argv=None) -> None:
 
 def run(args, record: dict) -> None:
     """Read, score, split, save, report."""
-    from diversity_tuning.data import score, sources, split, storage
+    from diversity_tuning.data import score, sources, split, storage, tables
 
     with storage.stage_output(args.data_path) as (folder, work):
         commit = sources.hub_commit(args.source, args.revision)
-        source = sources.load_source(args.source, work, commit or args.revision)
+        source = tables.load_source(args.source, work, commit or args.revision)
         low, high = score.vote_range(source)
         scored = storage.add_columns(
             source, score.score_batch, score.ADDED, work, "scoring", args.num_proc,

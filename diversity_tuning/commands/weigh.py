@@ -17,7 +17,7 @@ With --embedding_cache a killed run resumes, and later runs and the evaluation r
 from dataclasses import dataclass
 
 from diversity_tuning.cli import command
-from diversity_tuning.commands.common import EncoderConfig, close_stores
+from diversity_tuning.commands.common import EncoderConfig
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
@@ -89,6 +89,7 @@ def run(args, record: dict) -> None:
                     made[name], keys[name], stores[0], strengths, name, work, args.num_proc
                 )
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
-        close_stores(stores)
+        for store in stores:
+            store.encoder.close()
     weigh.print_report(args.data_path_pair_div, reports, len(texts), truncated)
     print_next(STAGE, args.data_path_pair_div)

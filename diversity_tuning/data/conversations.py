@@ -88,7 +88,11 @@ def messages_of(row: dict, column: str, role: str) -> list[dict[str, str]]:
 
 
 def _message(message: dict, column: str) -> dict[str, str]:
-    message = _from_sharegpt(message, column)
+    if message.get("role") is None and message.get("from") is not None:  # ShareGPT's names
+        if message["from"] not in _SHAREGPT_ROLES:
+            raise Fault(column, f"a message from '{message['from']}'; expected {', '.join(_SHAREGPT_ROLES)}")
+        role = _SHAREGPT_ROLES[message["from"]]
+        message = {"role": role, "content": message.get("value"), "weight": message.get("weight")}
     texts = {"role": message.get("role"), "content": _joined(message.get("content"))}
     wrong = next((name for name, text in texts.items() if not isinstance(text, str)), None)
     if wrong:
@@ -107,15 +111,6 @@ def _joined(content: object) -> object:
     ):
         return "".join(part["text"] for part in parts)
     return content
-
-
-def _from_sharegpt(message: dict, column: str) -> dict:
-    """A message of ``from`` and ``value`` in the usual names; any other as it is."""
-    if message.get("role") is not None or message.get("from") is None:
-        return message
-    if message["from"] not in _SHAREGPT_ROLES:
-        raise Fault(column, f"a message from '{message['from']}'; expected {', '.join(_SHAREGPT_ROLES)}")
-    return {"role": _SHAREGPT_ROLES[message["from"]], "content": message.get("value"), "weight": message.get("weight")}
 
 
 def shown(value: object) -> str:

@@ -14,7 +14,7 @@ from diversity_tuning.data.weigh import PairKeys, by_prompt, pair_texts, summary
 from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 from diversity_tuning.errors import UserError
-from diversity_tuning.partition import unit_vectors
+from diversity_tuning.partition import number_or_none, unit_vectors
 from diversity_tuning.words import words_of
 
 COMPUTED = ("diversity", "novelty")
@@ -62,11 +62,8 @@ def parse_strengths(given: Sequence[str]) -> dict[str, float]:
     strengths: dict[str, float] = {}
     for word in given:
         name, _, number = word.partition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            value = float("nan")
-        if not name or not 0 <= value < float("inf") or name in strengths:
+        value = number_or_none(number)
+        if not name or value is None or not 0 <= value < float("inf") or name in strengths:
             raise UserError(f"--creativity {word}: expected NAME=NUMBER, at least 0, each name once, such as novelty=1")
         strengths[name] = value
     if not any(strengths.values()):

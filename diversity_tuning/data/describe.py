@@ -1,20 +1,23 @@
 """Figures of a source or a stage's output, read batch by batch: numbers and digests are kept, texts are not."""
 
+import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
-from diversity_tuning.data import histograms, schema
+from diversity_tuning.data import schema
 from diversity_tuning.data.filter import worth_telling
 from diversity_tuning.data.popularity import Popularity, pooled, popularity
 from diversity_tuning.data.validate import INTEGERS, PAIRS, TEXT, TEXTS, WEIGHTED, TableSchema, check_dataset
 from diversity_tuning.data.weigh import prompt_of, summary
+from diversity_tuning.drawing import pyplot, save_figure
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
-from diversity_tuning.outputs import check_place
+from diversity_tuning.outputs import check_place, read_json
 from diversity_tuning.public import as_text
 from diversity_tuning.runs import atomic_folder, read_provenance, write_text
 from diversity_tuning.words import count_words
@@ -22,6 +25,7 @@ from diversity_tuning.words import count_words
 FILES = ("page.md", "histograms.png")
 _CORRELATION = "Spearman correlation of deviation and votes within a prompt; 95% bootstrap over prompts"
 _ROWS = 500
+_BINS = 40  # of a histogram, at most
 _MOST = 10  # responses that deviate most, shown with their texts
 # What a stage added last describes it best: (what it is, texts, votes) of the rows, latest first.
 _RESPONSES = (
@@ -58,14 +62,11 @@ def figures(rows, where: str) -> Description:
         kinds = {schema.POST_TITLE: TEXT, schema.POST_TEXT: TEXT, there[0][1]: TEXTS, there[0][2]: INTEGERS}
         check_dataset(rows, TableSchema(kinds, tuple(there[0][1:]), (schema.POST_TEXT,)), where)
         description = _row_figures(rows, *there[0][1:])
-        description.responses_at = {name: _count(rows, texts) for name, texts, _ in reversed(there)}
+        for name, texts, _ in reversed(there):
+            parts = rows.select_columns([texts]).with_format("arrow").iter(_ROWS)
+            description.responses_at[name] = sum(pc.sum(pc.list_value_length(part.column(0))).as_py() or 0 for part in parts)
         return description
     raise UserError(f"{where}: neither pairs nor rows of responses; the columns are: {', '.join(rows.column_names)}")
-
-
-def _count(rows, column: str) -> int:
-    arrow = rows.select_columns([column]).with_format("arrow")
-    return sum(pc.sum(pc.list_value_length(batch.column(0))).as_py() or 0 for batch in arrow.iter(_ROWS))
 
 
 def _row_figures(rows, texts: str, votes: str) -> Description:
@@ -151,20 +152,18 @@ def _counts(splits: dict[str, Description]) -> list[str]:
     stages = list(dict.fromkeys(name for description in splits.values() for name in description.responses_at))
     header = ["split", "rows", "distinct prompts", *(f"responses {name}" for name in stages or [""])]
     header += ["distinct responses", "repeated under their prompt"]
-    lines = ["| " + " | ".join(name.strip() for name in header) + " |", "| --- " * len(header) + "|"]
+    rows = []
     for name, description in splits.items():
         responses = list(description.responses_at.values()) or [len(description.responses)]
         distinct = len(np.unique(description.responses))
-        cells = [
-            as_text(name).replace("|", "\\|"),
-            description.rows,
-            len(np.unique(description.prompts)),
-            *responses,
-            distinct,
-            description.repeated,
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return lines
+        counts = [description.rows, len(np.unique(description.prompts)), *responses, distinct, description.repeated]
+        rows.append([as_text(name).replace("|", "\\|"), *counts])
+    return _markdown([name.strip() for name in header], rows)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence]) -> list[str]:
+    """The lines of a table."""
+    return ["| " + " | ".join(map(str, line)) + " |" for line in (header, ["---"] * len(header), *rows)]
 
 
 def _recorded(source: str) -> list[str]:
@@ -179,20 +178,18 @@ def _recorded(source: str) -> list[str]:
 
 def _table(distributions: dict[str, np.ndarray]) -> list[str]:
     columns = ("n", "mean", "sd", "min", "p10", "p25", "median", "p75", "p90", "max")
-    lines = ["| | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
-    for name, values in distributions.items():
-        statistics = summary(values)
-        lines.append(f"| {name} | " + " | ".join(f"{statistics[key]:g}" if key in statistics else "" for key in columns) + " |")
-    return lines
+    found = {name: summary(values) for name, values in distributions.items()}
+    rows = [[name, *(f"{one[key]:g}" if key in one else "" for key in columns)] for name, one in found.items()]
+    return _markdown(["", *columns], rows)
 
 
 def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
-    lines = ["Responses that deviate most, which weigh most. Are they stories?", ""]
-    lines += ["| δ | votes | words | response | prompt |", "| --- " * 5 + "|"]
-    return lines + [
-        f"| {delta:.2f} | {votes} | {count_words(text)} | {_cell(text, 80)} | {_cell(prompt, 40)} |"
+    rows = [
+        [f"{delta:.2f}", votes, count_words(text), _cell(text, 80), _cell(prompt, 40)]
         for delta, votes, text, prompt in responses
     ]
+    table = _markdown(["δ", "votes", "words", "response", "prompt"], rows)
+    return ["Responses that deviate most, which weigh most. Are they stories?", "", *table]
 
 
 def _cell(text: str, length: int) -> str:
@@ -203,20 +200,62 @@ def _cell(text: str, length: int) -> str:
 
 
 def _leakage(splits: dict[str, Description]) -> list[str]:
-    names, lines = list(splits), ["## Across splits", ""]
-    for number, one in enumerate(names):
-        for two in names[number + 1 :]:
-            prompts = len(np.intersect1d(splits[one].prompts, splits[two].prompts))
-            responses = len(np.intersect1d(splits[one].responses, splits[two].responses))
-            lines.append(f"{one} and {two} share {prompts} prompts and {responses} responses.")
-    return lines if len(names) > 1 else []
+    lines = []
+    for (one, first), (two, second) in itertools.combinations(splits.items(), 2):
+        prompts = len(np.intersect1d(first.prompts, second.prompts))
+        responses = len(np.intersect1d(first.responses, second.responses))
+        lines.append(f"{one} and {two} share {prompts} prompts and {responses} responses.")
+    return ["## Across splits", "", *lines] if lines else []
 
 
 def write(output: str | Path, text: str, splits: dict[str, Description]) -> None:
     """Write ``page.md`` and ``histograms.png``."""
     with atomic_folder(output, FILES) as folder:
         (folder / "page.md").write_text(text + "\n", encoding="utf-8")
-        histograms.draw(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})
+        draw_histograms(folder / "histograms.png", {name: description.distributions for name, description in splits.items()})
+
+
+def draw_histograms(path: str | Path, splits: dict[str, dict[str, np.ndarray]], title: str = "") -> None:
+    """Write a PNG. ``splits`` maps a split to its distributions, name to values (n,); empty ones are left out."""
+    names = list(dict.fromkeys(name for one in splits.values() for name, values in one.items() if len(values)))
+    columns = min(4, max(1, len(names)))
+    rows = -(-max(1, len(names)) // columns)
+    figure, axes = pyplot().subplots(rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False, layout="constrained")
+    for axis, name in zip(axes.flat, names, strict=False):
+        _panel(axis, name, {split: one[name] for split, one in splits.items() if len(one.get(name, ()))})
+    for axis in axes.flat[len(names) :]:
+        axis.set_axis_off()
+    if names:
+        axes.flat[0].legend(fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=9)
+    save_figure(figure, Path(path).with_suffix(""), ("png",), dpi=110)
+
+
+def _panel(axis, name: str, splits: dict[str, np.ndarray]) -> None:
+    edges, logarithmic = bins(np.concatenate(list(splits.values())))
+    for split, values in splits.items():
+        share = np.histogram(values, edges)[0] / len(values)
+        axis.stairs(share / np.diff(edges) if logarithmic else share, edges, label=split, linewidth=1.2)
+    if logarithmic:
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(bottom=0)
+    axis.set_xlabel(f"{name} (log scales)" if logarithmic else name, fontsize=9)
+    axis.set_ylabel("share per unit" if logarithmic else "share", fontsize=9)
+    axis.tick_params(labelsize=8)
+
+
+def bins(values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(edges, whether their width grows) for values (n,), n >= 1: around whole numbers, and wider along a long tail."""
+    low, high = values.min(), values.max()
+    whole = bool((values == np.round(values)).all())
+    if whole and high - low > 20 * max(1, np.median(values) - low):
+        return np.unique(np.round(np.geomspace(1, high - low + 2, _BINS))) - 1.5 + low, True
+    if whole:
+        step = max(1, np.ceil((high - low + 1) / _BINS))
+        return np.arange(low, high + step + 1, step) - 0.5, False
+    return np.linspace(low, high if high > low else low + 1, _BINS + 1), False
 
 
 def check_correlation(path: str | Path, output: str | Path | None = None) -> None:
@@ -227,13 +266,7 @@ def check_correlation(path: str | Path, output: str | Path | None = None) -> Non
     check_place(path.parent)
     if output and path.parent.resolve() == Path(output).resolve():
         raise UserError(f"--correlation {path}: lies in --output, which holds the page alone; give another folder")
-    if not path.exists():
-        return
-    try:
-        ours = json.loads(path.read_text(encoding="utf-8"))["what"] == _CORRELATION
-    except (ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
+    if path.exists() and read_json(path).get("what") != _CORRELATION:
         raise UserError(f"--correlation {path}: not written by this command and not replaced; give another name")
 
 

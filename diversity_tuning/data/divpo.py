@@ -4,7 +4,8 @@ import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.pair import row_rng
-from diversity_tuning.data.validate import WEIGHTED, features_of
+from diversity_tuning.data.storage import map_batches
+from diversity_tuning.data.validate import WEIGHTED
 from diversity_tuning.data.weigh import Report, describe, prompt_deviation
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 
@@ -43,40 +44,30 @@ def row_pairs(
     return choose_pairs(votes, *within, high, low, max_pair_num, rng), delta
 
 
+_SIDES = (  # of a pair: columns of its messages, votes and deviation
+    (schema.CHOSEN, schema.SCORE_CHOSEN, schema.DEVIATION_CHOSEN),
+    (schema.REJECTED, schema.SCORE_REJECTED, schema.DEVIATION_REJECTED),
+)
+_READ = (schema.POST_TITLE, schema.POST_TEXT, schema.POSTTRAINING_COMMENT_TEXT, schema.POSTTRAINING_SCORE)
+
+
 def make_pairs(dataset, name: str, stores, work, seed: int, max_pair_num: int, rho: float, floor: float) -> tuple:
     """(pairs with deviations, report) of one split."""
-    from datasets import Dataset
-    from datasets.arrow_writer import ArrowWriter
+    report = Report()
 
-    report, path = Report(), str(work / f"divpo-{name}.arrow")
-    chosen, rejected = [], []
-    with ArrowWriter(features=features_of(WEIGHTED.kinds), path=path) as writer:
-        for row in _pair_rows(dataset, name, stores, seed, max_pair_num, rho, floor, report):
-            chosen.append(row[schema.DEVIATION_CHOSEN])
-            rejected.append(row[schema.DEVIATION_REJECTED])
-            writer.write(row)
-        writer.finalize()
-    return Dataset.from_file(path), describe(report, np.array(chosen), np.array(rejected))
-
-
-def _pair_rows(dataset, name: str, stores, seed: int, max_pair_num: int, rho: float, floor: float, report: Report):
-    """The output rows of one split, one prompt at a time."""
-    for start in range(0, len(dataset), 100):
-        batch = dataset[start : start + 100]
-        for number, texts in enumerate(batch[schema.POSTTRAINING_COMMENT_TEXT]):
-            votes = batch[schema.POSTTRAINING_SCORE][number]
-            rng = row_rng(seed, name, start + number)
+    def pairs_of(batch: dict, indices: list[int]) -> dict:
+        columns = {column: [] for column in WEIGHTED.kinds}
+        for number, title, text, texts, votes in zip(indices, *(batch[column] for column in _READ), strict=True):
+            rng = row_rng(seed, name, number)
             pairs, delta = row_pairs(texts, votes, stores, max_pair_num, rho, rng, report, floor)
-            prompt = schema.prompt_text(batch[schema.POST_TITLE][number], batch[schema.POST_TEXT][number])
-            for chosen, rejected in pairs:
-                yield {
-                    schema.CHOSEN: schema.to_messages(prompt, texts[chosen]),
-                    schema.REJECTED: schema.to_messages(prompt, texts[rejected]),
-                    schema.SCORE_CHOSEN: votes[chosen],
-                    schema.SCORE_REJECTED: votes[rejected],
-                    schema.DEVIATION_CHOSEN: float(delta[chosen]),
-                    schema.DEVIATION_REJECTED: float(delta[rejected]),
-                }
+            for side, (messages, score, deviation) in zip(zip(*pairs, strict=True), _SIDES, strict=False):
+                columns[messages] += [schema.to_messages(schema.prompt_text(title, text), texts[place]) for place in side]
+                columns[score] += [votes[place] for place in side]
+                columns[deviation] += [float(delta[place]) for place in side]
+        return columns
+
+    made = map_batches(dataset, pairs_of, WEIGHTED.kinds, work, f"divpo-{name}")
+    return made, describe(report, *(np.array(made[column], dtype=float) for *_, column in _SIDES))
 
 
 def unpaired_texts(dataset, size: int = 200):

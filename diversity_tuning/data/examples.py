@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.conversations import LEADING, Fault, led, messages_of, prompt_columns, prompt_of, say_unread, shown
-from diversity_tuning.data.read import read_split, where_of
+from diversity_tuning.data.tables import read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none
 
@@ -69,8 +69,10 @@ def prompt_completions(rows, where: str):
 
     ``rows`` have the columns of stage 1, or ``prompt`` with ``completion`` or ``response`` (texts or messages), or
     ``messages`` (ShareGPT: ``conversations``), whose last one, the assistant's, is the completion and all before it the prompt,
-    or Alpaca's ``instruction``, ``input`` (may be missing or empty) and ``output``.
+    or Alpaca's ``instruction``, ``input`` (may be missing or empty) and ``output``. Rows of KTO's form that are labelled as
+    undesired are left out (:func:`desired`).
     """
+    rows = desired(rows, where)
     names = rows.column_names
     if {schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS} <= set(names):
         say_unread(where, names, [])
@@ -90,6 +92,33 @@ def prompt_completions(rows, where: str):
     return _as_conversations(rows.select_columns(used), (schema.PROMPT, schema.COMPLETION), read, where)
 
 
+def desired(rows, where: str):
+    """The rows without those whose ``label`` (KTO's form) is false, which nobody should imitate; one line says how many.
+
+    Labels are true or false, 1 or 0. A column ``label`` of anything else says something else, and all rows stay.
+    """
+    if schema.LABEL not in rows.column_names:
+        return rows
+    labels = rows[schema.LABEL][:]
+    good = [is_desired(label) for label in labels]
+    if any(one is None and label is not None for one, label in zip(good, labels, strict=True)):
+        return rows
+    if None in good:
+        raise UserError(f"{where}: row {good.index(None) + 1}, column '{schema.LABEL}': expected true or false, found nothing")
+    kept = [row for row, one in enumerate(good) if one]
+    if not kept:
+        raise UserError(f"{where}: every row has the label false, so there is nothing to imitate")
+    if len(kept) < len(good):
+        print(f"{where}: {len(good) - len(kept)} of {len(good)} rows have the label false and are left out", flush=True)
+    return rows.select(kept)
+
+
+def is_desired(label) -> bool | None:
+    """What a label of KTO's form says, true or false, 1 or 0; None where it says nothing of the kind."""
+    word = str(label).lower()
+    return True if word in ("true", "1", "1.0") else False if word in ("false", "0", "0.0") else None
+
+
 def prompts(rows, where: str):
     """The prompts of rows that are not stages 0's or 1's, as lists of messages in a column ``prompt``; no other columns.
 
@@ -100,7 +129,8 @@ def prompts(rows, where: str):
     used = prompt_columns(names)
     sides = [name for name in (schema.CHOSEN, schema.REJECTED) if name in names]
     if len(sides) == 2:
-        read, used = _asked_in_pair, [*used, *sides]
+        column = schema.PROMPT if schema.PROMPT in names else schema.CHOSEN
+        read, used = (lambda row: (_question(_pair(row)[0], column),)), [*used, *sides]
     elif any(name not in LEADING for name in used):
         read = _asked
     elif schema.CHOSEN in names or schema.MESSAGES in names:
@@ -245,10 +275,6 @@ def _asked(row: dict, column: str | None = None) -> tuple[list]:
     return (_question(led(row, prompt), column),)
 
 
-def _asked_in_pair(row: dict) -> tuple[list]:
-    return (_question(_pair(row)[0], schema.PROMPT if schema.PROMPT in row else schema.CHOSEN),)
-
-
 def _question(prompt: list, column: str) -> list:
     if not prompt or not all(message["content"].strip() for message in prompt):
         raise Fault(None, "no prompt")
@@ -259,11 +285,5 @@ def _question(prompt: list, column: str) -> list:
 
 def _explode(batch: dict) -> dict[str, list]:
     """The kept responses of stage 1, one example each."""
-    prompts, completions = [], []
-    columns = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS)
-    for title, text, responses in zip(*(batch[name] for name in columns), strict=True):
-        for response in responses:
-            user, assistant = schema.to_messages(schema.prompt_text(title, text), response)
-            prompts.append([user])
-            completions.append([assistant])
-    return {schema.PROMPT: prompts, schema.COMPLETION: completions}
+    found = [schema.to_messages(prompt, response) for _, prompt, response in schema.kept_responses(batch)]
+    return {schema.PROMPT: [[user] for user, _ in found], schema.COMPLETION: [[assistant] for _, assistant in found]}

@@ -19,6 +19,11 @@ from diversity_tuning.names import missing_path
 
 BOILERPLATE = ("**Welcome to the Prompt!**", "this submission has been removed", "**Off-Topic Discussion**")
 REASONS = ("kept", *BOILERPLATE, "too long", "empty", "deleted or removed", "notice of a bot", "no prompt")
+_NO_STORY = {
+    "empty": placeholders.is_empty,
+    "deleted or removed": placeholders.is_placeholder,
+    "notice of a bot": placeholders.is_notice,
+}
 FILTERS = ("stories", "released")
 REASON = "_reason"  # a working column: per response, an index into REASONS
 MENDED = "_mended"  # a working column: per row, how often each of CHANGES was made
@@ -90,23 +95,15 @@ def _mended(title: str, text: str | None, responses: list[str]) -> tuple:
 
 def _why_dropped(title: str, text: str | None, responses: list[str], rules: str) -> list[int]:
     """Index into :data:`REASONS` of every response of a post, before any length is counted."""
-    numbered = list(enumerate(BOILERPLATE, start=1))
-    reasons = [next((number for number, phrase in numbered if phrase in response), 0) for response in responses]
-    if rules == "released":
-        return reasons
-    no_prompt = placeholders.is_no_prompt(title, text)
-    return [
-        why or _no_story(response) or no_prompt * REASONS.index("no prompt")
-        for why, response in zip(reasons, responses, strict=True)
-    ]
-
-
-def _no_story(text: str) -> int:
-    if placeholders.is_empty(text):
-        return REASONS.index("empty")
-    if placeholders.is_placeholder(text):
-        return REASONS.index("deleted or removed")
-    return REASONS.index("notice of a bot") if placeholders.is_notice(text) else 0
+    no_prompt = all(placeholders.is_empty(part) or placeholders.is_placeholder(part) for part in (title, text))
+    reasons = []
+    for response in responses:
+        why = next((phrase for phrase in BOILERPLATE if phrase in response), None)
+        if why is None and rules != "released":
+            found = (reason for reason, holds in _NO_STORY.items() if holds(response))
+            why = next(found, "no prompt" if no_prompt else None)
+        reasons.append(REASONS.index(why or "kept"))
+    return reasons
 
 
 def _mark_long(reasons: list[list[int]], rows: list[tuple], counter: TokenCounter, max_tokens: int) -> None:

@@ -67,11 +67,7 @@ def _character(entity: re.Match) -> str:
 
 def is_empty(text: str | None) -> bool:
     """Whether nothing of a text can be seen: white space, control and zero-width characters, marks with nothing to stand on."""
-    return not any(_seen(character) for character in unescape(text or ""))
-
-
-def _seen(character: str) -> bool:
-    return unicodedata.category(character)[0] not in "ZCM" and character not in _BLANK
+    return not any(unicodedata.category(one)[0] not in "ZCM" and one not in _BLANK for one in unescape(text or ""))
 
 
 def is_placeholder(text: str | None) -> bool:
@@ -91,11 +87,6 @@ def is_notice(text: str) -> bool:
     if not said:
         return bool(_TAKEN_DOWN.search(plain))
     return words <= 5 or bool(_TELLTALE.search(plain[: said.start()] + plain[said.end() :]))
-
-
-def is_no_prompt(title: str, text: str | None) -> bool:
-    """Whether a post asks for nothing: its title, without tags, and its text are empty or placeholders."""
-    return all(is_empty(part) or is_placeholder(part) for part in (title, text))
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from diversity_tuning.intervals import percentile_interval
 
@@ -81,7 +82,7 @@ def within_prompts(prompts: list, responses: list, deviations, votes) -> dict[Ha
     for prompt, rows in rows_of.items():
         one, other = np.array(list(rows.values()), dtype=float).T
         if len(one) >= LEAST_RESPONSES and np.ptp(one) > 0 and np.ptp(other) > 0:
-            found[prompt] = float(np.corrcoef(_ranks(one), _ranks(other))[0, 1]), len(one)
+            found[prompt] = float(stats.spearmanr(one, other).statistic), len(one)
     return found
 
 
@@ -95,9 +96,3 @@ def _with_interval(values: list[float], responses: int, seed: int) -> Popularity
     drawn = np.random.default_rng(seed).integers(0, len(values), (_DRAWS, len(values)))
     low, high = percentile_interval(np.array(values)[drawn].mean(axis=1))
     return Popularity(float(np.mean(values)), low, high, tuple(values), responses)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing their mean rank."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]

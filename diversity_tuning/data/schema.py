@@ -1,5 +1,7 @@
 """Every column name and the format of the prompt, each defined once. The names are those of the published data and scripts."""
 
+from collections.abc import Iterator
+
 # Source: one row per post.
 POST_TITLE = "post_title"  # str
 POST_TEXT = "post_text"  # str, may be empty
@@ -38,6 +40,7 @@ STYLE_DIVERSITY = "style_diversity"
 
 # Columns of other data sets, named as in TRL; RESPONSE is accepted for COMPLETION too.
 COMPLETION = "completion"
+LABEL = "label"
 MESSAGES = "messages"
 SCORE = "score"
 CONVERSATIONS = "conversations"  # ShareGPT's messages: {"from": "human" | "gpt" | "system", "value": text}
@@ -52,6 +55,13 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 def prompt_text(title: str, text: str | None) -> str:
     """The prompt of a post: title, newline, text."""
     return f"{title}\n{text or ''}"
+
+
+def kept_responses(batch: dict, *columns: str) -> Iterator[tuple]:
+    """``(row, prompt, response, …)`` of each response that stage 1 kept in a batch of rows, and its values of ``columns``."""
+    lists = [batch[name] for name in (FILTERED_COMMENT_TEXTS, *columns)]
+    for row, (title, text, *values) in enumerate(zip(batch[POST_TITLE], batch[POST_TEXT], *lists, strict=True)):
+        yield from ((row, prompt_text(title, text), *each) for each in zip(*values, strict=True))
 
 
 def to_messages(prompt: str, response: str) -> list[dict[str, str]]:

@@ -1,17 +1,17 @@
-"""Read a source of any form into one checked, memory-mapped table, in bounded memory."""
+"""Sources of any form in parts of some hundred rows: files, saved folders, hub data sets."""
 
 import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diversity_tuning.data.schema import READ
-from diversity_tuning.data.validate import SOURCE, SOURCE_TYPES, check
+from diversity_tuning.data.validate import SOURCE, TableSchema, check
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import near_path
 
@@ -35,122 +35,18 @@ def check_source(source: str | Path) -> None:
         raise UserError(f"{source!r}: no such file or folder, and not a hub id (owner/name){near_path(source)}")
 
 
-def load_source(source: str | Path, work: str | Path, revision: str | None = None):
-    """Read ``source`` into a ``datasets.Dataset`` memory-mapped from ``work``.
+def post_batches(source: str, revision: str | None) -> Callable[[set[str]], Iterator[pa.Table]]:
+    """What gives a source of posts in parts, as often as it is called: a file, all splits of a saved folder or a hub data set.
 
-    ``source`` is a ``.jsonl``, ``.jsonl.gz`` or ``.parquet`` file, a folder made by ``save_to_disk``, or a hub id (at
-    ``revision``). Several splits are joined in their order. Columns beyond the schema are kept, but for
-    those whose values are of different kinds, which are named on one line. Raises
-    :class:`UserError` naming file, row and column when something is missing, of the wrong kind, null or of unequal length.
+    Its argument gets the names of columns beyond the schema that no batch can hold; they are not in it.
     """
-    from datasets import Dataset
-
-    check_source(source)
-    path = Path(work) / "source.arrow"
-    try:
-        _write(str(source), revision, path, {})
-    except _Drift:
-        path.unlink(missing_ok=True)
-        try:
-            _write(str(source), revision, path, _types_of_all(str(source), revision))
-        except _Drift:
-            raise UserError(f"{source}: its columns change between rows; leave out those that no stage reads") from None
-    return Dataset.from_file(str(path))
-
-
-class _Drift(Exception):
-    """A column that no stage reads is of another type than in the rows before."""
-
-
-def _write(source: str, revision: str | None, path: Path, more: dict[str, pa.DataType | None]) -> None:
-    """Write all rows, checked. ``more`` are the types of the columns beyond the schema, found in the first rows if empty."""
-    rows, writer, unfit = 0, None, set()
-    unread = {name for name, kind in more.items() if kind is None}
-    try:
-        for batch in _batches(source, revision, unfit):
-            batch = check(batch, SOURCE, source, rows + 1)
-            if writer is None:
-                schema = _schema_of({**_types(batch), **more})
-                writer = pa.ipc.new_stream(str(path), schema)
-            if unfit - unread:
-                raise _Drift
-            writer.write_table(_aligned(batch.select([name for name in batch.column_names if name not in unread]), schema))
-            rows += len(batch)
-    except UNREADABLE as error:
-        raise UserError(f"{source}: unreadable after row {rows} ({reason_of(error)})") from None
-    finally:
-        if writer is not None:
-            writer.close()
-    if rows == 0:
-        raise UserError(f"{source}: no rows")
-
-
-def _schema_of(types: dict[str, pa.DataType | None]) -> pa.Schema:
-    """The columns of the output: those of the schema in their types, the others in theirs, but for those without one."""
-    settled = {name: SOURCE_TYPES.get(name) or (kind and _settled(kind)) for name, kind in types.items()}
-    return pa.schema([(name, kind) for name, kind in settled.items() if kind is not None])
-
-
-def _types(batch: pa.Table) -> dict[str, pa.DataType]:
-    return {field.name: field.type for field in batch.schema}
-
-
-def _types_of_all(source: str, revision: str | None) -> dict[str, pa.DataType | None]:
-    """The types of the columns beyond the schema over all rows, None where they do not go together; those are named."""
-    types: dict[str, pa.DataType | None] = {}
-    unfit: set[str] = set()
-    for batch in _batches(source, revision, unfit):
-        for name, kind in _types(batch).items():
-            if name not in SOURCE.kinds:
-                types[name] = unified(types.get(name, kind), kind)
-    types |= dict.fromkeys(unfit)
-    types = {name: kind and _settled(kind) for name, kind in types.items()}
-    say_left_out(source, [name for name, kind in types.items() if kind is None])
-    return types
-
-
-def unified(one: pa.DataType | None, other: pa.DataType | None) -> pa.DataType | None:
-    """The type that holds values of both without loss, or None."""
-    try:
-        schemas = [pa.schema([("x", kind)]) for kind in (one, other)]
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except (pa.ArrowException, TypeError):
-        return None
-
-
-def say_left_out(source: str, names: list[str]) -> None:
-    """Name columns whose values are of different kinds, or objects without a key, on one line."""
-    if names:
-        print(f"{source}: not read, since no column can hold its values: column {', '.join(map(repr, names))}", flush=True)
-
-
-def _aligned(batch: pa.Table, wanted: pa.Schema) -> pa.Table:
-    """``batch`` in the columns and types of ``wanted``; :class:`_Drift` where it has others."""
-    try:
-        table = pa.concat_tables([wanted.empty_table(), batch], promote_options="permissive")
-    except pa.ArrowException:
-        raise _Drift from None
-    if table.schema != wanted:
-        raise _Drift
-    return table
-
-
-def _batches(source: str, revision: str | None, unfit: set[str]) -> Iterator[pa.Table]:
-    """``unfit`` gets the names of columns beyond the schema that no batch can hold; they are not in it."""
     if source.endswith((".jsonl", ".jsonl.gz")) and Path(source).is_file():
-        return jsonl_batches(source, tuple(SOURCE.kinds), unfit)
+        return lambda unfit: jsonl_batches(source, tuple(SOURCE.kinds), unfit)
     if source.endswith(".parquet") and Path(source).is_file():
-        return parquet_batches(source)
-    splits = _saved(source) if Path(source).is_dir() else _hub(source, revision)
-    return (batch for split in splits for batch in split.with_format("arrow").iter(_ROWS))
-
-
-def _saved(folder: str) -> list:
-    """The splits of a folder written by ``save_to_disk``."""
-    from datasets import DatasetDict
-
-    data = open_saved(folder)
-    return list(data.values()) if isinstance(data, DatasetDict) else [data]
+        return lambda unfit: parquet_batches(source)
+    saved = open_saved(source) if Path(source).is_dir() else open_hub(source, revision)
+    splits = saved.values() if hasattr(saved, "values") else [saved]
+    return lambda unfit: (batch for split in splits for batch in split.with_format("arrow").iter(_ROWS))
 
 
 def open_saved(folder: str | Path):
@@ -163,13 +59,15 @@ def open_saved(folder: str | Path):
         raise UserError(f"{folder}: no readable dataset in this folder ({reason_of(error)})") from None
 
 
-def _hub(name: str, revision: str | None) -> list:
+def open_hub(name: str, revision: str | None, split: str | None = None):
+    """A hub data set, or one split of it."""
     from datasets import load_dataset
 
     try:
-        return list(load_dataset(name, revision=revision).values())
+        return load_dataset(name, revision=revision, **({"split": split} if split else {}))
     except Exception as error:  # the hub client, the network and the data files each fail in their own way
-        raise UserError(f"{name}: no such file or folder, and not readable as a hub data set ({reason_of(error)})") from None
+        what = f"split '{split}' cannot be read from the hub" if split else "not readable as a hub data set"
+        raise UserError(f"{name}: no such file or folder, and {what} ({reason_of(error)})") from None
 
 
 def hub_commit(source: str, revision: str | None) -> str | None:
@@ -243,7 +141,10 @@ def _parse(line: str, source: str, number: int) -> dict:
 
 def _to_table(rows: list[dict], source: str, first: int, required: tuple[str, ...], unfit: set[str]) -> pa.Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    _check_keys(rows, names, source, first, required)
+    for name in required:
+        row = next((number for number, row in enumerate(rows) if name not in row), None)
+        if row is not None:
+            raise UserError(f"{source}: row {first + row}: no column '{name}'; the columns are: {', '.join(names)}")
     columns = {}
     for name in names:
         try:
@@ -255,13 +156,6 @@ def _to_table(rows: list[dict], source: str, first: int, required: tuple[str, ..
     return pa.table(columns)
 
 
-def _check_keys(rows: list[dict], names: list[str], source: str, first: int, required: tuple[str, ...]) -> None:
-    for name in required:
-        row = next((number for number, row in enumerate(rows) if name not in row), None)
-        if row is not None:
-            raise UserError(f"{source}: row {first + row}: no column '{name}'; the columns are: {', '.join(names)}")
-
-
 def _column(values: list, name: str, source: str, first: int) -> pa.Array:
     """Arrow's own inference; where rows disagree, the error names the first row whose type does not fit those before it."""
     bad = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -269,32 +163,15 @@ def _column(values: list, name: str, source: str, first: int) -> pa.Array:
         return pa.array(values)
     except bad:
         known = next((value for value in values if value is not None), None)
+        kinds = {name: SOURCE.kinds[name]} if name in SOURCE.kinds else {}
+        only = TableSchema(kinds, nullable=SOURCE.nullable)
         for number, value in enumerate(values):
             try:
                 pa.array([known, value])
-                check(pa.table({name: pa.array([value])}), _only(name), source, first + number)
+                check(pa.table({name: pa.array([value])}), only, source, first + number)
             except bad as error:
                 raise UserError(f"{source}: row {first + number}, column '{name}': {reason_of(error)}") from None
         raise UserError(f"{source}: row {first}, column '{name}': the rows from here on are of different kinds") from None
-
-
-def _only(name: str):
-    kinds = {name: SOURCE.kinds[name]} if name in SOURCE.kinds else {}
-    return type(SOURCE)(kinds, nullable=SOURCE.nullable)
-
-
-def _settled(found: pa.DataType) -> pa.DataType | None:
-    """The type with null types replaced: a column without a value is read as text. None for objects without a key."""
-    if pa.types.is_null(found):
-        return pa.string()
-    if pa.types.is_list(found):
-        inner = _settled(found.value_type)
-        return None if inner is None else pa.list_(inner)
-    if pa.types.is_struct(found):
-        fields = [(field.name, _settled(field.type)) for field in found]
-        fields = [field for field in fields if field[1] is not None]
-        return pa.struct(fields) if fields else None
-    return found
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Split the source into train, test and, if wanted, validation; report prompts that are in more than one split."""
 
+import itertools
 import math
 
 import numpy as np
@@ -59,9 +60,5 @@ def prompt_keys(dataset) -> np.ndarray:
 def leakage(splits: dict) -> dict[str, int]:
     """For every two splits, how many prompt texts are in both."""
     keys = {name: np.unique(prompt_keys(split)) for name, split in splits.items()}
-    names = list(keys)
-    return {
-        f"{one}+{two}": len(np.intersect1d(keys[one], keys[two], assume_unique=True))
-        for number, one in enumerate(names)
-        for two in names[number + 1 :]
-    }
+    pairs = itertools.combinations(keys, 2)
+    return {f"{one}+{two}": len(np.intersect1d(keys[one], keys[two], assume_unique=True)) for one, two in pairs}

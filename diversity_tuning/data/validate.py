@@ -41,7 +41,6 @@ SOURCE = TableSchema(
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.COMMENT_TIMES),
     nullable=(schema.POST_TEXT,),
 )
-SOURCE_TYPES = {name: _ARROW[kind] for name, kind in SOURCE.kinds.items()}
 SCORED = TableSchema(
     {**SOURCE.kinds, schema.TRANSFORMED_SCORE: NUMBERS},
     parallel=(schema.COMMENT_TEXTS, schema.COMMENT_SCORES, schema.TRANSFORMED_SCORE),
@@ -65,11 +64,16 @@ USED = {
 UNPAIRED = TableSchema({**_POST, **USED}, parallel=tuple(USED), nullable=(schema.POST_TEXT,))
 
 
+def types_of(table: TableSchema) -> dict[str, pa.DataType]:
+    """The Arrow types of its columns."""
+    return {name: _ARROW[kind] for name, kind in table.kinds.items()}
+
+
 def features_of(kinds: dict[str, str]):
     """Columns of these kinds as ``datasets.Features``."""
     from datasets import Features
 
-    return Features.from_arrow_schema(pa.schema([(name, _ARROW[kind]) for name, kind in kinds.items()]))
+    return Features.from_arrow_schema(pa.schema(types_of(TableSchema(kinds))))
 
 
 def check(batch: pa.Table, table: TableSchema, where: str | Path, first_row: int) -> pa.Table:

@@ -2,17 +2,20 @@
 
 import itertools
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from diversity_tuning.data import controls, schema
+from diversity_tuning.data import schema
 from diversity_tuning.data.storage import add_columns, map_batches
 from diversity_tuning.data.validate import DIGEST, NUMBER
 from diversity_tuning.deviation import CONSTANT, mean_cosine_distance, response_weights
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 from diversity_tuning.embeddings.encoder import cut_texts
+
+SCOPES = ("prompt", "all")  # of the permutation that is a control
 
 
 @dataclass
@@ -123,10 +126,12 @@ def embed_texts(batches: Iterable[list[str]], stores: list[EmbeddingStore], chun
                 seen.add(key)
                 waiting.append(text)
         if len(waiting) >= chunk:
-            _add(waiting, stores)
+            for store in stores:
+                store.add(waiting)
             waiting = []
             print(f"embedded {len(seen)} texts", flush=True)
-    _add(waiting, stores)
+    for store in stores:
+        store.add(waiting)
     return np.array(sorted(seen), dtype="S16")
 
 
@@ -137,11 +142,6 @@ def count_cut(keys: np.ndarray, stores: list[EmbeddingStore]) -> dict[str, int]:
         if number:
             print(f"warning: {cut_texts(number, len(keys), name)}", file=sys.stderr, flush=True)
     return found
-
-
-def _add(texts: list[str], stores: list[EmbeddingStore]) -> None:
-    for store in stores:
-        store.add(texts)
 
 
 def pair_texts(dataset, size: int = 500) -> Iterator[list[str]]:
@@ -167,12 +167,50 @@ def cut(rows, name: str, work, num_proc: int, max_cutoff: int, sort_with_score: 
     return PairKeys(keys.prompt[kept], keys.chosen[kept], keys.rejected[kept]), rows.select(kept)
 
 
+def permuted_rows(prompts: np.ndarray, scope: str, rng: np.random.Generator) -> np.ndarray:
+    """Which row each row takes its deviations from: a uniformly random permutation of ``range(n)``, int ``(n,)``.
+
+    ``prompts`` (n,) tells the rows of one prompt. ``scope`` ``"prompt"`` permutes among them only, ``"all"`` over all
+    rows. A row may draw its own: a permutation without fixed points would make the weights of a prompt with few pairs
+    *anti*-correlate with the deviations, which is information; by a uniform one every pair expects its prompt's mean.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    if scope == "all":
+        return rng.permutation(len(prompts))
+    rows = np.empty(len(prompts), dtype=int)
+    rows[np.argsort(prompts, kind="stable")] = np.lexsort((rng.random(len(prompts)), prompts))
+    return rows
+
+
+def permute(
+    chosen: np.ndarray, rejected: np.ndarray, prompts: np.ndarray, scope: str, seed: int, split: str
+) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Both columns of deviations, each (n,), moved to other pairs by one permutation, and what came of it.
+
+    Each column keeps its multiset of values. The same seed permutes every split in its own way. The report counts pairs whose
+    chosen deviation is what it was (their own row, or an equal one), and the correlation with the real ones.
+    """
+    rows = permuted_rows(prompts, scope, np.random.default_rng([seed, zlib.crc32(split.encode())]))
+    moved = chosen[rows], rejected[rows]
+    varies = len(chosen) > 1 and np.ptp(chosen) > 0
+    correlation = round(float(np.corrcoef(chosen, moved[0])[0, 1]), 4) if varies else None
+    return *moved, {"permuted": scope, "unchanged_pairs": int((moved[0] == chosen).sum()), "correlation_with_real": correlation}
+
+
+def constant(chosen: np.ndarray, rejected: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Both columns replaced by their means, each (n,): steps as large as the real weights make them, and no choice of pairs."""
+    means = [float(side.mean()) if len(side) else 1.0 for side in (chosen, rejected)]
+    sides = (np.full(len(side), mean) for side, mean in zip((chosen, rejected), means, strict=True))
+    return *sides, {"constant": means[0], "constant_rejected": means[1]}
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What is made of the deviations: a floor, or a control of :mod:`~diversity_tuning.data.controls`."""
+    """What is made of the deviations: a floor, or a control: the deviations of the wrong pairs, or one number for all."""
 
     floor: float = 0.0
-    permute: str | None = None  # of controls.SCOPES
+    permute: str | None = None  # of SCOPES
     permute_seed: int = 0
     constant: bool = False
 
@@ -182,11 +220,9 @@ def weigh(rows, keys: PairKeys, stores: list[EmbeddingStore], settings: Settings
     report, control = Report(), {}
     chosen, rejected = pair_deviations(keys, stores, settings.floor, report)
     if settings.permute:
-        chosen, rejected, control = controls.permute(
-            chosen, rejected, keys.prompt, settings.permute, settings.permute_seed, name
-        )
+        chosen, rejected, control = permute(chosen, rejected, keys.prompt, settings.permute, settings.permute_seed, name)
     elif settings.constant:
-        chosen, rejected, control = controls.constant(chosen, rejected)
+        chosen, rejected, control = constant(chosen, rejected)
     made = add_columns(rows, weight_batch, DEVIATIONS, work, f"weighing-{name}", num_proc, chosen=chosen, rejected=rejected)
     return made, describe(report, chosen, rejected) | ({"control": control} if control else {})
 
@@ -207,12 +243,9 @@ def print_report(output, reports: dict, texts: int, truncated: dict) -> None:
     for name, report in reports.items():
         neutral = f"delta = 1 for {report['all_zero']} (all products 0) and {report['constant']} (nothing differs)"
         print(f"  {name}: {report['pairs_out']} pairs of {report['prompts']} prompts; {neutral}")
-        if "creativity" in report:
-            print("    creativity: " + " ".join(f"{key} {value}" for key, value in report["creativity"].items()))
-        if "control" in report:
-            print("    control: " + " ".join(f"{key} {value}" for key, value in report["control"].items()))
-        for column in (schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
-            print(f"    {column}: " + " ".join(f"{key} {value}" for key, value in report[column].items()))
+        for part in ("creativity", "control", schema.DEVIATION_CHOSEN, schema.DEVIATION_REJECTED):
+            if part in report:
+                print(f"    {part}: " + " ".join(f"{key} {value}" for key, value in report[part].items()))
 
 
 def summary(values: np.ndarray) -> dict[str, float]:

@@ -69,7 +69,13 @@ def load_encoder(
     vectors between runs. Raises :class:`UserError` when the model cannot be loaded.
     """
     if name.startswith(STYLOMETRY):
-        encoder = _stylometry_encoder(name)
+        from diversity_tuning.embeddings.style_vectors import load_model
+
+        folder = encoder_input(name)
+        model = load_model(folder)
+        settings = {"model": "stylometry", "content": fingerprint(folder)}
+        never = lambda texts: np.zeros(len(texts), dtype=bool)  # noqa: E731
+        encoder = Encoder(name, model.dimension, settings, model.vectors, never)
     else:
         encoder = _sentence_encoder(name, device, batch_size, trust_remote_code, revision)
     if cache is not None:
@@ -94,16 +100,6 @@ def encoder_input(name: str) -> str:
     if missing := missing_path(folder):
         raise UserError(f"{name}: {missing}")
     return folder
-
-
-def _stylometry_encoder(name: str) -> Encoder:
-    from diversity_tuning.embeddings.style_vectors import load_model
-
-    folder = encoder_input(name)
-    model = load_model(folder)
-    settings = {"model": "stylometry", "content": fingerprint(folder)}
-    never = lambda texts: np.zeros(len(texts), dtype=bool)  # noqa: E731
-    return Encoder(name, model.dimension, settings, model.vectors, never)
 
 
 def cut_texts(number: int, of: int, encoder: str) -> str:

@@ -1,7 +1,7 @@
 """CSV tables of texts and numbers that read back as they were written."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +17,6 @@ _TEXTS = (PROMPT, RESPONSE, DIGEST)
 def write_csv(path: Path, rows: pd.DataFrame) -> None:
     """Write whole or not at all. Every text is quoted: a lone carriage return in a story would else end its row."""
     write_text(path, rows.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
-
-
-def write_cells(path: Path, lines: Iterable[Sequence]) -> None:
-    """Write a header and rows of cells as they are."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows(lines)
 
 
 def read_csv(path: Path, needed: list[str], texts: Sequence[str] = _TEXTS) -> pd.DataFrame:

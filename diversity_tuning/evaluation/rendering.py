@@ -41,7 +41,9 @@ def interval(row: pd.Series | dict, prefix: str = "", sign: str = "") -> str:
 
 
 def p_value(p: float) -> str:
-    """As journals write it."""
+    """As journals write it; a dash where there is none."""
+    if pd.isna(p):
+        return NONE
     return "p < .001" if p < 0.001 else f"p = {p:.3f}"
 
 
@@ -79,8 +81,12 @@ def _tex(cell: object) -> str:
 
 def page_table(table: Table) -> str:
     """An HTML section: title, note, table; everything escaped, headings with a hint linked to the glossary."""
-    note = f"<p>{_code(html.escape(table.note))}</p>" if table.note else ""
-    return f"<h3>{html.escape(table.title)}</h3>{note}{scrolling(_table_cells(table), table.title)}"
+    note = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(table.note))
+    head = "".join(f'<th scope="col">{_heading(cell, table.hints)}</th>' for cell in table.header)
+    rows = "".join("<tr>" + "".join(f"<td>{_small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    cells = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    box = scrolling(cells, table.title)
+    return f"<h3>{html.escape(table.title)}</h3>{f'<p>{note}</p>' if note else ''}{box}"
 
 
 def scrolling(content: str, name: str) -> str:
@@ -89,22 +95,12 @@ def scrolling(content: str, name: str) -> str:
     return f'<div class="scroll"><p class="cue" hidden>Scroll sideways for more →</p>{box}</div>'
 
 
-def _table_cells(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_heading(cell, table.hints)}</th>' for cell in table.header)
-    rows = "".join("<tr>" + "".join(f"<td>{_small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
 def _heading(cell: str, hints: dict[str, tuple[str, str]]) -> str:
     if cell not in hints:
         return html.escape(cell)
     meaning, anchor = hints[cell]
     words = re.sub(" ([↑↓])$", "\u00a0\\1", html.escape(cell))
     return f'<a href="#{html.escape(anchor)}"><abbr title="{html.escape(meaning)}">{words}</abbr></a>'
-
-
-def _code(text: str) -> str:
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
 
 
 def _small(cell: object) -> str:

@@ -5,8 +5,10 @@ knows no seed, and its newer models refuse ``top_p`` next to a temperature. Neit
 since OpenAI refuses unknown fields. A ``min_p`` above 0 is sent to servers that speak OpenAI's dialect, as vLLM and SGLang, and
 refused for OpenAI and Anthropic, which have none. ``extra`` adds fields, replaces them, or takes them out (None):
 ``{"top_k": 50, "repetition_penalty": 1.1}`` for vLLM or SGLang, ``{"max_tokens": None, "max_completion_tokens": 4096}`` for
-OpenAI's reasoning models.
+OpenAI's reasoning models; ``{"response_format": {"type": "json_schema"}}`` gets the schema of each request.
 """
+
+import json
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages
@@ -41,7 +43,7 @@ class OpenAI:
         return without_none({
             "model": model, "messages": chat_messages(request, settings.system_prompt), "temperature": settings.temperature,
             "top_p": settings.top_p, "min_p": settings.min_p or None, "max_tokens": settings.max_new_tokens, "seed": seed,
-            **extra,
+            **extra, **schema_of(request, extra),
         })  # fmt: skip
 
     def read(self, reply: dict) -> Sample | Failure:
@@ -118,6 +120,16 @@ def _counts(reply: dict, *names: str) -> tuple[int | None, ...]:
 def _complaint(reply: object) -> str:
     error = reply.get("error") if isinstance(reply, dict) else None
     return f"not an answer: {error}" if error else "not an answer: fields are missing"
+
+
+def schema_of(request: ChatRequest, extra: dict) -> dict:
+    """The ``response_format`` with the request's schema where ``extra`` asks for one; a request without schema has none."""
+    if extra.get("response_format") != {"type": "json_schema"}:
+        return {}
+    if request.schema is None:
+        return {"response_format": None}
+    schema = {"name": "reply", "schema": json.loads(request.schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def without_none(fields: dict) -> dict:

@@ -8,7 +8,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
@@ -63,7 +63,12 @@ def iterative(
         asked = [row for row in rows if row not in failed]
         if waiting := [row for row in rows if row in failed]:
             yield [((row, number), Failure(f"the response before it is missing: {failed[row]}")) for row in waiting]
-        requests = [_next(prompts[row], [texts[row, before] for before in range(number)], number) for row in asked]
+        requests = []
+        for row in asked:
+            turns = [("user", prompts[row])]
+            for before in range(number):
+                turns += [("assistant", texts[row, before]), ("user", ANOTHER)]
+            requests.append(ChatRequest(tuple(turns), number))
         for answers in engine.complete(requests, settings, seed):
             for i, answer in answers:
                 if isinstance(answer, Sample):
@@ -73,48 +78,48 @@ def iterative(
             yield [((asked[i], number), answer) for i, answer in answers]
 
 
-def _next(prompt: str, before: list[str], number: int) -> ChatRequest:
-    turns = [("user", prompt)]
-    for text in before:
-        turns += [("assistant", text), ("user", ANOTHER)]
-    return ChatRequest(tuple(turns), number)
-
-
 def seeded(
-    engine: Engine,
-    prompts: dict[int, str],
-    done: dict[Key, str],
-    count: int,
-    settings: SamplingSettings,
-    seed: int,
+    engine: Engine, prompts: dict[int, str], done: dict[Key, str], count: int, settings: SamplingSettings, seed: int,
     tried: dict[Key, int] | None = None,
-) -> Answers:
+) -> Answers:  # fmt: skip
     """Every response for itself, from a string that the model first makes up: string seed of thought (arXiv 2510.21150).
 
     A request has room for ``max_new_tokens`` and the string. What has no closed ``<answer>`` is asked for anew, as often as
     :func:`verbalized` does; ``tried``: how often that was done in vain before. The wording of the request is ours.
     """
     settings = replace(settings, max_new_tokens=settings.max_new_tokens + _ROOM)
-    waiting = [key for row in prompts for number in range(count) if (key := (row, number)) not in done]
+
+    def request(key: Key, attempt: int) -> ChatRequest:
+        number = key[1] + count * ((tried or {}).get(key, 0) * _TRIES + attempt)
+        return user_request(SEEDED.format(prompt=prompts[key[0]]), number)
+
+    def read(_: Key, sample: Sample) -> Sample | Failure:
+        told = _ANSWER.search(sample.text)
+        if told and told[1].strip():
+            return replace(sample, text=told[1].strip(), finished=True)
+        return Failure("no response between <answer> and </answer>")
+
+    missing = [key for row in prompts for number in range(count) if (key := (row, number)) not in done]
+    yield from _until_read(engine, missing, request, read, settings, seed)
+
+
+def _until_read(engine: Engine, waiting: list, request: Callable, read: Callable, settings: SamplingSettings, seed: int):
+    """``(item, answer)`` of every item in ``waiting``; one whose sample cannot be read is asked for anew.
+
+    ``request(item, attempt)``; ``read(item, sample)``: what was asked for, or a failure, which is the answer of the last try.
+    """
     for attempt in range(_TRIES):
         asked, waiting = waiting, []
-        numbers = [number + count * ((tried or {}).get((row, number), 0) * _TRIES + attempt) for row, number in asked]
-        requests = [
-            user_request(SEEDED.format(prompt=prompts[row]), number) for (row, _), number in zip(asked, numbers, strict=True)
-        ]
-        for answers in engine.complete(requests, settings, seed):
-            answered = []
+        for answers in engine.complete([request(item, attempt) for item in asked], settings, seed):
+            found = []
             for i, answer in answers:
-                told = _ANSWER.search(answer.text) if isinstance(answer, Sample) else None
-                if told and told[1].strip():
-                    answered.append((asked[i], replace(answer, text=told[1].strip(), finished=True)))
-                elif isinstance(answer, Sample) and attempt < _TRIES - 1:
+                told = read(asked[i], answer) if isinstance(answer, Sample) else answer
+                if isinstance(answer, Sample) and isinstance(told, Failure) and attempt < _TRIES - 1:
                     waiting.append(asked[i])
                 else:
-                    failure = Failure("no response between <answer> and </answer>") if isinstance(answer, Sample) else answer
-                    answered.append((asked[i], failure))
-            if answered:
-                yield answered
+                    found.append((asked[i], told))
+            if found:
+                yield found
 
 
 def verbalized(
@@ -128,24 +133,17 @@ def verbalized(
     repeated, it is a new one. Source: "Verbalized Sampling", arXiv 2510.01171; the wording of the request is ours.
     """
     settings = replace(settings, max_new_tokens=candidates * settings.max_new_tokens)
-    waiting = {row: (tried or {}).get(row, 0) for row in prompts if any((row, n) not in done for n in range(count))}
-    for attempt in range(_TRIES):
-        rows = list(waiting)
-        requests = [
-            user_request(VERBALIZED.format(count=candidates, prompt=prompts[row]), waiting[row] + attempt) for row in rows
-        ]
-        for answers in engine.complete(requests, settings, seed):
-            answered = []
-            for i, answer in answers:
-                row = rows[i]
-                drawn = _drawn(answer, count, f"{seed}\0{prompts[row]}") if isinstance(answer, Sample) else answer
-                if isinstance(drawn, Failure) and isinstance(answer, Sample) and attempt < _TRIES - 1:
-                    continue  # too few could be read: ask again
-                waiting.pop(row)
-                by_number = drawn if isinstance(drawn, list) else [drawn] * count
-                answered += [((row, n), by_number[n]) for n in range(count) if (row, n) not in done]
-            if answered:
-                yield answered
+
+    def request(row: int, attempt: int) -> ChatRequest:
+        return user_request(VERBALIZED.format(count=candidates, prompt=prompts[row]), (tried or {}).get(row, 0) + attempt)
+
+    def read(row: int, sample: Sample) -> list[Sample] | Failure:
+        return _drawn(sample, count, f"{seed}\0{prompts[row]}")
+
+    rows = [row for row in prompts if any((row, n) not in done for n in range(count))]
+    for found in _until_read(engine, rows, request, read, settings, seed):
+        by_number = ((row, drawn if isinstance(drawn, list) else [drawn] * count) for row, drawn in found)
+        yield [((row, n), each[n]) for row, each in by_number for n in range(count) if (row, n) not in done]
 
 
 def _drawn(answer: Sample, count: int, key: str) -> list[Sample] | Failure:

@@ -7,13 +7,13 @@ for answers in engine.complete([user_request("Write a story.")], SamplingSetting
 """
 
 import json
-import math
 from dataclasses import dataclass
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.generation.requests import Engine, SamplingSettings, user_request
 from diversity_tuning.public import masked
+from diversity_tuning.ranges import Flags
 
 ENGINES = ("local", "vllm", "openai", "anthropic")
 OWN_MODELS = ("local", "vllm")  # engines whose model and adapter are files here
@@ -22,7 +22,7 @@ _VLLM = "vLLM, started and stopped here, or running at --base_url with the adapt
 
 
 @dataclass(frozen=True)
-class EngineConfig:
+class EngineConfig(Flags):
     """Which model answers, and through what. API keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY only."""
 
     engine: str = flag("transformers or vLLM here, or a server's API", default="local", choices=ENGINES)
@@ -35,35 +35,29 @@ class EngineConfig:
     )
     dtype: str | None = flag("local, vllm: precision of the weights, as bfloat16; default: as saved", default=None)
     trust_remote_code: bool = flag("run the hub's code", default=False)
-    sample_batch_size: int = flag("local: responses at once; does not change them", default=64)
+    sample_batch_size: int = flag("local: responses at once; does not change them", default=64, least=1)
     device: str | None = flag("cpu, cuda, cuda:1, …; default: cuda where there is one", default=None)
     model: str | None = flag("model id as the server knows it", default=None, group=_SERVER)
     base_url: str | None = flag("such as http://localhost:8000/v1; default: the provider's", default=None, group=_SERVER)
     extra_body: str | dict | None = flag(
         'JSON to send besides, such as {"top_k": 50}; null takes a field out', default=None, group=_SERVER
     )
-    max_requests: int | None = flag("send at most so many in this run, retries counted", default=None, group=_SERVER)
-    max_cost: float | None = flag("US dollars to spend in this run at most, needs prices", default=None, group=_SERVER)
-    price_input: float | None = flag("US dollars per million input tokens", default=None, group=_SERVER)
-    price_output: float | None = flag("US dollars per million output tokens", default=None, group=_SERVER)
-    concurrency: int | None = flag("requests at once; default: 8, vllm: 64 a GPU", default=None, group=_SERVER)
-    timeout: float = flag("seconds that one answer may take", default=600, group=_SERVER)
-    max_retries: int = flag("how often one request is sent again", default=5, group=_SERVER)
+    max_requests: int | None = flag("send at most so many in this run, retries counted", default=None, least=0, group=_SERVER)
+    max_cost: float | None = flag("US dollars to spend in this run at most, needs prices", default=None, least=0, group=_SERVER)
+    price_input: float | None = flag("US dollars per million input tokens", default=None, least=0, group=_SERVER)
+    price_output: float | None = flag("US dollars per million output tokens", default=None, least=0, group=_SERVER)
+    concurrency: int | None = flag("requests at once; default: 8, vllm: 64 a GPU", default=None, least=1, group=_SERVER)
+    timeout: float = flag("seconds that one answer may take", default=600, above=0, group=_SERVER)
+    max_retries: int = flag("how often one request is sent again", default=5, least=0, group=_SERVER)
     cache: str = flag("folder of all paid answers, so that none is bought twice", default="transcripts", group=_SERVER)
     # Of vLLM, which is started where there is no base_url.
-    tensor_parallel: int = flag("GPUs that share a copy of the model", default=1, group=_VLLM)
-    data_parallel: int | None = flag("copies of the model; default: one on every GPU", default=None, group=_VLLM)
-    vllm_flags: str = flag('more flags of vllm serve: "--max-num-seqs 64"', default="", group=_VLLM)
-    server_timeout: float = flag("seconds until it must answer", default=1800, group=_VLLM)
+    tensor_parallel: int = flag("GPUs that share a copy of the model", default=1, least=1, group=_VLLM)
+    data_parallel: int | None = flag("copies of the model; default: one on every GPU", default=None, least=1, group=_VLLM)
+    vllm_flags: str = flag('more flags of vllm serve: "--max-num-seqs 64"', default="", group=_VLLM, verbatim=True)
+    server_timeout: float = flag("seconds until it must answer", default=1800, above=0, group=_VLLM)
 
     def __post_init__(self):
-        if self.engine not in ENGINES:
-            raise UserError(f"engine '{self.engine}': is one of {', '.join(ENGINES)}")
-        if self.sample_batch_size < 1:
-            raise UserError(f"--sample_batch_size {self.sample_batch_size}: must be at least 1")
-        for name in ("timeout", "server_timeout"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"--{name} {getattr(self, name)}: must be a number of seconds above 0")
+        super().__post_init__()
         if self.base_url is not None:
             from diversity_tuning.generation.remote import checked_url
 
@@ -122,12 +116,15 @@ def _vllm_engine(config: EngineConfig, shared, log: str, turns: int) -> Engine:
 def make_server(config: EngineConfig, adapters: dict[str, str], log: str):
     """A :class:`~.vllm_server.VllmServer` for these adapters (name: folder); it starts when first asked."""
     from diversity_tuning.generation.vllm_server import VllmServer, executable
+    from diversity_tuning.policy import base_settings
 
     if not config.base_model:
         raise UserError("--base_model is missing: the model of the adapters, a folder or hub id")
     executable()
+    saved = base_settings(config.base_model, config.trust_remote_code)[1].dtype  # vLLM would round float32 to half of it
+    dtype = config.dtype or (str(saved).removeprefix("torch.") if saved else None)
     return VllmServer(
-        config.base_model, adapters, log, config.tensor_parallel, config.data_parallel, config.dtype, config.vllm_flags,
+        config.base_model, adapters, log, config.tensor_parallel, config.data_parallel, dtype, config.vllm_flags,
         config.server_timeout, config.trust_remote_code,
     )  # fmt: skip
 

@@ -187,6 +187,10 @@ def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
         return _generate(model, tokenizer, ids, mask, stops, 1, **options).logits[0][0].float()
 
     plain, padded = scores(0), scores(7)
+    if plain.isnan().any():
+        raise UserError(
+            "the model's scores of a short text are not numbers: its weights are damaged, or overflow in its precision"
+        )
     finite = plain.isfinite() & padded.isfinite()
     spread = plain[finite].std()
     tolerance = 0.02 if next(model.parameters()).dtype == torch.float32 else 0.2

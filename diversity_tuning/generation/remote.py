@@ -30,6 +30,7 @@ _LONGEST_WAIT = 600.0  # seconds; a server that asks for more has its request li
 _GIVE_UP = 10  # requests in a row that no retry could save: the server is down
 _LARGEST_BODY = 1 << 25  # bytes of one answer
 _AGAIN = {408, 409, 425, 429}  # besides 5xx
+_UNREADABLE = {400, 415, 422}  # a field of the body that the server does not take
 _CONNECT = 10.0  # seconds until a server that does not take the connection is not there
 _PATIENCE = 5  # requests that are refused (4xx) before the first answer: no other will fare better
 _NO_MODEL = (
@@ -42,8 +43,9 @@ class HttpEngine:
     """A server as an :class:`Engine`. Answers come as they arrive; how many requests run at once does not change them.
 
     ``url`` is the API's base, ``extra`` fields of the body besides (see :mod:`generation.apis`), ``timeout`` the seconds for a
-    whole answer, ``backoff`` seconds before the first retry, ``cache`` the folder of answers, None where they cost nothing. The
-    key is read from the environment and never written anywhere.
+    whole answer, ``backoff`` seconds before the first retry, ``cache`` the folder of answers, None where they cost nothing.
+    ``paid``: a run that is stopped waits for the requests under way. The key is read from the environment and never written
+    anywhere.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class HttpEngine:
         max_retries: int = 5,
         cache: str | None = "transcripts",
         backoff: float = 1.0,
+        paid: bool = True,
     ):
         if concurrency < 1 or not 0 < timeout < math.inf or max_retries < 0:
             raise UserError("--concurrency must be at least 1, --timeout a number above 0 and --max_retries at least 0")
@@ -70,6 +73,7 @@ class HttpEngine:
         if self.key is None and url is None:
             raise UserError(f"{api.key_variable} is not set in the environment; {self.url} needs a key")
         self.concurrency, self.timeout, self.max_retries, self.backoff = concurrency, timeout, max_retries, backoff
+        self.paid = paid
         self.budget = Budget(limits)
         self.transcripts = Transcripts(cache, self.url, model) if cache else None
         self._lock = threading.Lock()
@@ -77,6 +81,7 @@ class HttpEngine:
         self._stop: str | None = None  # why no more requests are sent
         self._answered, self._given_up, self._not_before = False, 0, 0.0
         self._reached, self._refusals = False, 0  # before the first answer
+        self.format_refused = ""  # what the server said when it did not take a response_format; it is then left out
 
     def complete(
         self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
@@ -86,12 +91,14 @@ class HttpEngine:
         self._closing.clear()
         with client_of(self.url, self.timeout, self.api.headers(self.key), self.concurrency) as client:
             executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix=REQUESTS)
-            wait = True
+            wait = self.paid
             try:
                 futures = {executor.submit(self._one, client, r, settings, seed): i for i, r in enumerate(requests)}
                 for future in as_completed(futures):
                     yield [(futures[future], future.result())]
             except KeyboardInterrupt:
+                if not self.paid:
+                    raise
                 try:
                     print(
                         "stopping when the requests under way, which are paid for, are answered; Ctrl-C again: now",
@@ -116,6 +123,8 @@ class HttpEngine:
                     return answer
         if "seed" in body and "seed" not in self.extra:
             body["seed"] = row_key(seed, f"{len(bought)}\0{request.key}", request.sample) % 2**31
+        if self.format_refused:
+            body.pop("response_format", None)
         return self._ask(client, body, key, settings.max_new_tokens)
 
     def _ask(self, client: httpx2.Client, body: dict, key: str, new_tokens: int) -> Sample | Failure:
@@ -145,6 +154,8 @@ class HttpEngine:
                 cost, self._reached = 0.0, True
                 said = f"HTTP {status}: {_message(content)}"
                 error = self._public(said)
+                if status in _UNREADABLE and "response_format" in body:
+                    return self._without_format(client, body, key, new_tokens, error)
                 if status not in _AGAIN and status < 500:
                     return self._refused(client, status, error, _names_model(said))
                 if not self._heed(headers.get("retry-after")):
@@ -207,6 +218,15 @@ class HttpEngine:
         else:
             advice = f"is --model {self.model} served there?{self._served(client)}"
         raise UserError(f"{self.url} refuses every request ({error}); {advice}")
+
+    def _without_format(self, client: httpx2.Client, body: dict, key: str, new_tokens: int, error: str) -> Sample | Failure:
+        """The request without its ``response_format``; where that is answered, no other request has one, and a line says so."""
+        answer = self._ask(client, {name: value for name, value in body.items() if name != "response_format"}, key, new_tokens)
+        with self._lock:
+            if isinstance(answer, Sample) and not self.format_refused:
+                self.format_refused = error
+                print(f"warning: {self.url} takes no response_format ({error}); asked without", file=sys.stderr, flush=True)
+        return answer
 
     def _served(self, client: httpx2.Client) -> str:
         """The models that a server of OpenAI's kind says it has, nearest first; nothing where it does not say."""

@@ -2,46 +2,48 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
+from diversity_tuning.ranges import Flags
 
 
 @dataclass(frozen=True)
-class SamplingSettings:
+class SamplingSettings(Flags):
     """Sampling. The defaults are the paper's. Which of them an API takes is said in :mod:`generation.apis`."""
 
     system_prompt: str | None = flag("system line, for instruct models; stands before every conversation", default=None)
-    temperature: float = flag("temperature", default=1.0)
-    top_k: int = flag("local, vllm: most likely tokens; 0 keeps all", default=50)
-    top_p: float = flag("probability that is kept; not sent to Anthropic", default=0.95)
+    temperature: float = flag("temperature", default=1.0, above=0)
+    top_k: int = flag("local, vllm: most likely tokens; 0 keeps all", default=50, least=0)
+    top_p: float = flag("probability that is kept; not sent to Anthropic", default=0.95, above=0, most=1)
     min_p: float = flag(
         "leave out tokens less probable than MIN_P times the most probable one; 0: off; OpenAI and Anthropic have none",
-        default=0.0,
-    )
-    repetition_penalty: float = flag("local, vllm: applies to the prompt's tokens too", default=1.1)
-    max_new_tokens: int = flag("where a response is cut", default=2048)
+        default=0.0, least=0, most=1,
+    )  # fmt: skip
+    repetition_penalty: float = flag("local, vllm: applies to the prompt's tokens too", default=1.1, above=0)
+    max_new_tokens: int = flag("where a response is cut", default=2048, least=1)
 
     def __post_init__(self):
-        positive = all(0 < value < math.inf for value in (self.temperature, self.repetition_penalty))
-        if not positive or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise UserError("sampling needs temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0, all finite")
-        if not 0 <= self.min_p <= 1:
-            raise UserError(f"--min_p {self.min_p}: must be between 0, which is off, and 1")
-        if self.max_new_tokens < 1:
-            raise UserError("--max_new_tokens must be at least 1")
+        try:
+            super().__post_init__()
+        except UserError as error:
+            needed = "temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0, all finite"
+            raise UserError(f"{error}; sampling needs {needed}") from None
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One response to ask for: the conversation so far, and the number that tells it from others to the same conversation."""
+    """One response to ask for: the conversation so far, and the number that tells it from others to the same conversation.
+
+    ``schema``: the JSON schema of the reply, as JSON. It is sent where ``response_format`` is ``{"type": "json_schema"}``.
+    """
 
     messages: tuple[tuple[str, str], ...]  # (role, content); the last role is "user"
     sample: int = 0
+    schema: str | None = None
 
     @property
     def key(self) -> str:
@@ -49,9 +51,9 @@ class ChatRequest:
         return self.messages[0][1] if len(self.messages) == 1 else json.dumps(self.messages, ensure_ascii=False)
 
 
-def user_request(prompt: str, sample: int = 0) -> ChatRequest:
+def user_request(prompt: str, sample: int = 0, schema: str | None = None) -> ChatRequest:
     """A conversation of one line."""
-    return ChatRequest((("user", prompt),), sample)
+    return ChatRequest((("user", prompt),), sample, schema)
 
 
 def chat_messages(request: ChatRequest, system_prompt: str | None) -> list[dict[str, str]]:

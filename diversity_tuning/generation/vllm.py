@@ -12,13 +12,14 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from diversity_tuning.generation.apis import BadReplyError, OpenAI, without_none
+from diversity_tuning.generation.apis import BadReplyError, OpenAI, schema_of, without_none
 from diversity_tuning.generation.local import check_context, encode_conversations, read_tokens
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings
 from diversity_tuning.generation.vllm_server import VllmServer
 
 CONCURRENCY = 64  # requests at once for every GPU
+_END = 10.0  # seconds in which a server that takes no connection ends, if that is why
 _TURN = 256  # tokens that a turn of a conversation may have besides its response: what is asked, and the template's
 
 
@@ -56,6 +57,7 @@ class VllmCompletions(OpenAI):
             "return_token_ids": True,
             "min_p": settings.min_p or None,
             **extra,
+            **schema_of(request, extra),
         })  # fmt: skip
 
     def read(self, reply: dict) -> Sample | Failure:
@@ -93,7 +95,7 @@ class VllmEngine:
     ):  # fmt: skip
         self.api = VllmCompletions(tokenizer, stops)
         self.model, self.context, self.server, self.url, self.turns, self.own = model, context, server, url, turns, own
-        self._options = {"extra": extra, "timeout": timeout, "max_retries": 2, "cache": None}
+        self._options = {"extra": extra, "timeout": timeout, "max_retries": 2, "cache": None, "paid": False}
         self._concurrency = concurrency or CONCURRENCY * (server.gpus if server else 1)
 
     def complete(
@@ -111,8 +113,8 @@ class VllmEngine:
         url = self.server.url if self.server else self.url
         engine = HttpEngine(self.api, self.model, url, concurrency=self._concurrency, **self._options)
         for answers in engine.complete(requests, settings, seed):
-            if self.server and any(isinstance(answer, Failure) for _, answer in answers):
-                self.server.check()
+            for error in (answer.error for _, answer in answers if self.server and isinstance(answer, Failure)):
+                self.server.check(_END if "no connection" in error else 0)
             yield answers
 
     def close(self) -> None:

@@ -48,11 +48,13 @@ class VllmServer:
         self.base_model, self.adapters, self.log = base_model, dict(adapters), Path(log)
         self._rank = max(map(lora_rank, self.adapters.values()), default=0)
         self.tensor_parallel = tensor_parallel
-        self.data_parallel = data_parallel or max(1, visible_gpus() // tensor_parallel)
+        self.data_parallel = data_parallel or max(1, gpus() // tensor_parallel)
         self.timeout = timeout
         self._flags = [*(["--dtype", dtype] if dtype else []), *(["--trust-remote-code"] if trust_remote_code else [])]
         self._flags += shlex.split(flags)
         self._process: subprocess.Popen | None = None
+        self._guard: subprocess.Popen | None = None
+        self._held: socket.socket | None = None
         self.port = 0
 
     @property
@@ -72,6 +74,9 @@ class VllmServer:
             "--max-model-len", str(max_model_len),
             "--tensor-parallel-size", str(self.tensor_parallel), "--data-parallel-size", str(self.data_parallel),
         ]  # fmt: skip
+        if not gpus():
+            # A seeded request whose prompt is read in parts ends vLLM 0.32 on a CPU ("CPU Generator does not use offset").
+            words.append("--no-enable-chunked-prefill")
         if source != self.base_model:
             words += ["--served-model-name", self.base_model]
         if self.adapters:
@@ -86,10 +91,11 @@ class VllmServer:
         if self._process is not None:
             return
         key_of("VLLM_API_KEY")
-        self.port = _free_port()
+        self._held = _held_port()
+        self.port = self._held.getsockname()[1]
         words = self.command(max_model_len)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        print(f"vLLM: {len(self.adapters)} adapters on {self.gpus} GPUs; its log: {self.log}", flush=True)
+        print(f"vLLM: {len(self.adapters)} adapters; its log: {self.log}", flush=True)
         _end_by_exit()
         atexit.register(self.stop)
         with self.log.open("ab") as stream:
@@ -99,15 +105,19 @@ class VllmServer:
             self._process = start(
                 words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
             )
+        self._guard = _guard(self._process.pid)
         try:
             self._wait()
         except BaseException:
             self.stop()
             raise
 
-    def check(self) -> None:
-        """A :class:`UserError` with the last line of its log where the server has ended."""
-        if self._process is not None and (code := self._process.poll()) is not None:
+    def check(self, seconds: float = 0) -> None:
+        """A :class:`UserError` with the last line of its log where the server has ended, or does so within ``seconds``."""
+        if self._process is None:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(seconds)
             raise UserError(f"vLLM ended with code {code}: {self._last_line()}; its log: {self.log}")
 
     def stop(self) -> None:
@@ -122,6 +132,10 @@ class VllmServer:
                 process.wait(_GRACE)
         _signal_group(process, signal.SIGKILL)  # what has not ended, children that outlived the server included
         process.wait()
+        if self._guard:
+            self._guard.kill()
+            self._guard.communicate()
+        self._held.close()
 
     def _wait(self) -> None:
         end = time.monotonic() + self.timeout
@@ -181,17 +195,35 @@ def lora_rank(adapter: str) -> int:
     return fitting[0]
 
 
-def visible_gpus() -> int:
-    """GPUs that this process may use; 1 where there is none, for a build of vLLM for the CPU."""
+def gpus() -> int:
+    """GPUs that this process may use; 0 for a build of vLLM for the CPU."""
     import torch
 
-    return max(1, torch.cuda.device_count())
+    return torch.cuda.device_count()
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def _held_port() -> socket.socket:
+    """A socket on a free port, which nobody else is given while it is open.
+
+    vLLM binds the port many seconds later and shares one that another vLLM has bound (SO_REUSEPORT): two commands with the
+    same number would get answers of each other's adapters. This socket does not listen, so that all requests are the server's.
+    """
+    held = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        held.setsockopt(socket.SOL_SOCKET, option, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
+def _guard(group: int) -> subprocess.Popen:
+    """A shell that ends the server's processes when this one has gone without doing so (kill -9): its input then ends.
+
+    The system sends the server SIGTERM in that case (:func:`.children.start`), which vLLM does not heed while it starts.
+    """
+    script = 'read _; kill -s TERM -- "-$1" && sleep "$2" && kill -s KILL -- "-$1"'
+    words = ["sh", "-c", script, "sh", str(group), str(_GRACE)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True, **quiet)
 
 
 def _signal_group(process: subprocess.Popen, number: int) -> None:

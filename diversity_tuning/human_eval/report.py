@@ -10,6 +10,7 @@ from diversity_tuning.drawing import BLUE, LIGHT, RUST, pyplot, save_figure
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.rendering import NONE, Table, latex, markdown, p_value
+from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.human_eval import statistics as stats
 from diversity_tuning.human_eval.annotations import DIVERSITY, QUALITY, QUESTIONS
 from diversity_tuning.runs import write_text, written_in_place
@@ -70,8 +71,7 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
         write_csv(output / "annotators.csv", pd.DataFrame(people))
         write_csv(output / "answers.csv", answers.drop(columns="pair"))
         write_text(output / "wins.tex", latex(tables[0]))
-        content = json.loads(json.dumps(results), parse_constant=lambda _: None)  # NaN is no JSON
-        write_text(output / RESULTS, json.dumps(content, indent=2) + "\n")
+        write_text(output / RESULTS, json.dumps(nan_to_none(results), indent=2) + "\n")
         if figure:
             draw_wins(results, output)
             text += "\n![Win rates](wins.png)\n"
@@ -116,17 +116,14 @@ def human_tables(folders: list[Path]) -> list[Table]:
 
 
 def _read(folder: Path) -> list[dict]:
+    def with_nan(found: dict) -> dict:
+        return {key: float("nan") if value is None else value for key, value in found.items()}
+
     try:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        return [_none_to_nan({name: result[name] for name in (*_NEEDED, "question", "one", "other")}) for result in results]
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"), object_hook=with_nan)
+        return [{name: result[name] for name in (*_NEEDED, "question", "one", "other")} for result in results]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: no {RESULTS} written by scripts_eval.human_eval_analysis") from None
-
-
-def _none_to_nan(value):
-    if isinstance(value, dict):
-        return {key: _none_to_nan(item) for key, item in value.items()}
-    return float("nan") if value is None else value
 
 
 def wins_table(results: list[dict]) -> Table:
@@ -138,7 +135,7 @@ def wins_table(results: list[dict]) -> Table:
         parts = [[_percent(wins[f"{side}_{part}"]) for part in ("mean", "low", "high")] for side in ("one", "other")]
         sides = [f"{mean} [{low}, {high}]" for mean, low, high in parts]
         label = [f"{result['one']} against {result['other']}", ASKED[result["question"]]]
-        rows.append([*label, *sides, undecided, str(wins["items"]), _p(wins["p"])])
+        rows.append([*label, *sides, undecided, str(wins["items"]), p_value(wins["p"])])
     header = ["conditions", "question", "first", "second", "undecided", "items", "p"]
     return Table("human", "Win rates", _WINS, header, rows)
 
@@ -148,7 +145,7 @@ def people_table(results: list[dict]) -> Table:
     rows = []
     for result in results:
         position = result["position"]
-        shown = f"{position['a']} of {position['a'] + position['b']}, {_p(position['p'])}"
+        shown = f"{position['a']} of {position['a'] + position['b']}, {p_value(position['p'])}"
         label = [f"{result['one']} against {result['other']}", ASKED[result["question"]]]
         rows.append([*label, str(result["answers"]), _interval(result["net"], "+")])
         rows[-1] += [_percent(result["agree"]), _interval(result["alpha"]), shown]
@@ -182,10 +179,6 @@ def _interval(estimate: dict, sign: str = "") -> str:
     return f"{estimate['mean']:{sign}.2f} [{estimate['low']:{sign}.2f}, {estimate['high']:{sign}.2f}]"
 
 
-def _p(p: float) -> str:
-    return NONE if np.isnan(p) else p_value(p)
-
-
 def draw_wins(results: list[dict], folder: Path) -> list[Path]:
     """Write ``wins.png`` and ``.pdf``: one bar per pair and question, first condition | undecided | second condition."""
     figure, axis = pyplot().subplots(figsize=(8, 0.9 + 0.62 * len(results)), layout="constrained")
@@ -201,7 +194,7 @@ def draw_wins(results: list[dict], folder: Path) -> list[Path]:
         for start, sign, side in ((0, 1, "one"), (1, -1, "other")):
             ends = [start + sign * wins[f"{side}_{part}"] for part in ("low", "high")]
             axis.plot(ends, [row - sign * 0.35] * 2, color=_COLOURS[side][0], lw=1.5, solid_capstyle="butt")
-        axis.text(1.01, row, f"{_p(wins['p'])}\nn = {wins['items']}", va="center", fontsize=8)
+        axis.text(1.01, row, f"{p_value(wins['p'])}\nn = {wins['items']}", va="center", fontsize=8)
     labels = [f"{result['one']} (blue), {result['other']} (red)\n{ASKED[result['question']]}" for result in results]
     axis.set(
         yticks=range(len(results)), yticklabels=labels, xlim=(0, 1), xlabel="share of items; lines: 95% interval of each share"

@@ -22,6 +22,7 @@ from diversity_tuning.generation.engine import EngineConfig, engine_settings
 from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_order, item_html, item_id
 from diversity_tuning.human_eval.summaries import Story, SummaryFile
 from diversity_tuning.next_steps import print_next
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 
 ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
@@ -32,27 +33,23 @@ _SETTINGS = "num_prompts skip num_samples no_summaries summary_words summary_tok
 
 
 @dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(Flags):
     """A study of two evaluated runs: which folders, how many items, and how the stories are shown."""
 
     runs: Sequence[str] = flag("two evaluated run folders", count=2, metavar=("ONE", "OTHER"))
     output: str = flag("folder to write to")
     seed: int = flag("decides prompts, stories and which set is A; one that nobody guesses", least=0)
     names: Sequence[str] | None = flag("condition names; default: the runs'", default=None, count=2, metavar=("ONE", "OTHER"))
-    num_prompts: int = flag("items to make", default=50)
-    skip: int = flag("prompts to pass over, those that an earlier study has shown", default=0)
-    num_samples: int = flag("stories per set; the two questions are made for 4", default=4)
+    num_prompts: int = flag("items to make", default=50, least=1)
+    skip: int = flag("prompts to pass over, those that an earlier study has shown", default=0, least=0)
+    num_samples: int = flag("stories per set; the two questions are made for 4", default=4, least=1)
     overwrite: bool = flag("redo what is there", default=False)
     no_summaries: bool = flag("show the full texts, in boxes that scroll", default=False, group=_SUMMARIES)
-    summary_words: int = flag("length to ask for", default=100, group=_SUMMARIES)
-    summary_tokens: int = flag("a summary that is longer counts as failed", default=400, group=_SUMMARIES)
-    temperature: float = flag("of the summaries", default=0.3, group=_SUMMARIES)
+    summary_words: int = flag("length to ask for", default=100, least=1, group=_SUMMARIES)
+    summary_tokens: int = flag("a summary that is longer counts as failed", default=400, least=1, group=_SUMMARIES)
+    temperature: float = flag("of the summaries", default=0.3, above=0, group=_SUMMARIES)
     summaries: str | None = flag("file that keeps them; default: OUTPUT.summaries.jsonl", default=None, group=_SUMMARIES)
     engine: EngineConfig = field(default_factory=EngineConfig)  # writes the summaries
-
-    def __post_init__(self):
-        if self.num_prompts < 1 or self.skip < 0 or self.num_samples < 1 or self.summary_words < 1:
-            raise UserError("--num_prompts, --num_samples and --summary_words must be at least 1, --skip at least 0")
 
 
 @dataclass
@@ -127,7 +124,10 @@ def prepare_study(config: StudyConfig) -> None:
     if not chosen:
         raise UserError(f"no prompt is left to show: {len(usable)} can be shown, --skip {config.skip}")
     conditions = {one.name: one, other.name: other}
-    drawn = {prompt: _draw(prompt, conditions, config) for prompt in chosen}
+    drawn = {}
+    for prompt in chosen:
+        numbers = {name: list(condition.stories[prompt]) for name, condition in conditions.items()}
+        drawn[prompt] = draw_blinding(prompt, numbers, config.num_samples, config.seed)
     summaries = None if config.no_summaries else _summarise(config, record, conditions, drawn)
     items, key = [], []
     for prompt, blinding in drawn.items():
@@ -135,7 +135,9 @@ def prepare_study(config: StudyConfig) -> None:
         page = item_html(prompt, *sets, full_texts=config.no_summaries)
         identity = item_id(page)
         items.append({"id": identity, "text": page})
-        key.append({"id": identity, PROMPT_ID: one.ids[prompt], PROMPT: prompt, **_key_of(blinding)})
+        shown = {f"samples_{side}": " ".join(map(str, getattr(blinding, f"samples_{side}"))) for side in "ab"}
+        where = {"id": identity, PROMPT_ID: one.ids[prompt], PROMPT: prompt}
+        key.append({**where, "set_a": blinding.set_a, "set_b": blinding.set_b, **shown})
     items.sort(key=lambda item: item["id"])  # Potato goes by id; the order of the file tells nothing then
     report = _report(config, usable, dropped, drawn, conditions, summaries)
     with atomic_folder(output) as folder:
@@ -159,16 +161,6 @@ def study_record(config: StudyConfig, names: list[str]) -> dict:
         if engine.engine == "local":
             inputs |= {"base_model": engine.base_model, "adapter": engine.adapter}
     return provenance("prepare_human_eval_data", settings, inputs)
-
-
-def _draw(prompt: str, conditions: dict[str, Condition], config: StudyConfig) -> Blinding:
-    numbers = {name: list(condition.stories[prompt]) for name, condition in conditions.items()}
-    return draw_blinding(prompt, numbers, config.num_samples, config.seed)
-
-
-def _key_of(blinding: Blinding) -> dict:
-    samples = {f"samples_{side}": " ".join(map(str, getattr(blinding, f"samples_{side}"))) for side in "ab"}
-    return {"set_a": blinding.set_a, "set_b": blinding.set_b, **samples}
 
 
 def _stories(prompt: str, conditions: dict[str, Condition], blinding: Blinding, side: str) -> list[Story]:

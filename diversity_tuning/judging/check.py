@@ -10,6 +10,7 @@ from scipy import stats
 
 from diversity_tuning.drawing import BLUE, GREY, pyplot, save_figure
 from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.read import Judged
@@ -49,7 +50,7 @@ def check(
         "length_bias": _length_bias(scores, data, weights),
         "position_bias": None,  # a judge that sees one response at a time has no order to depend on
     }
-    result = _plain(result)
+    result = nan_to_none(result)
     write_text(folder / "agreement.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     plot_agreement(result, folder / "agreement.png")
     return result
@@ -87,12 +88,9 @@ def _figures(scores, others, data: Judged, weights, threshold: float | None, see
 
 
 def _of_labels(scores, verdicts, labels, weights) -> dict:
-    return {
-        "accuracy": _with_interval(agreement.accuracy, (verdicts, labels), weights),
-        "f1": _with_interval(agreement.f1, (verdicts, labels), weights),
-        "auc": _with_interval(agreement.auc, (scores, labels), weights),
-        "kappa": _with_interval(agreement.kappa, (verdicts, labels), weights),
-    }
+    said = {"accuracy": verdicts, "f1": verdicts, "auc": scores, "kappa": verdicts}
+    figures = {name: (getattr(agreement, name), values) for name, values in said.items()}
+    return {name: bounded(figure(one, labels), figure(one, labels, weights)) for name, (figure, one) in figures.items()}
 
 
 def _by_difference(scores, won, data: Judged, weights) -> list[dict]:
@@ -162,35 +160,21 @@ def _length_bias(scores, data: Judged, weights) -> dict:
     }
 
 
-def _with_interval(figure, values: tuple, weights) -> dict[str, float]:
-    return bounded(figure(*values), figure(*values, weights))
-
-
 def _interval(values, weights) -> dict[str, float]:
     """A mean and its interval."""
     return bounded(agreement.weighted_mean(values), agreement.weighted_mean(values, weights))
-
-
-def _plain(value):
-    """For JSON: NaN is null."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 SHOWN = {
     "accuracy": "accuracy", "f1": "F1", "auc": "AUC", "kappa": "Cohen's κ", "pair_accuracy": "pairs",
     "own_vs_other": "own response\nover another\nprompt's",
 }  # fmt: skip
-_JUDGE, _LENGTH = BLUE, GREY
 
 
 def plot_agreement(result: dict, path: Path) -> None:
     """All figures, and the comparisons of responses by how much their lengths differ; ``result`` as in agreement.json."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=[1.4, 1])
-    for place, (label, one, color) in enumerate([(result["judge"], result, _JUDGE), ("length", result["length"], _LENGTH)]):
+    for place, (label, one, color) in enumerate([(result["judge"], result, BLUE), ("length", result["length"], GREY)]):
         strata = [row for row in one["by_length"] if "n_comparisons" in row]
         for axis, figures in ((left, [one[key] for key in SHOWN]), (right, [row["auc"] for row in strata])):
             agreement.draw_figures(axis, [x + 0.2 * place - 0.1 for x in range(len(figures))], figures, color, label)

@@ -80,7 +80,10 @@ class JudgeReward:
                 self._known[row] = float(answer.value["verdict"])
         if stopped:
             raise UserError(f"{self.path}: the judge gives no more verdicts ({stopped}); the same command goes on from there")
-        self._warn(len(asked))
+        if asked and self.failed > self.asked / 2 and not self._told:  # training on the rest is hardly meant
+            self._told = True
+            told = f"warning: {self.path}: {self.failed} of {self.asked} verdicts failed, the last: {self.reason}"
+            print(told, file=sys.stderr, flush=True)
         return [self._known.get(row) if done else 0.0 for row, done in zip(rows, finished, strict=True)]
 
     @property
@@ -91,15 +94,6 @@ class JudgeReward:
             **self._settings, "asked": self.asked, "failed": self.failed,
             **dataclasses.asdict(self.usage),
         }  # fmt: skip
-
-    def _warn(self, asked: int) -> None:
-        """Say once when more than half of all verdicts fail: training on the rest is hardly meant."""
-        if asked and self.failed > self.asked / 2 and not self._told:
-            self._told = True
-            print(
-                f"warning: {self.path}: {self.failed} of {self.asked} verdicts failed, the last: {self.reason}",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
 
 
 def by_first_process(function: Callable[..., list], *columns: list) -> list:

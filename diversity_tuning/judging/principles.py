@@ -21,11 +21,9 @@ from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.judging.roles import LANGUAGES, Role, load_role, prompt_hash
 from diversity_tuning.judging.roles import SETTINGS as SAMPLING
 from diversity_tuning.names import nearest
-from diversity_tuning.runs import write_text
+from diversity_tuning.recipe import parse_yaml
 
-JUDGE_FILE = "judge.yaml"
 _REQUIRED = ("principles", "language", "task", "engine")
-_NOT_KEPT = ("max_requests", "max_cost", "device", "cache")  # of one run or one machine
 
 
 @dataclass(frozen=True)
@@ -64,25 +62,6 @@ def principles_hash(principles: list[str]) -> str:
     return hashlib.sha256(json.dumps(principles, ensure_ascii=False).encode()).hexdigest()
 
 
-def write_judge(path: str | Path, judge: JudgeFile) -> None:
-    """Write the file whole or not at all, without fields that have their default value."""
-    content = {
-        "principles": judge.principles, "language": judge.language, "task": judge.task,
-        "engine": {"engine": judge.engine.engine} | _changed(judge.engine, _NOT_KEPT),
-        "sampling": dataclasses.asdict(judge.sampling), "seed": judge.seed, "prompts": judge.prompts,
-        "prompt_hash": judge.prompt_hash, "principles_hash": judge.principles_hash, "round": judge.round,
-        "history": judge.history,
-    }  # fmt: skip
-    content = {name: value for name, value in content.items() if value is not None}
-    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
-    write_text(path, f"# A judge for --reward; see docs/RLAIF.md\n{text}")
-
-
-def _changed(config, left_out: tuple[str, ...] = ()) -> dict:
-    fields = [one for one in dataclasses.fields(config) if one.name not in left_out]
-    return {one.name: getattr(config, one.name) for one in fields if getattr(config, one.name) != one.default}
-
-
 def read_judge(path: str | Path) -> JudgeFile:
     """Read the file; :class:`UserError` that names the file and the key for anything that is not as it must be."""
     path = Path(path)
@@ -118,7 +97,7 @@ def read_judge(path: str | Path) -> JudgeFile:
 
 def _load(path: Path) -> dict:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not there") from None
     except OSError as error:

@@ -1,21 +1,18 @@
 """Responses from any source: to be judged, as a corpus of examples, or with what people said of them."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import json_rows, reason_of
-from diversity_tuning.data.tables import open_split
+from diversity_tuning.data.tables import open_split, read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.replies import label_of
 
-RESPONSES = "responses.jsonl"  # in a stage's folder
 SAMPLES = "samples.jsonl"  # in a run folder of scripts_eval.sample
-QUERY, LABEL, VOTES = "query", "label", "votes"
+QUERY, LABEL, VOTES = "query", schema.LABEL, "votes"
 _STAGE_1 = (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS, schema.FILTERED_COMMENT_SCORES)
 
 
@@ -102,24 +99,6 @@ def read_labels_or_pairs(source: str) -> Judged:
     return (read_pairs if paired else read_labels)(source)
 
 
-def read_queries(source: str) -> list[str]:
-    """The different prompts of rows with a column prompt or query, or of posts (title and text), in their order."""
-    rows = open_split(source, schema.TRAIN)
-    columns = rows.column_names
-    if schema.POST_TITLE in columns and schema.POST_TEXT in columns:
-        posts = zip(rows[schema.POST_TITLE][:], rows[schema.POST_TEXT][:], strict=True)
-        found = [schema.prompt_text(title, text) for title, text in posts]
-    else:
-        name = next((name for name in (schema.PROMPT, QUERY) if name in columns), None)
-        if name is None:
-            raise UserError(f"{source}: no column '{schema.PROMPT}' or '{QUERY}'; it has {', '.join(columns)}")
-        found = [_text(value, f"{source}: row {n}, column '{name}'", True) for n, value in enumerate(rows[name][:], start=1)]
-    found = [query for query in dict.fromkeys(found) if query.strip()]
-    if not found:
-        raise UserError(f"{source}: no queries")
-    return found
-
-
 def pairs_of_labels(prompts: list[str], labels: np.ndarray) -> np.ndarray:
     """Every good with every bad response of the same prompt: int ``(m, 2)``; ``labels`` is bool ``(n,)``."""
     rows: dict[str, tuple[list[int], list[int]]] = {}
@@ -127,20 +106,6 @@ def pairs_of_labels(prompts: list[str], labels: np.ndarray) -> np.ndarray:
         rows.setdefault(prompt, ([], []))[0 if good else 1].append(row)
     pairs = [(one, other) for good, bad in rows.values() for one in good for other in bad]
     return np.array(pairs, dtype=int).reshape(-1, 2)
-
-
-def popularity(rows: list[dict], column: str, where: str) -> list[float]:
-    """The numbers in a column; −∞ where there is none."""
-    if not any(column in row for row in rows):
-        names = sorted({name for row in rows for name in row})
-        raise UserError(f"{where}: no column '{column}' (--popularity_column); it has {', '.join(names)}")
-    values = []
-    for number, row in enumerate(rows, start=1):
-        value = row.get(column)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UserError(f"{where}: row {number}, column '{column}': expected a number, found {value!r}")
-        values.append(-math.inf if value is None or math.isnan(value) else float(value))
-    return values
 
 
 def read_jsonl(path: str | Path) -> list[dict]:
@@ -157,12 +122,8 @@ def _exploded(rows) -> list[dict]:
     """Rows of a data set; of stage 1, one for each kept response."""
     if not set(_STAGE_1) <= set(rows.column_names):
         return rows.to_list()
-    found = []
-    for title, text, responses, votes in zip(*(rows[name][:] for name in _STAGE_1), strict=True):
-        prompt = schema.prompt_text(title, text)
-        pairs = zip(responses, votes, strict=True)
-        found += [{schema.PROMPT: prompt, schema.RESPONSE: response, VOTES: vote} for response, vote in pairs]
-    return found
+    kept = schema.kept_responses({name: rows[name][:] for name in _STAGE_1}, schema.FILTERED_COMMENT_SCORES)
+    return [{schema.PROMPT: prompt, schema.RESPONSE: response, VOTES: votes} for _, prompt, response, votes in kept]
 
 
 def _candidate(row: dict, where: str, empty: bool) -> dict:
@@ -172,11 +133,11 @@ def _candidate(row: dict, where: str, empty: bool) -> dict:
         column = name if name in row else other
         if column not in row:
             raise UserError(f"{where}: no column '{name}'; it has {', '.join(row)}")
-        texts[name] = _text(row[column], f"{where}, column '{column}'", empty)
+        texts[name] = text_in(row[column], f"{where}, column '{column}'", empty)
     return {**texts, **{name: value for name, value in row.items() if name not in texts}}
 
 
-def _text(value: object, where: str, empty: bool) -> str:
+def text_in(value: object, where: str, empty: bool) -> str:
     """A text, or that of messages."""
     if isinstance(value, list) and value and all(isinstance(one, dict) and "content" in one for one in value):
         value = schema.text_of(value)

@@ -9,6 +9,7 @@ A template holds a slot ``{{name}}`` for each input. A filled prompt carries eve
 """
 
 import hashlib
+import itertools
 import json
 import re
 import unicodedata
@@ -17,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.engine import EngineConfig, extra_body
 from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, Sample, SamplingSettings, user_request
 from diversity_tuning.judging import replies
 from diversity_tuning.names import nearest
@@ -64,8 +64,6 @@ def _rendered(value: object) -> str:
 
 LANGUAGES = ("en", "zh")
 SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
-RESPONSE_FORMATS = ("none", "json_object")
-RESPONSE_FORMAT = "json_object: servers of OpenAI's kind are told to reply with JSON; none: nothing is sent, as some refuse it"
 ATTEMPTS = 3  # the first, and at most two more for a bad reply
 _GIVEN_UP = "all replies so far were of no use"
 WARMER = (0.0, 0.6, 1.0)  # the least temperature of each attempt
@@ -100,6 +98,16 @@ ROLES = {
 }
 
 
+# What a key holds in a schema; texts are bounded, so that a model that repeats itself comes to the closing brace.
+_TEXT = {"type": "string", "maxLength": 300}
+_REASONS = {"type": "object", "propertyNames": {"maxLength": 60}, "additionalProperties": _TEXT, "maxProperties": 4}
+_TYPES = {
+    "verdict": {"type": "integer", "enum": [0, 1]}, "overturned": {"type": "boolean"}, "response": {"type": "string"},
+    "strengths": _REASONS, "weaknesses": _REASONS,
+    "rules": {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": replies.MOST_RULES},
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Role:
     """A role's prompt, and how its reply is read. ``rubric`` is that of the task, empty for roles that read none."""
@@ -108,6 +116,13 @@ class Role:
     template: str
     parse: Callable[[str], dict]
     rubric: str = ""
+
+    @property
+    def schema(self) -> str:
+        """The JSON schema of its reply, as JSON."""
+        keys = ROLES[self.name].keys
+        properties = {key: _TYPES.get(key, _TEXT) for key in keys}
+        return json.dumps({"type": "object", "properties": properties, "required": keys, "additionalProperties": False})
 
 
 @dataclass
@@ -165,19 +180,6 @@ def load_role(name: str, language: str = "en", task: str = "stories", folder: st
     _check_template(template, name, path)
     rubric = _rubric(folder, language, task) if "rubric" in ROLES[name].inputs else ""
     return Role(name, template, ROLES[name].parse, rubric)
-
-
-def with_response_format(config: EngineConfig, name: str) -> EngineConfig:
-    """The engine that asks its server for ``name`` of :data:`RESPONSE_FORMATS`; :class:`UserError` where it cannot."""
-    if name == "none":
-        return config
-    if config.engine in ("local", "anthropic"):
-        raise UserError(f"--response_format {name}: only servers of OpenAI's kind take it, not --engine {config.engine}")
-    extra = {"response_format": {"type": name}}
-    given = extra_body(config)
-    if given.get("response_format", extra["response_format"]) != extra["response_format"]:
-        raise UserError(f"--response_format {name}: --extra_body has another response_format")
-    return replace(config, extra_body={**given, **extra})
 
 
 def tasks(language: str = "en", folder: str | Path | None = None) -> list[str]:
@@ -242,7 +244,7 @@ def ask_each(
     first = first or [0] * len(inputs)
     waiting: dict[ChatRequest, list[int]] = {}
     for position, item in enumerate(inputs):
-        waiting.setdefault(user_request(filled(role, item), first[position]), []).append(position)
+        waiting.setdefault(user_request(filled(role, item), first[position], role.schema), []).append(position)
     usage = {positions[0]: Usage() for positions in waiting.values()}
     bad: dict[int, Failed] = {}  # by the first position: the last bad reply, of those that have no answer yet
     left = float("inf") if patience is None else patience
@@ -250,13 +252,14 @@ def ask_each(
     for attempt in range(attempts):
         asked, again = list(waiting), {}
         warm = replace(settings, temperature=max(settings.temperature, WARMER[min(attempt, len(WARMER) - 1)]))
-        for i, answer in _answers(engine, asked, warm, seed) if left > 0 else ():
+        answers = itertools.chain.from_iterable(engine.complete(asked, warm, seed)) if left > 0 else ()
+        for i, answer in answers:
             positions = waiting.pop(asked[i])
             read = _read_answer(role, answer, usage[positions[0]], settings, asked[i].sample)
             left = float("inf") if isinstance(read, Answer) else left - isinstance(answer, Sample)
             if isinstance(answer, Sample) and isinstance(read, Failed) and (attempt + 1 < attempts or left <= 0):
                 bad[positions[0]] = read
-                again[ChatRequest(asked[i].messages, read.tried)] = positions
+                again[replace(asked[i], sample=read.tried)] = positions
             else:
                 yield from _of_all(positions, read)
             if left <= 0:
@@ -269,11 +272,6 @@ def ask_each(
             f"the first {patience} replies were all of no use, the last: {list(bad.values())[-1].reason}" if bad else _GIVEN_UP
         )
         yield from _of_all(positions, bad.get(positions[0]) or Failed(f"not asked: {told}", stopped=True))
-
-
-def _answers(engine: Engine, asked: list[ChatRequest], settings: SamplingSettings, seed: int):
-    for answers in engine.complete(asked, settings, seed):
-        yield from answers
 
 
 def _of_all(positions: list[int], read: Answer | Failed) -> Iterator[tuple[int, Answer | Failed]]:

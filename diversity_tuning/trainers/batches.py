@@ -109,15 +109,10 @@ class ExactEvaluationMixin:
     def _mean_over_pairs(self, losses: torch.Tensor) -> torch.Tensor:
         """One loss per pair, shape ``(pairs,)``, to the scalar that this batch adds to the update or to the evaluation."""
         mean = losses.mean() if self._shares is None else (self._shares * losses).sum()
-        self._count_evaluated(mean, losses)
+        if not self.model.training and self._evaluated is not None:  # the sums that evaluation_loop divides
+            number = self._is_real(losses.detach()).sum()
+            self._evaluated = self._evaluated.to(mean.device) + torch.stack([mean.detach().float() * number, number])
         return mean
-
-    def _count_evaluated(self, mean: torch.Tensor, pairs: torch.Tensor) -> None:
-        """Add the mean loss of an evaluation batch to the sums that :meth:`evaluation_loop` divides."""
-        if self.model.training or self._evaluated is None:
-            return
-        number = self._is_real(pairs.detach()).sum()
-        self._evaluated = self._evaluated.to(mean.device) + torch.stack([mean.detach().float() * number, number])
 
     def _log_pair_means(self, values: dict[str, torch.Tensor]) -> None:
         """Log the means of values, ``(pairs,)`` each, over the pairs of all processes that were not filled in.

@@ -3,16 +3,18 @@
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import trl
 from accelerate.utils import gather_object
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.deviation import mean_cosine_distance
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none, read_threshold
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, Group, combined_rewards, group_advantages, inverted
 from diversity_tuning.trainers.head_choice import CheckedHeadMixin
@@ -24,52 +26,40 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class GRPOConfig(trl.GRPOConfig):
+class GRPOConfig(TrainingRanges, trl.GRPOConfig):
     """:class:`trl.GRPOConfig` plus the deviation, and what a cut completion is worth."""
 
-    deviation: str = field(
+    deviation: str = HfArg(
         default="none",
-        metadata={
-            "help": "What the deviation within the group multiplies: nothing, the 'reward', or the 'advantage' where it is "
-            "positive. The reward times something else: 'darling', the share of the group in other classes (arXiv 2509.02534); "
-            "'dra', one over the similarity to the group (2505.09655); 'dpwriter', word sequences of its own (2601.09609). "
-            "'rare': every advantage over the size of the completion's class (2601.08763).",
-            "choices": list(DEVIATIONS),
-        },
+        metadata={"choices": list(DEVIATIONS)},
+        help="What the deviation within the group multiplies: nothing, the 'reward', or the 'advantage' where it is "
+        "positive. The reward times something else: 'darling', the share of the group in other classes (arXiv 2509.02534); "
+        "'dra', one over the similarity to the group (2505.09655); 'dpwriter', word sequences of its own (2601.09609). "
+        "'rare': every advantage over the size of the completion's class (2601.08763).",
     )
-    encoders: list[str] = field(
+    encoders: list[str] = HfArg(
         default_factory=list,
-        metadata={
-            "help": "Encoders of the deviation, one for each type: builtin:minilm, builtin:stylometry:FOLDER, a "
-            "sentence-transformers id or folder. With --deviation none they are only logged."
-        },
+        help="Encoders of the deviation, one for each type: builtin:minilm, builtin:stylometry:FOLDER, a "
+        "sentence-transformers id or folder. With --deviation none they are only logged.",
     )
-    deviation_power: float = field(default=1.0, metadata={"help": "δ, or what stands for it, to this power; 0: all weigh 1."})
-    deviation_minimum: float = field(
-        default=0.0, metadata={"help": "Smaller δ are raised to this; the mean may then exceed 1."}
+    deviation_power: float = HfArg(default=1.0, help="δ, or what stands for it, to this power; 0: all weigh 1.")
+    deviation_minimum: float = HfArg(default=0.0, help="Smaller δ are raised to this; the mean may then exceed 1.")
+    diversity_share: float = HfArg(
+        default=0.6, help="With dpwriter: λ, the part of the reward that word sequences of its own earn, 0 to 1."
     )
-    diversity_share: float = field(
-        default=0.6, metadata={"help": "With dpwriter: λ, the part of the reward that word sequences of its own earn, 0 to 1."}
-    )
-    reward_origin: str | None = field(
+    reward_origin: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "What δ scales the reward from: 'minimum' of the group, or 'zero' (the plain product; for rewards that are "
-            "never negative). Default: minimum with 'reward'; zero, as published, with darling, dra and dpwriter."
-        },
+        help="What δ scales the reward from: 'minimum' of the group, or 'zero' (the plain product; for rewards that are "
+        "never negative). Default: minimum with 'reward'; zero, as published, with darling, dra and dpwriter.",
     )
-    distinct_threshold: str | None = field(
+    distinct_threshold: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "With darling and rare: cosine distance, of the first encoder, up to which two completions are the same; a "
-            "number or an output of scripts_eval.distinct_threshold."
-        },
+        help="With darling and rare: cosine distance, of the first encoder, up to which two completions are the same; a "
+        "number or an output of scripts_eval.distinct_threshold.",
     )
-    truncated_reward: str = field(
+    truncated_reward: str = HfArg(
         default="minimum",
-        metadata={
-            "help": "Reward of a completion cut at the length limit: its group's 'minimum' over finished ones, or a number."
-        },
+        help="Reward of a completion cut at the length limit: its group's 'minimum' over finished ones, or a number.",
     )
 
     def __post_init__(self):
@@ -85,8 +75,9 @@ class GRPOConfig(trl.GRPOConfig):
         value = number_or_none(self.truncated_reward)
         if self.truncated_reward != "minimum" and (value is None or not np.isfinite(value)):
             raise ValueError(f"truncated_reward is minimum or a number, not {self.truncated_reward!r}")
-        if not self.deviation_power >= 0 or not self.deviation_minimum >= 0:
-            raise ValueError("deviation_power and deviation_minimum must be at least 0")
+        for name in ("deviation_power", "deviation_minimum", "beta"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be a finite number, at least 0, not {getattr(self, name)}")
         if not 0 <= self.diversity_share <= 1:
             raise ValueError(f"diversity_share is a part of the reward, 0 to 1, not {self.diversity_share}")
         if self.mask_truncated_completions:
@@ -208,7 +199,14 @@ class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
             self.args.deviation, self._origin, self._truncated, self.scale_rewards,
         )  # fmt: skip
         turned = inverted(rewards, weights, finished, self.args.deviation, self._origin)
-        self._tell_inverted(int(turned.sum()), len(turned))
+        if count := int(turned.sum()):
+            if not self._warned and self.accelerator.is_main_process:
+                logger.warning(
+                    "--deviation %s: %d of %d completions have a negative reward; weighed from zero, the common one of two"
+                    " equally bad completions is preferred; give --reward_origin minimum, or rewards that are never negative",
+                    self.args.deviation, count, len(turned),
+                )  # fmt: skip
+            self._warned = True
         if self._deviation.multiplies == "reward":
             self._metrics[mode]["inverted/share"].append(turned.float().mean().item())
         own = self.accelerator.process_index * len(inputs)
@@ -220,16 +218,6 @@ class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
             logged.pop()
         logged.extend(advantages.tolist())
         return output
-
-    def _tell_inverted(self, count: int, total: int) -> None:
-        """Warn, once, that negative rewards are weighed from zero."""
-        if count and not self._warned and self.accelerator.is_main_process:
-            logger.warning(
-                "--deviation %s: %d of %d completions have a negative reward; weighed from zero, the common one of two equally"
-                " bad completions is preferred; give --reward_origin minimum, or rewards that are never negative",
-                self.args.deviation, count, total,
-            )  # fmt: skip
-        self._warned |= count > 0
 
     def _diversity(self, scored: _Scored, group: int) -> np.ndarray:
         """What the deviation multiplies by, of each completion within its group: float64 (N,), 1 for one that was cut."""

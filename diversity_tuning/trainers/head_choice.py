@@ -3,13 +3,14 @@
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import trl.trainer.dpo_trainer
 import trl.trainer.utils
 from peft.utils import TrainableTokensWrapper
 from torch import Tensor
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers.lm_head import OUTPUTS, label_log_probs
@@ -27,14 +28,12 @@ _EXCHANGED = ("_ChunkedLogProbFunction", "_use_triton", "_CHUNKED_LOGPROB_CHUNK_
 class LMHeadArguments:
     """The choice, as a field of a trainer's configuration."""
 
-    lm_head: str = field(
+    lm_head: str = HfArg(
         default="auto",
-        metadata={
-            "help": "What turns hidden states into log-probabilities. 'gradient_in_forward': one pass over the vocabulary that "
-            "also makes the gradient of the hidden states; for a head that is not trained (LoRA), without bias, cap or scale. "
-            "'trl': TRL's fused head. 'auto': the first on a CPU where the head allows it, else the second.",
-            "choices": ["auto", OURS, TRL],
-        },
+        metadata={"choices": ["auto", OURS, TRL]},
+        help="What turns hidden states into log-probabilities. 'gradient_in_forward': one pass over the vocabulary that "
+        "also makes the gradient of the hidden states; for a head that is not trained (LoRA), without bias, cap or scale. "
+        "'trl': TRL's fused head. 'auto': the first on a CPU where the head allows it, else the second.",
     )
 
     def __post_init__(self):
@@ -63,21 +62,18 @@ class _Head:
 
 def _obstacles(hidden, weight, bias, temperature, softcap, scale, outputs) -> list[str]:
     """Why this call needs TRL's head; empty where it does not."""
+    kind = weight.data if isinstance(weight, torch.nn.Parameter) else weight
+    plain = type(kind) is Tensor and weight.is_floating_point() and weight.dim() == 2 and weight.size(1) == hidden.size(1)
     unusual = {
         "the head's weight is trained": torch.is_grad_enabled() and weight.requires_grad,
         "the head has a bias": bias is not None,
         f"logits are divided by a temperature of {temperature}": temperature != 1,
         f"logits are capped at {softcap}": softcap is not None,
         f"logits are multiplied by {scale}": scale != 1,
-        "the head's weight is not a plain matrix of floats": not _is_plain(weight, hidden),
+        "the head's weight is not a plain matrix of floats": not plain,
         "other values are asked for than " + ", ".join(OUTPUTS): not set(outputs) <= set(OUTPUTS),
     }
     return [reason for reason, applies in unusual.items() if applies]
-
-
-def _is_plain(weight: Tensor, hidden: Tensor) -> bool:
-    kind = weight.data if isinstance(weight, torch.nn.Parameter) else weight
-    return type(kind) is Tensor and weight.is_floating_point() and weight.dim() == 2 and weight.size(1) == hidden.size(1)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import trl.trainer.dpo_trainer
 import trl.trainer.utils
 from peft import PeftModel
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.losses import dorpo_loss_released, log_odds_ratio, orpo_loss
 from diversity_tuning.trainers.batches import EqualPairsMixin
@@ -19,32 +20,26 @@ from diversity_tuning.trainers.weights import PairWeightArguments, WeightedPairs
 class ORPOConfig(PairConfig):
     """The fields of :class:`trl.DPOConfig` that ORPO shares (sequences, dropout, devices) plus its own three."""
 
-    beta: float = field(default=0.25, metadata={"help": "λ, the weight of the odds-ratio term. The paper uses 0.25."})
-    max_length: int | None = field(
-        default=2048, metadata={"help": "Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."}
+    beta: float = HfArg(default=0.25, help="λ, the weight of the odds-ratio term. The paper uses 0.25.")
+    max_length: int | None = HfArg(
+        default=2048, help="Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."
     )
-    max_prompt_length: int | None = field(
+    max_prompt_length: int | None = HfArg(
         default=None,
-        metadata={
-            "help": "Cut pairs longer than max_length as TRL did up to 0.12: the prompt to its last so many tokens, then each "
-            "response to max_length less so many. None: the end of a side is cut."
-        },
+        help="Cut pairs longer than max_length as TRL did up to 0.12: the prompt to its last so many tokens, then each "
+        "response to max_length less so many. None: the end of a side is cut.",
     )
-    nll_target: str = field(
+    nll_target: str = HfArg(
         default="full",
-        metadata={
-            "help": "Tokens of the NLL term: 'full' = prompt and chosen response, TRL's present choice; 'completion' = "
-            "the chosen response alone.",
-            "choices": ["full", "completion"],
-        },
+        metadata={"choices": ["full", "completion"]},
+        help="Tokens of the NLL term: 'full' = prompt and chosen response, TRL's present choice; 'completion' = "
+        "the chosen response alone.",
     )
-    nll_reduction: str = field(
+    nll_reduction: str = HfArg(
         default="pair",
-        metadata={
-            "help": "'pair': mean over the tokens of a pair, then over pairs; the loss does not depend on how pairs are "
-            "batched. 'batch': mean over all tokens of the batch, as TRL's ORPOTrainer does.",
-            "choices": ["pair", "batch"],
-        },
+        metadata={"choices": ["pair", "batch"]},
+        help="'pair': mean over the tokens of a pair, then over pairs; the loss does not depend on how pairs are "
+        "batched. 'batch': mean over all tokens of the batch, as TRL's ORPOTrainer does.",
     )
 
     def __post_init__(self):
@@ -68,13 +63,11 @@ class ORPOConfig(PairConfig):
 class DORPOConfig(PairWeightArguments, ORPOConfig):
     """:class:`ORPOConfig` plus the pair weights."""
 
-    loss_variant: str = field(
+    loss_variant: str = HfArg(
         default="paper",
-        metadata={
-            "help": "'paper': δ × (NLL + λ·odds ratio), per pair. 'released': what the paper's released code computes "
-            "(δ inside the log-sigmoid; mean δ × the batch's token-mean NLL).",
-            "choices": ["paper", "released"],
-        },
+        metadata={"choices": ["paper", "released"]},
+        help="'paper': δ × (NLL + λ·odds ratio), per pair. 'released': what the paper's released code computes "
+        "(δ inside the log-sigmoid; mean δ × the batch's token-mean NLL).",
     )
 
     def __post_init__(self):

@@ -3,11 +3,14 @@
 An objective is a subclass with ``objective``, a pure function of :mod:`diversity_tuning.losses`, and a configuration.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import trl
+from transformers.hf_argparser import HfArg
 
+from diversity_tuning.errors import UserError
+from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin, LengthGroupedPairsMixin
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
 from diversity_tuning.trainers.portable import PortablePrecision, chat_tokenizer
@@ -19,15 +22,13 @@ _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps
 
 
 @dataclass
-class PairConfig(LMHeadArguments, PortablePrecision, trl.DPOConfig):
+class PairConfig(TrainingRanges, LMHeadArguments, PortablePrecision, trl.DPOConfig):
     """:class:`trl.DPOConfig` plus the choice of the LM head, and of one pass over each pair's prompt."""
 
-    share_prompts: bool = field(
+    share_prompts: bool = HfArg(
         default=False,
-        metadata={
-            "help": "Run a pair's prompt once for both responses; pays where prompts are longer than responses. Needs sdpa and "
-            "layers that attend to the whole text. Log-probabilities are the same up to the order of summation."
-        },
+        help="Run a pair's prompt once for both responses; pays where prompts are longer than responses. Needs sdpa and layers that "
+        "attend to the whole text. Log-probabilities are the same up to the order of summation.",
     )
 
 
@@ -159,3 +160,42 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
 
 def _for_the_model(inputs: dict) -> dict:
     return {name: value for name, value in inputs.items() if name not in _NOT_FOR_THE_MODEL}
+
+
+def drop_equal_pairs(trainer) -> dict[str, int]:
+    """Leave pairs whose sides are equal, as the trainer's collator cuts them, out of its data; counts, where there are any.
+
+    Raises :class:`UserError` when no pair to train on is left.
+    """
+    counts = {}
+    for name, key in (("train_dataset", "pairs_equal_after_cut"), ("eval_dataset", "eval_pairs_equal_after_cut")):
+        pairs = getattr(trainer, name)
+        if pairs is None or not len(pairs):
+            continue
+        kept = differing(pairs, trainer.args.max_length, trainer.data_collator)
+        if len(kept) < len(pairs):
+            counts[key] = len(pairs) - len(kept)
+            setattr(trainer, name, kept)
+    if len(trainer.train_dataset) == 0:
+        raise UserError(
+            f"no pair is left to train on: the sides of every pair are equal (--max_length {trainer.args.max_length})"
+        )
+    return counts
+
+
+def differing(pairs, max_length: int | None, collator=None):
+    """The pairs of token ids (``chosen_ids``, ``rejected_ids``) that differ, after ``collator``'s cut where they are longer."""
+    columns = [name for name in ("prompt_ids", "chosen_ids", "rejected_ids") if name in pairs.column_names]
+
+    def differs(number: int, pair: dict) -> bool:
+        longest = len(pair.get("prompt_ids") or []) + max(len(pair["chosen_ids"]), len(pair["rejected_ids"]))
+        if pair["chosen_ids"] == pair["rejected_ids"]:
+            return False
+        if collator is None or max_length is None or longest <= max_length:
+            return True
+        batch = collator([pairs[number]])
+        return not all(torch.equal(*batch[name]) for name in ("input_ids", "attention_mask"))
+
+    rows = pairs.select_columns(columns)
+    kept = [number for number, pair in enumerate(rows) if differs(number, pair)]
+    return pairs if len(kept) == len(pairs) else pairs.select(kept)

@@ -1,7 +1,6 @@
 """Defaults and checks that let a trainer's few lines run as they are written, on a GPU or without one."""
 
 import logging
-import warnings
 from itertools import islice
 
 import pyarrow as pa
@@ -14,7 +13,8 @@ from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_availab
 from trl import is_conversational
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.policy import from_pretrained, load_tokenizer
+from diversity_tuning.opening import from_pretrained
+from diversity_tuning.policy import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,6 @@ def pin_where_it_helps(config) -> None:
     config.dataloader_pin_memory = config.dataloader_pin_memory and torch.accelerator.is_available()
 
 
-def silence_renamed_arguments() -> None:
-    """TRL and PEFT say ``gradient_checkpointing`` where transformers has another name by now; nobody here can change it."""
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
-
-
 def check_chat_template(rows: Dataset, tokenizer) -> None:
     """A :class:`UserError` for rows of messages and a tokenizer that cannot write them.
 
@@ -48,7 +43,11 @@ def check_chat_template(rows: Dataset, tokenizer) -> None:
     if not isinstance(rows, Dataset) or len(rows) == 0:
         return
     if not is_conversational(rows[0]):
-        _say_untemplated(rows[0], tokenizer)
+        if isinstance(rows[0].get("chosen"), str) and getattr(tokenizer, "chat_template", None):
+            logger.warning(
+                "the pairs are texts, so they are trained without the chat template of %s, which sampling uses; "
+                "diversity_tuning.read_pairs makes conversations of them", tokenizer.name_or_path or "the tokenizer",
+            )  # fmt: skip
         return
     name = getattr(tokenizer, "name_or_path", "") or "the model"
     if getattr(tokenizer, "chat_template", None) is None:
@@ -65,14 +64,6 @@ def check_chat_template(rows: Dataset, tokenizer) -> None:
             raise UserError(
                 f"{name}: its chat template does not write turns of {', '.join(roles)} ({error}), as in row {row + 1}{merge}"
             ) from None
-
-
-def _say_untemplated(row: dict, tokenizer) -> None:
-    if isinstance(row.get("chosen"), str) and getattr(tokenizer, "chat_template", None):
-        logger.warning(
-            "the pairs are texts, so they are trained without the chat template of %s, which sampling uses; "
-            "diversity_tuning.read_pairs makes conversations of them", tokenizer.name_or_path or "the tokenizer",
-        )  # fmt: skip
 
 
 def chat_tokenizer(model: str, args, rows):

@@ -1,10 +1,11 @@
 """Objectives with a reference: DPO as TRL has it, DDPO, which gives each pair a weight, and SPL, which has two strengths."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import trl
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.losses import dpo_loss, spl_loss
@@ -27,12 +28,11 @@ class DPOConfig(PairConfig):
 class DDPOConfig(PairWeightArguments, DPOConfig):
     """:class:`trl.DPOConfig` plus the pair weights. β is 0.1 and sequences go to 2,048 tokens, as in the paper."""
 
-    max_length: int | None = field(
-        default=2048, metadata={"help": "Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."}
+    max_length: int | None = HfArg(
+        default=2048, help="Longest prompt + response in tokens; longer ones are cut. TRL's default is 1024."
     )
-    check_first_step: bool = field(
-        default=True,
-        metadata={"help": "Stop when the policy differs from its reference before the first update."},
+    check_first_step: bool = HfArg(
+        default=True, help="Stop when the policy differs from its reference before the first update."
     )
 
     def __post_init__(self):
@@ -44,9 +44,7 @@ class DDPOConfig(PairWeightArguments, DPOConfig):
 class SPLConfig(DPOConfig):
     """:class:`trl.DPOConfig` plus α; ``beta`` is the strength of the reference."""
 
-    alpha: float = field(
-        default=0.1, metadata={"help": "α, the strength of the entropy; beta is that of the reference. α = β is DPO."}
-    )
+    alpha: float = HfArg(default=0.1, help="α, the strength of the entropy; beta is that of the reference. α = β is DPO.")
 
     def __post_init__(self):
         super().__post_init__()

@@ -4,11 +4,12 @@ import itertools
 import logging
 import math
 from collections import defaultdict
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers.batches import EqualPairsMixin
@@ -21,25 +22,21 @@ logger = logging.getLogger(__name__)
 class PairWeightArguments:
     """Where the weights come from and how they are prepared."""
 
-    weight_column: str = field(
-        default="deviation_chosen",
-        metadata={"help": "Column with one weight per pair, >= 0. Public sets often call it 'weight'."},
+    weight_column: str = HfArg(
+        default="deviation_chosen", help="Column with one weight per pair, >= 0. Public sets often call it 'weight'."
     )
-    weight_offset: float = field(
-        default=0.0,
-        metadata={"help": "Added to the column. The paper's released data stores delta - 1 in 'score_chosen': give 1."},
+    weight_offset: float = HfArg(
+        default=0.0, help="Added to the column. The paper's released data stores delta - 1 in 'score_chosen': give 1."
     )
-    min_weight: float = field(default=0.0, metadata={"help": "Smaller weights are raised to this."})
-    weight_normalisation: str = field(
+    min_weight: float = HfArg(default=0.0, help="Smaller weights are raised to this.")
+    weight_normalisation: str = HfArg(
         default="prompt",
-        metadata={
-            "help": "'prompt': as they stand; deviations average 1 over the responses of a prompt, as in the paper. "
-            "'pairs': divided by their mean over the training pairs, so that the mean pair weighs 1.",
-            "choices": ["prompt", "pairs"],
-        },
+        metadata={"choices": ["prompt", "pairs"]},
+        help="'prompt': as they stand; deviations average 1 over the responses of a prompt, as in the paper. "
+        "'pairs': divided by their mean over the training pairs, so that the mean pair weighs 1.",
     )
-    allow_missing_weights: bool = field(
-        default=False, metadata={"help": "Train with weight 1 for every pair, with a warning, if the column is missing."}
+    allow_missing_weights: bool = HfArg(
+        default=False, help="Train with weight 1 for every pair, with a warning, if the column is missing."
     )
 
     def __post_init__(self):
@@ -48,6 +45,8 @@ class PairWeightArguments:
         for name in ("weight_offset", "min_weight"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} must be a finite number, not {getattr(self, name)}")
+        if self.min_weight < 0:
+            raise ValueError(f"min_weight must be at least 0, as weights are, not {self.min_weight}")
 
 
 def check_positive(config, *names: str) -> None:

@@ -1,12 +1,12 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
-import math
 import os
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, TrainingArguments
+from transformers.hf_argparser import HfArg
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import is_torch_bf16_gpu_available
@@ -14,81 +14,71 @@ from trl import ModelConfig
 
 from diversity_tuning.cli import HelpFormatter, OneLineErrors, expand_recipe
 from diversity_tuning.console import as_run_here
-from diversity_tuning.data.read import read_split, where_of
 from diversity_tuning.data.sources import hub_commit
+from diversity_tuning.data.tables import read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.objectives import Training, trainings
+from diversity_tuning.ranges import Range, TrainingRanges, check_training
 from diversity_tuning.reward import MAX_LENGTH
 from diversity_tuning.trainers.portable import pin_where_it_helps
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
 from diversity_tuning.training.resume import checkpoints
 
-_COUNTS = (
-    *("max_train_samples", "max_eval_samples", "per_device_train_batch_size", "per_device_eval_batch_size", "max_length"),
-    *("gradient_accumulation_steps", "lora_r", "lora_alpha", "reward_batch_size", "max_prompt_length", "dataset_num_proc"),
-    *("precompute_ref_batch_size", "num_generations", "max_completion_length"),
-)
-_AMOUNTS = ("learning_rate", "weight_decay", "max_grad_norm", "num_train_epochs", "warmup_steps", "early_stopping_patience")
-# Setting -> the least value and the one that it must stay below.
-_RANGES = {
-    **dict.fromkeys(_COUNTS, (1, math.inf)), **dict.fromkeys(_AMOUNTS, (0, math.inf)),
-    **dict.fromkeys(("seed", "data_seed"), (0, 2**32)), "dataloader_num_workers": (0, math.inf),
-    **dict.fromkeys(("lora_dropout", "adam_beta1", "adam_beta2"), (0, 1)), "adam_epsilon": (0, math.inf),
-}  # fmt: skip
-
 
 @dataclass
-class RunArguments:
+class RunArguments(TrainingRanges):
     """Data in, folder out."""
 
-    source: str = field(
-        metadata={
-            "help": "The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .json, .parquet or .csv file, or a hub "
-            "id (owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
-        }
+    source: str = HfArg(
+        help="The data: a stage's folder, one saved split, a .jsonl, .jsonl.gz, .json, .parquet or .csv file, or a hub "
+        "id (owner/name). A file or one split is the split 'train'. Columns: docs/OWN_DATA.md."
     )
-    source_revision: str | None = field(
-        default=None, metadata={"help": "Revision of a hub data set; default: the latest, whose commit is recorded."}
+    source_revision: str | None = HfArg(
+        default=None, help="Revision of a hub data set; default: the latest, whose commit is recorded."
     )
-    adapter: str | None = field(
-        default=None, metadata={"help": "LoRA adapter to continue training; also the reference of DPO and DDPO. SFT's output."}
+    adapter: str | None = HfArg(
+        default=None, help="LoRA adapter to continue training; also the reference of DPO and DDPO. SFT's output."
     )
-    chat_template_from: str | None = field(
-        default=None, metadata={"help": "Take the tokenizer with its chat template from here. Default: the Instruct sibling."}
+    chat_template_from: str | None = HfArg(
+        default=None, help="Take the tokenizer with its chat template from here. Default: the Instruct sibling."
     )
-    system_prompt: str | None = field(
+    system_prompt: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "System line of every conversation that has none; saved in the chat template, so sampling has it too."
-        },
+        help="System line of every conversation that has none; saved in the chat template, so sampling has it too.",
     )
-    instruction: str | None = field(
+    instruction: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "Words around the prompt, which stands at {prompt}; saved in the chat template, so sampling has them."
-        },
+        help="Words around the prompt, which stands at {prompt}; saved in the chat template, so sampling has them.",
     )
-    train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    eval_split: str | None = field(default=None, metadata={"help": "Split for the evaluation loss; none by default."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use the first N training examples only."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first N evaluation examples only."})
-    early_stopping_patience: int = field(
+    train_split: str = HfArg(default="train", help="Split to train on.")
+    eval_split: str | None = HfArg(default=None, help="Split for the evaluation loss; none by default.")
+    max_train_samples: int | None = HfArg(
+        default=None, help="Use the first N training examples only.", metadata={"range": Range(least=1)}
+    )
+    max_eval_samples: int | None = HfArg(
+        default=None, help="Use the first N evaluation examples only.", metadata={"range": Range(least=1)}
+    )
+    early_stopping_patience: int = HfArg(
         default=3,
-        metadata={"help": "With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops."},
+        help="With --load_best_model_at_end: stop after so many evaluations without a better one; 0 never stops.",
+        metadata={"range": Range(least=0)},
     )
-    chosen_for_parameters: float | None = field(
+    chosen_for_parameters: float | None = HfArg(
         default=None,
-        metadata={
-            "help": "In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten "
-            "times as many is refused without a --learning_rate of one's own."
-        },
+        help="In a recipe: parameters of the base model that its learning rate was chosen for. A base of more than ten "
+        "times as many is refused without a --learning_rate of one's own.",
+        metadata={"range": Range(above=0)},
     )
-    overwrite: bool = field(default=False, metadata={"help": "Replace an output folder that was made otherwise."})
+    overwrite: bool = HfArg(default=False, help="Replace an output folder that was made otherwise.")
 
 
 class TrainingParser(OneLineErrors, HfArgumentParser):
     """The parser of dataclasses, with complaints and help like those of every other command."""
+
+    def add_argument(self, *names, range=None, **options):
+        """Without the range in a field's metadata, which the configuration itself checks."""
+        return super().add_argument(*names, **options)
 
 
 def make_parser(
@@ -101,9 +91,8 @@ def make_parser(
     )  # fmt: skip
     parser.set_defaults(max_length=MAX_LENGTH)  # the data goes to 2,048 tokens; TRL's trainers cut at 1,024
     if not is_torch_bf16_gpu_available():
-        parser.set_defaults(
-            bf16=False
-        )  # TRL's default is bfloat16 wherever it runs, and transformers stops where there is none
+        # TRL's default is bfloat16 wherever it runs, and transformers stops where there is none.
+        parser.set_defaults(bf16=False)
     return parser
 
 
@@ -118,7 +107,7 @@ def parse(
         arguments, model, config, *_ = parser.parse_args_into_dataclasses(args=expand_recipe(parser, training_run.argv))
     except (ValueError, TypeError) as error:
         raise UserError(f"{training_run.stage}: {error}") from None
-    check_values(arguments, model, config)
+    check_training(model)  # TRL's own class
     check_processes(config.world_size)
     check_reports(config.report_to)
     check_read(training, arguments, model)
@@ -138,18 +127,6 @@ def parse(
     arguments.source_revision = hub_commit(arguments.source, arguments.source_revision) or arguments.source_revision
     training_run.built = (arguments, model)
     return arguments, model, config
-
-
-def check_values(*parts) -> None:
-    """Refuse numbers that no training can use, before anything is loaded: not finite, or outside of what they count."""
-    for name, value, default in ((f.name, getattr(part, f.name), _default(f)) for part in parts for f in fields(part)):
-        if value is None or value == default or isinstance(value, bool):
-            continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"--{name} {value}: give a finite number")
-        least, below = _RANGES.get(name, (None, math.inf))
-        if least is not None and isinstance(value, int | float) and not least <= value < below:
-            raise UserError(f"--{name} {value}: give {least} or more{f', below {below:g}' if below < math.inf else ''}")
 
 
 def check_reports(names: list[str]) -> None:
@@ -234,9 +211,10 @@ def check_examples_left(trainer, arguments: RunArguments) -> None:
         )
 
 
-def source_counts(arguments: RunArguments) -> dict:
-    """What a run's record says of a source that has no fingerprint here: the commit of a hub data set."""
-    return {"source_commit": arguments.source_revision} if arguments.source_revision else {}
+def given_to_trainer(arguments: RunArguments, config: TrainingArguments, data: dict) -> dict:
+    """What every trainer takes besides its model; ``data``: the splits of :func:`rows_of`, prepared."""
+    callbacks = callbacks_of(arguments, config)
+    return {"args": config, "train_dataset": data["train"], "eval_dataset": data.get("eval"), "callbacks": callbacks}
 
 
 def callbacks_of(arguments: RunArguments, config: TrainingArguments) -> list[TrainerCallback]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from diversity_tuning.cli import command
-from diversity_tuning.objectives import Training, trainings
+from diversity_tuning.objectives import trainings
 from diversity_tuning.training.life_cycle import TrainingRun
 
 
@@ -14,18 +14,13 @@ def training_command(name: str, text: str | None = None) -> Callable[..., int]:
     @command
     def main(argv=None) -> None:
         training = trainings()[name]
-        run = TrainingRun(
-            name, sys.argv[1:] if argv is None else list(argv), text or _help_of(training), training.further_inputs
+        start = "" if not training.takes_adapter or not getattr(training, "from_adapter", True) else " --adapter SFT"
+        about = text or (
+            f"{training.label}: {training.card}.\n\n    python -m {training.module} --config RECIPE.yaml --source FOLDER"
+            f" --model_name_or_path BASE{start} --output_dir FOLDER"
         )
+        run = TrainingRun(name, sys.argv[1:] if argv is None else list(argv), about, training.further_inputs)
         if not run.is_finished():  # known before torch is loaded
             training.train(run)
 
     return main
-
-
-def _help_of(training: Training) -> str:
-    start = "" if not training.takes_adapter or not getattr(training, "from_adapter", True) else " --adapter SFT"
-    return (
-        f"{training.label}: {training.card}.\n\n    python -m {training.module} --config RECIPE.yaml --source FOLDER"
-        f" --model_name_or_path BASE{start} --output_dir FOLDER"
-    )

@@ -1,23 +1,26 @@
 """Reinforcement learning with GRPO from prompts and rewards."""
 
+import contextlib
 import json
+import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from datasets import Dataset
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.examples import prompts
 from diversity_tuning.errors import UserError
-from diversity_tuning.policy import attach_adapter
+from diversity_tuning.ranges import Range
 from diversity_tuning.rewards import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
 from diversity_tuning.trainers.group_relative import check_encoders, columns_of
 from diversity_tuning.trainers.portable import check_chat_template
-from diversity_tuning.training.arguments import RunArguments, callbacks_of, first_rows, parse, rows_of, source_counts
+from diversity_tuning.training.arguments import RunArguments, first_rows, given_to_trainer, parse, rows_of
 from diversity_tuning.training.life_cycle import TrainingRun
-from diversity_tuning.training.models import base_model_of, new_adapter_of, tokenizer_of
+from diversity_tuning.training.models import policy_of, tokenizer_of
 
 _OF_TRL = ("prompt", "completion", "completions", "completion_ids", "image", "images")  # what TRL itself gives or reads
 
@@ -26,16 +29,18 @@ _OF_TRL = ("prompt", "completion", "completions", "completion_ids", "image", "im
 class GRPOArguments(RunArguments):
     """Where the prompts come from and what is rewarded."""
 
-    reward: list[str] = field(
+    reward: list[str] = HfArg(
         default_factory=list,
-        metadata={
-            "help": "Rewards with weights, NAME or NAME=WEIGHT: a reward model's folder, builtin:length, module:function. "
-            "They are summed."
-        },
+        help="Rewards with weights, NAME or NAME=WEIGHT: a reward model's folder, builtin:length, module:function. "
+        "They are summed.",
     )
-    reward_batch_size: int = field(default=32, metadata={"help": "Completions that a reward model scores at once."})
-    max_prompt_length: int | None = field(
-        default=None, metadata={"help": "Prompts of more tokens, with the chat template, are left out and counted."}
+    reward_batch_size: int = HfArg(
+        default=32, help="Completions that a reward model scores at once.", metadata={"range": Range(least=1)}
+    )
+    max_prompt_length: int | None = HfArg(
+        default=None,
+        help="Prompts of more tokens, with the chat template, are left out and counted.",
+        metadata={"range": Range(least=1)},
     )
 
 
@@ -47,7 +52,7 @@ def train_grpo(training_run: TrainingRun) -> None:
         raise UserError("--use_vllm true needs the package vllm in this environment: pip install vllm, or leave it out")
     names = rewards_of(arguments, config)
     rewards = [load_reward(name, str(config.device), batch_size=arguments.reward_batch_size) for name in names]
-    data, counts = {}, source_counts(arguments)
+    data, counts = {}, {}
     tokenizer = tokenizer_of(arguments, model_config, config)
     for name, rows, limit, where in rows_of(arguments):
         found = prompts_of(rows, where, rewards)
@@ -55,24 +60,25 @@ def train_grpo(training_run: TrainingRun) -> None:
         short = short_prompts(found, tokenizer, arguments.max_prompt_length)
         data[name] = first_rows(short, limit)
         counts |= {f"{name}_prompts": len(data[name]), f"{name}_prompts_too_long": len(found) - len(short)}
-    model = base_model_of(model_config, config, training_run)
-    if arguments.adapter:
-        model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
-    trainer = GRPOTrainer(
-        model=model,
-        rewards=rewards,
-        args=config,
-        train_dataset=data["train"],
-        eval_dataset=data.get("eval"),
-        processing_class=tokenizer,
-        peft_config=None if arguments.adapter else new_adapter_of(model_config, model, tokenizer),
-        callbacks=callbacks_of(arguments, config),
-    )
+    policy = policy_of(arguments, model_config, config, training_run, tokenizer)
+    with vllm_in_one_line():
+        trainer = GRPOTrainer(rewards=rewards, **policy, **given_to_trainer(arguments, config, data))
     if trainer.is_world_process_zero():
-        print(json.dumps(counts), flush=True)
         print(updates_line(config), flush=True)
-    trainer.train(resume_from_checkpoint=training_run.open())
-    training_run.close(trainer, counts)
+    training_run.train(trainer, counts)
+
+
+@contextlib.contextmanager
+def vllm_in_one_line():
+    """What goes wrong in vLLM, or in TRL's use of it, as a :class:`UserError`: another version, no GPU, no server."""
+    try:
+        yield
+    except Exception as error:
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not any(f"{name}.".startswith(("vllm.", "trl.generation.vllm")) for name in modules):
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"--use_vllm true: {type(error).__name__}: {said}; leave it out to sample with transformers") from error
 
 
 def updates_line(config: GRPOConfig) -> str:

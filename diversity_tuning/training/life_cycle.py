@@ -4,6 +4,7 @@ A run trains in a hidden sibling of its output folder, with checkpoints, and is 
 run resumes from its last checkpoint when the same command is given again.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from diversity_tuning.next_steps import print_next
 from diversity_tuning.public import masked
 from diversity_tuning.recipe import explicit_settings, truth
 from diversity_tuning.runs import (
+    file_digest,
     git_commit,
     is_finished,
     library_versions,
@@ -97,7 +99,6 @@ class TrainingRun:
         self.built: tuple = ()  # the dataclasses that recipe and flags became, beside the trainer's own
         self.processes = int(os.environ.get("WORLD_SIZE", "1"))  # that train together; of devices, where one has several
         self._damaged: list[Path] = []
-        self._checkpoint: tuple[str | None] | None = None  # once it is looked for
 
     @property
     def folder(self) -> Path:
@@ -116,11 +117,10 @@ class TrainingRun:
 
         A :class:`UserError` where there are checkpoints and the run cannot go on from them as it was.
         """
-        if self._checkpoint is None:
-            self._checkpoint = (self._find_checkpoint(),)
-        return self._checkpoint[0]
+        return self._checkpoint
 
-    def _find_checkpoint(self) -> str | None:
+    @functools.cached_property
+    def _checkpoint(self) -> str | None:
         if self.resume.lower() in _NEVER:
             return None
         found, started = checkpoints(self.folder), read_started(self.folder)
@@ -162,6 +162,15 @@ class TrainingRun:
             tell(f"{self.output}: resuming from {Path(checkpoint).name}")
         return checkpoint
 
+    def train(self, trainer, counts: dict, say: bool = True) -> None:
+        """Train, from the checkpoint that there is, and :meth:`close`; ``counts``, printed unless told not to, are recorded."""
+        commit = self.built[0].source_revision  # of a hub data set, which has no fingerprint here
+        counts = counts | ({"source_commit": commit} if commit else {})
+        if say and trainer.is_world_process_zero():
+            print(json.dumps(counts), flush=True)
+        trainer.train(resume_from_checkpoint=self.open())
+        self.close(trainer, counts)
+
     def close(self, trainer, counts: dict) -> None:
         """Save what the run leaves behind and rename the folder into place. Call on every process."""
         pushes, trainer.args.push_to_hub = trainer.args.push_to_hub, False  # what is whole and checked is pushed, below
@@ -169,13 +178,16 @@ class TrainingRun:
         trainer.args.push_to_hub = pushes
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
-            check_finite(self.folder)
-            from diversity_tuning.training.read_again import check_saved  # loads torch
+            from diversity_tuning.opening import check_finite, weights_of  # loads torch
+            from diversity_tuning.training.read_again import check_saved
 
+            check_finite(self.folder)
             check_saved(trainer, self)
             history = trainer.state.log_history
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-            configuration = self._configuration(trainer)
+            together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
+            plain = json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value))
+            configuration = masked(json.loads(plain))  # as it was built and used, which is what a recipe's key has become
             resolved = json.dumps(configuration, indent=2, sort_keys=True)
             write_text(self.folder / "resolved_config.json", resolved + "\n")
             self._draw(history)
@@ -184,7 +196,8 @@ class TrainingRun:
             self._write_cards(record, history, counts)
             best = trainer.state.best_model_checkpoint
             kept = {"best_checkpoint": Path(best).name, "best_metric": trainer.state.best_metric} if best else {}
-            write_provenance(self.folder, record, counts=counts, metrics=last_values(history), **kept)
+            weights = {file.name: file_digest(file) for file in weights_of(self.folder)}
+            write_provenance(self.folder, record, counts=counts, metrics=last_values(history), weights=weights, **kept)
             _forget_resume_state(self.folder)
             put_in_place(self.folder, self.output)
             if pushes:
@@ -203,11 +216,6 @@ class TrainingRun:
             path.unlink(missing_ok=True)
             print(f"{self.output}: no curves.png: {' '.join(str(error).split())[:200]}", flush=True)
 
-    def _configuration(self, trainer) -> dict:
-        """Every setting of data, model and trainer as it was built and used, which is what a recipe's key has become."""
-        together = {key: value for part in self.built for key, value in vars(part).items()} | trainer.args.to_dict()
-        return masked(json.loads(json.dumps(together, default=lambda value: getattr(value, "value", None) or str(value))))
-
     def _write_cards(self, record: dict, history: list[dict], counts: dict) -> None:
         """A README for the model and for every checkpoint, in place of the one that the trainer or PEFT wrote."""
         files = [name for name in ("resolved_config.json", "metrics.jsonl", "curves.png") if (self.folder / name).is_file()]
@@ -220,21 +228,6 @@ class TrainingRun:
                 files=[name if folder == self.folder else f"../{name}" for name in files],
             )  # fmt: skip
             write_text(folder / "README.md", card)
-
-
-def check_finite(folder: Path) -> None:
-    """Refuse to publish weights that are not finite numbers."""
-    from safetensors import safe_open
-
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  (no mapping)
-                values = tensors.get_tensor(name)
-                if values.is_floating_point() and not values.isfinite().all():
-                    raise UserError(
-                        f"{folder}: {name} holds numbers that are not finite after training, so nothing is published; "
-                        "lower --learning_rate"
-                    )
 
 
 def push(output: Path, repository: str, revision: str | None) -> None:

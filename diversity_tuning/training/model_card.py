@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub import ModelCardData
+
 from diversity_tuning.builtin import SMOLLM2, SMOLLM2_HUB_ID
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.public import as_text
@@ -17,12 +19,7 @@ _FILES = {
 _POLICY = """\
 from diversity_tuning.policy import load_policy
 
-model, tokenizer = load_policy({base!r}, {place!r})
-"""
-_WHOLE_POLICY = """\
-from diversity_tuning.policy import load_policy
-
-model, tokenizer = load_policy({place!r})
+model, tokenizer = load_policy({model})
 """
 _MERGE = """
 The adapter merged into its base model, for tools that know no adapters:
@@ -52,10 +49,10 @@ def model_card(
     if training.makes == "reward":
         load, merge = _REWARD.format(place=place), ""
     elif adapter:
-        load = _POLICY.format(base=base, place=place)
+        load = _POLICY.format(model=f"{base!r}, {place!r}")
         merge = _MERGE.format(base=shlex.quote(base), place=shlex.quote(place))
     else:
-        load, merge = _WHOLE_POLICY.format(place=place), ""
+        load, merge = _POLICY.format(model=repr(place)), ""
     kind = "A LoRA adapter for" if adapter else "Trained from"
     parts = [
         _header(training, base, adapter, record),
@@ -72,13 +69,13 @@ def model_card(
 
 
 def _header(training: Training, base: str, adapter: bool, record: dict) -> str:
-    lines = ["---", f"library_name: {'peft' if adapter else 'transformers'}"]
-    linked = linked_base(base, record["inputs"].get("model_name_or_path", ""))
-    if linked:
-        lines.append(f"base_model: {linked}")
-    lines += [f"pipeline_tag: {'text-classification' if training.makes == 'reward' else 'text-generation'}"]
-    lines += ["tags:", "- diversity-tuning", f"- {training.name}", *(["- lora"] if adapter else []), "---", ""]
-    return "\n".join(lines)
+    data = ModelCardData(
+        library_name="peft" if adapter else "transformers",
+        base_model=linked_base(base, record["inputs"].get("model_name_or_path", "")),
+        pipeline_tag="text-classification" if training.makes == "reward" else "text-generation",
+        tags=["diversity-tuning", training.name, *(["lora"] if adapter else [])],
+    )  # fmt: skip
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
 def linked_base(base: str, fingerprint: str) -> str | None:

@@ -2,17 +2,17 @@
 
 import os
 import re
-from pathlib import Path
 
 import torch
 from peft import PeftConfig
 from transformers import AutoTokenizer
 from trl import ModelConfig, get_peft_config
 
-from diversity_tuning.chat_template import check_can_stop, put_words, set_pad_token
+from diversity_tuning.chat_template import check_can_stop, put_words
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
-from diversity_tuning.policy import from_pretrained, load_base_model, load_tokenizer
+from diversity_tuning.opening import from_pretrained
+from diversity_tuning.policy import attach_adapter, load_base_model, policy_tokenizer
 from diversity_tuning.reward import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
 from diversity_tuning.training.life_cycle import TrainingRun
@@ -22,19 +22,29 @@ _MUCH_LARGER = 10  # times
 
 
 def tokenizer_of(arguments: RunArguments, model_config: ModelConfig, config):
-    """The policy's tokenizer, with chat template, pad token and EOS (:func:`diversity_tuning.policy.load_tokenizer`).
+    """The policy's tokenizer, with chat template, pad token and EOS (:func:`diversity_tuning.policy.policy_tokenizer`).
 
     An adapter that is trained on brings the one that it was trained with, and the words around the prompt in it.
     """
-    trusted = trusts_remote_code(config)
+    tokenizer = policy_tokenizer(
+        model_config.model_name_or_path, arguments.adapter, trusts_remote_code(config), arguments.chat_template_from,
+        model_config.model_revision,
+    )  # fmt: skip
     words = arguments.system_prompt, arguments.instruction
-    if arguments.adapter and not arguments.chat_template_from and (Path(arguments.adapter) / "tokenizer_config.json").is_file():
-        return set_pad_token(from_pretrained(AutoTokenizer, arguments.adapter, trust_remote_code=trusted))
-    name, revision = model_config.model_name_or_path, model_config.model_revision
-    tokenizer = load_tokenizer(name, arguments.chat_template_from, revision, trusted)
     if words != (None, None):
         put_words(tokenizer, *words)
     return tokenizer
+
+
+def policy_of(arguments: RunArguments, model_config: ModelConfig, config, training_run: TrainingRun, tokenizer=None) -> dict:
+    """What a trainer takes of a policy: its tokenizer, the model, with ``--adapter`` on it, and else a new adapter."""
+    tokenizer = tokenizer or tokenizer_of(arguments, model_config, config)
+    model, new = base_model_of(model_config, config, training_run), None
+    if arguments.adapter:
+        model = attach_adapter(model, arguments.adapter, model_config.model_name_or_path, is_trainable=True)
+    else:
+        new = new_adapter_of(model_config, model, tokenizer)
+    return {"model": model, "processing_class": tokenizer, "peft_config": new}
 
 
 def base_model_of(model_config: ModelConfig, config, training_run: TrainingRun):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import trainings
+from diversity_tuning.outputs import read_json
 
 STARTED = "launch.json"
 # Settings that change no weight: a stopped run goes on with others.
@@ -93,12 +94,15 @@ def damage(checkpoint: Path) -> str | None:
     weights = (*checkpoint.glob("*.safetensors"), *checkpoint.glob("global_step*"), *checkpoint.glob("pytorch_model_fsdp*"))
     if not weights:
         return "its weights are missing"
+    from safetensors import safe_open
+
     for file in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         try:
             if file.suffix == ".json":
                 json.loads(file.read_text(encoding="utf-8"))
             elif file.suffix == ".safetensors":
-                _open_safetensors(file)
+                with safe_open(file, framework="np"):
+                    pass
             elif file.suffix in (".pt", ".pth", ".bin"):
                 with zipfile.ZipFile(file) as archive:
                     if archive.testzip() is not None:
@@ -106,13 +110,6 @@ def damage(checkpoint: Path) -> str | None:
         except Exception:  # damaged, each in its own way
             return file.relative_to(checkpoint).as_posix()
     return None
-
-
-def _open_safetensors(file: Path) -> None:
-    from safetensors import safe_open
-
-    with safe_open(file, framework="np"):
-        pass
 
 
 def newest(output: Path, found: Iterable[Path]) -> tuple[Path | None, list[Path]]:
@@ -166,10 +163,7 @@ def check_processes_of(where: object, made: int, processes: int) -> None:
 
 def read_started(folder: Path) -> dict | None:
     """What the run in a training folder was started with."""
-    try:
-        return json.loads((folder / STARTED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_json(folder / STARTED) or None
 
 
 def processes_of(checkpoint: Path) -> int:

@@ -20,7 +20,7 @@ class Captions:
 
 def read_captions(source: str, split: str) -> Captions:
     """A split of a folder of :mod:`~.split`, in its order. Raises :class:`~diversity_tuning.errors.UserError`."""
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     columns = (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS, schema.COMMENT_SCORES)
     found = Captions([], [], np.empty(0), np.empty(0))
@@ -36,7 +36,7 @@ def read_captions(source: str, split: str) -> Captions:
 
 def read_filtered(source: str, split: str) -> dict[str, list[str]]:
     """Prompt -> captions that data stage 1 kept, in its order."""
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     rows = read_split(source, split, (schema.POST_TITLE, schema.POST_TEXT, schema.FILTERED_COMMENT_TEXTS))
     return {

@@ -51,8 +51,8 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.evaluation.csvfiles import write_cells
     from diversity_tuning.evaluation.files import SAMPLES
+    from studies.results.publish import write_cells
 
     names = [Path(folder).name for folder in args.samples]
     if len(set(names)) < len(names):

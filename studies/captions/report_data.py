@@ -86,7 +86,7 @@ def deviation_and_votes(folder: Path, contests: list[str]) -> list[float]:
     """Spearman's correlation of δ and votes over the captions in each contest's training pairs; NaN where there is none."""
     from diversity_tuning.data import schema
     from diversity_tuning.data.popularity import within_prompts
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
     from diversity_tuning.data.weigh import prompt_of
 
     rows = read_split(str(folder), schema.TRAIN)

@@ -16,7 +16,7 @@ LABELS = {
 }  # fmt: skip
 COMPARED = (
     ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("dpo-t1.3", "dpo"),
-    ("ddpo", "dpo-t1.3"),
+    ("ddpo", "dpo-t1.3"), ("sft-t0.7", "sft"), ("sft-t0.7", "dpo"), ("dpo-t0.7", "dpo"), ("dpo", "people"),
 )  # fmt: skip
 _KINDS = {"reward": "reward", "ngrams": "its n-grams", "vectors": "its MiniLM head", "length": "length (characters)"}
 

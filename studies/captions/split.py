@@ -47,7 +47,7 @@ def main(argv=None) -> None:
     given = (args.half, args.validation, args.test)
     if not (all(share > 0 for share in given) and sum(given) < 1):
         raise UserError("--half, --validation and --test must each be above 0, and together below 1")
-    from diversity_tuning.data import sources, storage
+    from diversity_tuning.data import sources, storage, tables
 
     sources.check_source(args.source)
     storage.require_apart(source=args.source, output=args.output)
@@ -58,7 +58,7 @@ def main(argv=None) -> None:
     missing = [name for name, path in places.items() if not is_finished(path, {**record, "kind": name}, args.overwrite)]
     if missing:
         with storage.stage_output(places[missing[0]]) as (_, work):
-            parts, counts = split_contests(sources.load_source(args.source, work), shares, args.seed, args.most)
+            parts, counts = split_contests(tables.load_source(args.source, work), shares, args.seed, args.most)
         for name in missing:
             with storage.stage_output(places[name]) as (folder, _):
                 made = {"train": parts["other"]} if name == "other" else {k: v for k, v in parts.items() if k != "other"}

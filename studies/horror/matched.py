@@ -22,7 +22,7 @@ import numpy as np
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
-from diversity_tuning.data.read import read_split
+from diversity_tuning.data.tables import read_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 from studies.horror.boundary import MAX_LENGTH, encode_example

@@ -56,7 +56,7 @@ def main(argv=None) -> None:
     if output.is_file() and not args.overwrite and json.loads(output.read_text(encoding="utf-8")).get("inputs") == record:
         print(f"{output}: already made with these settings, skipped", flush=True)
         return
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     rows = {name: read_split(folder, args.split, (schema.CHOSEN, schema.REJECTED)) for name, folder in pairs.items()}
     reference = policy_margins(args, args.reference, rows) if args.reference else None

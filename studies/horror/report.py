@@ -2,6 +2,8 @@ r"""The report of the horror recipe: tables and figures as one HTML page, Markdo
 
 python -m studies.horror.report --seeds runs/horror/seed0 runs/horror/seed1 \
         --output runs/horror/report
+python -m scripts_eval.judge_samples --reward judge.yaml --runs runs/horror/seed0/samples/sft --output runs/judged
+python -m studies.horror.report … --judged unsettling_end=runs/judged
 """
 
 if not __package__:
@@ -18,13 +20,21 @@ _SHOWN = 3  # specifications with a story of every model
 
 @command
 def main(argv=None) -> None:
-    args = parse_with_recipe(report_parser("studies.horror.report", __doc__, "horror"), argv)
+    parser = report_parser("studies.horror.report", __doc__, "horror")
+    parser.add_argument(
+        "--judged", nargs="+", default=[], metavar="CONSTRAINT=FOLDER",
+        help="print how a judge's verdicts (scripts_eval.judge_samples) on the first seed's stories agree with the rules",
+    )  # fmt: skip
+    args = parse_with_recipe(parser, argv)
+    from diversity_tuning.evaluation.rendering import markdown
+    from studies.horror import second_opinion
     from studies.horror.report_data import read_results
     from studies.horror.report_figures import draw_all
     from studies.horror.report_tables import tables
 
     results = read_results(args.seeds, args.split)
-    found = tables(results)
+    judged = second_opinion.tables(results, args.judged)
+    found = tables(results) + judged
     told = write_report(
         args.output,
         "horror_report",
@@ -36,7 +46,7 @@ def main(argv=None) -> None:
         {name: len(rows) for name, rows in results.stories.items()},
         sections={"Stories": _stories(results.stories)},
     )
-    print(told, flush=True)
+    print(*map(markdown, judged), told, sep="\n", flush=True)
 
 
 def _stories(stories: dict[str, list[dict]]) -> str:

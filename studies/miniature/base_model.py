@@ -67,7 +67,7 @@ def write_model(args: argparse.Namespace, stage: str, columns: tuple[str, ...], 
         return False
     from transformers import PreTrainedTokenizerFast
 
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     rows = read_split(args.source, schema.TRAIN, columns)
     with atomic_folder(args.output) as folder:

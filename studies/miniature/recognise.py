@@ -19,6 +19,9 @@ LEAST_WORDS = 25
 LEAST_FAMILIAR = 0.25  # share of a text's word pairs that occur in the synthetic events; synthetic stories have over 0.4
 LEAST_PLOT = 8  # distinct word pairs of plots, whichever; its own stories have over 12
 LEAST_MARKERS = 4  # distinct word pairs of one direction
+# Signs of a voice that a text must have to be told in it partly; a story in one voice has at most two of another's.
+LEAST_TRACES = {"ornate": 2, "letter": 3, "clipped": 2, "quotes": 4, "diary": 2}
+GOOD_CRAFT = (3, 4)  # signs of craft from which on a story counts as good
 
 # What the reports show of these labels (diversity_tuning/evaluation/diagnostics.py).
 DATA, REFERENCES = "synthetic data", "synthetic authors"
@@ -37,6 +40,20 @@ METRICS = [
         "craft", "craft",
         "Signs of craft in a response by rules: the taboo is tried, the twist told, a sense described, nothing said twice.",
         "signs, 0 to 4", "other", "higher", gain="better", quality=True,
+    ),
+    Metric(
+        "mixed", "mixed stories",
+        "Share of responses in which rules find the marks of two plots, or of two narrative voices.",
+        "share, 0 to 1", "other", "lower", gain="more coherent", short="mixed",
+    ),
+    *(
+        Metric(
+            f"distinct_direction_craft{least}", f"plots, craft {least} or more",
+            f"Different plots among the responses to one prompt that show {least} signs of craft or more, labelled by rules.",
+            "plots, 0 to the number of responses", "other", "higher", gain="better or more varied",
+            short=f"plots, craft ≥ {least}",
+        )
+        for least in GOOD_CRAFT
     ),
 ]  # fmt: skip
 
@@ -107,10 +124,24 @@ def is_story(text: str) -> bool:
 
 def direction(text: str) -> str:
     """The plot direction, or ``unclear`` when none has enough markers or another has half as many."""
-    pairs = set(_pairs(text))
-    counts = Counter({name: len(pairs & markers) for name, markers in _MARKERS.items()})
-    (best, most), (_, second) = counts.most_common(2)
+    (best, most), (_, second) = _plots(text)
     return best if is_story(text) and most >= LEAST_MARKERS and most >= 2 * second else UNCLEAR
+
+
+def _plots(text: str) -> list[tuple[str, int]]:
+    """The two plots of which the text has most markers, and how many."""
+    pairs = set(_pairs(text))
+    return Counter({name: len(pairs & markers) for name, markers in _MARKERS.items()}).most_common(2)
+
+
+def is_mixed(text: str) -> bool:
+    """Whether a text has the markers of a second plot, signs of two voices, or verbs in two tenses, three of each.
+
+    Two sentences of another plot are enough. Plain narration has no signs of its own: it is seen in the tense alone.
+    """
+    counts = _voice_counts(text)
+    traces = sum(counts[name] >= least for name, least in LEAST_TRACES.items())
+    return _plots(text)[1][1] >= LEAST_MARKERS or traces > 1 or min(tenses(text)) >= 3
 
 
 def voice(text: str) -> str:
@@ -127,20 +158,28 @@ def tenses(text: str) -> tuple[int, int]:
     return sum(word in _PAST for word in words), sum(word in _PRESENT for word in words)
 
 
+def _voice_counts(text: str) -> dict[str, int]:
+    """How often the words and marks of each voice that has any occur."""
+    return {
+        "ornate": _signs(r"\b(?:long ago|lo,|alas|whereupon|yet|forsooth|behold|thus did fate)|;", text),
+        "letter": _signs(r"\b(?:dear|haha|ugh|honestly|yeah|okay|omg|wow|love,)|!!", text),
+        "clipped": _signs(r"\b(?:night|now|quick|again|wait|done)(?:[.:]| -)", text),
+        "quotes": text.count('"') + text.count("“") + text.count("”"),
+        "diary": _signs(r"\.\.\.|&|\b(?:diary of|today|goodnight)\b", text),
+    }
+
+
 def _voice_signs(text: str) -> dict[str, bool]:
     past, present = tenses(text)
-    ornate = _signs(r"\b(?:long ago|lo,|alas|whereupon|yet|forsooth|behold|thus did fate)|;", text)
-    letter = _signs(r"\b(?:dear|haha|ugh|honestly|yeah|okay|omg|wow|love,)|!!", text)
-    clipped = _signs(r"\b(?:night|now|quick|again|wait|done)(?:[.:]| -)", text)
-    quotes, cased = text.count('"') + text.count("“") + text.count("”"), re.search(r"[A-Z]", text) is not None
-    diary = not cased and _signs(r"\.\.\.|&|\b(?:diary of|today|goodnight)\b", text) >= 4
+    ornate, letter, clipped, quotes, diary = _voice_counts(text).values()
+    cased = re.search(r"[A-Z]", text) is not None
     return {
         "plain": cased and past >= 3 and past >= 3 * present and ornate <= 1 and letter <= 1 and clipped <= 1 and quotes <= 1,
         "ornate": cased and ornate >= 3 and quotes <= 1,
         "dialogue": quotes >= 8,
         "clipped": cased and present >= 3 and present >= 3 * past and clipped >= 1 and quotes <= 1,
         "letter": cased and letter >= 3 and quotes <= 1,
-        "diary": diary and quotes <= 1,
+        "diary": not cased and diary >= 4 and quotes <= 1,
     }
 
 
@@ -187,14 +226,22 @@ def has_repetition(text: str) -> bool:
 
 
 def diagnose(prompts: list[str], responses: list[str]) -> dict[str, list]:
-    """Labels of each response to its prompt, for evaluation: craft (int), direction and voice (str).
+    """Labels of each response to its prompt, for evaluation: craft (int), mixed (0 or 1), direction and voice (str).
 
-    What is unclear has no label (None), so that garbled text does not count as one more direction or voice.
+    What is unclear has no label (None), so that garbled text does not count as one more direction or voice. Directions of
+    responses of some craft (:data:`GOOD_CRAFT`) are labels of their own, None for the others.
     """
+    signs = [craft(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+    plots = [_clear(direction(response)) for response in responses]
     return {
-        "craft": [craft(prompt, response) for prompt, response in zip(prompts, responses, strict=True)],
-        "direction": [_clear(direction(response)) for response in responses],
+        "craft": signs,
+        "mixed": [int(is_mixed(response)) for response in responses],
+        "direction": plots,
         "voice": [_clear(voice(response)) for response in responses],
+        **{
+            f"direction_craft{least}": [plot if own >= least else None for plot, own in zip(plots, signs, strict=True)]
+            for least in GOOD_CRAFT
+        },
     }
 
 

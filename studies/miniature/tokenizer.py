@@ -46,7 +46,7 @@ def main(argv=None) -> None:
     record = provenance("tokenizer", settings, {"source": args.source})
     if is_finished(args.output, record, args.overwrite):
         return
-    from diversity_tuning.data.read import read_split
+    from diversity_tuning.data.tables import read_split
 
     rows = read_split(args.source, schema.TRAIN, (schema.POST_TITLE, schema.POST_TEXT, schema.COMMENT_TEXTS))
     tokenizer = train_tokenizer(texts_of(rows), args.vocab_size, args.labels_whole)

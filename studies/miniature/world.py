@@ -26,6 +26,7 @@ from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import DATA_STAGE, print_next, register_next
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 from studies.miniature.specification import Specification, draw_specifications
 from studies.miniature.stories import draw_author, write_story
@@ -115,14 +116,14 @@ def write_jsonl_gz(path: Path, rows: Iterable[dict]) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class WorldConfig:
+class WorldConfig(Flags):
     """Which posts are made."""
 
     output: str = flag("folder to write")
     seed: int = flag("decides posts, responses and votes", default=0, least=0)
     edition: int = flag("another edition has other posts for the same seed", default=0, least=0)
     num_prompts: int = flag("number of posts", default=600, least=1)
-    popularity: float = flag("how far votes favour the common; 0: not at all", default=1.0)
+    popularity: float = flag("how far votes favour the common; 0: not at all", default=1.0, least=0)
     overwrite: bool = flag("replace an output made with other settings", default=False)
 
 

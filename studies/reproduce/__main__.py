@@ -4,6 +4,7 @@ bash reproduce.sh                            the miniature: a laptop, two cores,
 bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
 bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full, --controls, --rlaif too
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
+bash reproduce.sh --claims --seeds 8 9 10    DDPO against mixtures of DPO's models and SFT, outcomes announced in docs/LOG.md
 bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 bash reproduce.sh --methods                  SPL, CrPO, DivPO beside DDPO, each at its own strength: docs/METHODS.md
@@ -71,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
     kind.add_argument("--controls", action="store_true", help="what else could give the diversity: docs/RESULTS.md")
+    kind.add_argument("--claims", action="store_true", help="DDPO against mixtures of DPO's models and SFT: docs/LOG.md")
     kind.add_argument(
         "--popularity", type=float, nargs="*", metavar="P",
         help="the miniature with votes that favour the common more and more (default: 0 0.5 1 1.5): docs/RESULTS.md",

@@ -48,11 +48,11 @@ def controls(checkpoints: int, beta: float) -> tuple[Stage | Lanes, ...]:
     ]
     at = {name: f"{{run}}/{model}/checkpoint@{place}" for name, _, _, model, place in stops}
     return (
-        *(_weigh(method, strength) for _, method, strength in weighted if method != "normalised"),
+        *(weigh_anew(method, strength) for _, method, strength in weighted if method != "normalised"),
         lanes(
-            [_train(*row) for row in weighted[:6]],
+            [train_weighted(*row) for row in weighted[:6]],
             [
-                *(_train(*row) for row in weighted[6:]),
+                *(train_weighted(*row) for row in weighted[6:]),
                 *(
                     train(name, "dpo", "data/pairs-both", f"{SFT} --beta {one}")
                     for (name, *_), one in zip(swept, betas, strict=True)
@@ -68,7 +68,8 @@ def controls(checkpoints: int, beta: float) -> tuple[Stage | Lanes, ...]:
     )
 
 
-def _weigh(method: str, strength: str) -> Stage:
+def weigh_anew(method: str, strength: str) -> Stage:
+    """Stage 3 with the weights of a control."""
     kind, _, scope = method.partition("-")
     flags = {
         "permuted": f"--permute {scope} --permute_seed {strength}",
@@ -78,7 +79,8 @@ def _weigh(method: str, strength: str) -> Stage:
     return weigh(f"{method}-{strength}", "semantic style", flags[kind])
 
 
-def _train(name: str, method: str, strength: str) -> Stage:
+def train_weighted(name: str, method: str, strength: str) -> Stage:
+    """DDPO on the pairs of a control."""
     if method == "normalised":
         return train(name, "ddpo", "data/pairs-both", f"{SFT} --weight_normalisation pairs")
     return train(name, "ddpo", f"data/pairs-{name}", SFT)

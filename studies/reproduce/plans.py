@@ -9,11 +9,11 @@ from pathlib import Path
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.recipe import Recipe, read_recipe
-from studies.reproduce import controls, methods, popularity, rlaif, stages
+from studies.reproduce import claims, controls, methods, popularity, rlaif, stages
 from studies.reproduce.commands import Report, Run
 from studies.reproduce.stages import Lanes, Stage, Table
 
-KINDS = ("", "full", "ablation", "controls", "popularity", "rlaif", "methods", "folds")
+KINDS = ("", "full", "ablation", "controls", "claims", "popularity", "rlaif", "methods", "folds")
 METHODS = tuple(one.run for one in OBJECTIVES.values() if one.script)  # whose checkpoints --full samples
 _SPLITS = "0_data_prep_scoring"  # the recipe file of the stage that makes the splits
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
@@ -65,6 +65,9 @@ def parts(
         seeds = tuple(one.folder for one in runs)
         yield Part(runs[0], stages.FOLDS.report, Report(f"{root}/report{run.of_split}", (), seeds))
         return
+    if kind == "claims":
+        yield from _claims(runs, root)
+        return
     for one in runs:
         yield _part(one, table.seed)
         yield from _more(table, one, kind)
@@ -115,6 +118,19 @@ def _methods(runs: list[Run], root: str, group: str) -> Iterator[Part]:
         yield _part(dataclasses.replace(suite, split="validation"), methods.validation_rows(group, strengths))
         yield _part(suite, methods.test_rows(group))
     yield _report(table_of(first.recipe), f"{root}/report-methods{own}", suites, methods.COMPARE[group])
+
+
+def _claims(runs: list[Run], root: str) -> Iterator[Part]:
+    """The trainings of each seed that the announced outcomes need, and their report."""
+    first = runs[0]
+    if not (first.makes_model and first.has("world")):
+        raise UserError(f"--claims: of the miniature, whose plots rules can tell, not of the recipe {first.recipe}")
+    suites = [_suite(one, "claims") for one in runs]
+    for one, suite in zip(runs, suites, strict=True):
+        yield _part(one, _without(table_of(one.recipe).seed, *claims.UNUSED))
+        yield _part(suite, claims.rows(_checkpoints(one, "dpo")))
+    made = _report(table_of(first.recipe), f"{root}/report-claims{first.of_split}", suites, ("ddpo-both:dpo",), claims.FLAGS)
+    yield dataclasses.replace(made, rows=claims.REPORT)
 
 
 def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator[Part]:

@@ -86,20 +86,20 @@ def train(name: str, recipe: str, data: str, flags: str = "") -> Stage:
 
 def sample(
     name: str, method: str | None = None, strength: str = "1", adapter: str | None = None, flags: str = "",
-    needs: str | None = None,
+    needs: str | None = None, scores: str = "--reward_model {run}/reward {distinct}",
 ) -> Stage:  # fmt: skip
     """Sample and score one policy, with more ``flags`` of sampling; a report groups runs by method and strength.
 
     An empty ``adapter`` is the untouched model, in the words of the SFT model's chat template.
 
-    ``needs``: the recipe file of its training, without which there is no such policy.
+    ``needs``: the recipe file of its training, without which there is no such policy. ``scores``: what else scores it.
     """
     place = f"--adapter {adapter or '{run}/' + name}" if adapter != "" else "--chat_template_from {main}/generation"
     return Stage(
         f"eval_{name}",
         "eval1_1",
         "{sampler} {encoders} {split} --source {main}/data/filtered {sampling_base}"
-        f" {place} --reward_model {{run}}/reward {{distinct}}"
+        f" {place} {scores}"
         f" --seed {{seed}} --name {method or name} --method {method or name} --strength {strength} --output {{eval}}/{name}"
         f" {flags}",
         trained=needs,

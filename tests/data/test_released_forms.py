@@ -6,7 +6,7 @@ import datasets
 import pytest
 
 from diversity_tuning.data.examples import preference_pairs, prompt_completions
-from diversity_tuning.data.read import read_split
+from diversity_tuning.data.tables import read_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.training.grpo import prompts_of
 

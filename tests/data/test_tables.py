@@ -11,8 +11,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from diversity_tuning.data.examples import check_numbers, preference_pairs, prompt_completions, rated_responses
-from diversity_tuning.data.read import read_split
-from diversity_tuning.data.tables import check_source_name
+from diversity_tuning.data.tables import check_source_name, read_split
 from diversity_tuning.errors import UserError
 
 TEXTS = [
@@ -232,3 +231,24 @@ def test_a_mistyped_path_is_no_hub_id(tmp_path, monkeypatch):
 def test_a_hub_id_without_network_is_one_line():
     message = fails(read_split, "owner/name", "train")
     assert message.startswith("owner/name: no such file or folder, and split 'train' cannot be read from the hub (")
+
+
+KTO = {"prompt": ["a", "b", "c"], "completion": ["good", "bad", "fine"]}
+
+
+@pytest.mark.parametrize("label", [[True, False, True], [1, 0, 1], [1.0, 0.0, 1.0], ["true", "False", "TRUE"]])
+def test_responses_that_are_labelled_as_undesired_are_not_imitated(label, capsys):
+    found = prompt_completions(Dataset.from_dict({**KTO, "label": label}), "x")
+    assert [row["completion"][0]["content"] for row in found] == ["good", "fine"]
+    assert capsys.readouterr().out.splitlines()[0] == "x: 1 of 3 rows have the label false and are left out"
+
+
+def test_labels_that_say_nothing_good_or_say_something_else():
+    for label, told in (
+        ([False] * 3, "every row has the label false"),
+        ([True, None, True], "row 2, column 'label': expected"),
+    ):
+        with pytest.raises(UserError, match=told):
+            prompt_completions(Dataset.from_dict({**KTO, "label": label}), "x")
+    for label in ([0, 1, 2], ["horror", "comedy", "horror"], [0.5, 0.1, 1.0]):
+        assert len(prompt_completions(Dataset.from_dict({**KTO, "label": label}), "x")) == 3

@@ -1,14 +1,20 @@
 """The results folder: what is published of a run, and the index that is written from it."""
 
+import gzip
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from diversity_tuning.evaluation.report.leaderboard import MARK
-from diversity_tuning.evaluation.report.study import TABLE, read_study
+from diversity_tuning.evaluation.csvfiles import write_csv
+from diversity_tuning.evaluation.diagnostics import KEY, by_module
+from diversity_tuning.evaluation.report.runs import SAMPLES_TABLE, TABLE, read_study, read_table
 from diversity_tuning.evaluation.scoring.summary import command_line
 from diversity_tuning.outputs import files_in
 from scripts_eval import leaderboard
+from studies.miniature import recognise
+from studies.results.publish import MARK, publish
 
 COMMAND = "python -m scripts_eval.generation_eval1_1 --config recipes/miniature/eval1_1.yaml --seed 0"
 
@@ -49,6 +55,36 @@ def test_published_and_listed(tmp_path):
     assert "| gold | None |" not in text
     leaderboard.main([f"--results={results}"])
     assert (results / "README.md").read_text() == text
+
+
+def test_labels_of_samples_are_published_without_texts(tmp_path):
+    """Craft, plot, voice and reward of each sample; a run without diagnostics has no rows, one that was there stays."""
+    registered = by_module(recognise).record()
+    for seed, craft in ((0, 3), (1, 1)):
+        run = tmp_path / f"seed{seed}" / "dpo"
+        write_scored(run, "dpo", seed, 0.8, **{KEY: registered})
+        rows = {"prompt_id": [0, 0], "prompt": ["A secret, it says.", "A secret, it says."], "response": ["NA", "Secret\rtoo."],
+                "reddit_reward": [0.25, 0.5], "sample": [0, 1], "words": [1, 2], "craft": [craft, 0], "mixed": [0, 1],
+                "direction": ["sea", None], "voice": ["plain", "ornate"]}  # fmt: skip
+        write_csv(run / "scores.csv", pd.DataFrame(rows))
+        publish([run], tmp_path / "mini")
+    publish([Path(write_scored(tmp_path / "gold", "gold", 1, 0.3))], tmp_path / "mini")
+    table = read_table(tmp_path / "mini", SAMPLES_TABLE)
+    assert list(table) == [
+        "run",
+        "prompt_id",
+        "prompt_digest",
+        "sample",
+        "reddit_reward",
+        "direction",
+        "voice",
+        "craft",
+        "mixed",
+    ]
+    assert table["run"].tolist() == ["seed0-dpo"] * 2 + ["seed1-dpo"] * 2
+    assert table["craft"].tolist() == [3, 0, 1, 0]
+    assert table["direction"].fillna("").tolist() == ["sea", "", "sea", ""]
+    assert "ecret" not in gzip.decompress((tmp_path / "mini" / SAMPLES_TABLE).read_bytes()).decode()
 
 
 def test_command_line_without_paths_of_a_machine_or_passwords(tmp_path, monkeypatch):

@@ -10,13 +10,23 @@ import pytest
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.files import PROMPTS
 from diversity_tuning.evaluation.report import tables
-from diversity_tuning.evaluation.report.published import frames_again, make_again, published_reports
-from diversity_tuning.evaluation.report.runs import group_runs, read_runs, shared_prompts
-from diversity_tuning.evaluation.report.study import RUN, TABLE, is_study, read_study, read_table, write_study
+from diversity_tuning.evaluation.report.runs import (
+    RUN,
+    TABLE,
+    group_runs,
+    is_study,
+    read_runs,
+    read_study,
+    read_table,
+    shared_prompts,
+)
 from diversity_tuning.evaluation.report.tables import align
-from diversity_tuning.evaluation.statistics import mean_interval, share_of_gain
+from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.outputs import PROVENANCE, files_in
 from scripts_eval import leaderboard, report
+from studies.results.again import frames_again, make_again, published_reports
+from studies.results.publish import write_study
+from studies.results.statistics import share_of_gain
 from tests.evaluation.synthetic import write_run
 
 RESULTS = Path(__file__).parents[2] / "results"

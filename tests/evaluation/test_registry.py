@@ -9,7 +9,7 @@ import pytest
 
 from diversity_tuning.evaluation import metrics, registry
 from diversity_tuning.evaluation.report import figures
-from diversity_tuning.evaluation.report.study import read_study
+from diversity_tuning.evaluation.report.runs import read_study
 from scripts_eval import generation_eval1_2, leaderboard, report
 from tests.evaluation.synthetic import write_run
 
@@ -69,8 +69,8 @@ def make_runs(folder):
 
 def test_the_example_is_enough(added, tmp_path, monkeypatch):
     runs, drawn = make_runs(tmp_path / "runs"), []
-    keep = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, *more: drawn.append(figure) or keep(figure, *more))
+    keep = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, *more: drawn.append(figure) or keep(figure, *more))
     generation_eval1_2.main(["--val_files", *runs])
     assert set(pd.read_csv(Path(runs[0]) / "prompts.csv")[NEW]) == {0.5}
     assert json.loads((Path(runs[1]) / "metrics.json").read_text())["means"][NEW]["mean"] == 1.0

@@ -11,6 +11,7 @@ from diversity_tuning.evaluation.scoring.reward_check import (
     calibration,
     calibration_error,
     check,
+    own_prompt_share,
     pairwise_accuracy,
     summary,
 )
@@ -41,6 +42,14 @@ def test_check_writes_numbers_and_figures(tmp_path):
     check(targets + 0.1, targets, rng.integers(1, 50, 50), np.repeat(np.arange(10), 5), tmp_path)
     written = ["calibration.png", "histogram.png", "reward_check.json", "scatter.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == written
+
+
+def test_whether_it_reads_the_prompt_is_written_and_said(tmp_path):
+    rng = np.random.default_rng(0)
+    own = own_prompt_share(lambda asked, texts, _: [0.5] * len(texts), ["a", "b"], ["x", "y"])
+    result = check(rng.uniform(size=12), rng.uniform(size=12), np.arange(12), np.repeat([0, 1], 6), tmp_path, own)
+    assert json.loads((tmp_path / "reward_check.json").read_text())["own_prompt"]["wins"] == 0.5
+    assert "their own prompt than for another: 50%" in summary(tmp_path, result)
 
 
 def test_calibration_by_hand():

@@ -12,16 +12,14 @@ from diversity_tuning.evaluation.statistics import (
     at_equal_length,
     bootstrap_means,
     concave_hull_at,
-    holm,
     mean_interval,
     overall_mean,
     paired_difference,
-    share_of_gain,
     sign_flip_p,
     t_interval,
-    t_test_p,
 )
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality, hull_band, hull_line
+from studies.results.statistics import holm, share_of_gain, t_test_p
 
 
 def test_interval_is_near_the_normal_one_and_seeded():
@@ -168,6 +166,14 @@ def test_equal_length_by_hand():
     adjusted, slope = at_equal_length([np.array([0.5, 0.7]), np.array([0.7, 0.9])], lengths)
     assert slope == pytest.approx(0.1)
     assert np.concatenate(adjusted) == pytest.approx([0.7] * 4)
+
+
+def test_a_difference_between_runs_is_not_taken_for_length():
+    """Within each run length changes nothing; over both together longer texts are more varied: nothing is moved."""
+    lengths, diversities = [np.exp([2.0, 4.0]), np.exp([4.0, 6.0])], [np.array([0.5, 0.5]), np.array([0.9, 0.9])]
+    adjusted, slope = at_equal_length(diversities, lengths)
+    assert slope == 0
+    assert np.concatenate(adjusted).tolist() == [0.5, 0.5, 0.9, 0.9]
 
 
 def test_holm_by_hand():

@@ -1,8 +1,8 @@
 """Stands in for `vllm` in tests: takes the flags of `vllm serve`, answers on loopback, starts a child as vLLM does.
 
 FAKE_VLLM: a folder; calls.jsonl there gets every start (argv and the child's pid), bodies.jsonl every request. A file ``fault``
-there holds ``die`` (end at once), ``silent`` (never healthy), ``crash`` (end at the third request)
-or ``stubborn`` (ignores SIGTERM).
+there holds ``die`` (end at once), ``silent`` (never healthy), ``crash`` (end at the third request),
+``slow`` (answers the first request alone) or ``stubborn`` (ignores SIGTERM).
 """
 
 import argparse
@@ -34,6 +34,7 @@ def parse(argv):
     parser.add_argument("--data-parallel-size", type=int, default=1)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
+    parser.add_argument("--no-enable-chunked-prefill", action="store_true")
     parser.add_argument("--enable-lora", action="store_true")
     parser.add_argument("--max-lora-rank", type=int, choices=[1, 8, 16, 32, 64, 128, 256, 320, 512], default=16)
     parser.add_argument("--max-loras", type=int, default=1)
@@ -75,6 +76,8 @@ def main():
                 print("RuntimeError: engine core died", flush=True)
                 child.kill()
                 os._exit(1)
+            if FAULT == "slow" and len(requests) >= 2:
+                time.sleep(600)
             if body["model"] not in served:
                 self.answer(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
                 return

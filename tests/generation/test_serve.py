@@ -17,8 +17,9 @@ from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.local import encode_conversations
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import Sample, SamplingSettings, row_key, user_request
-from diversity_tuning.judging.principles import JudgeFile, write_judge
+from diversity_tuning.judging.principles import JudgeFile
 from diversity_tuning.rewards import load_reward
+from studies.judges.adversarial_run import write_judge
 from tests.tiny import make_model, make_tokenizer
 
 pytestmark = pytest.mark.skipif(not is_serve_available(), reason="needs openai, fastapi and uvicorn (requirements.txt)")

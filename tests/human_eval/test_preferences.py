@@ -5,7 +5,7 @@ import json
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.human_eval.preferences import preferred_stories
+from diversity_tuning.human_eval.annotations import preferred_stories
 from scripts_eval import judge_agreement
 from tests.human_eval.helpers import write_run, write_state
 

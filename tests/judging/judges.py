@@ -6,8 +6,9 @@ import numpy as np
 
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import SamplingSettings
-from diversity_tuning.judging.principles import JudgeFile, write_judge
+from diversity_tuning.judging.principles import JudgeFile
 from diversity_tuning.judging.roles import load_role, prompt_hash
+from studies.judges.adversarial_run import write_judge
 from studies.miniature.flawed_stories import labelled_stories
 from studies.miniature.simulated_llm.flaws import POOL
 from studies.miniature.specification import draw_specification

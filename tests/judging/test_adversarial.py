@@ -15,13 +15,14 @@ from diversity_tuning.evaluation.statistics import cluster_weights
 from diversity_tuning.generation.apis import OpenAI
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.adversarial import Asker, Check, Labelled, Rules, drawn, load_roles, play_round, read_data
-from diversity_tuning.judging.adversarial_report import write_report
-from diversity_tuning.judging.adversarial_run import best_round, read_rounds
-from diversity_tuning.judging.agreement import balanced, length_strata, selected, verdict_scores
+from diversity_tuning.judging.agreement import length_strata
 from diversity_tuning.judging.principles import SAMPLING, read_judge
 from diversity_tuning.rewards import load_reward
 from scripts_adversarial import main as adversarial
+from studies.judges.adversarial import Asker, Check, Labelled, Rules, drawn, load_roles, play_round, read_data
+from studies.judges.adversarial_report import write_report
+from studies.judges.adversarial_run import best_round, read_rounds
+from studies.judges.round_scores import balanced, selected, verdict_scores
 from studies.miniature.simulated_llm.answers import DROP, Settings
 from studies.miniature.simulated_llm.flaws import POOL, named_in
 from studies.miniature.simulated_llm.server import reply, simulated_server

@@ -1,5 +1,6 @@
 """Retrieval against a slow one that is written down plainly, and what it must never return."""
 
+import json
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.judging.retrieval import make_corpus, retrieve
+from studies.judges.retrieval import RetrievalConfig, make_corpus, ngram_encoder, retrieve, run_retrieval
 
 
 def encode(texts):
@@ -68,3 +69,27 @@ def test_nothing_is_its_own_example():
 def test_an_empty_corpus_is_told():
     with pytest.raises(UserError, match="the corpus has no rows"):
         make_corpus([], [], None, encode)
+
+
+def test_prompts_of_a_script_that_minilm_knows_little_of_are_compared_by_their_characters(tmp_path, capsys):
+    corpus = {"给女儿的生日祝福": "生日甲", "祝妈妈生日快乐": "生日乙", "新婚祝福语": "结婚甲", "结婚纪念日的祝福": "结婚乙"}
+    for name, rows in {"corpus": corpus, "candidates": {"送爸爸的生日祝福": "丙", "朋友新婚的祝福": "丁"}}.items():
+        rows = [{"prompt": prompt, "response": text} for prompt, text in rows.items()]
+        rows += [{"prompt": "送爸爸的生日祝福", "response": "结婚", "label": 0}] if name == "corpus" else []  # nobody liked it
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    config = RetrievalConfig(
+        str(tmp_path / "candidates.jsonl"), str(tmp_path / "out"), corpus=str(tmp_path / "corpus.jsonl"), k_search=2, k_final=1
+    )
+    found = run_retrieval(config)
+    assert [row["examples"][0]["response"][:2] for row in found] == ["生日", "结婚"]
+    told = capsys.readouterr().out
+    assert "1 of 5 rows have the label false and are no examples" in told
+    assert "most letters are not Latin, so prompts are compared by builtin:ngrams" in told
+
+
+def test_vectors_of_characters():
+    encode = ngram_encoder(["生日", "生日快乐", "新婚"])
+    vectors = encode(["生日", "日生", "新", "abc"])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 0])
+    assert vectors[0] @ vectors[1] < 1  # the order of two characters counts

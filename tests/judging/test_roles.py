@@ -1,12 +1,14 @@
 """Roles: prompt files, tags that no input can leave, and asking again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.generation.engine import EngineConfig, make_engine
 from diversity_tuning.generation.requests import Failure, Sample, SamplingSettings
 from diversity_tuning.judging import roles
 from diversity_tuning.judging.roles import (
@@ -21,6 +23,7 @@ from diversity_tuning.judging.roles import (
     neutralised,
     prompt_hash,
 )
+from tests.generation.server import chat_server, openai_reply
 
 VERDICT = {"verdict": 1, "reason": "fine"}
 INPUTS = {
@@ -186,6 +189,63 @@ def test_of_a_model_that_refuses_everything_no_more_is_asked():
     answers = ask(good, load_role("judge"), inputs, SamplingSettings())
     assert not any(answer.stopped for answer in answers if isinstance(answer, Failed)), "one good reply, and it goes on"
     assert len(good.asked) == 1 + 199 * 3
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_reply_by_the_schema_is_one_that_can_be_read(name):
+    """What a schema's keys and types leave is what the role's reader takes."""
+    role = load_role(name)
+    schema = json.loads(role.schema)
+    assert schema["required"] == list(ROLES[name].keys) == list(schema["properties"])
+    texts = {"string": "words", "integer": 1, "boolean": True, "object": {"plot": "leads on"}, "array": ["One."]}
+    told = {key: texts[one["type"]] for key, one in schema["properties"].items()}
+    assert role.parse(json.dumps(told)).items() <= (told | {"left_out": 0}).items()
+
+
+def test_each_role_sends_its_own_schema_where_it_is_asked_for(tmp_path):
+    def reply(body, times):
+        verdict = {"verdict": 1, "reason": "fine", "suggestion": ""}
+        return openai_reply("no" if times == 0 else json.dumps(verdict | {"missing": "m", "why": "w"}))
+
+    config = roles.with_response_format(EngineConfig("openai", model="m", base_url="http://127.0.0.1:1/v1"), "json_schema")
+    for name in ("detector", "reflector"):
+        with chat_server(reply) as server:
+            engine = make_engine(replace(config, base_url=server.url, cache=str(tmp_path / name)))
+            role = load_role(name)
+            assert isinstance(ask(engine, role, [INPUTS], SamplingSettings())[0], Answer)
+        sent = [body["response_format"] for body in server.bodies]
+        schema = {"name": "reply", "schema": json.loads(role.schema)}
+        assert sent == [{"type": "json_schema", "json_schema": schema}] * 2, "also when asked again"
+
+
+@pytest.mark.parametrize("format", ["json_object", "json_schema"])
+def test_a_server_that_refuses_the_format_is_asked_without_and_that_is_said(tmp_path, capsys, format):
+    def reply(body, times):
+        if "response_format" in body:
+            return 400, {}, b'{"error": {"message": "response_format: extra field"}}'
+        return openai_reply(json.dumps(VERDICT))
+
+    with chat_server(reply) as server:
+        config = EngineConfig("openai", model="m", base_url=server.url, cache=str(tmp_path), concurrency=1)
+        engine = make_engine(roles.with_response_format(config, format))
+        inputs = [{**INPUTS, "response": f"It fell {i}."} for i in range(8)]
+        answers = ask(engine, load_role("judge"), inputs, SamplingSettings())
+    assert [answer.value for answer in answers] == [VERDICT] * 8
+    assert ["response_format" in body for body in server.bodies] == [True] + [False] * 8
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("takes no response_format (HTTP 400: response_format: extra field); asked without")
+
+
+def test_what_is_refused_for_another_reason_is_told_as_it_is(tmp_path, capsys):
+    def reply(body, times):
+        return 400, {}, b'{"error": {"message": "too long"}}'
+
+    with chat_server(reply) as server:
+        config = EngineConfig("openai", model="m", base_url=server.url, cache=str(tmp_path), concurrency=1)
+        engine = make_engine(roles.with_response_format(config, "json_schema"))
+        (failed,) = ask(engine, load_role("judge"), [INPUTS], SamplingSettings())
+    assert failed.reason == "HTTP 400: too long"
+    assert not capsys.readouterr().err
 
 
 def test_asked_again_later_with_numbers_of_its_own():

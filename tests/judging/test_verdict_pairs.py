@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.judging.verdict_pairs import report, verdict_pairs
+from studies.judges.verdict_pairs import report, verdict_pairs
 
 
 def row(prompt, response, verdict):

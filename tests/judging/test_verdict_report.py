@@ -7,7 +7,7 @@ import pytest
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging import agreement
-from diversity_tuning.judging.verdict_report import check_labels, summarise, write_report
+from studies.judges.verdict_report import check_labels, summarise, write_report
 
 CASES = [(1, 1, 1), (1, 0, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (0, 0, 0), (1, 1, 0), (1, 1, 1)]  # judge, reflect, label
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from diversity_tuning.data.controls import constant, permute, permuted_rows
-from diversity_tuning.data.weigh import prompt_of
+from diversity_tuning.data.weigh import constant, permute, permuted_rows, prompt_of
 from tests.scripts_dataset_cleaner.helpers import data_digest, stage
 
 PROMPTS = np.array([b"p", b"q", b"p", b"r", b"p", b"q"], "S16")

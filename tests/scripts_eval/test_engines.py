@@ -10,8 +10,8 @@ import time
 import pandas as pd
 import pytest
 
-from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.run import SamplingConfig, sampling_record
+from diversity_tuning.evaluation.sampling.samples import Processes
 from diversity_tuning.flags import parse_flags
 from scripts_eval import generation_eval1_1, sample
 from tests.generation.server import chat_server, openai_reply

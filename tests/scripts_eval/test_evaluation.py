@@ -228,10 +228,10 @@ def test_killed_before_the_new_samples_were_scored(world, tmp_path, monkeypatch)
     generation_eval1_1.main(flags)
     whole = (output / "samples.jsonl").read_text().splitlines(keepends=True)
     (output / "samples.jsonl").write_text("".join(whole[:-1]))
-    score.main([f"--output={output}", *scoring_flags(world), "--overwrite"])
     record = json.loads((output / "sampling.json").read_text())
-    record["failures"] = [{"prompt_id": 3, "sample": 3, "error": "as if", "runs": 1}]
+    record |= {"failures": [{"prompt_id": 3, "sample": 3, "error": "as if", "runs": 1}], "responses": len(whole) - 1}
     (output / "sampling.json").write_text(json.dumps(record))
+    score.main([f"--output={output}", *scoring_flags(world), "--overwrite"])
     with monkeypatch.context() as patch:
         patch.setattr("diversity_tuning.evaluation.scoring.run.score_responses", _killed)
         with pytest.raises(SystemExit) as stopped:

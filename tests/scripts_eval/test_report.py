@@ -22,11 +22,11 @@ from diversity_tuning.evaluation.rendering import Table, latex
 from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
-from diversity_tuning.evaluation.report.leaderboard import publish
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
 from diversity_tuning.evaluation.report.tables import pair_models
 from scripts_eval import report
 from studies.miniature import recognise
+from studies.results.publish import publish
 from tests.evaluation.synthetic import hash_of, write_run, write_study
 
 COMPARE = ["--compare", "ddpo-both:dpo", "dorpo-both:orpo", "ddpo-both (1.0):gold"]
@@ -334,8 +334,8 @@ def test_ablation_draws_strengths_in_order(tmp_path, monkeypatch):
             folders.append(str(write_run(folder, method, strength, 0, 0.5 + 2 * more, 0.3 + shift + more)))
     folders.append(str(write_run(tmp_path / "divpo", "divpo", "1", 0, 0.55, 0.33)))
     output, drawn = tmp_path / "out", []
-    keep = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, *more: drawn.append(figure) or keep(figure, *more))
+    keep = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, *more: drawn.append(figure) or keep(figure, *more))
     report.main(["--runs", *folders, "--compare", "ddpo-both:dpo", "ddpo-both:divpo", "--ablation", f"--output={output}"])
     assert {"ablation.png", "ablation.pdf"} <= {path.name for path in output.iterdir()}
     figure = next(figure for figure in drawn if len(figure.axes) == 3)
@@ -669,7 +669,7 @@ def test_a_figure_of_means_is_no_taller_than_a_screen(tmp_path, monkeypatch, num
     prompts = pd.DataFrame({metric.column: [0.1, 0.2, 0.4] for metric in metrics})
     models = [RunGroup(f"m{i}", "m", str(i), [Run(tmp_path, f"m{i}", "m", str(i), None, {}, prompts)]) for i in range(number)]
     drawn = {}
-    monkeypatch.setattr(figures, "_save", lambda figure, folder, name: drawn.setdefault(name, figure) and [])
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.setdefault(path.name, figure) and [])
     figures.plot_means(models, metrics, tmp_path, "means")
     width, height = drawn["means"].get_size_inches()
     lines = {axis.get_subplotspec().rowspan.start for axis in drawn["means"].axes}
@@ -682,7 +682,7 @@ def test_a_figure_of_means_is_no_taller_than_a_screen(tmp_path, monkeypatch, num
 def test_controls_are_grey_in_the_figures_of_means_too(controlled, tmp_path, monkeypatch):
     models = group_runs([read_run(folder) for folder in find_runs(controlled / "runs")])
     drawn = {}
-    monkeypatch.setattr(figures, "_save", lambda figure, folder, name: drawn.setdefault(name, figure) and [])
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.setdefault(path.name, figure) and [])
     own = sorted({model.method for model in models} - {"sft", "dpo", "ddpo-both"})
     assert len(own) >= 2
     controls = [own[0], "absent", *own[1:]]

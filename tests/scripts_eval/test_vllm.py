@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ def fake(tmp_path, monkeypatch):
     binary.chmod(0o755)
     monkeypatch.setenv("FAKE_VLLM", str(folder))
     monkeypatch.setenv("PATH", f"{binary.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(vllm_server, "visible_gpus", lambda: 8)
+    monkeypatch.setattr(vllm_server, "gpus", lambda: 8)
     monkeypatch.setattr(vllm_server, "_GRACE", 1.0)
     monkeypatch.delenv("VLLM", raising=False)
     return folder
@@ -68,7 +69,7 @@ def runs(pid):
 def assert_stopped(fake):
     for call in read(fake, "calls.jsonl"):
         for pid in (call["pid"], call["child"]):
-            for _ in range(100):
+            for _ in range(200):
                 if not runs(pid):
                     break
                 time.sleep(0.05)
@@ -150,6 +151,42 @@ def test_one_adapter_starts_a_server_of_its_own_and_frees_the_gpus_before_scorin
     assert (tmp_path / "dpo.vllm.log").read_text().startswith("$ ")
 
 
+@pytest.mark.parametrize(("given", "sent"), [([], "float32"), (["--dtype", "bfloat16"], "bfloat16")])
+def test_the_precision_is_that_of_the_saved_weights_unless_given(world, adapters, fake, tmp_path, given, sent):
+    """By itself vLLM would serve float32 weights in half precision. One flag of vLLM's may stand alone, too."""
+    flags_of_vllm = ["--vllm_flags", "--enable-lora"]
+    sample_adapters.main([*several(world, {"dpo": adapters["dpo"]}, tmp_path / "eval"), *given, *flags_of_vllm])
+    (call,) = read(fake, "calls.jsonl")
+    assert fake_vllm.parse(call["argv"]).dtype == sent
+    assert call["argv"][-1] == "--enable-lora"
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_without_a_gpu_no_prompt_is_read_in_parts(monkeypatch, fake, number):
+    """vLLM for the CPU ends when the prompt of a seeded request is."""
+    monkeypatch.setattr(vllm_server, "gpus", lambda: number)
+    server = vllm_server.VllmServer("m", {}, "log")
+    assert ("--no-enable-chunked-prefill" in server.command(100)) is (number == 0)
+    assert server.gpus == max(number, 1)
+
+
+def test_two_servers_are_never_given_the_same_port():
+    """A port is held from before its server binds it, seconds later, until that is stopped."""
+    first = vllm_server._held_port()
+    port = first.getsockname()[1]
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.socket() as server:  # as vLLM binds it
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), 5):
+                server.accept()[0].close()
+    first.close()
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -164,7 +201,7 @@ def test_a_server_that_fails_is_one_line_and_leaves_nothing_running(world, adapt
         sample_adapters.main(
             [
                 *several(world, adapters, tmp_path / "eval"),
-                *("--server_timeout 1 --concurrency 1".split() if fault != "crash" else ["--concurrency", "1"]),
+                *("--server_timeout 1 --concurrency 1".split() if fault == "silent" else ["--concurrency", "1"]),
             ]
         )
     error = capsys.readouterr().err.splitlines()[-1]
@@ -207,6 +244,48 @@ def test_a_stopped_process_stops_its_server(fake, tmp_path, number):
             process.wait()
         assert len(read(fake, "calls.jsonl")) == 1
         assert_stopped(fake)
+
+
+def test_a_killed_command_takes_a_server_along_that_does_not_heed_sigterm(fake, tmp_path):
+    """As vLLM while it starts."""
+    (fake / "fault").write_text("stubborn")
+    code = (
+        "import sys, time; from diversity_tuning.generation import vllm_server; vllm_server._GRACE = 1.0\n"
+        "server = vllm_server.VllmServer('m', {}, sys.argv[1], data_parallel=1); server.start(10)\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "log"], cwd=ROOT, stdout=subprocess.PIPE)
+    assert [process.stdout.readline() for _ in range(2)][-1] == b"up\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert_stopped(fake)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_samples_ends_at_once_and_keeps_what_has_come(world, adapters, fake, tmp_path, number):
+    """What is under way is not waited for: nobody has paid for it, and a job that ends is given seconds."""
+    (fake / "fault").write_text("slow")
+    words = [*several(world, {"dpo": adapters["dpo"]}, tmp_path / "eval"), "--concurrency", "2"]
+    code = "import sys; from scripts_eval import sample_adapters; sample_adapters.main(sys.argv[1:])"
+    options = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, "-c", code, *words], **options)
+    try:
+        for _ in range(1200):
+            if len(read(fake, "bodies.jsonl")) > 2 and read(tmp_path / "eval" / "dpo", "samples.jsonl"):
+                break
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        assert process.wait(120) == 128 + number, "the server would answer in 600 s"
+    finally:
+        process.kill()
+        process.wait()
+    assert_stopped(fake)
+    (fake / "fault").unlink()
+    (row,) = read(tmp_path / "eval" / "dpo", "samples.jsonl")
+    sample_adapters.main(words)
+    assert read(tmp_path / "eval" / "dpo", "samples.jsonl")[0] == row
 
 
 def test_what_vllm_cannot_serve_is_said_before_it_is_started(world, adapters, fake, tmp_path, capsys, monkeypatch):

@@ -83,10 +83,22 @@ def make_report(
     names = (*FILES, *(f"{name}.p*" for name in registry.tradeoffs()))
     with written_in_place(output, "report", names, record) as before:
         for name, rows in frames.items():
-            _write_or_remove(output / f"{name}.csv", rows)
+            if len(rows):
+                write_csv(output / f"{name}.csv", rows)
+            else:
+                (output / f"{name}.csv").unlink(missing_ok=True)
         drawn = write_figures(models, output, ablation, compared.drawn, compared.grey, note) if figure else []
         summary = overview.sentences(models, frames["differences"], warning)
-        found = [overview.overview_table(models), *_sections(compared, frames), *further]
+        found = [
+            overview.overview_table(models),
+            *_model_tables(frames["models"], compared.columns, compared.slopes),
+            _count_table(frames["models"]),
+            *_difference_tables(frames["differences"]),
+            *curve_tables(frames["fronts"], compared.anchor),
+            *control_tables(frames["controls"], compared.control_pairs),
+            *curve_tables(frames["controls-fronts"], compared.anchor, "controls-fronts"),
+            *further,
+        ]
         for old in [name for name in before if name.endswith(".tex") or not any(fnmatch(name, one) for one in names)]:
             (output / old).unlink(missing_ok=True)
         for table in found:
@@ -97,17 +109,6 @@ def make_report(
         sections = {"Samples": samples_section(models, samples, show)}
         write_pages(output, overview.page_title(models), found, drawn, summary, METHOD, sections, metrics, _UNDER_FIGURES)
     return (output / "summary.txt").read_text(encoding="utf-8")
-
-
-def _sections(compared: Comparison, frames: dict[str, pd.DataFrame]) -> list[Table]:
-    return [
-        *_model_tables(frames["models"], compared.columns, compared.slopes),
-        _count_table(frames["models"]),
-        *_difference_tables(frames["differences"]),
-        *curve_tables(frames["fronts"], compared.anchor),
-        *control_tables(frames["controls"], compared.control_pairs),
-        *curve_tables(frames["controls-fronts"], compared.anchor, "controls-fronts"),
-    ]
 
 
 def write_figures(
@@ -137,13 +138,6 @@ def _drawn(*shown: str) -> list[registry.Metric]:
     """The metrics of these tables that a figure of means shows: those with a better direction that no other figure shows."""
     elsewhere = (REDDIT_REWARD, *registry.DIVERSITIES)
     return [metric for metric in registry.in_table(*shown) if metric.better and metric.column not in elsewhere]
-
-
-def _write_or_remove(path: Path, rows: pd.DataFrame) -> None:
-    if len(rows):
-        write_csv(path, rows)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _model_tables(rows: pd.DataFrame, columns: list[str], slopes: dict[str, float]) -> list[Table]:
@@ -194,8 +188,5 @@ def _parts(columns: list[str], name: str, title: str) -> list[tuple[str, str, li
 
 
 def _who(row: pd.Series) -> list:
-    return [row["model"], NONE if pd.isna(row["seed"]) else _whole(row["seed"])]
-
-
-def _whole(seed: object) -> object:
-    return int(seed) if isinstance(seed, float) else seed  # a column with a missing seed holds the others as floats
+    seed = row["seed"]  # a column with a missing seed holds the others as floats
+    return [row["model"], NONE if pd.isna(seed) else int(seed) if isinstance(seed, float) else seed]

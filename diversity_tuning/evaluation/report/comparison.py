@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from diversity_tuning.data.schema import REDDIT_REWARD
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import diagnostics, registry
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, t_words
@@ -12,6 +13,7 @@ from diversity_tuning.evaluation.report.runs import Run, RunGroup, add_equal_len
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, align, matching, seed_word
 from diversity_tuning.evaluation.statistics import overall_mean
 from diversity_tuning.evaluation.tradeoff import difference_at_equal_quality
+from diversity_tuning.partition import number_or_none
 
 Pairs = list[tuple[RunGroup, RunGroup]]
 _NOTE = """\
@@ -21,6 +23,7 @@ brackets: of the draws in which the {quality} was within the hull's range, where
 own differences, of those seeds that lie within it. No correction for the number of comparisons.
 """
 OUTSIDE = "outside the range"
+_LAST = (REDDIT_REWARD, *registry.DIVERSITIES)  # of the columns of controls
 OUTSIDE_VALUES = {**dict.fromkeys(("mean", "low", "high")), "covered": 0.0, "t_low": None, "t_high": None, "t_seeds": 0}
 
 
@@ -79,14 +82,7 @@ def control_pairs(models: list[RunGroup], methods: list[str], baselines: list[st
 
 def main_models(group: list[RunGroup]) -> list[RunGroup]:
     """Of the models of one method those of strength 1, which are trained to their end; all where none has it."""
-    return [model for model in group if _number(model.strength) == 1] or group
-
-
-def _number(strength: str | None) -> float | None:
-    try:
-        return float(strength)
-    except (TypeError, ValueError):
-        return None
+    return [model for model in group if number_or_none(model.strength) == 1] or group
 
 
 def control_tables(rows: pd.DataFrame, pairs: dict[str, Pairs]) -> list[Table]:
@@ -111,9 +107,8 @@ def control_tables(rows: pd.DataFrame, pairs: dict[str, Pairs]) -> list[Table]:
 
 def _control_columns() -> list[str]:
     """Measures of single studies first, reward and distances of embeddings last."""
-    first, *others = registry.qualities()
-    of_studies = [column for column in registry.diversities() if column not in registry.DIVERSITIES]
-    return [*of_studies, *others, first, *registry.DIVERSITIES]
+    own = [*registry.diversities(), *registry.qualities(), *registry.columns(registry.in_table("other"))]
+    return [*(column for column in dict.fromkeys(own) if column not in _LAST), *_LAST]
 
 
 def front_table(
@@ -174,12 +169,9 @@ def curve_tables(rows: pd.DataFrame, anchor: str | None, name: str = "fronts") -
         note = _NOTE.format(quality=word, anchor=f" and {anchor}" if anchor else "")
         header = ["model", "hull of", "seed", registry.short(quality), *map(registry.heading, columns)]
         suffix = "" if quality == registry.qualities()[0] else f"-{quality}"
-        made.append(Table(f"{name}{suffix}", f"{_title(name)} at equal {word}", note, header, cells))
+        title = "Diversity" if name == "fronts" else "Controls: diversity"
+        made.append(Table(f"{name}{suffix}", f"{title} at equal {word}", note, header, cells))
     return made
-
-
-def _title(name: str) -> str:
-    return "Diversity" if name == "fronts" else "Controls: diversity"
 
 
 def _cell(row: pd.Series) -> str:

@@ -10,6 +10,7 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.report.runs import RunGroup
 from diversity_tuning.evaluation.report.styles import control_markers, data_and_seeds, method_styles
 from diversity_tuning.evaluation.report.tradeoff_figure import Content, draw_tradeoff
+from diversity_tuning.partition import number_or_none
 
 _COLUMNS = 4  # panels beside each other in a figure of means
 _MANY = 12  # models from which on all panels stand in one line, with rows closer together and every other one shaded
@@ -24,7 +25,7 @@ def plot_tradeoffs(
     """
     content = Content(models, list(pairs), list(controls), note)
     drawn = {name: draw_tradeoff(content, columns) for name, columns in registry.tradeoffs().items()}
-    return {name: _save(figure, folder, name) for name, figure in drawn.items() if figure}
+    return {name: save_figure(figure, folder / name) for name, figure in drawn.items() if figure}
 
 
 def plot_means(
@@ -69,7 +70,7 @@ def plot_means(
         axis.set_yticks(list(rows), [model.label for model in models])
     axes[0][0].set_ylim(len(models) - 0.4, -0.6)
     add_title(figure, data_and_seeds(models, note))
-    return _save(figure, folder, name)
+    return save_figure(figure, folder / name)
 
 
 def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
@@ -88,7 +89,11 @@ def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
     for axis, column in zip(axes, columns, strict=True):
         for i, method in enumerate(lines):
             shift = (i - (len(lines) - 1) / 2) * 0.09  # side by side, so that intervals do not hide each other
-            _draw_line(axis, groups[method], column, ticks, shift, styles[method])
+            group = sorted(groups[method], key=lambda model: ticks.index(model.strength))
+            values = [model.mean(column) for model in group]
+            places, means = [ticks.index(model.strength) + shift for model in group], [value["mean"] for value in values]
+            bars, style = np.concatenate([whiskers(value) for value in values], axis=1), {"ms": 6, "lw": 1.2, "label": method}
+            axis.errorbar(places, means, yerr=bars, fmt=f"{styles[method][1]}-", color=styles[method][0], **style)
         for method in levels:
             level = groups[method][0].mean(column)
             axis.axhline(level["mean"], color=styles[method][0], ls=(0, (5, 2)), lw=1.2, label=method)
@@ -97,24 +102,10 @@ def plot_ablation(models: list[RunGroup], folder: Path) -> list[Path]:
         axis.set_xticks(range(len(ticks)), ticks)
         draw_grid(axis)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(groups), frameon=False)
-    return _save(figure, folder, "ablation")
-
-
-def _draw_line(axis, group: list[RunGroup], column: str, ticks: list, shift: float, style: tuple[str, str]) -> None:
-    group = sorted(group, key=lambda model: ticks.index(model.strength))
-    values = [model.mean(column) for model in group]
-    bars = np.concatenate([whiskers(value) for value in values], axis=1)
-    x, y = [ticks.index(model.strength) + shift for model in group], [value["mean"] for value in values]
-    axis.errorbar(x, y, yerr=bars, fmt=style[1] + "-", color=style[0], ms=6, lw=1.2, label=group[0].method)
+    return save_figure(figure, folder / "ablation")
 
 
 def by_number(strength: str | None) -> tuple[float, str]:
     """Numbers by size, then words ("all")."""
-    try:
-        return float(strength), ""
-    except (TypeError, ValueError):
-        return float("inf"), str(strength)
-
-
-def _save(figure, folder: Path, name: str) -> list[Path]:
-    return save_figure(figure, folder / name)
+    number = number_or_none(strength)
+    return (float("inf"), str(strength)) if number is None else (number, "")

@@ -12,6 +12,7 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
 from diversity_tuning.evaluation.report.runs import RunGroup, group_runs, number_of, read_run
+from diversity_tuning.evaluation.report.styles import number_of_seeds
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, model_table
 
 _MOST_PAIRS = 8  # compared in words; the tables have all
@@ -83,8 +84,8 @@ def _size(models: list[RunGroup]) -> str:
     prompts = sorted({number_of(model.shared_prompts()) for model in models})
     among = str(prompts[0]) if len(prompts) == 1 else f"{prompts[0]} to {prompts[-1]}"
     responses = sum(run.counts.get("responses", 0) for model in models for run in model.runs)
-    sizes = f"{_count(len(models), 'model')}, {_count(len(seeds) or 1, 'seed')}"
-    return f"{sizes}, {among} prompts a model, {responses:,} responses."
+    plural = "" if len(models) == 1 else "s"
+    return f"{len(models)} model{plural}, {number_of_seeds(len(seeds) or 1)}, {among} prompts a model, {responses:,} responses."
 
 
 def _cut(models: list[RunGroup]) -> list[str]:
@@ -95,10 +96,6 @@ def _cut(models: list[RunGroup]) -> list[str]:
         if number := sum(one.get(column, 0) for one in counts):
             told.append(f"Warning: {cut_texts(number, responses, f'the {name} encoder')}.")
     return told
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _best(metric: registry.Metric, models: list[RunGroup]) -> str | None:
@@ -145,23 +142,15 @@ def terminal_table(folders: list[Path]) -> str:
     """
     models = group_runs([read_run(folder) for folder in folders])
     means = model_table(models, list(_COLUMNS))
-    columns = [name for name in _COLUMNS if means[f"{name}_mean"].notna().any()]
-    rows = [[_short(row["model"]), *(_cell(row, name) for name in columns)] for _, row in means.iterrows()]
-    table = plain_table(Table("quick look", "", "", ["model", *map(_head, columns)], rows))
-    notes = ["Means over prompts ± half the 95% interval; ↑: higher is better, ↓: lower is better.", *map(_note, columns)]
+    columns = {name: registry.find(name) for name in _COLUMNS if means[f"{name}_mean"].notna().any()}
+    heads = [f"{_COLUMNS[name][0]} {metric.arrow if metric else ''}".rstrip() for name, metric in columns.items()]
+    names = [one if len(one) <= _NAME else f"{one[: _NAME // 2 - 1]}…{one[-_NAME // 2 :]}" for one in means["model"]]
+    rows = [[called, *(_cell(row, name) for name in columns)] for called, (_, row) in zip(names, means.iterrows(), strict=True)]
+    table = plain_table(Table("quick look", "", "", ["model", *heads], rows))
+    notes = ["Means over prompts ± half the 95% interval; ↑: higher is better, ↓: lower is better."]
+    finished = "Share of responses that ended before the limit of tokens."
+    notes += [f"{_COLUMNS[name][0]}: {metric.definition if metric else finished}" for name, metric in columns.items()]
     return "\n".join([table, *(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes)])
-
-
-def _head(column: str) -> str:
-    metric = registry.find(column)
-    return f"{_COLUMNS[column][0]} {metric.arrow if metric else ''}".rstrip()
-
-
-def _note(column: str) -> str:
-    metric = registry.find(column)
-    return (
-        f"{_COLUMNS[column][0]}: {metric.definition if metric else 'Share of responses that ended before the limit of tokens.'}"
-    )
 
 
 def _cell(row: pd.Series, column: str) -> str:
@@ -174,8 +163,3 @@ def _cell(row: pd.Series, column: str) -> str:
         return f"{mean:.2f}" if abs(mean) < 10 else f"{mean:.1f}"
     digits = _COLUMNS[column][1]
     return f"{mean:.{digits}f} ±{(high - low) / 2:.{digits}f}"
-
-
-def _short(name: str) -> str:
-    """A long name without its middle."""
-    return name if len(name) <= _NAME else f"{name[: _NAME // 2 - 1]}…{name[-_NAME // 2 :]}"

@@ -1,4 +1,7 @@
-"""Scored runs, read back and grouped: the same name, method and strength is one model trained with several seeds."""
+"""Scored runs, read back and grouped: the same name, method and strength is one model trained with several seeds.
+
+A published study, as the repository's results/ has them, is a table of per-prompt values of all runs, and a record of each.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,10 +16,15 @@ from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.diagnostics import KEY, Registered, by_record, shown_name
 from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS, read_metrics
-from diversity_tuning.evaluation.report.study import LABELS, is_study, prompts_of, read_study, read_table
 from diversity_tuning.evaluation.statistics import at_equal_length, mean_interval
-from diversity_tuning.outputs import PROVENANCE
+from diversity_tuning.outputs import PROVENANCE, read_provenance
 
+TABLE = "prompts.csv.gz"
+SAMPLES_TABLE = "samples.csv.gz"  # reward and labels of every sample, without texts; of runs that were scored with diagnostics
+STAGE = "published"
+RUN, COMMON = "run", "every_run"  # in provenance.json: name of a run, and what the records of all have in common
+LABELS = ("name", "method", "strength", "seed")  # of a run: in its record, and in every row of the table
+_ALWAYS = (REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY)  # columns of every run, with values or without
 _FIRST = ("base", "sft")  # what the other models start from: first in every table and figure
 
 
@@ -149,7 +157,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def read_runs(folder: str | Path) -> list[Run]:
-    """All runs of a published study (:mod:`~.study`), in the order of its provenance; or the one of a run folder."""
+    """All runs of a published study (:func:`read_study`), in the order of its provenance; or the one of a run folder."""
     folder = Path(folder)
     if not is_study(folder):
         return [read_run(folder)]
@@ -164,6 +172,40 @@ def read_runs(folder: str | Path) -> list[Run]:
         )
         for record in read_study(folder)["runs"]
     ]
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder holds a published study."""
+    return (folder / TABLE).is_file() and read_provenance(folder).get("stage") == STAGE
+
+
+def read_study(folder: Path) -> dict:
+    """The provenance of a study, ``runs`` (a record a run) and ``reports`` (place -> what was asked for) in it.
+
+    A study that is not there yet is empty. :class:`UserError` where the folder holds anything else.
+    """
+    made = read_provenance(folder)
+    if made.get("stage") != STAGE and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder}: not empty, and no study that scripts_eval.leaderboard wrote; choose another folder")
+    made = made if made.get("stage") == STAGE else {}
+    common = made.pop(COMMON, {})
+    made["runs"] = [common | record for record in made.get("runs", [])]
+    return {"stage": STAGE, "reports": {}, **made}
+
+
+def read_table(folder: Path, name: str = TABLE) -> pd.DataFrame:
+    """The values of a study, per prompt or per sample, and the run of each row; without rows where there are none."""
+    if not (folder / name).is_file():
+        return pd.DataFrame(columns=[RUN])
+    table = read_csv(folder / name, [RUN, DIGEST], (RUN, *LABELS, DIGEST))
+    return table.drop(columns=list(LABELS), errors="ignore")
+
+
+def prompts_of(table: pd.DataFrame, run: str) -> pd.DataFrame:
+    """The rows of one run, with the columns that it has."""
+    own = table[table[RUN] == run].drop(columns=RUN)
+    kept = [name for name in own if name in _ALWAYS or own[name].notna().any()]
+    return own[kept].reset_index(drop=True)
 
 
 def _indexed(prompts: pd.DataFrame, key: str) -> pd.DataFrame:

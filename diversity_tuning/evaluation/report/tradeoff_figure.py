@@ -106,7 +106,9 @@ def _draw_panel(axis, content: Content, x: str, y: str) -> None:
         if model in content.main:
             bars = {"xerr": whiskers(model.mean(x)), "yerr": whiskers(model.mean(y)), "lw": 1}
             axis.errorbar(*_point(model, x, y), fmt=marker, color=colour, ms=7, zorder=3, **bars)
-            _draw_seeds(axis, model, x, y, colour)
+            if len(model.runs) > 1:
+                dots = zip(*_seed_points(model, x, y).values(), strict=True)
+                axis.plot(*dots, ".", color=colour, alpha=0.55, ms=5, mew=0, zorder=1, label="one seed")
         else:
             open_marker = {"marker": marker, "mfc": "white", "mec": colour, "ms": 4.5, "mew": 1, "zorder": 2}
             axis.plot(*_point(model, x, y), ls="none", label="other strength of a method", **open_marker)
@@ -140,13 +142,6 @@ def _seed_points(model: RunGroup, x: str, y: str) -> dict[object, tuple[float, f
     """The mean of every seed."""
     values = zip(*(seed_means(model.matrix(column)) for column in (x, y)), strict=True)
     return dict(zip([run.seed for run in model.runs], values, strict=True))
-
-
-def _draw_seeds(axis, model: RunGroup, x: str, y: str, colour: str) -> None:
-    """Each seed as a small dot."""
-    if len(model.runs) > 1:
-        points = zip(*_seed_points(model, x, y).values(), strict=True)
-        axis.plot(*points, ".", color=colour, alpha=0.55, ms=5, mew=0, zorder=1, label="one seed")
 
 
 def _draw_arrows(axis, one: RunGroup, other: RunGroup, x: str, y: str, colour: str) -> None:

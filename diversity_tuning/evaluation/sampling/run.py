@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import RECORD, SAMPLES
-from diversity_tuning.evaluation.sampling.processes import Processes
 from diversity_tuning.evaluation.sampling.samples import (
+    Processes,
     SampleRow,
     SamplesFile,
     merge_shards,
@@ -25,7 +25,8 @@ from diversity_tuning.generation.baselines import independent, iterative, seeded
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.locks import release
-from diversity_tuning.outputs import RUN_FILES, forget_retired
+from diversity_tuning.outputs import RUN_FILES, forget_retired, read_json
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_text
 
 _PROMPTS, _SAMPLING = "prompts", "Sampling"  # headings of --help
@@ -33,7 +34,7 @@ _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names 
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Flags):
     """What to sample, how, and where to. ``source`` is the output of data stage 0 or 1, ``output`` the run folder."""
 
     source: str = flag("output of data stage 0 or 1, or a file with prompts (its split is train)", group=_PROMPTS)
@@ -41,13 +42,13 @@ class SamplingConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     split: str = flag("split of it", default="test", group=_PROMPTS)
-    start: int = flag("first row", default=1000, group=_PROMPTS)
-    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, group=_PROMPTS)
-    num_samples: int = flag("responses per prompt", default=4, group=_SAMPLING)
-    seed: int = flag("decides every sample of the local engine, whatever the batch size", default=42, group=_SAMPLING)
+    start: int = flag("first row", default=1000, least=0, group=_PROMPTS)
+    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, least=1, group=_PROMPTS)
+    num_samples: int = flag("responses per prompt", default=4, least=1, group=_SAMPLING)
+    seed: int = flag("decides every sample of the local engine, whatever the batch size", default=42, least=0, group=_SAMPLING)
     iterative: bool = flag("show the responses before, ask for one far from them", default=False, group=_SAMPLING)
     verbalized: int | None = flag(
-        "ask for K responses with probabilities, draw from them", default=None, metavar="K", group=_SAMPLING
+        "ask for K responses with probabilities, draw from them", default=None, least=1, metavar="K", group=_SAMPLING
     )
     seed_of_thought: bool = flag(
         "let the model make up a random string first and write from it", default=False, group=_SAMPLING
@@ -56,10 +57,7 @@ class SamplingConfig:
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
-        if self.num_samples < 1:
-            raise UserError(f"--num_samples {self.num_samples}: must be at least 1")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed}: must be at least 0")
+        super().__post_init__()
         given = {
             "iterative": self.iterative,
             "verbalized": self.verbalized is not None,
@@ -98,11 +96,7 @@ def sampling_record(config: SamplingConfig) -> dict:
 
 def read_record(folder: str | Path) -> dict:
     """``sampling.json``, or an empty dict."""
-    try:
-        record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
-        return record if isinstance(record, dict) else {}
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
+    return read_json(Path(folder) / RECORD)
 
 
 def sample_run(config: SamplingConfig, server=None) -> bool | None:
@@ -134,23 +128,16 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
 
     def made(folder: Path) -> dict:
         there = read_record(folder)
-        if there and not there.get("finished") and difference(there, record) and _is_without_responses(folder):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        # A run that has got no answer: what it was asked for binds nobody, and nothing else lies in its folder.
+        bare = names <= {RECORD, SAMPLES} and (SAMPLES not in names or (folder / SAMPLES).stat().st_size == 0)
+        if there and not there.get("finished") and difference(there, record) and bare:
             (folder / SAMPLES).unlink(missing_ok=True)
             (folder / RECORD).unlink()
             return {}
         return there
 
     open_output(output, record, overwrite, f"a run folder (no {RECORD})", made=made, files=RUN_FILES, holds="has samples")
-
-
-def _is_without_responses(output: Path) -> bool:
-    """Whether a run has got no answer, so that what it was asked for binds nobody, and nothing else lies in its folder."""
-    there = {path.name for path in output.iterdir()}
-    return there <= {RECORD, SAMPLES} and (SAMPLES not in there or (output / SAMPLES).stat().st_size == 0)
-
-
-def _as_json(record: dict) -> str:
-    return json.dumps(record, indent=2, sort_keys=True) + "\n"
 
 
 def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes, server) -> bool | None:
@@ -162,7 +149,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
         engine.open()  # what cannot be loaded leaves nothing behind
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
-        write_text(output / RECORD, _as_json({**made, **record, "finished": False}))
+        write_text(output / RECORD, json.dumps({**made, **record, "finished": False}, indent=2, sort_keys=True) + "\n")
         (output / PROVENANCE).unlink(missing_ok=True)  # scores of fewer samples do not count
         merge_shards(output)
     processes.wait()
@@ -181,7 +168,7 @@ def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, proc
     answered = there > 0 and there + len(failed) == len(prompts) * config.num_samples
     results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
-    write_text(output / RECORD, _as_json({**record, **results}))
+    write_text(output / RECORD, json.dumps({**record, **results}, indent=2, sort_keys=True) + "\n")
     if results["finished"]:
         forget_retired(output)
     release(output)

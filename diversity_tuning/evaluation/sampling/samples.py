@@ -1,13 +1,14 @@
-"""Which prompts, and the samples file: appended to, never rewritten, so that a killed run can be resumed."""
+"""Which prompts, the processes that share them, and the samples file: appended to, so that a killed run can be resumed."""
 
 import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from diversity_tuning.data.read import read_split, require_columns, where_of
 from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, PROMPT, prompt_text
+from diversity_tuning.data.tables import read_split, require_columns, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import SAMPLES
 
@@ -30,11 +31,9 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
 
     A row is a post (title and text), as the data stages write it, or has a column ``prompt``.
     """
-    rows = read_split(source, split)
-    if POST_TITLE in rows.column_names:
-        require_columns(rows, (POST_TITLE, POST_TEXT), where_of(source, split))
-    else:
-        require_columns(rows, (PROMPT,), where_of(source, split))
+    rows, where = read_split(source, split), where_of(source, split)
+    posts = POST_TITLE in rows.column_names
+    require_columns(rows, (POST_TITLE, POST_TEXT) if posts else (PROMPT,), where)
     if num_prompts < 1 or start < 0:
         raise UserError("--num_prompts must be at least 1 and --start at least 0")
     if start >= len(rows):
@@ -43,13 +42,15 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     if say and stop < start + num_prompts:
         print(f"split '{split}' has {len(rows)} rows: {stop - start} prompts instead of {num_prompts}", flush=True)
     chosen = rows.select(range(start, stop))
+    if posts:
+        prompts = [prompt_text(title, text) for title, text in zip(chosen[POST_TITLE], chosen[POST_TEXT], strict=True)]
+    else:
+        prompts = [_of_one_turn(prompt) for prompt in chosen[PROMPT]]
     first: dict[str, int] = {}
     empty = 0
-    for row, prompt in enumerate(_prompts(chosen), start=start):
+    for row, prompt in enumerate(prompts, start=start):
         if not isinstance(prompt, str):
-            raise UserError(
-                f"{where_of(source, split)}: row {row + 1}, column '{PROMPT}': expected a text, or one message of a user"
-            )
+            raise UserError(f"{where}: row {row + 1}, column '{PROMPT}': expected a text, or one message of a user")
         if prompt.strip():
             first.setdefault(prompt, row)
         else:
@@ -60,7 +61,7 @@ def select_prompts(source: str, split: str, start: int, num_prompts: int, say: b
     if say and empty:
         print(f"{empty} of {len(chosen)} prompts are empty and left out", flush=True)
     if not first:
-        raise UserError(f"{where_of(source, split)}: rows {start + 1} to {stop}: every prompt is empty")
+        raise UserError(f"{where}: rows {start + 1} to {stop}: every prompt is empty")
     return {row: prompt for prompt, row in first.items()}
 
 
@@ -68,12 +69,6 @@ def _of_one_turn(prompt: object) -> object:
     """The text of a prompt that is one message of a user; anything else as it is."""
     one = prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else None
     return one.get("content") if isinstance(one, dict) and one.get("role") == "user" else prompt
-
-
-def _prompts(rows) -> list[str]:
-    if POST_TITLE not in rows.column_names:
-        return [_of_one_turn(prompt) for prompt in rows[PROMPT]]
-    return [prompt_text(title, text) for title, text in zip(rows[POST_TITLE], rows[POST_TEXT], strict=True)]
 
 
 def read_samples(folder: str | Path) -> list[SampleRow]:
@@ -87,6 +82,7 @@ def read_samples(folder: str | Path) -> list[SampleRow]:
 
 def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
     rows: dict[tuple[int, int], SampleRow] = {}
+    prompts: dict[int, str] = {}
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
@@ -96,6 +92,8 @@ def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
             except (ValueError, TypeError, RecursionError):
                 raise UserError(f"{path}, line {number}: not a sample; delete the line, or give --overwrite") from None
             rows.setdefault((row.prompt_id, row.sample), row)
+            if prompts.setdefault(row.prompt_id, row.prompt) != row.prompt:
+                raise UserError(f"{path}, line {number}: another prompt than above has prompt_id {row.prompt_id}")
     return rows
 
 
@@ -106,6 +104,8 @@ def _sample(values: dict) -> SampleRow:
         value = getattr(row, name)
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise TypeError(name)
+    if row.prompt_id < 0 or row.sample < 0:
+        raise ValueError("prompt_id and sample are counted from 0")
     return row
 
 
@@ -147,3 +147,50 @@ class SamplesFile:
 
     def __exit__(self, *_):
         self._stream.close()
+
+
+class Processes:
+    """This process among ``count``: its number ``rank`` (0 is the ``first``) and its ``device``, None for the default."""
+
+    def __init__(self, device: str | None = None):
+        self.count, self.rank, self.device = int(os.environ.get("WORLD_SIZE", "1")), 0, device
+        self._state = None
+        if self.count > 1:
+            import torch
+            from accelerate import PartialState
+
+            cpu = device == "cpu" or not torch.accelerator.is_available()
+            # One process may wait for another for as long as sampling takes.
+            self._state = PartialState(cpu=cpu, timeout=timedelta(days=30))
+            if self._state.num_processes != self.count:
+                raise UserError(
+                    f"{self.count} processes were started and do not find each other; start them with accelerate launch"
+                )
+            self.rank, self.device = self._state.process_index, device or str(self._state.device)
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, prompts: dict[int, str]) -> dict[int, str]:
+        """This process's part of the prompts, longest first; all parts are about as much work."""
+        return dict(sorted(prompts.items(), key=lambda item: -len(item[1]))[self.rank :: self.count])
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self._state:
+            self._state.wait_for_everyone()
+
+    def together(self, items: list) -> list:
+        """The items of all processes, in every one of them, once all are here."""
+        if not self._state:
+            return items
+        from accelerate.utils import gather_object
+
+        return gather_object(items)
+
+    def end(self) -> None:
+        """Let each process go its own way."""
+        if self._state:
+            self._state.destroy_process_group()
+            self._state = None

@@ -7,31 +7,28 @@ import numpy as np
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.scoring.run import ScoringConfig, diagnose
 from diversity_tuning.flags import flag
+from diversity_tuning.ranges import Flags
 
 
 @dataclass(frozen=True)
-class CalibrationConfig:
+class CalibrationConfig(Flags):
     """Which of the data's own responses the threshold is calibrated on, and how; give a split that is not evaluated on."""
 
     source: str = flag("folder with the cleaned data: output of data stage 0 or 1")
     output: str = flag("folder for threshold.json")
     split: str = flag("split of it; not the one that is evaluated on", default="train")
-    start: int = flag("first row", default=0)
-    num_prompts: int = flag("rows from there on; fewer where the split ends", default=500)
-    draw: int = flag("responses a prompt, at most", default=8)
+    start: int = flag("first row", default=0, least=0)
+    num_prompts: int = flag("rows from there on; fewer where the split ends", default=500, least=1)
+    draw: int = flag("responses a prompt, at most", default=8, least=2)
     seed: int = flag("decides that draw", default=42, least=0)
     semantic_model: str = flag("semantic embedding model", default=ScoringConfig.semantic_model)
     embedding_cache: str | None = flag("folder that keeps embeddings between runs", default=None)
-    share: float = flag("without labels: share of the pairs that count as the same", default=0.05)
+    share: float = flag("without labels: share of the pairs that count as the same", default=0.05, above=0, below=1)
     labels: str | None = flag("a diagnostics module's label of what is the same", default=None, metavar="MODULE:COLUMN")
     batch_size: int = flag("texts embedded at once", default=32, least=1)
     device: str | None = flag("cpu, cuda, …; default: cuda where there is one", default=None)
     trust_remote_code: bool = flag("run the hub's code", default=False)
     overwrite: bool = flag("make it anew", default=False)
-
-    def __post_init__(self):
-        if not 0 < self.share < 1 or self.draw < 2:
-            raise UserError("--share lies between 0 and 1, --draw is at least 2")
 
 
 def calibrate(config: CalibrationConfig) -> dict:

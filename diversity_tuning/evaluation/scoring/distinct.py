@@ -21,15 +21,9 @@ Pairs = np.ndarray  # (m, 2) row numbers of two responses to one prompt, the sma
 def pairs_within(prompts: Sequence[Hashable]) -> Pairs:
     """Every pair of rows of one prompt: int ``(m, 2)``, the smaller row first."""
     number = numbered(prompts)
-    order = np.argsort(number, kind="stable")
-    sizes = np.bincount(number) if len(number) else np.empty(0, int)
-    starts = np.cumsum(sizes) - sizes
-    parts = [np.empty((0, 2), int)]
-    for size in np.unique(sizes[sizes > 1]):  # prompts with as many responses at once
-        one, other = np.triu_indices(size, k=1)
-        places = starts[sizes == size][:, None]
-        parts.append(np.stack([order[places + one].ravel(), order[places + other].ravel()], axis=1))
-    pairs = np.concatenate(parts)
+    of_prompts = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    parts = [rows[np.stack(np.triu_indices(len(rows), k=1), axis=1)] for rows in of_prompts]
+    pairs = np.concatenate(parts or [np.empty((0, 2), int)])
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
@@ -64,7 +58,8 @@ def classifier(folder: str, device: str | None = None, trust_remote_code: bool =
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from diversity_tuning.policy import from_pretrained, on_device
+    from diversity_tuning.opening import from_pretrained
+    from diversity_tuning.policy import on_device
 
     try:
         options = {"trust_remote_code": trust_remote_code}

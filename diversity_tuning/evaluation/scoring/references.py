@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diversity_tuning.data.read import read_split
 from diversity_tuning.data.schema import (
     COMMENT_TEXTS,
     FILTERED_COMMENT_TEXTS,
@@ -19,6 +18,7 @@ from diversity_tuning.data.schema import (
     STYLE_DIVERSITY,
     TRANSFORMED_SCORE,
 )
+from diversity_tuning.data.tables import read_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import files
 from diversity_tuning.evaluation.csvfiles import write_csv
@@ -26,6 +26,7 @@ from diversity_tuning.evaluation.sampling.samples import select_prompts
 from diversity_tuning.evaluation.scoring import run as scoring
 from diversity_tuning.evaluation.scoring import summary
 from diversity_tuning.flags import flag
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import is_finished
 
 # As published; the responses' own votes, mapped to [-1, 1], are the reference for quality.
@@ -43,14 +44,14 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class ReferenceConfig:
+class ReferenceConfig(Flags):
     """Which of the data's responses are measured: those to ``num_prompts`` rows of a split of ``source``, from ``start`` on."""
 
     source: str = flag("folder with the cleaned data: output of data stage 0 or 1")
     scoring: scoring.ScoringConfig
     split: str = flag("split of it", default="test")
-    start: int = flag("first row", default=1000)
-    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000)
+    start: int = flag("first row", default=1000, least=0)
+    num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, least=1)
     draw: int = flag("responses a prompt that distinct labels are counted among", default=4, least=1)
     seed: int = flag("decides that draw", default=42, least=0)
 

@@ -1,6 +1,7 @@
 """How well a reward model predicts the votes of responses that it was not trained on: agreement, order, calibration."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,48 @@ def calibration_error(groups: list[dict[str, float]]) -> float:
     return float(np.average([abs(one["reward"] - one["target"]) for one in groups], weights=sizes))
 
 
-def check(rewards: np.ndarray, targets: np.ndarray, votes: np.ndarray, prompts: np.ndarray, output: Path) -> dict:
-    """Write reward_check.json, and scatter, histogram and calibration as .png, into ``output``; returns the numbers."""
+def own_prompt_share(reward: Callable, prompts: list[str], responses: list[str], seed: int = 0) -> dict[str, float]:
+    """``own``, ``other``: mean reward of responses with their own and with another prompt; ``wins``: P(own > other), ties half.
+
+    ``untied``: the share of pairs with different rewards; ``wins_untied``: P(own > other) among them. Chance is 0.5.
+    ``reward``: as in :mod:`diversity_tuning.rewards`. The other prompt is drawn from the different ones; NaN where there is
+    one only. Pairs with a failed reward are left out.
+    """
+    different = list(dict.fromkeys(prompts))
+    if len(different) < 2:
+        return dict.fromkeys(("own", "other", "wins", "untied", "wins_untied"), float("nan"))
+    place = {prompt: i for i, prompt in enumerate(different)}
+    steps = np.random.default_rng(seed).integers(1, len(different), len(prompts))
+    others = [different[(place[prompt] + step) % len(different)] for prompt, step in zip(prompts, steps, strict=True)]
+    scores = np.array([_numbers(reward(asked, responses, [True] * len(responses))) for asked in (prompts, others)])
+    own, other = scores[:, ~np.isnan(scores).any(axis=0)]
+    untied = own != other
+    return {
+        "own": _mean(own), "other": _mean(other), "wins": _mean((own > other) + 0.5 * ~untied), "untied": _mean(untied),
+        "wins_untied": _mean((own > other)[untied]),
+    }  # fmt: skip
+
+
+def _numbers(values: list[float | None]) -> list[float]:
+    return [np.nan if value is None else float(value) for value in values]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def check(
+    rewards: np.ndarray,
+    targets: np.ndarray,
+    votes: np.ndarray,
+    prompts: np.ndarray,
+    output: Path,
+    own_prompt: dict | None = None,
+) -> dict:
+    """Write reward_check.json, and scatter, histogram and calibration as .png, into ``output``; returns the numbers.
+
+    ``own_prompt``: what :func:`own_prompt_share` says of the model, to be written beside them.
+    """
     result = agreement(rewards, targets)
     result["calibration"] = calibration(rewards, targets)
     result["calibration_error"] = calibration_error(result["calibration"])
@@ -84,6 +125,7 @@ def check(rewards: np.ndarray, targets: np.ndarray, votes: np.ndarray, prompts: 
         str(gap): dict(zip(("accuracy", "pairs"), pairwise_accuracy(rewards, votes, prompts, gap), strict=True))
         for gap in VOTE_GAPS
     }
+    result |= {"own_prompt": own_prompt} if own_prompt else {}
     write_text(output / "reward_check.json", json.dumps(nan_to_none(result), indent=2) + "\n")
     plot_check(rewards, targets, result, output)
     return result
@@ -98,6 +140,10 @@ def summary(output: str | Path, result: dict) -> str:
     for gap, found in result["pairwise_accuracy"].items():
         right = "none" if np.isnan(found["accuracy"]) else f"{found['accuracy']:.0%} in order"
         lines.append(f"  pairs of a prompt whose votes differ by {gap} or more: {found['pairs']}, {right}")
+    if own := result.get("own_prompt"):
+        lines.append(
+            f"  scored higher for their own prompt than for another: {own['wins']:.0%} (50%: it does not read the prompt)"
+        )
     lines.append(f"  {', '.join(str(Path(output) / name) for name in FILES)}")
     return "\n".join(lines)
 

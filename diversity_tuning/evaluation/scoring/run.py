@@ -19,6 +19,7 @@ from diversity_tuning.evaluation.scoring.summary import DRAWN, command_line, sum
 from diversity_tuning.flags import flag
 from diversity_tuning.locks import hold
 from diversity_tuning.partition import number_or_none, read_threshold
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import PROVENANCE, is_finished, provenance
 from diversity_tuning.words import count_words
 
@@ -27,12 +28,12 @@ _SCORING, _CALLED = "scoring", "what a report calls the run"  # headings of --he
 
 
 @dataclass(frozen=True)
-class ScoringConfig:
+class ScoringConfig(Flags):
     """What scores the responses of ``output``, a run folder, and what the run is called in a report."""
 
     output: str = flag("run folder")
     reward_model: str | None = flag(
-        "trained reward model: folder or hub id; without one there is no reward, and no sample is called good",
+        "trained reward model: folder or hub id; none, or without one: there is no reward, and no sample is called good",
         default=None,
         group=_SCORING,
     )
@@ -68,6 +69,10 @@ class ScoringConfig:
     device: str | None = flag("cpu, cuda, cuda:1, …; default: cuda where there is one", default=None)
     trust_remote_code: bool = flag("run the hub's code", default=False)
     overwrite: bool = flag("score anew", default=False)
+
+    def __post_init__(self):
+        if self.reward_model == NO_ENCODER:
+            object.__setattr__(self, "reward_model", None)
 
 
 def run_labels(config: ScoringConfig, seed: int | None = None) -> dict:
@@ -118,12 +123,18 @@ def score_run(config: ScoringConfig, advice: str = "give --overwrite") -> None:
     if scored and not config.overwrite and is_finished(output, record, advice=advice):
         return
     rows = pd.DataFrame(read_samples(output))
+    if len(rows) != sampled.get("responses", len(rows)) or rows.empty:
+        raise UserError(
+            f"{output}: {SAMPLES} has {len(rows)} responses, and {sampled.get('responses')} were sampled: it was cut"
+            " or edited; scripts_eval.sample with the same flags samples what is missing"
+        )
     scores = score_responses(rows, config, sampled["arguments"].get("system_prompt"))
     scores["finished"], scores["tokens"] = rows["finished"].astype(int), pd.to_numeric(rows["tokens"])  # None: unknown
     count = sampled["arguments"]["num_samples"]
     prompts, results = summarise(scores, config.diagnostics, count, registered_by(config.diagnostics).metrics)
     results["counts"]["failed"] = len(sampled.get("failures", []))
-    header = {**header_of(config, seed), "samples_per_prompt": count, "split": _where(sampled)}
+    split = {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
+    header = {**header_of(config, seed), "samples_per_prompt": count, "split": split}
     write_results(output, record, header, scores, prompts, results)
 
 
@@ -132,10 +143,6 @@ def header_of(config: ScoringConfig, seed: int | None = None) -> dict:
     thresholds = {"distinct_k": distinct_rule(config), "quality_threshold": config.quality_threshold}
     registered = {diagnostics.KEY: registered_by(config.diagnostics).record()} if config.diagnostics else {}
     return {**run_labels(config, seed), **thresholds, "command": command_line(), **registered}
-
-
-def _where(sampled: dict) -> dict:
-    return {name: sampled["arguments"][name] for name in ("split", "start", "num_prompts")}
 
 
 def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: str | None = None) -> pd.DataFrame:
@@ -148,16 +155,20 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: st
 
     scores = rows[[PROMPT_ID, PROMPT, RESPONSE]].copy()
     prompts, responses = list(rows[PROMPT]), list(rows[RESPONSE])
-    scores[REDDIT_REWARD] = score_rewards(prompts, responses, config)
+    scores[REDDIT_REWARD] = np.nan
+    options = {"device": config.device, "trust_remote_code": config.trust_remote_code}
+    if config.reward_model:
+        from diversity_tuning.reward import load_reward_model
+
+        scores[REDDIT_REWARD] = load_reward_model(config.reward_model, **options).score(prompts, responses, config.batch_size)
     good = (scores[REDDIT_REWARD] >= config.quality_threshold).to_numpy()
-    options = {"device": config.device, "batch_size": config.batch_size, "trust_remote_code": config.trust_remote_code}
     more = {"good": good.astype(int)} if config.reward_model else {}
     models = {TYPES[name].column: model for name, model in models_of(config).items()}
     for (column, model), truncated in zip(models.items(), TRUNCATED.values(), strict=True):
         if model == NO_ENCODER:
             scores[column] = np.nan
             continue
-        encoder = load_encoder(model, cache=config.embedding_cache, **options)
+        encoder = load_encoder(model, cache=config.embedding_cache, batch_size=config.batch_size, **options)
         vectors = encoder.encode(responses)
         scores[column] = metrics.diversity_by_prompt(vectors, list(rows[PROMPT_ID]))
         if config.reward_model:
@@ -175,16 +186,6 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: st
     for name, values in diagnose(config.diagnostics, prompts, responses).items():
         scores[name] = values
     return scores
-
-
-def score_rewards(prompts: list[str], responses: list[str], config: ScoringConfig) -> np.ndarray:
-    """The reward model's scores, ``(n,)``; NaN where there is none."""
-    if config.reward_model is None:
-        return np.full(len(responses), np.nan)
-    from diversity_tuning.reward import load_reward_model
-
-    reward_model = load_reward_model(config.reward_model, device=config.device, trust_remote_code=config.trust_remote_code)
-    return reward_model.score(prompts, responses, batch_size=config.batch_size)
 
 
 def _log_prob_model(config: ScoringConfig) -> str | None:

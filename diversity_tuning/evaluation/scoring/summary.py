@@ -34,7 +34,7 @@ def summarise(
     """
     groups = scores.groupby(PROMPT_ID, sort=True)
     left_out = (PROMPT_ID, "sample", "cluster", DRAWN, *registry.TRUNCATED.values())
-    numbers = [name for name in scores.columns if name not in left_out and _is_number(scores[name])]
+    numbers = [name for name in scores.columns if name not in left_out and pd.api.types.is_numeric_dtype(scores[name])]
     prompts = groups[numbers].mean()
     prompts.insert(0, PROMPT, groups[PROMPT].first())
     prompts["responses"] = groups.size()
@@ -45,7 +45,11 @@ def summarise(
             good = scores["cluster"].where(scores["good"] == 1)
             prompts["distinct_k_good"] = good.groupby(scores[PROMPT_ID]).nunique()
         if scores[REDDIT_REWARD].notna().any():
-            prompts["utility_k"] = utilities(scores)
+            rows = scores[scores["cluster"].notna()].sort_values("sample", kind="stable")
+            rows = rows.assign(rating=metrics.ratings(rows[REDDIT_REWARD].to_numpy(dtype=float)))
+            prompts["utility_k"] = rows.groupby(PROMPT_ID)[["rating", "cluster"]].apply(
+                lambda one: metrics.utility_k(list(one["rating"]), list(one["cluster"]))
+            )
     drawn = scores[scores[DRAWN] == 1] if DRAWN in scores else scores
     of_drawn = drawn.groupby(PROMPT_ID, sort=True)
     known = {*numbers, *PUBLISHED, *left_out}
@@ -71,23 +75,11 @@ def summarise(
     return prompts, {"means": means(prompts), "counts": counts}
 
 
-def utilities(scores: pd.DataFrame) -> pd.Series:
-    """:func:`~.metrics.utility_k` of each prompt's clustered responses in the order of their samples, by prompt id."""
-    rows = scores[scores["cluster"].notna()].sort_values("sample", kind="stable")
-    rows = rows.assign(rating=metrics.ratings(rows[REDDIT_REWARD].to_numpy(dtype=float)))
-    groups = rows.groupby(PROMPT_ID)
-    return groups.apply(lambda one: metrics.utility_k(list(one["rating"]), list(one["cluster"])), include_groups=False)
-
-
 def means(prompts: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Mean and 95% bootstrap interval over prompts of every numeric column."""
     left_out = (PROMPT_ID, "responses", "duplicates")
-    names = [name for name in prompts.columns if name not in left_out and _is_number(prompts[name])]
+    names = [name for name in prompts.columns if name not in left_out and pd.api.types.is_numeric_dtype(prompts[name])]
     return {name: mean_interval(prompts[name].to_numpy(dtype=float)) for name in names}
-
-
-def _is_number(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column)
 
 
 def was_killed(output: Path) -> bool:
@@ -124,11 +116,7 @@ def write_metrics(output: Path, content: dict) -> None:
 
 def nan_to_none(value):
     """A structure of dicts and lists for JSON, which knows no NaN."""
-    if isinstance(value, dict):
-        return {key: nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def command_line(words: list[str] | None = None) -> str:

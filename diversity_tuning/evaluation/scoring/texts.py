@@ -14,13 +14,14 @@ from diversity_tuning.evaluation.csvfiles import read_csv
 from diversity_tuning.evaluation.scoring import run as scoring
 from diversity_tuning.evaluation.scoring import summary
 from diversity_tuning.flags import flag
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import is_finished
 
 COLUMNS = "columns prompt and response, prompt_id where prompts that are alike are to be told apart, and any others"
 
 
 @dataclass(frozen=True)
-class TextsConfig:
+class TextsConfig(Flags):
     """A table of texts, and the column whose values are scored into run folders of their own; None: one folder."""
 
     texts: str = flag(f".csv, .jsonl or .jsonl.gz; {COLUMNS}")

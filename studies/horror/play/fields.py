@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.recipe import parse_yaml
 from studies.horror.cues import without_special_tokens
 from studies.horror.play.stream import printable
 from studies.horror.specification import FIELDS, Specification, draw_specification
@@ -39,7 +40,7 @@ def read_spec_file(path: str) -> dict:
     """The fields of a YAML file that are given, cleaned; a field that is unknown or of a wrong kind is a :class:`UserError`."""
     try:
         with open(path, encoding="utf-8") as stream:
-            values = yaml.safe_load(stream)
+            values = parse_yaml(stream)
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such file; --spec is a YAML file with the fields {', '.join(ASKED)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

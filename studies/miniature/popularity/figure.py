@@ -80,7 +80,7 @@ def _add_words(figure, axis, rows: pd.DataFrame, marks: list[Mark]) -> None:
     handles, labels = axis.get_legend_handles_labels()
     order = {"one seed": 1, **{name: 0 for *_, name in _SERIES.values()}}
     found = sorted(zip(handles, labels, strict=True), key=lambda pair: order.get(pair[1], 2))
-    title = f"Bars: 95%, bootstrap of seeds, then prompts; shaded: 95% over prompts. {RAISED}"
+    title = f"Bars: 95%, bootstrap of seeds, then prompts; shaded: 95% over prompts.\n{RAISED}"
     figure.legend(
         *zip(*found, strict=True), loc="outside lower left", ncols=3 if len(marks) > 1 else 4, frameon=False, fontsize=8.5,
         title=title, title_fontsize=8, alignment="left",

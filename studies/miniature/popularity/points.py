@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.data import describe
-from diversity_tuning.data.read import read_split
+from diversity_tuning.data.tables import read_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, check_seeds, group_runs, read_run
 from diversity_tuning.evaluation.statistics import mean_interval

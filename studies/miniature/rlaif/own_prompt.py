@@ -8,42 +8,10 @@ if not __package__:
     raise SystemExit("error: run it as python -m studies.miniature.rlaif.own_prompt")
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from diversity_tuning.cli import Parser, command, parse_with_recipe
-
-
-def own_prompt_share(reward: Callable, prompts: list[str], responses: list[str], seed: int = 0) -> dict[str, float]:
-    """``own``, ``other``: mean reward of responses with their own and with another prompt; ``wins``: P(own > other), ties half.
-
-    ``untied``: the share of pairs with different rewards; ``wins_untied``: P(own > other) among them. Chance is 0.5.
-    ``reward``: as in :mod:`diversity_tuning.rewards`. The other prompt is drawn from the different ones; NaN where there is
-    one only. Pairs with a failed reward are left out.
-    """
-    different = list(dict.fromkeys(prompts))
-    if len(different) < 2:
-        return dict.fromkeys(("own", "other", "wins", "untied", "wins_untied"), float("nan"))
-    place = {prompt: i for i, prompt in enumerate(different)}
-    steps = np.random.default_rng(seed).integers(1, len(different), len(prompts))
-    others = [different[(place[prompt] + step) % len(different)] for prompt, step in zip(prompts, steps, strict=True)]
-    scores = np.array([_numbers(reward(asked, responses, [True] * len(responses))) for asked in (prompts, others)])
-    own, other = scores[:, ~np.isnan(scores).any(axis=0)]
-    untied = own != other
-    return {
-        "own": _mean(own), "other": _mean(other), "wins": _mean((own > other) + 0.5 * ~untied), "untied": _mean(untied),
-        "wins_untied": _mean((own > other)[untied]),
-    }  # fmt: skip
-
-
-def _numbers(values: list[float | None]) -> list[float]:
-    return [np.nan if value is None else float(value) for value in values]
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+from diversity_tuning.evaluation.scoring.reward_check import own_prompt_share
 
 
 @command

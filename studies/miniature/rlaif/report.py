@@ -103,8 +103,8 @@ def _values(models: list, columns: list[str]):
     """Every value per seed, policy and prompt: what all means and intervals are computed from; no texts."""
     import pandas as pd
 
-    from diversity_tuning.evaluation.report.leaderboard import run_name
-    from diversity_tuning.evaluation.report.study import RUN
+    from diversity_tuning.evaluation.report.runs import RUN
+    from studies.results.publish import run_name
 
     parts = []
     for model in models:

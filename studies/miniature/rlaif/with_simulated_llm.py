@@ -14,11 +14,11 @@ import os
 import signal
 import sys
 
+from accelerate_configs.launcher import wait_for
 from diversity_tuning.children import start
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import add_flags, read_flags
-from diversity_tuning.launcher import wait_for
 from studies.miniature.simulated_llm.answers import Settings
 from studies.miniature.simulated_llm.server import simulated_server
 

@@ -18,15 +18,16 @@ from dataclasses import dataclass
 from diversity_tuning.cli import command
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
+from diversity_tuning.ranges import Flags
 from studies.miniature.simulated_llm.answers import Settings
 from studies.miniature.simulated_llm.server import SimulatedServer
 
 
 @dataclass(frozen=True)
-class ServerConfig:
+class ServerConfig(Flags):
     """Where it listens."""
 
-    port: int = flag("0: a free one", default=0)
+    port: int = flag("0: a free one", default=0, least=0, below=2**16)
 
 
 @command

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
+from diversity_tuning.ranges import Flags
 from studies.miniature.simulated_llm.flaws import POOL, Flaw, named_in, words
 from studies.miniature.simulated_llm.prompt import Prompt, read_prompt
 from studies.miniature.simulated_llm.writing import seeded, write_flawed
@@ -31,7 +31,7 @@ _FORGOTTEN = 0.03  # chance that an optimizer loses a rule
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Flags):
     """Faults of the simulated LLM.
 
     ``length_bias``: probability that a text of 90 words or more passes although a flaw was seen in it, falling to 0 at 50
@@ -39,17 +39,10 @@ class Settings:
     all error rates, 0 for none; ``seed``: of its draws, beside the request's seed and the prompt.
     """
 
-    length_bias: float = flag("chance that a long text passes in spite of a flaw", default=0.0)
-    leniency: float = flag("chance that any text passes in spite of a flaw", default=0.0)
-    noise: float = flag("multiplies all error rates; 0: no errors", default=1.0)
-    seed: int = flag("of its errors", default=0)
-
-    def __post_init__(self):
-        for name in ("length_bias", "leniency"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)}: must be from 0 to 1")
-        if not 0 <= self.noise <= 5:
-            raise UserError(f"--noise {self.noise}: must be from 0 to 5")
+    length_bias: float = flag("chance that a long text passes in spite of a flaw", default=0.0, least=0, most=1)
+    leniency: float = flag("chance that any text passes in spite of a flaw", default=0.0, least=0, most=1)
+    noise: float = flag("multiplies all error rates; 0: no errors", default=1.0, least=0, most=5)
+    seed: int = flag("of its errors", default=0, least=0)
 
 
 class Reader:
@@ -131,7 +124,7 @@ def positive(reader: Reader) -> dict:
     """What it does not see a flaw in, at most four; with leniency more of what is none."""
     criteria = reader.criteria()
     seen = {flaw.name for flaw in reader.sees(criteria)}
-    kept = sorted(name for name in criteria if name not in seen or reader.chance(reader.settings.leniency))
+    kept = [name for name in sorted(criteria) if name not in seen or reader.chance(reader.settings.leniency)]
     chosen = reader.rng.sample(kept, min(4, len(kept)))
     return {"strengths": {name: f"simulated: it keeps to this: {POOL[name].principle}" for name in chosen}}
 
@@ -200,7 +193,7 @@ def optimizer(reader: Reader) -> dict:
     support: Counter[str] = Counter()
     for line in reader.prompt.lines("feedback"):
         taken_back = DROP.strip() in line
-        for name in named_in(line):
+        for name in sorted(named_in(line)):
             support[name] += -1 if taken_back else 1
     kept = [rule for rule in rules if all(support[name] >= 0 for name in named_in(rule)) and not reader.erring(_FORGOTTEN)]
     there = set().union(*map(named_in, kept), set())

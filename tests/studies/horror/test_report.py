@@ -32,7 +32,7 @@ def make_seed(folder):
                 kept = dict.fromkeys(CONSTRAINTS, True) | {"title": (i * 2 + sample) < 8 * rate}
                 rows.append(
                     {"prompt": f"p\nTitle: <b>{i}</b>", "specification": {"title": str(i)}, "story": f"<i>{model} & {i}</i>",
-                     "constraints": kept}
+                     "constraints": kept, "prompt_id": i, "sample": sample}
                 )  # fmt: skip
         write(folder / "constraints" / model / "constraints.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     for level in LEVELS:
@@ -140,3 +140,43 @@ def test_intervals_draw_seeds_then_the_specifications_of_each():
     found = spread(uneven)
     assert found == mean_interval(uneven, nested=True)
     assert found != mean_interval(uneven)
+
+
+def judged(folder, seed, scores):
+    """A folder of judge_samples: the title of each of SFT's eight stories, by the judge."""
+    rows = [
+        {"run": f"{seed}/samples/sft", "prompt_id": place // 2, "sample": place % 2, "score": score}
+        for place, score in enumerate(scores)
+    ]
+    write(folder / "judged.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_a_judge_stands_beside_the_rules(seeds, tmp_path, capsys):
+    """The rules keep SFT's first four titles; the judge the first two, the fifth, and has no verdict on the last."""
+    folder = judged(tmp_path / "judged", seeds[0], [1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, None])
+    output = tmp_path / "report"
+    assert report.main(["--seeds", *seeds, "--output", str(output), "--judged", f"title={folder}"]) == 0
+    chance = (4 * 3 + 3 * 4) / 49
+    expected = (4 / 7 - chance) / (1 - chance)
+    assert rows_of(output / "judge_title.csv")["sft"] == ["7", "2", "2", "1", "2", "0.571", f"{expected:.3f}"]
+    said = capsys.readouterr().out
+    assert "Stories without a verdict, left out: 1." in said
+
+
+@pytest.mark.parametrize(
+    ("scores", "flag", "told"),
+    [
+        ([0.4], "title={}", "a judge's verdicts are 0 and 1"),
+        ([1.0], "titel={}", "give CONSTRAINT=FOLDER"),
+        ([1.0], "title={}/nowhere", "give a folder of scripts_eval.judge_samples"),
+        ([], "title={}", "no verdict on a story below"),
+    ],
+)
+def test_verdicts_that_cannot_be_read_are_one_line(seeds, tmp_path, capsys, scores, flag, told):
+    folder = judged(tmp_path / "judged", seeds[0], scores)
+    with pytest.raises(SystemExit) as ended:
+        report.main(["--seeds", *seeds, "--output", str(tmp_path / "report"), "--judged", flag.format(folder)])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()

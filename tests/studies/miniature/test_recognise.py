@@ -74,6 +74,15 @@ def test_the_taboo_and_the_twist_of_another_prompt_do_not_count(perfect):
         assert flags["twist"] == (own.twist_words == other.twist_words)
 
 
+def test_a_sign_that_comes_twice_counts_once(perfect):
+    """Two attempts at the taboo, told in other words, are one sign; so the votes of the synthetic authors count it."""
+    prompt, text, one = perfect[0]
+    twice = f"{text} At dawn {one.protagonist} dared to {one.taboo}."
+    assert recognise.craft_flags(prompt, twice) == recognise.craft_flags(prompt, text)
+    assert recognise.craft(prompt, twice) == 4
+    assert [Craft(*flags).total for flags in ((True, False, False, False), (True, True, False, False))] == [1, 2]
+
+
 def test_a_story_about_someone_else_earns_nothing(perfect):
     prompt, text, one = perfect[0]
     assert recognise.craft(prompt, text.replace(one.protagonist, "Zebedee")) == 0
@@ -83,7 +92,8 @@ def test_a_story_about_someone_else_earns_nothing(perfect):
 @pytest.mark.parametrize("hostile", ["", "   ", "... !!! ??? ;;;", "\x00\x01", "a", "the " * 200, "😀" * 50])
 def test_text_that_says_nothing_earns_nothing(perfect, hostile):
     labels = recognise.diagnose([perfect[0][0]], [hostile])
-    assert labels == {"craft": [0], "direction": [None], "voice": [None]}
+    good = {"direction_craft3": [None], "direction_craft4": [None]}
+    assert labels == {"craft": [0], "mixed": [0], "direction": [None], "voice": [None], **good}
 
 
 def test_the_prompt_itself_earns_nothing(perfect):
@@ -124,3 +134,33 @@ def test_two_plots_in_one_are_unclear():
     one = draw_specifications(rng, 1)[0]
     first, second = (write_story(rng, Author(direction, "plain", NONE), one) for direction in ("sea", "trial"))
     assert recognise.direction(f"{first} {second}") == "unclear"
+
+
+def halves(first, second):
+    """The first half of one text's sentences, the second half of the other's."""
+    one, other = first.split(". "), second.split(". ")
+    return ". ".join(one[: len(one) // 2] + other[len(other) // 2 :])
+
+
+def test_mixed_stories_are_seen(stories):
+    """Hardly a story of the synthetic authors is called mixed; one that changes its plot, or between two marked voices, is."""
+    assert np.mean([recognise.is_mixed(text) for _, text, _ in stories]) <= 0.002
+    rng, marked = np.random.default_rng(2), [voice for voice in VOICE_SHARES if voice != "plain"]
+    plots, voices = [], []
+    for one in draw_specifications(rng, 40):
+        first, second = rng.permutation(list(DIRECTIONS))[:2]
+        plots.append(halves(*(write_story(rng, Author(direction, "plain", ALL), one) for direction in (first, second))))
+        first, second = rng.permutation(marked)[:2]
+        voices.append(" ".join(write_story(rng, Author("sea", voice, ALL), one) for voice in (first, second)))
+    assert all(map(recognise.is_mixed, plots + voices))
+
+
+def test_plots_of_good_samples_count_stories_of_that_craft_alone(perfect):
+    prompt, text, _ = perfect[0]
+    plot = recognise.direction(text)
+    labels = recognise.diagnose([prompt] * 3, [text, f"{text} {text}", "A word."])
+    assert labels["craft"] == [4, 3, 0]
+    assert labels["direction_craft3"] == [plot, plot, None]
+    assert labels["direction_craft4"] == [plot, None, None]
+    columns = {metric.column for metric in recognise.METRICS}
+    assert columns == {"craft", "mixed", *(f"distinct_{name}" for name in labels if name not in ("craft", "mixed"))}

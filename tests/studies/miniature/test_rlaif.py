@@ -9,10 +9,10 @@ import pytest
 
 from diversity_tuning.evaluation.csvfiles import write_csv
 from diversity_tuning.evaluation.report.runs import group_runs, read_run, read_runs
+from diversity_tuning.evaluation.scoring.reward_check import own_prompt_share
 from studies.miniature.rlaif import figures, tables
 from studies.miniature.rlaif.measures import MEASURES, add_measures, own_vs_other, parts_named, words_of
 from studies.miniature.rlaif.own_prompt import main as own_prompt
-from studies.miniature.rlaif.own_prompt import own_prompt_share
 from studies.miniature.rlaif.report import main
 from studies.miniature.specification import draw_specifications
 

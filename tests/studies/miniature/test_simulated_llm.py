@@ -1,6 +1,7 @@
 """The simulated LLM: its rules against known stories, its errors against their rates, its roles, and its server."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -123,6 +124,23 @@ def test_the_same_prompt_and_seed_get_the_same_reply():
     assert replies == [answer(asked, seed, Settings(noise=2)) for seed in range(40)]
     assert len(set(replies)) > 5
     assert replies != [answer(asked, seed, Settings(noise=2, seed=1)) for seed in range(40)]
+
+
+def test_replies_do_not_depend_on_the_order_of_sets():
+    """Python draws that order anew in every process."""
+    program = (
+        "from studies.miniature.simulated_llm.answers import Settings, answer\n"
+        "import sys\n"
+        "for seed in range(20): print(answer(sys.argv[1], seed, Settings(leniency=0.5)))"
+    )
+    query, text, _ = draw(5, "taboo", "twist", "tense")
+    words = [sys.executable, "-c", program, prompt("positive", query=query, response=text)]
+    said = [
+        subprocess.run(words, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        for seed in "123"
+    ]
+    assert said[0] == said[1] == said[2]
+    assert "simulated: it keeps to this" in said[0]
 
 
 def verdicts(role, settings, texts, **inputs):

@@ -48,7 +48,7 @@ def test_sigterm_is_passed_on():
 
 
 @pytest.mark.parametrize(
-    "run", [f"{with_simulated_llm.__name__}:_run(words, dict(os.environ))", "diversity_tuning.launcher:run(words)"]
+    "run", [f"{with_simulated_llm.__name__}:_run(words, dict(os.environ))", "accelerate_configs.launcher:run(words)"]
 )
 def test_sigterm_that_another_thread_takes_is_passed_on(run):
     """The interpreter sees it once its main thread comes back from waiting."""

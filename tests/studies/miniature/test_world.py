@@ -79,6 +79,17 @@ def test_votes_follow_craft_more_than_popularity(posts):
     assert abs(np.corrcoef(craft, popularity)[0, 1]) < 0.06
 
 
+def test_votes_favour_what_is_common(posts):
+    """By the labels and not by the function that the votes are drawn with: the sign of popularity."""
+    stories = [(np.log(votes), latent) for _, votes, latent in _responses(posts) if latent["kind"] == "story"]
+    for kind, shares in (("direction", DIRECTIONS), ("voice", VOICE_SHARES)):
+        names = list(shares)  # from the most common on
+        common, rare = (
+            np.mean([votes for votes, latent in stories if latent[kind] in some]) for some in (names[:2], names[-2:])
+        )
+        assert common > rare + 0.2, kind
+
+
 def test_the_control_world_differs_in_votes_alone(posts):
     control = list(world.build_world(seed=0, num_prompts=400, popularity=0))
     assert [row[schema.COMMENT_TEXTS] for row, _ in control] == [row[schema.COMMENT_TEXTS] for row, _ in posts]

@@ -8,10 +8,9 @@ import pandas as pd
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.report.build import RUNS, SETTINGS, make_report
 from diversity_tuning.evaluation.report.comparison import Comparison
-from diversity_tuning.evaluation.report.leaderboard import copy_report
-from diversity_tuning.evaluation.report.runs import Run, read_runs
-from diversity_tuning.evaluation.report.study import is_study, read_study
+from diversity_tuning.evaluation.report.runs import Run, is_study, read_runs, read_study
 from diversity_tuning.outputs import PROVENANCE
+from studies.results.publish import copy_report
 
 _COMPARED = ("compare", "anchor", "controls", "baselines")
 

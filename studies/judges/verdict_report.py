@@ -12,8 +12,8 @@ from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.read import LABEL
 from diversity_tuning.judging.replies import label_of
-from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, STAGES, USAGE
 from diversity_tuning.runs import write_text
+from studies.judges.stages import FAILED, JUDGE, REFLECT, STAGES, USAGE
 
 DRAWS = 1000
 _FIGURES = {"accuracy": agreement.accuracy, "f1": agreement.f1, "kappa": agreement.kappa}

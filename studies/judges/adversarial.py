@@ -12,17 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning import judging
+from diversity_tuning.data import schema
+from diversity_tuning.data.tables import open_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging.agreement import length_strata
-from diversity_tuning.judging.read import Judged, read_labels, read_queries
+from diversity_tuning.judging.read import QUERY, Judged, read_labels, text_in
 from diversity_tuning.judging.roles import Answer, Failed, Role, Usage, ask, load_role
 
 ROLES = ("generator", "detector", "reflector", "optimizer")
 STEPS = ("adversarial", "reflection")
 ACCEPT = ("always", "not_worse")
 _HOPELESS = 4  # so many replies, all of no use, of a role without which nothing can be learned
-_STARTS = Path(__file__).parent / "prompts"
+_STARTS = Path(judging.__file__).parent / "prompts"
 
 
 class Stopped(UserError):
@@ -231,14 +234,15 @@ def read_data(
     from diversity_tuning.evaluation.statistics import cluster_weights  # SciPy: --help does without
 
     labels = read_labels(labels_file)
-    if held_out_file:
-        held_out = read_labels(held_out_file)
+    held_out = read_labels(held_out_file) if held_out_file else None
+    if held_out:
         apart = set(held_out.prompts)
-        keep = np.array([prompt not in apart for prompt in labels.prompts])
-    else:
-        keep = _train_rows(labels.prompts, share, seed)
-        held_out = labels.select(~keep)
-    train = labels.select(keep)
+    else:  # a share of the prompts, at least one
+        names = sorted(set(labels.prompts))
+        order = np.random.default_rng(seed).permutation(len(names))
+        apart = {names[i] for i in order[: max(1, round(share * len(names)))]}
+    keep = np.array([prompt not in apart for prompt in labels.prompts])
+    held_out, train = held_out or labels.select(~keep), labels.select(keep)
     for part, rows in (("held-out", held_out), ("other", train)):
         good = int(rows.labels.sum())
         if good in (0, len(rows.labels)):
@@ -255,18 +259,28 @@ def read_data(
     return Data(queries, rows, held_out, length_strata(held_out.responses), weights)
 
 
-def _train_rows(prompts: list[str], share: float, seed: int) -> np.ndarray:
-    """Which rows are learned from, bool ``(n,)``: those of all but a ``share`` of the prompts, at least one."""
-    names = sorted(set(prompts))
-    order = np.random.default_rng(seed).permutation(len(names))
-    apart = {names[i] for i in order[: max(1, round(share * len(names)))]}
-    return np.array([prompt not in apart for prompt in prompts])
-
-
 def drawn(items: list, batch: int, number: int, seed: int) -> list:
     """The ``batch`` items of round ``number``, from 1: every one comes once before any comes again, in an order by ``seed``."""
     found = []
     for place in range((number - 1) * batch, number * batch):
         turn, i = divmod(place, len(items))
         found.append(items[np.random.default_rng([seed, turn]).permutation(len(items))[i]])
+    return found
+
+
+def read_queries(source: str) -> list[str]:
+    """The different prompts of rows with a column prompt or query, or of posts (title and text), in their order."""
+    rows = open_split(source, schema.TRAIN)
+    columns = rows.column_names
+    if schema.POST_TITLE in columns and schema.POST_TEXT in columns:
+        posts = zip(rows[schema.POST_TITLE][:], rows[schema.POST_TEXT][:], strict=True)
+        found = [schema.prompt_text(title, text) for title, text in posts]
+    else:
+        name = next((name for name in (schema.PROMPT, QUERY) if name in columns), None)
+        if name is None:
+            raise UserError(f"{source}: no column '{schema.PROMPT}' or '{QUERY}'; it has {', '.join(columns)}")
+        found = [text_in(value, f"{source}: row {n}, column '{name}'", True) for n, value in enumerate(rows[name][:], start=1)]
+    found = [query for query in dict.fromkeys(found) if query.strip()]
+    if not found:
+        raise UserError(f"{source}: no queries")
     return found

@@ -5,11 +5,12 @@ Source: Wei et al. 2025, arXiv 2508.21476. What differs from their code: docs/FI
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,16 +18,23 @@ from tqdm import tqdm
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.generation import engine as engines
-from diversity_tuning.generation.engine import EngineConfig
+from diversity_tuning.generation.engine import EngineConfig, extra_body
 from diversity_tuning.generation.requests import Engine, SamplingSettings
 from diversity_tuning.judging import roles
-from diversity_tuning.judging.read import RESPONSES, read_jsonl
+from diversity_tuning.judging.read import read_jsonl
 from diversity_tuning.judging.roles import SETTINGS, Answer, Failed, Role, Usage
 from diversity_tuning.locks import hold, release
+from diversity_tuning.next_steps import register_next
 from diversity_tuning.outputs import forget_retired, read_provenance
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
-ANSWERS = "answers.jsonl"
+ANSWERS, RESPONSES = "answers.jsonl", "responses.jsonl"
+RESPONSE_FORMATS = ("none", "json_object", "json_schema")
+RESPONSE_FORMAT = (
+    "json_object: servers of OpenAI's kind are told to reply with JSON; json_schema: with the keys and types of the role;"
+    " one that refuses it is asked without, which is said"
+)
 
 
 class Journal:
@@ -81,17 +89,6 @@ class Journal:
         self._stream.close()
 
 
-def has_answers(folder: str | Path) -> bool:
-    """Whether a stage's folder holds any answer."""
-    path = Path(folder) / ANSWERS
-    return path.is_file() and path.stat().st_size > 0
-
-
-def prompt_key(prompt: str) -> str:
-    """A digest of a filled prompt."""
-    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
 EXAMPLES, FAILED, USAGE = "examples", "failed", "usage"
 FILES = [ANSWERS, RESPONSES, "summary.json", "summary.md", "verdicts.png"]  # the last three of the last stage
 _SOURCE = ("source",)  # rows may go, come, or stand in another order
@@ -107,11 +104,6 @@ class Stage:
     reads: tuple[str, ...]
     adds: str
 
-    @property
-    def number(self) -> int:
-        """Its place among the stages."""
-        return int(self.name[0])
-
 
 RETRIEVAL = "0_retrieval_agent"
 POSITIVE = Stage("1_positive_agent", "positive", (EXAMPLES,), "strengths")
@@ -122,9 +114,31 @@ STAGES = (POSITIVE, NEGATIVE, JUDGE, REFLECT)
 _DEBATE = (POSITIVE.adds, NEGATIVE.adds)
 FIELDS = (EXAMPLES, *(stage.adds for stage in STAGES), FAILED, USAGE)  # what a source may not have already
 
+for one, two in itertools.pairwise(("0_retrieval", "1_positive", "2_negative", "3_judge", "4_reflect")):
+    line = (
+        f"python -m scripts_multi_agent.{two}_agent --source {{output}} --output {{beside}}/{two} --engine openai --model MODEL"
+    )
+    register_next(f"{one}_agent", line)
+register_next(
+    "4_reflect_agent", "python -m scripts_multi_agent.5_verdicts_to_preference --source {output} --output {beside}/pairs"
+)
+
+
+def with_response_format(config: EngineConfig, name: str) -> EngineConfig:
+    """The engine that asks its server for ``name`` of :data:`RESPONSE_FORMATS`; :class:`UserError` where it cannot."""
+    if name == "none":
+        return config
+    if config.engine in ("local", "anthropic"):
+        raise UserError(f"--response_format {name}: only servers of OpenAI's kind take it, not --engine {config.engine}")
+    extra = {"response_format": {"type": name}}
+    given = extra_body(config)
+    if given.get("response_format", extra["response_format"]) != extra["response_format"]:
+        raise UserError(f"--response_format {name}: --extra_body has another response_format")
+    return replace(config, extra_body={**given, **extra})
+
 
 @dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Flags):
     """What a stage reads, who answers and how. ``debate`` False: the judge sees neither strengths nor weaknesses."""
 
     source: str = flag("output folder of the stage before")
@@ -137,12 +151,13 @@ class StageConfig:
     label_column: str | None = flag("0 or 1, to compare the verdicts with; default: label, where there is one", default=None)
     engine: EngineConfig = field(default_factory=EngineConfig)
     settings: SamplingSettings = SETTINGS
-    response_format: str = flag(roles.RESPONSE_FORMAT, default="none", choices=roles.RESPONSE_FORMATS)
-    seed: int = flag("decides every reply of the local engine, and what servers are sent", default=0)
+    response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
+    seed: int = flag("decides every reply of the local engine, and what servers are sent", default=0, least=0)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "engine", roles.with_response_format(self.engine, self.response_format))
+        super().__post_init__()
+        object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
 
 
 def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | None = None) -> list[dict]:
@@ -162,7 +177,8 @@ def run_stage(stage: Stage, config: StageConfig, engine: Callable[[], Engine] | 
         print(f"{output}: already made with these settings, skipped", flush=True)
         return _usable(read_jsonl(output / RESPONSES), output)
     inputs = {row: inputs_of(stage, one, config.debate) for row, one in enumerate(rows) if FAILED not in one}
-    keys = {row: prompt_key(roles.filled(role, one)) for row, one in inputs.items()}
+    prompts = {row: roles.filled(role, one).encode("utf-8", "surrogatepass") for row, one in inputs.items()}
+    keys = {row: hashlib.sha256(prompt).hexdigest()[:32] for row, prompt in prompts.items()}
     with Journal(output) as journal:
         stopped = _ask_missing(stage, config, role, inputs, keys, journal, engine)
         answers = {row: journal.get(key) for row, key in keys.items()}
@@ -244,7 +260,8 @@ def _opened(output: Path, record: dict, overwrite: bool) -> dict:
     """The record of what is in the folder, which may then be added to; :class:`UserError` where it was made otherwise."""
     hold(output)
     made = read_provenance(output)
-    if made.get("stage") != record["stage"] or difference(made, record, ignored=_SOURCE) == "" or has_answers(output):
+    answered = (output / ANSWERS).is_file() and (output / ANSWERS).stat().st_size > 0
+    if made.get("stage") != record["stage"] or difference(made, record, ignored=_SOURCE) == "" or answered:
         made = open_output(output, record, overwrite, "a stage's output", ignored=_SOURCE, holds="has answers")
     else:  # it ended before the first answer, as with a wrong --model
         made = {}
@@ -321,14 +338,6 @@ def _usable(rows: list[dict], output: Path) -> list[dict]:
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:
-    """JSON Lines, whole or not at all."""
-    write_text(path, "".join(_line(row) + "\n" for row in rows))
-
-
-def _line(row: dict) -> str:
-    line = json.dumps(row, ensure_ascii=False)
-    try:
-        line.encode()
-    except UnicodeEncodeError:  # half a surrogate pair in some column: JSON has it as an escape only
-        return json.dumps(row)
-    return line
+    """JSON Lines, whole or not at all; half a surrogate pair in some column is an escape, as JSON has it."""
+    lines = (json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace").decode() for row in rows)
+    write_text(path, "".join(f"{line}\n" for line in lines))

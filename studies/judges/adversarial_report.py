@@ -22,7 +22,14 @@ def write_report(rounds: list[dict], best: int, folder: Path, settings: dict) ->
     for number, change in enumerate(changes, start=1):
         told += f"<h3>Round {number}</h3>" + "".join(f"<p>{kind}</p>{_moved(moved)}" for kind, moved in change.items())
     sections = {"Principles": f"<p>Of round {best}, the best.</p><ol>{rules}</ol>", "Rounds": told}
-    figures, lines = [(folder / "curve.png", "agreement by round")], _head(rounds, best, settings)
+    model = settings.get("model") or "a local model"
+    lines = [
+        f"Judge: {model}{' (a simulated LLM)' if model == 'simulated' else ''}. {len(rounds) - 1} rounds, round {best} is the"
+        " best.",
+        "The best round is chosen by these labels, so that its own figures flatter it. scripts_eval.judge_agreement with other "
+        "labels does not.",
+    ]
+    figures = [(folder / "curve.png", "agreement by round")]
     write_pages(folder, "Principles of a judge", [agreement_table(rounds, best)], figures, lines, sections=sections)
     text = (folder / "report.md").read_text(encoding="utf-8")
     write_text(folder / "report.md", f"{text}\n{_rules(rounds, best, changes)}")
@@ -62,16 +69,6 @@ def agreement_table(rounds: list[dict], best: int) -> Table:
         "good; erred: labelled rows that were judged wrongly. Calls: to the LLM in this round, paid for before or not.\n"
     )
     return Table("agreement", "Agreement by round", note, header, rows)
-
-
-def _head(rounds: list[dict], best: int, settings: dict) -> list[str]:
-    model = settings.get("model") or "a local model"
-    kind = " (a simulated LLM)" if model == "simulated" else ""
-    return [
-        f"Judge: {model}{kind}. {len(rounds) - 1} rounds, round {best} is the best.",
-        "The best round is chosen by these labels, so that its own figures flatter it. scripts_eval.judge_agreement with other "
-        "labels does not.",
-    ]
 
 
 def _change(old: dict, new: dict) -> dict[str, list[tuple[str, str]]]:

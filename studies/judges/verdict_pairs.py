@@ -8,8 +8,10 @@ from diversity_tuning.data.schema import CHOSEN, PROMPT, REJECTED, RESPONSE, TRA
 from diversity_tuning.data.storage import finish, stage_output
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
-from diversity_tuning.judging.stages import FAILED, JUDGE, REFLECT, from_other_rows, read_rows, source_file
+from diversity_tuning.next_steps import register_next
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import is_finished, provenance
+from studies.judges.stages import FAILED, JUDGE, REFLECT, from_other_rows, read_rows, source_file
 
 
 @dataclass
@@ -47,7 +49,11 @@ def verdict_pairs(
     pairs: list[dict] = []
     for prompt in sorted(good.keys() | bad.keys()):
         ones, others = good.get(prompt, set()), bad.get(prompt, set())
-        _count_prompt(len(ones), len(others), counts)
+        counts.prompts += 1
+        counts.one_response += len(ones) + len(others) == 1
+        counts.all_good += len(ones) > 1 and not others
+        counts.all_bad += len(others) > 1 and not ones
+        counts.ties += sum(len(side) * (len(side) - 1) // 2 for side in (ones, others))
         both = [(one, other) for one in ones for other in others]
         near = [pair for pair in both if length_match is None or _ratio(*pair) >= length_match]
         near = sorted(near, key=lambda pair: _draw(seed, prompt, *pair))
@@ -100,14 +106,6 @@ def _by_prompt(rows: Iterable[dict], verdict: str, counts: PairCounts) -> tuple[
     return sides
 
 
-def _count_prompt(good: int, bad: int, counts: PairCounts) -> None:
-    counts.prompts += 1
-    counts.one_response += good + bad == 1
-    counts.all_good += good > 1 and not bad
-    counts.all_bad += bad > 1 and not good
-    counts.ties += (good * (good - 1) + bad * (bad - 1)) // 2
-
-
 def _no_pairs(counts: PairCounts, length_match: float | None) -> str:
     """Why, and what to do."""
     if counts.too_far_apart:
@@ -146,9 +144,15 @@ def _draw(seed: int, *texts: str) -> bytes:
 
 STAGE = "5_verdicts_to_preference"
 
+register_next(
+    STAGE,
+    "python -m scripts_reward_modeling.pairwise_reward_model_train {reward_pairs.yaml} {model} --source {output}"
+    " --output_dir {beside}/reward",
+)
+
 
 @dataclass(frozen=True)
-class PairsConfig:
+class PairsConfig(Flags):
     """How verdicts become pairs."""
 
     source: str = flag("output folder of stage 4 (or 3, with --verdict judge)")

@@ -1,6 +1,8 @@
 """Examples for the roles: well-received responses to the most similar prompts of a corpus, by exact cosine search."""
 
+import math
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,14 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
+from diversity_tuning.data import schema
+from diversity_tuning.data.examples import is_desired
 from diversity_tuning.embeddings import MINILM, encoder_input, load_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
-from diversity_tuning.judging.read import RESPONSES, SAMPLES, popularity, read_candidates, read_jsonl
-from diversity_tuning.judging.stages import EXAMPLES, FIELDS, RETRIEVAL, from_other_rows, write_rows
+from diversity_tuning.judging.read import SAMPLES, read_candidates, read_jsonl
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
+from studies.judges.stages import EXAMPLES, FIELDS, RESPONSES, RETRIEVAL, from_other_rows, write_rows
 
 _BLOCK = 256  # queries compared with the whole corpus at a time
+AUTO, NGRAMS = "auto", "builtin:ngrams"
+_GRAMS = 4096  # of one or two characters, the most frequent
 _DIGITS = 6  # of a cosine: what is beyond depends on how the matrices were cut
 
 
@@ -66,20 +73,10 @@ def retrieve(
         for name, near in zip(names[start : start + _BLOCK], cosines, strict=True):
             rows = by_prompt[name]
             spare = max(corpus.alone[_key(responses[row])] for row in rows)
-            order = _nearest(near, k_search + spare)
+            order = np.argsort(-near, kind="stable")[: k_search + spare].tolist()
             for row in rows:
                 found[row] = _examples(responses[row], order, near, corpus, k_search, k_final)
     return found
-
-
-def _nearest(cosines: np.ndarray, k: int) -> list[int]:
-    """The rows of the k largest values, largest first, equal ones by row: ``(k,)``."""
-    if k < len(cosines):
-        least = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
-        rows = np.flatnonzero(cosines >= least)
-    else:
-        rows = np.arange(len(cosines))
-    return rows[np.argsort(-cosines[rows], kind="stable")][:k].tolist()
 
 
 def _examples(response: str, order: list[int], cosines: np.ndarray, corpus: Corpus, k_search: int, k_final: int) -> list[dict]:
@@ -106,7 +103,7 @@ def _key(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class RetrievalConfig:
+class RetrievalConfig(Flags):
     """Candidates, the corpus, and how many examples a response gets. Without a corpus it gets none."""
 
     source: str = flag("candidates: rows of prompt and response, or a run of scripts_eval.sample")
@@ -117,7 +114,11 @@ class RetrievalConfig:
     popularity_column: str | None = flag("numeric column of the corpus, such as clicks or votes", default=None)
     k_search: int = flag("nearest prompts of the corpus, by cosine", default=10, least=1)
     k_final: int = flag("of these the most popular, which are the examples", default=3, least=1)
-    encoder: str = flag("id, folder or builtin:minilm", default=MINILM)
+    encoder: str = flag(
+        "of the prompts: id, folder, builtin:minilm, or builtin:ngrams, TF-IDF of one and two characters in the corpus's"
+        " prompts; auto: minilm where most letters are Latin, else ngrams",
+        default=AUTO,
+    )
     embedding_cache: str | None = flag("folder that keeps embeddings between runs", default=None)
     device: str | None = flag("of the encoder: auto, cpu, cuda:0, or several: cuda:0,cuda:1", default="auto")
     batch_size: int = flag("texts embedded at once", default=32, least=1)
@@ -126,6 +127,7 @@ class RetrievalConfig:
     update: bool = False  # replace an output of other candidates with the same settings
 
     def __post_init__(self):
+        super().__post_init__()
         if self.k_final > self.k_search:
             raise UserError(f"--k_final {self.k_final}: at most --k_search {self.k_search} examples can be found")
         if self.popularity_column and not self.corpus:
@@ -160,22 +162,68 @@ def _settings(config: RetrievalConfig) -> tuple[dict, dict]:
     if not config.corpus:
         return {"split": config.split}, inputs
     names = ("split", "corpus_split", "popularity_column", "k_search", "k_final")
-    inputs |= {"corpus": config.corpus, "encoder": encoder_input(config.encoder)}
+    inputs |= {"corpus": config.corpus, "encoder": config.encoder}
+    if config.encoder not in (AUTO, NGRAMS):
+        inputs["encoder"] = encoder_input(config.encoder)
     return {name: getattr(config, name) for name in names}, inputs
 
 
 def _examples_of_corpus(config: RetrievalConfig, rows: list[dict], folder: Path) -> list[list[dict]]:
-    corpus = read_candidates(config.corpus, config.corpus_split)
+    found = read_candidates(config.corpus, config.corpus_split)
+    corpus = [row for row in found if is_desired(row.get(schema.LABEL)) is not False]
+    if len(corpus) < len(found):
+        print(f"{config.corpus}: {len(found) - len(corpus)} of {len(found)} rows have the label false and are no examples")
     column = config.popularity_column
     values = popularity(corpus, column, config.corpus) if column else None
     cache = config.embedding_cache or folder / ".embeddings"
-    encoder = load_encoder(config.encoder, config.device, config.batch_size, config.trust_remote_code, cache)
+    encode, close = _encoder(config, [row["prompt"] for row in corpus], cache)
     try:
         texts = ([row[name] for row in corpus] for name in ("prompt", "response"))
-        ready = make_corpus(*texts, values, encoder.encode)
+        ready = make_corpus(*texts, values, encode)
         candidates = ([row[name] for row in rows] for name in ("prompt", "response"))
-        return retrieve(*candidates, ready, encoder.encode, config.k_search, config.k_final)
+        return retrieve(*candidates, ready, encode, config.k_search, config.k_final)
     finally:
-        encoder.close()
+        close()
         if not config.embedding_cache:
             shutil.rmtree(cache, ignore_errors=True)
+
+
+def _encoder(config: RetrievalConfig, prompts: list[str], cache: str | Path) -> tuple[Callable, Callable]:
+    """What turns prompts into unit vectors, and what ends it. ``prompts``: those of the corpus."""
+    name = chosen_encoder(prompts) if config.encoder == AUTO else config.encoder
+    if name == NGRAMS:
+        if config.encoder == AUTO:
+            print(f"{config.corpus}: most letters are not Latin, so prompts are compared by {NGRAMS} (--encoder NAME: another)")
+        return ngram_encoder(prompts), lambda: None
+    encoder = load_encoder(name, config.device, config.batch_size, config.trust_remote_code, cache)
+    return encoder.encode, encoder.close
+
+
+def chosen_encoder(prompts: list[str]) -> str:
+    """``builtin:minilm`` where most letters of the prompts are Latin, which it was trained on; else ``builtin:ngrams``."""
+    letters = [letter for prompt in prompts[:2000] for letter in prompt if letter.isalpha()]
+    latin = sum(letter.isascii() or unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+    return MINILM if 2 * latin >= len(letters) else NGRAMS
+
+
+def ngram_encoder(prompts: list[str]) -> Callable[[list[str]], np.ndarray]:
+    """Texts to unit vectors ``(n, d)``: TF-IDF of one and two characters that ``prompts`` have; a text without any is 0."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    known = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, max_features=_GRAMS, dtype=np.float32)
+    known.fit(sorted(set(prompts)) or ["-"])
+    return lambda texts: known.transform(texts).toarray()
+
+
+def popularity(rows: list[dict], column: str, where: str) -> list[float]:
+    """The numbers in a column; −∞ where there is none."""
+    if not any(column in row for row in rows):
+        names = sorted({name for row in rows for name in row})
+        raise UserError(f"{where}: no column '{column}' (--popularity_column); it has {', '.join(names)}")
+    values = []
+    for number, row in enumerate(rows, start=1):
+        value = row.get(column)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"{where}: row {number}, column '{column}': expected a number, found {value!r}")
+        values.append(-math.inf if value is None or math.isnan(value) else float(value))
+    return values

@@ -1,13 +1,13 @@
 """Run `accelerate launch` such that the error of the first process that failed is the last thing printed.
 
-python -m diversity_tuning.launcher --config_file accelerate_configs/multi_gpu.yaml -m scripts_dpo.generation_ddpo_model_train …
+python -m accelerate_configs.launcher --config_file accelerate_configs/multi_gpu.yaml -m scripts_dpo.generation_ddpo_model_train
 
 The arguments are those of `accelerate launch`. Its own traceback, and those of the processes that were stopped because another
 one failed, stay above. Exit code: 2 where a process ended with a line ``error: …``, else the launcher's; 130 after Ctrl-C.
 """
 
 if not __package__:
-    raise SystemExit("error: run it as python -m diversity_tuning.launcher")
+    raise SystemExit("error: run it as python -m accelerate_configs.launcher")
 
 import re
 import shutil
@@ -61,18 +61,6 @@ class FirstError:
         return self.ours or (self.other and f"error: a process failed: {self.other} (its traceback is above)")
 
 
-def wait_for(process: subprocess.Popen) -> int:
-    """The process's exit code; signal handlers run within a second.
-
-    In a wait without end they would not where another thread takes the signal, or where it comes just before the wait.
-    """
-    while True:
-        try:
-            return process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            continue
-
-
 def run(command: list[str]) -> int:
     """Run the command, pass its output on, print the first error line at the end; return the exit code."""
     stopped: list[int] = []
@@ -115,10 +103,22 @@ def run(command: list[str]) -> int:
     return 2 if code and found.ours else code if code >= 0 else 128 - code
 
 
+def wait_for(process: subprocess.Popen) -> int:
+    """The process's exit code; signal handlers run within a second.
+
+    In a wait without end they would not where another thread takes the signal, or where it comes just before the wait.
+    """
+    while True:
+        try:
+            return process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            continue
+
+
 def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words[:1] in (["-h"], ["--help"]):
-        print(f"usage: python -m diversity_tuning.launcher [flags of accelerate launch] -m MODULE [its flags]\n\n{__doc__}")
+        print(f"usage: python -m accelerate_configs.launcher [flags of accelerate launch] -m MODULE [its flags]\n\n{__doc__}")
         raise SystemExit(0)
     accelerate = shutil.which("accelerate")
     if accelerate is None:

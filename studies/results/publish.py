@@ -1,25 +1,39 @@
 """The results folder: a table, a provenance and the reports of each study, and an index of all runs in README.md."""
 
+import csv
+import gzip
 import hashlib
+import io
+import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from diversity_tuning.data.schema import PROMPT, PROMPT_ID
+from diversity_tuning.data.schema import PROMPT, PROMPT_ID, REDDIT_REWARD
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.csvfiles import read_csv
+from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
 from diversity_tuning.evaluation.diagnostics import KEY, by_record, shown_name
-from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS, read_metrics
+from diversity_tuning.evaluation.files import DIGEST, METRICS, PROMPTS, SCORES, read_metrics
 from diversity_tuning.evaluation.rendering import NONE, interval
 from diversity_tuning.evaluation.report.build import FOLDERS, RUNS, SETTINGS
-from diversity_tuning.evaluation.report.study import LABELS, RUN, STAGE, TABLE, read_study, read_table, write_gzip, write_study
+from diversity_tuning.evaluation.report.runs import (
+    COMMON,
+    LABELS,
+    RUN,
+    SAMPLES_TABLE,
+    STAGE,
+    TABLE,
+    read_study,
+    read_table,
+)
 from diversity_tuning.outputs import check_ours, check_place, read_provenance
 from diversity_tuning.public import as_text
-from diversity_tuning.runs import PROVENANCE, write_text
+from diversity_tuning.runs import PROVENANCE, library_versions, write_text
 
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
 REPORT_FILES = ("report.md", "*.csv", "*.png", "*.json")  # of a report, what is published
@@ -38,26 +52,53 @@ def study_folder(results: Path, study: str) -> Path:
 def publish(runs: list[Path], study: Path) -> list[str]:
     """Add scored runs to a study, without their texts, in the place of those of the same name. Returns their names.
 
-    The values per prompt go into the study's table, counts, means, settings and inputs into a record of its provenance.
+    Values per prompt and labels per sample go into the study's tables, counts, means, settings and inputs into a record of its
+    provenance.
     """
     check_place(study)
-    made, table = read_study(study), read_table(study)
+    made = read_study(study)
+    of_prompts, of_samples = read_table(study), read_table(study, SAMPLES_TABLE)
     records = {record[RUN]: record for record in made["runs"]}
     names = []
     for run in runs:
-        record, rows = _record(run), _rows(run)
+        record = _record(run)
         records[name := record[RUN]] = record
-        table = table[table[RUN] != name]
-        if rows is not None:
-            rows.insert(0, RUN, name)
-            table = pd.concat([table, rows], ignore_index=True) if len(table) else rows
+        of_prompts, of_samples = _replaced(of_prompts, name, _rows(run)), _replaced(of_samples, name, sample_labels(run))
         names.append(name)
-    write_study(study, made | {"runs": list(records.values())}, table)
+    write_study(study, made | {"runs": list(records.values())}, of_prompts, of_samples)
     return names
+
+
+def _replaced(table: pd.DataFrame, name: str, rows: pd.DataFrame | None) -> pd.DataFrame:
+    """A study's table with these rows of a run in the place of those that it had."""
+    kept = table[table[RUN] != name]
+    if rows is None:
+        return kept
+    rows.insert(0, RUN, name)
+    return pd.concat([kept, rows], ignore_index=True) if len(kept) else rows
 
 
 def _rows(run: Path) -> pd.DataFrame | None:
     return without_texts(read_csv(run / PROMPTS, [PROMPT])) if (run / PROMPTS).is_file() else None
+
+
+def sample_labels(run: Path) -> pd.DataFrame | None:
+    """Digest of the prompt, number of the sample, reward, and what the run's diagnostics say of each sample; no texts.
+
+    Of a metric ``x`` its values, of a ``distinct_x`` the labels x. None where the run has no such column.
+    """
+    registered = by_record(read_metrics(run).get(KEY), run / METRICS).metrics
+    if not registered or not (run / SCORES).is_file():
+        return None
+    scores = read_csv(run / SCORES, [PROMPT])
+    own = [name for name in (one.column.removeprefix("distinct_") for one in registered) if name in scores]
+    if not own:
+        return None
+    found = scores[[*(name for name in (PROMPT_ID, "sample", REDDIT_REWARD) if name in scores), *own]].copy()
+    if REDDIT_REWARD in found:
+        found[REDDIT_REWARD] = found[REDDIT_REWARD].map(_digits)
+    found.insert(1, DIGEST, _digests(scores[PROMPT]))
+    return found
 
 
 def _record(run: Path) -> dict:
@@ -129,11 +170,15 @@ def without_texts(prompts: pd.DataFrame) -> pd.DataFrame:
 
     All intervals and p-values of a report can be computed from them: the digest pairs runs and tells seeds' prompts apart.
     """
-    digests = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in prompts[PROMPT]]
+    digests = _digests(prompts[PROMPT])
     numbers = prompts.select_dtypes("number").map(lambda value: _digits(value) if isinstance(value, float) else value)
     place = numbers.columns.get_loc(PROMPT_ID) + 1 if PROMPT_ID in numbers else 0
     numbers.insert(place, DIGEST, digests)
     return numbers
+
+
+def _digests(texts: Iterable[str]) -> list[str]:
+    return [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
 
 
 def run_name(run: Path, seed: int | None) -> str:
@@ -177,3 +222,43 @@ def _numbers(value: dict | None) -> dict:
 
 def _digits(number: float) -> float:
     return float(f"{number:.7g}")
+
+
+def write_study(folder: Path, made: dict, table: pd.DataFrame, samples: pd.DataFrame | None = None) -> None:
+    """Write tables and provenance; the same values give the same bytes. A record stands in one line. No ``samples``: unchanged.
+
+    Rows stand in the order of the records, whose :data:`LABELS` are written before their values. The versions in the
+    provenance are those that wrote it; a record has its run's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = pd.DataFrame(made["runs"], columns=[RUN, *LABELS], dtype=object)
+    for name, rows in ((TABLE, table), (SAMPLES_TABLE, samples)):
+        if rows is not None and len(rows):
+            write_gzip(folder / name, records.merge(rows, on=RUN))
+    first, *others = made["runs"]
+    common = {name: value for name, value in first.items() if others and all(one.get(name) == value for one in others)}
+    own = [{name: value for name, value in record.items() if name not in common} for record in made["runs"]]
+    lines = ",\n  ".join(json.dumps(record, sort_keys=True) for record in own)
+    rest = {name: value for name, value in made.items() if name != "runs"} | {COMMON: common, "versions": library_versions()}
+    head = json.dumps(rest, indent=1, sort_keys=True).removesuffix("\n}")
+    write_text(folder / PROVENANCE, f'{head},\n "runs": [\n  {lines}\n ]\n}}\n')
+
+
+def write_gzip(path: Path, rows: pd.DataFrame) -> None:
+    """Write a table as .csv.gz, whole or not at all, the same bytes for the same rows."""
+    plain, partial = path.with_name(f".{path.name}.csv"), path.with_name(f".{path.name}.partial")
+    try:
+        write_csv(plain, rows)
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as stream:
+            stream.write(plain.read_bytes())
+        partial.write_bytes(buffer.getvalue())
+        os.replace(partial, path)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def write_cells(path: Path, lines: Iterable[Sequence]) -> None:
+    """Write a header and rows of cells as they are."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(lines)

@@ -6,34 +6,47 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.generation.engine import EngineConfig, engine_settings, make_engine
 from diversity_tuning.generation.requests import Engine, SamplingSettings
-from diversity_tuning.judging import adversarial
-from diversity_tuning.judging.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
-from diversity_tuning.judging.agreement import FIGURES, selected, shown, verdict_scores
-from diversity_tuning.judging.principles import JUDGE_FILE, SAMPLING, JudgeFile, write_judge
-from diversity_tuning.judging.roles import LANGUAGES, RESPONSE_FORMAT, RESPONSE_FORMATS, prompt_hash, with_response_format
+from diversity_tuning.judging.agreement import shown
+from diversity_tuning.judging.principles import SAMPLING, JudgeFile
+from diversity_tuning.judging.roles import LANGUAGES, prompt_hash
 from diversity_tuning.locks import release
+from diversity_tuning.next_steps import register_next
 from diversity_tuning.outputs import forget_retired
+from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
+from studies.judges import adversarial
+from studies.judges.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
+from studies.judges.round_scores import FIGURES, selected, verdict_scores
+from studies.judges.stages import RESPONSE_FORMAT, RESPONSE_FORMATS, with_response_format
 
+JUDGE_FILE = "judge.yaml"
 ROUNDS = "rounds.jsonl"  # a line a round: the state that a killed run goes on from
 FILES = (ROUNDS, JUDGE_FILE, "curve.png", "report.md", "report.html", "provenance.json")
+_NOT_KEPT = ("max_requests", "max_cost", "device", "cache")  # of one run or one machine
 _HOPELESS = 4  # replies of the optimizer without one of use
 DRAWS = 1000
 CHECKED_BATCHES = 6  # how many batches of labelled rows new principles are checked on
 
+register_next(
+    "adversarial",
+    "python -m scripts_eval.judge_agreement --reward {output}/judge.yaml --labels OTHER_LABELS --output {beside}/agreement",
+)
+
 
 @dataclass(frozen=True)
-class AdversarialConfig:
+class AdversarialConfig(Flags):
     """What is read, who answers and how long it goes on. ``early_stop``: rounds without a better one; 0 goes on to the last."""
 
     labels: str = flag("what people said: rows of prompt, response, label")
     output: str = flag("folder for judge.yaml, rounds.jsonl, report")
     held_out: str | None = flag("labels that rounds are compared by; default: a share of the prompts of --labels", default=None)
-    held_out_share: float = flag("share of the prompts, without --held_out", default=0.5)
+    held_out_share: float = flag("share of the prompts, without --held_out", default=0.5, above=0, below=1)
     queries: str | None = flag(
         "prompts to write flawed responses to; default: those of the labels that are learned from", default=None
     )
@@ -53,14 +66,13 @@ class AdversarialConfig:
     )  # fmt: skip
     engine: EngineConfig = field(default_factory=EngineConfig)
     sampling: SamplingSettings = SAMPLING  # of all roles but the generator
-    writing_temperature: float = flag("of the generator; --temperature is that of all other roles", default=1.0)
+    writing_temperature: float = flag("of the generator; --temperature is that of all other roles", default=1.0, above=0)
     response_format: str = flag(RESPONSE_FORMAT, default="none", choices=RESPONSE_FORMATS)
-    seed: int = flag("decides the held-out part, the batches and what servers are sent", default=0)
+    seed: int = flag("decides the held-out part, the batches and what servers are sent", default=0, least=0)
     overwrite: bool = flag("redo what is there", default=False)
 
     def __post_init__(self):
-        if not 0 < self.held_out_share < 1:
-            raise UserError(f"--held_out_share {self.held_out_share}: must be between 0 and 1")
+        super().__post_init__()
         object.__setattr__(self, "steps", tuple(step for step in STEPS if step in self.steps))  # in their order, each once
         object.__setattr__(self, "engine", with_response_format(self.engine, self.response_format))
 
@@ -77,7 +89,7 @@ def find_principles(config: AdversarialConfig, engine: Engine | None = None, say
     when it cannot go on; what has been written stays, and the same configuration goes on from it. ``engine``: in place of the
     configuration's.
     """
-    from diversity_tuning.judging.adversarial_report import write_report  # pandas: --help does without
+    from studies.judges.adversarial_report import write_report  # pandas: --help does without
 
     roles = adversarial.load_roles(config.language, config.task, config.prompts)
     record = _record(config, prompt_hash(roles.values()))
@@ -156,11 +168,18 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
         )
         rules, told = adversarial.play_round(asker, before, queries, rows, number, config.update)
     same = [one["scores"] for one in rounds[-1:] if one["principles"] == rules.principles]
+    if not same:
+        held_out = data.held_out
+        judged = asker.verdicts(rules.principles, list(zip(held_out.prompts, held_out.responses, strict=True)))
+        if all(one is None for one in judged):
+            raise UserError(f"none of {len(judged)} held-out rows has a verdict")
+        found = [one and one["verdict"] for one in judged]
+        same = [verdict_scores(found, held_out.labels, data.strata, data.weights)]
     return {
         "round": number,
         "principles": rules.principles,
         "strategies": rules.strategies,
-        "scores": same[0] if same else _evaluate(asker, rules.principles, data),
+        "scores": same[0],
         "fooled": sum(one["verdict"] for one in told["attempts"]),
         "written": len(told["attempts"]),
         "erred": len(told["errors"]),
@@ -177,14 +196,6 @@ def _next_round(config: AdversarialConfig, asker: Asker, data: Data, rounds: lis
         "attempts": told["attempts"],
         "errors": told["errors"],
     }
-
-
-def _evaluate(asker: Asker, principles: list[str], data: Data) -> dict:
-    rows = list(zip(data.held_out.prompts, data.held_out.responses, strict=True))
-    found = [one if one is None else one["verdict"] for one in asker.verdicts(principles, rows)]
-    if all(one is None for one in found):
-        raise UserError(f"none of {len(found)} held-out rows has a verdict")
-    return verdict_scores(found, data.held_out.labels, data.strata, data.weights)
 
 
 def best_round(rounds: list[dict]) -> int:
@@ -245,6 +256,25 @@ def _save(config: AdversarialConfig, record: dict, rounds: list[dict], detector:
         config.prompts, detector, best, history,
     )  # fmt: skip
     write_judge(folder / JUDGE_FILE, judge)
+
+
+def write_judge(path: str | Path, judge: JudgeFile) -> None:
+    """Write the file whole or not at all, without fields that have their default value."""
+    content = {
+        "principles": judge.principles, "language": judge.language, "task": judge.task,
+        "engine": {"engine": judge.engine.engine} | _changed(judge.engine, _NOT_KEPT),
+        "sampling": dataclasses.asdict(judge.sampling), "seed": judge.seed, "prompts": judge.prompts,
+        "prompt_hash": judge.prompt_hash, "principles_hash": judge.principles_hash, "round": judge.round,
+        "history": judge.history,
+    }  # fmt: skip
+    content = {name: value for name, value in content.items() if value is not None}
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
+    write_text(path, f"# A judge for --reward; see docs/RLAIF.md\n{text}")
+
+
+def _changed(config, left_out: tuple[str, ...] = ()) -> dict:
+    fields = [one for one in dataclasses.fields(config) if one.name not in left_out]
+    return {one.name: getattr(config, one.name) for one in fields if getattr(config, one.name) != one.default}
 
 
 def _values(one: dict) -> dict[str, float | None]:

@@ -1,0 +1,81 @@
+"""A published table is what the command beside it makes: the same seeds, and test prompts of the same edition of the data."""
+
+import functools
+import hashlib
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from datasets import Dataset
+
+from diversity_tuning.data import schema
+from diversity_tuning.data.score import clean_title
+from diversity_tuning.data.split import split_rows
+from diversity_tuning.evaluation.report.runs import TABLE, read_study
+from diversity_tuning.recipe import read_recipe
+from studies.miniature.world import build_world
+
+ROOT = Path(__file__).parents[1]
+# Folder of results/ -> document, the words of its command there, seeds that these words mean.
+EIGHT = [*range(8)]
+PUBLISHED = {
+    "miniature": ("docs/RESULTS.md", "`bash reproduce.sh --seeds 0 1 2 3 4 5 6 7`", EIGHT),
+    "miniature/controls": ("docs/RESULTS.md", "bash reproduce.sh --controls --seeds 0 1 2  ", [0, 1, 2]),
+    "miniature-popularity": ("docs/RESULTS.md", "bash reproduce.sh --popularity 0 0.5 1 1.5 --seeds 0 1 2 3 4 5 6 7", EIGHT),
+    "miniature-ablation": ("docs/RESULTS.md", "`bash reproduce.sh --ablation`, seed 0", [0]),
+    "miniature-control": ("docs/RESULTS.md", "`recipes/miniature-control`", [0]),
+    "miniature-rlaif": ("docs/RLAIF.md", "`bash reproduce.sh --rlaif --seeds 0 1 2`", [0, 1, 2]),
+}
+EDITIONS = (1, 2)
+
+
+@functools.cache
+def prompts_of(edition, seed):
+    """Digests of the test prompts that the miniature's recipe makes of an edition."""
+    recipe, splits = (read_recipe(ROOT / "recipes" / "miniature" / f"{name}.yaml") for name in ("world", "0_data_prep_scoring"))
+    posts = [row for row, _ in build_world(seed, recipe["num_prompts"], recipe["popularity"], edition)]
+    titles = [clean_title(post[schema.POST_TITLE]) for post in posts]
+    rows = Dataset.from_dict({schema.POST_TITLE: titles, schema.POST_TEXT: [post[schema.POST_TEXT] for post in posts]})
+    test = split_rows(rows, 42, splits["test_size"], splits["validation_size"], splits["group_split"])[schema.TEST]
+    texts = dict.fromkeys(schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT]) for row in test)
+    return {hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts}
+
+
+def seeds_of(study):
+    """The seeds of a published table."""
+    folder = ROOT / "results" / study
+    table = next(path for name in ("models.csv", "popularity.csv") if (path := folder / name).is_file())
+    rows = pd.read_csv(table, dtype={"seed": str})
+    return sorted(int(seed) for seed in set(rows["seed"].dropna()) - {"all", "0/0"})
+
+
+def edition_of(study):
+    """The edition that the published runs are of: by the digests of their prompts, or by the number of these."""
+    folder = ROOT / "results" / study
+    home = folder if (folder / "provenance.json").is_file() else folder.parent
+    if study == "miniature-popularity":  # values per prompt without digests: SFT is that of the main runs
+        sft = pd.read_csv(folder / TABLE).query("model == 'sft' and popularity == 1.5").groupby("seed")["craft"].mean()
+        main = pd.read_csv(ROOT / "results" / "miniature" / TABLE).query("method == 'sft'").groupby("seed")["craft"].mean()
+        assert sft.tolist() == pytest.approx(main.tolist(), abs=1e-6)
+        return edition_of("miniature")
+    if (home / TABLE).is_file():
+        rows = pd.read_csv(home / TABLE, usecols=["seed", "prompt_digest"])
+        found = {int(seed): set(own) for seed, own in rows.groupby("seed")["prompt_digest"]}
+        return next(one for one in EDITIONS if all(own == prompts_of(one, seed) for seed, own in found.items()))
+    counts = {(run["seed"] or 0, run["counts"]["prompts"]) for run in read_study(home)["runs"]}
+    return next(one for one in EDITIONS if counts == {(0, len(prompts_of(one, 0)))})
+
+
+@pytest.mark.parametrize("study", PUBLISHED)
+def test_the_command_beside_a_table_makes_it(study):
+    """Where the runs are of another edition than the recipe's, the document says so in the command's paragraph."""
+    document, command, seeds = PUBLISHED[study]
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert text.count(command) == 1
+    section = next(part for part in re.split(r"(?m)^#+ ", text) if command in part)
+    assert seeds_of(study) == seeds
+    made = read_recipe(ROOT / "recipes" / "miniature" / "world.yaml")["edition"]
+    if (edition := edition_of(study)) != made:
+        paragraph = next(part for part in section.split("\n\n") if command in part)
+        assert f"edition {edition}" in paragraph.lower(), f"{study} is of edition {edition}, the command makes edition {made}"
