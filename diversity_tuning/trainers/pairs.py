@@ -27,8 +27,8 @@ class PairConfig(TrainingRanges, LMHeadArguments, PortablePrecision, trl.DPOConf
 
     share_prompts: bool = HfArg(
         default=False,
-        help="Run a pair's prompt once for both responses; pays where prompts are longer than responses. Needs sdpa and layers that "
-        "attend to the whole text. Log-probabilities are the same up to the order of summation.",
+        help="Run a pair's prompt once for both responses; pays where prompts are longer than responses. Needs sdpa and "
+        "layers that attend to the whole text. Log-probabilities are the same up to the order of summation.",
     )
 
 
