@@ -73,6 +73,9 @@ def main(argv=None) -> None:
     if is_finished(args.output, record, args.overwrite):
         return
     texts = {name: sampled(path.parent) for name, path in inputs.items()}
+    counts = {name: {prompt: len(answers) for prompt, answers in own.items()} for name, own in texts.items()}
+    if other := next((name for name in names if counts[name] != counts[names[0]] or not counts[name]), None):
+        raise UserError(f"{inputs[other]}: not as many answers to the same prompts as {inputs[names[0]]}; sample them alike")
     people = drawn(read_filtered(args.source, args.split), next(iter(texts.values())), args.seed)
     texts = {PEOPLE: people, **texts}
     answers, threshold = labelled(texts, args)

@@ -66,7 +66,7 @@ class _Reward:
         return np.array([float(len(text)) for text in responses])
 
 
-def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypatch):
+def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypatch, capsys):
     """Two prompts, a model that says one thing and one that copies; texts are in the examples alone."""
     pytest.importorskip("harper")
 
@@ -116,6 +116,12 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
     assert table.loc[("sft", "Coal?\n"), "copies"] == 0.5  # of a training answer to any prompt
     assert (output / measure.EXAMPLES).read_text().count("an oar") == 2
     assert "oar" not in pd.read_csv(output / measure.ANSWERS).to_csv()
+    (tmp_path / "dpo" / "samples.jsonl").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        measure.main(
+            [*words, "--reward_a", str(tmp_path / "reward_a"), "--reward_b", str(tmp_path / "reward_b"), "--overwrite"]
+        )
+    assert "not as many answers to the same prompts" in capsys.readouterr().err
 
 
 @pytest.fixture
