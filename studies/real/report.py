@@ -47,7 +47,7 @@ def main(argv=None) -> None:
         "Real votes, a pretrained model",
         [table for name, folds in regimes.items() for table in tables(name, folds)],
         lambda folder: [(draw(regimes, folder / "real"), "reward, diversity and fluency")],
-        values(args.seeds, args.split),
+        values(args.seeds, args.split) | figures(regimes),
         {name: folds["prompts"] for name, folds in regimes.items()},
         page=False,
     )
@@ -129,6 +129,28 @@ def tables(name: str, folds: dict) -> list:
         " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest."
     )
     return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
+
+
+def figures(regimes: dict[str, dict]) -> dict:
+    """``models``, ``differences`` and ``hull``: the tables' numbers, a row a value with its interval."""
+    import pandas as pd
+
+    from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+
+    found: dict[str, list[dict]] = {"models": [], "differences": [], "hull": []}
+    for name, folds in regimes.items():
+        of = folds["values"]
+        pairs = [pair for pair in COMPARED if set(pair) <= of.keys()]
+        for key in MEASURES:
+            about = {"regime": name, "measure": key}
+            for model, own in of.items():
+                found["models"].append({**about, "model": model, **mean_interval(own[key], nested=True)})
+            for one, other in pairs:
+                row = paired_difference(of[one][key], of[other][key], nested=True)
+                found["differences"].append({**about, "models": f"{one} - {other}", **row})
+        for model in [one for one in OVER_HULL if one in of]:
+            found["hull"] += [{"regime": name, "measure": y, "model": model, **over_hull(of, model, y)} for y in Y]
+    return {name: pd.DataFrame(rows) for name, rows in found.items()}
 
 
 def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
