@@ -92,3 +92,12 @@ def test_texts_that_are_cut_are_told_with_what_reads_them_whole(capsys):
 def test_summary():
     assert summary(np.array([])) == {"n": 0}
     assert summary(np.array([1.0, 3.0]))["mean"] == 2
+
+
+def test_the_report_says_how_many_responses_were_cut():
+    from diversity_tuning.evaluation.report.overview import _cut
+
+    counts = [{"responses": 8, "truncated_for_semantic_diversity": 6}, {"responses": 2, "truncated_for_style_diversity": 0}]
+    models = [SimpleNamespace(runs=[SimpleNamespace(counts=one)]) for one in counts]
+    (told,) = _cut(models)
+    assert told.startswith("Warning: 6 of 10 texts (60%) are longer than the semantic encoder reads")
