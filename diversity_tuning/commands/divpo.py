@@ -45,6 +45,7 @@ def run(args, record: dict) -> None:
     with storage.stage_output(args.data_path_pair) as (folder, work):
         stores = args.open_stores(work)
         texts = weigh.embed_texts((batch for rows in splits.values() for batch in divpo.unpaired_texts(rows)), stores)
+        truncated = weigh.count_cut(texts, stores)
         made, reports = {}, {}
         for name, rows in splits.items():
             options = (args.seed, args.max_pair_num, args.rho, args.floor)
@@ -52,7 +53,6 @@ def run(args, record: dict) -> None:
         made = {name: rows for name, rows in made.items() if len(rows)}
         if not made:
             raise UserError(f"{args.source}: no prompt has two responses to pair")
-        truncated = {store.encoder.name: store.count_truncated(texts) for store in stores}
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
         for store in stores:
             store.encoder.close()

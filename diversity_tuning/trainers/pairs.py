@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import trl
+from transformers.hf_argparser import HfArg
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.ranges import TrainingRanges
@@ -14,6 +15,7 @@ from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin,
 from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
 from diversity_tuning.trainers.portable import PortablePrecision, chat_tokenizer
 from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
+from diversity_tuning.trainers.shared_prompts import SharedPrompts, check_sharing, compare_sharing
 from diversity_tuning.trainers.weights import PAIR_WEIGHT
 
 _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps", PAIR_WEIGHT, PAIR_SHARES}
@@ -21,7 +23,13 @@ _NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps
 
 @dataclass
 class PairConfig(TrainingRanges, LMHeadArguments, PortablePrecision, trl.DPOConfig):
-    """:class:`trl.DPOConfig` plus the choice of the LM head."""
+    """:class:`trl.DPOConfig` plus the choice of the LM head, and of one pass over each pair's prompt."""
+
+    share_prompts: bool = HfArg(
+        default=False,
+        help="Run a pair's prompt once for both responses; pays where prompts are longer than responses. Needs sdpa and "
+        "layers that attend to the whole text. Log-probabilities are the same up to the order of summation.",
+    )
 
 
 class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMixin, ChosenHeadMixin, trl.DPOTrainer):
@@ -60,7 +68,19 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
             self._head_checked = True
             with self._head(inputs["input_ids"]):
                 check_head(self.model, _for_the_model(inputs), self._is_single_precision())
+                if getattr(self.args, "share_prompts", False):
+                    compare_sharing(self.model, self._reading(self.model), inputs, self._is_single_precision())
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def compute_ref_log_probs(self, model, inputs):
+        return super().compute_ref_log_probs(self._reading(model), inputs)
+
+    def _reading(self, model):
+        """What log-probabilities are asked of: the model, or what runs each prompt once in it."""
+        if not getattr(self.args, "share_prompts", False):  # a configuration of TRL's
+            return model
+        check_sharing(self.model, self.aux_loss_enabled)
+        return SharedPrompts(model)
 
     def _compute_loss(self, model, inputs, return_outputs):
         inputs = dict(inputs)
@@ -103,7 +123,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
         ids = inputs["input_ids"]
         router = {"output_router_logits": True} if self.aux_loss_enabled else {}
         labels = ids.masked_fill(~self._targets(inputs), -100)
-        outputs = model(**_for_the_model(inputs), labels=labels, fused_lm_head=True, use_cache=False, **router)
+        outputs = self._reading(model)(**_for_the_model(inputs), labels=labels, fused_lm_head=True, use_cache=False, **router)
         log_probs = outputs.log_probs[:, -(ids.size(1) - 1) :]  # prompt tuning puts tokens of its own before them
         if self.model.training and not self.state.global_step and getattr(self.args, "check_first_step", True):
             check_not_rounded(log_probs)

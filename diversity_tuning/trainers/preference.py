@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import trl
 from transformers.hf_argparser import HfArg
 
 from diversity_tuning.errors import UserError
@@ -79,8 +80,7 @@ class DPOTrainer(PairTrainer):
         return super()._compute_loss(model, inputs, return_outputs)
 
     def _has_sigmoid_loss_only(self) -> bool:
-        changed = self.use_weighting or self.ld_alpha is not None or self.f_divergence_type != "reverse_kl"
-        return list(self.loss_types) == ["sigmoid"] and not changed
+        return _is_sigmoid_alone(self, self.loss_types)
 
     def _values(self, log_probs, inputs, *references):
         return *log_probs.float().sum(dim=1).chunk(2), *references
@@ -161,8 +161,19 @@ class SPLTrainer(DPOTrainer):
         return self.args.alpha * log_prob - self.beta * ref_log_prob
 
 
-def check_strengths(args: DPOConfig) -> None:
-    """Raise a ValueError unless β is above 0 and ε below a half: at a half no label says anything, above it the opposite."""
+def _is_sigmoid_alone(settings, types) -> bool:
+    """Whether a trainer or its configuration asks for the sigmoid loss and nothing that changes it."""
+    changed = settings.use_weighting or settings.ld_alpha is not None or settings.f_divergence_type != "reverse_kl"
+    return ([types] if isinstance(types, str) else list(types)) == ["sigmoid"] and not changed
+
+
+def check_strengths(args: trl.DPOConfig) -> None:
+    """Raise a ValueError unless β is above 0 and ε below a half: at a half no label says anything, above it the opposite.
+
+    Prompts are shared by the sigmoid loss alone; others are TRL's.
+    """
+    if getattr(args, "share_prompts", False) and not _is_sigmoid_alone(args, args.loss_type):
+        raise ValueError("share_prompts is of the sigmoid DPO loss; leave it out, or the other loss")
     check_positive(args, "beta")
     if not 0 <= args.label_smoothing < 0.5:
         raise ValueError(f"label_smoothing must be at least 0 and below 0.5, not {args.label_smoothing}")

@@ -5,6 +5,8 @@ r"""Split the captions of every contest: half A, half B, validation and test. Al
 ``--output`` holds two data sets, in the form of data stage 0. ``scored``: ``train`` (half A), ``validation`` and ``test``;
 from here on the path is that of any data. ``other``: ``train`` (half B), which only the second reward model reads.
 Captions that differ in case and punctuation alone stay together, so that no test caption stands in a half.
+With ``--folds K`` there is a third, ``policy``: half A's captions by contest, ``train``, ``validation`` and ``test``. The
+contests of ``test`` are those of fold ``--seed`` modulo K: K seeds test every contest once, and train on none that they test.
 """
 
 if not __package__:
@@ -33,6 +35,7 @@ def build_parser() -> Parser:
     parser.add_argument("--validation", type=float, default=0.03, help="share of the validation part")
     parser.add_argument("--test", type=float, default=0.07, help="share of the test part")
     parser.add_argument("--most", type=at_least(LEAST), default=None, help="captions of a contest, at most, drawn at random")
+    parser.add_argument("--folds", type=at_least(2), default=None, help="also hold out whole contests: one part of this many")
     parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
     return parser
 
@@ -50,7 +53,8 @@ def main(argv=None) -> None:
     storage.require_apart(source=args.source, output=args.output)
     settings = {key: value for key, value in vars(args).items() if key not in ("output", "source")}
     record = provenance("captions_split", settings, {"source": args.source})
-    places = {name: Path(args.output) / name for name in ("scored", "other")}
+    names = ("scored", "other", "policy") if args.folds else ("scored", "other")
+    places = {name: Path(args.output) / name for name in names}
     missing = [name for name, path in places.items() if not is_finished(path, {**record, "kind": name}, args.overwrite)]
     if missing:
         with storage.stage_output(places[missing[0]]) as (_, work):
@@ -58,8 +62,28 @@ def main(argv=None) -> None:
         for name in missing:
             with storage.stage_output(places[name]) as (folder, _):
                 made = {"train": parts["other"]} if name == "other" else {k: v for k, v in parts.items() if k != "other"}
+                if name == "policy":
+                    rows = fold_rows(len(parts["train"]), args.folds, args.seed % args.folds)
+                    made = {part: parts["train"].select(places) for part, places in rows.items()}
                 storage.finish(made, folder, {**record, "kind": name}, captions=counts)
         print(f"{args.output}: {counts['contests']} contests; captions: " + ", ".join(f"{counts[p]} {p}" for p in PARTS))
+
+
+def fold_rows(contests: int, folds: int, fold: int) -> dict[str, list[int]]:
+    """The rows of ``train``, ``validation`` and ``test`` of one fold of n contests, each ascending and none twice.
+
+    Over all folds every contest is tested once. Half of the test contests of the fold before it, of the last one for fold 0,
+    are for validation, so that settings chosen on fold 0's have not seen a test contest of any fold but the last.
+    A part without a contest is a :class:`~diversity_tuning.errors.UserError`.
+    """
+    order = np.random.default_rng(0).permutation(contests)  # the same in all folds
+    test, before = order[fold::folds], order[(fold - 1) % folds :: folds]
+    validation = before[: (len(before) + 1) // 2]
+    train = np.setdiff1d(order, np.concatenate([test, validation]))
+    parts = {"train": train, "validation": validation, "test": test}
+    if empty := [name for name, rows in parts.items() if not len(rows)]:
+        raise UserError(f"--folds {folds}: of {contests} contests none is left for {empty[0]}; give fewer folds, 2 at least")
+    return {name: sorted(map(int, rows)) for name, rows in parts.items()}
 
 
 def split_contests(source, shares: dict, seed: int, most: int | None = None) -> tuple[dict, dict]:

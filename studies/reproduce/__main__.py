@@ -10,6 +10,7 @@ bash reproduce.sh --ablation                 at most 4, 8 or all responses a pro
 bash reproduce.sh --methods                  SPL, CrPO, DivPO beside DDPO, each at its own strength: docs/METHODS.md
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
+bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
@@ -81,6 +82,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--methods", nargs="?", const=GROUPS[0], choices=GROUPS,
         help="methods of the field side by side, of pairs (default) or of reinforcement: docs/METHODS.md",
     )  # fmt: skip
+    kind.add_argument(
+        "--folds", action="store_true", help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md"
+    )
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
@@ -127,12 +131,15 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
 
 
 def _size(args: argparse.Namespace) -> str:
+    if args.folds:
+        return "folds"
     return (args.size or "quick") if table_of(args.recipe).laptop else ""
 
 
 def _folder(args: argparse.Namespace) -> str:
     """Where everything is written to; a quick look has a folder of its own."""
-    return args.out or f"runs/{args.recipe}" + ("-quick" if _size(args) == "quick" else "")
+    size = _size(args)
+    return args.out or f"runs/{args.recipe}" + (f"-{size}" if size in ("quick", "folds") else "")
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diversity_tuning.builtin import SMOLLM2
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import weighted_pairs
 from diversity_tuning.recipe import Recipe, read_recipe
@@ -115,6 +116,8 @@ def _recipe_file(name: str, run: Run) -> Path:
 
 def _places(run: Run, report: Report | None) -> dict[str, str]:
     places = {"run": run.folder, "main": run.shared, "seed": str(run.seed)}
+    places |= {"model": f"{run.shared}/base" if run.makes_model else SMOLLM2}
+    places |= {"vocabulary": f"{run.shared}/tokenizer" if run.has("tokenizer") else places["model"]}
     places |= {"eval": run.evaluations(), "main_eval": run.main_evaluations, "suffix": run.of_split}
     return places | {"test": run.split or "test", "report": report.output if report else ""}
 
@@ -133,6 +136,7 @@ def _flags(stage: Stage, run: Run, report: Report | None) -> dict[str, list[str]
         "base": ["--model_name_or_path", f"{shared}/base"] if run.makes_model else [],
         "sampling_base": ["--base_model", f"{shared}/base"] if run.makes_model else [],
         "split": ["--split", run.split] if run.split else [],
+        "dtype": dtype,
         "train_flags": [*dtype, *run.train_flags],
         "reward_flags": [
             *dtype,

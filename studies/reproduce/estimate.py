@@ -43,7 +43,7 @@ def estimate(parts: list[Part], source: str, cores: int) -> str:
 
 def _lengths(path: Path) -> Iterator[tuple[float, float, int]]:
     """Tokens of the prompt, mean tokens of its responses, and how many, of every row of a JSON Lines file."""
-    if path.suffix == ".parquet":
+    if path.suffix not in (".jsonl", ".gz"):  # rows of Parquet are not read line by line; some recipes make their own
         return
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as stream:
         for line in filter(str.strip, stream):
@@ -74,17 +74,21 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
 
 
 def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:
-    batch = recipe.number("per_device_train_batch_size", 8)
+    batch = recipe.number("per_device_train_batch_size", 8) * recipe.number("gradient_accumulation_steps", 1)
     pairs = stage.needs not in ("generation", "reward")
-    examples = (1 - _TEST) * (_pairs(run, lengths) if pairs else sum(number for *_, number in lengths))
+    responses = sum(number for *_, number in lengths)
+    examples = (1 - _TEST) * (_pairs(run, lengths) if pairs else responses)
     steps = recipe.number("max_steps", -1)
-    examples = steps * batch if steps > 0 else examples * recipe.number("num_train_epochs", 3)
-    reference = _pairs(run, lengths) * 2 * _READ * tokens * (1 - _TEST) if pairs else 0
-    return examples * (2 if pairs else 1) * _TRAINED * tokens + reference
+    trained = steps * batch if steps > 0 else examples * recipe.number("num_train_epochs", 3)
+    if not pairs:
+        return trained * _TRAINED * tokens
+    prompt = sum(prompt * number for prompt, _, number in lengths) / responses / 1000
+    pair = 2 * tokens - (min(prompt, tokens) if recipe.get("share_prompts") else 0)
+    return pair * (trained * _TRAINED + examples * _READ)  # and the reference
 
 
 def _pairs(run: Run, lengths: list) -> float:
-    most = settings(Stage("2_pairs", "2_data_prep_to_preference", ""), run).number("max_pairs", 5)
+    most = settings(Stage("2_pairs", "2_data_prep_to_preference", "{config}"), run).number("max_pairs", 5)
     return sum(min(most, number / 2) for *_, number in lengths)
 
 

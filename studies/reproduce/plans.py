@@ -13,7 +13,7 @@ from studies.reproduce import claims, controls, methods, popularity, rlaif, stag
 from studies.reproduce.commands import Report, Run
 from studies.reproduce.stages import Lanes, Stage, Table
 
-KINDS = ("", "full", "ablation", "controls", "claims", "popularity", "rlaif", "methods")
+KINDS = ("", "full", "ablation", "controls", "claims", "popularity", "rlaif", "methods", "folds")
 METHODS = tuple(one.run for one in OBJECTIVES.values() if one.script)  # whose checkpoints --full samples
 _SPLITS = "0_data_prep_scoring"  # the recipe file of the stage that makes the splits
 _BASELINES = ("dpo", "ddpo-both")  # what the controls are compared with
@@ -39,7 +39,12 @@ def parts(
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
-    if run.split == "validation" and run.has(_SPLITS) and not _recipe(run, _SPLITS).number("validation_size", 0):
+    if (
+        run.split == "validation"
+        and kind != "folds"
+        and run.has(_SPLITS)
+        and not _recipe(run, _SPLITS).number("validation_size", 0)
+    ):
         raise UserError(f"--split validation: the recipe {run.recipe} makes none; set validation_size in its {_SPLITS}.yaml")
     if kind in ("controls", "ablation") and not _has(table, kind):
         raise UserError(f"--{kind}: the recipe {run.recipe} has none")
@@ -51,6 +56,14 @@ def parts(
         return
     if kind == "popularity":
         yield from _popularity(runs, root, values)
+        return
+    if kind == "folds":
+        if not (table.laptop and table.own_data):
+            raise UserError(f"--folds: of the recipe smollm2, not of {run.recipe}")
+        for one in runs:  # the control in the first fold alone
+            yield _part(one, stages.FOLDS.seed if one is runs[0] else _without(stages.FOLDS.seed, "permuted"))
+        seeds = tuple(one.folder for one in runs)
+        yield Part(runs[0], stages.FOLDS.report, Report(f"{root}/report{run.of_split}", (), seeds))
         return
     if kind == "claims":
         yield from _claims(runs, root)

@@ -199,6 +199,6 @@ def read_table(name: str) -> Table:
     return Table(**content | {part: read_rows(content.get(part, [])) for part in ("seed", "report", "ablation")})
 
 
-PAPER = read_table("paper")
+PAPER, FOLDS = read_table("paper"), read_table("folds")
 # Recipes whose plan is not the paper's, by the name of the recipe.
-TABLES = {name: read_table(name) for name in ("horror", "captions", "smollm2")}
+TABLES = {name: read_table(name) for name in ("horror", "horror-smollm2", "captions", "smollm2")}

@@ -1,8 +1,10 @@
 """Pairs to deviations, without a model."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
-from diversity_tuning.data.weigh import PairKeys, Report, embed_texts, pair_deviations, select_pairs, summary
+from diversity_tuning.data.weigh import PairKeys, Report, count_cut, embed_texts, pair_deviations, select_pairs, summary
 from diversity_tuning.deviation import deviation_weights, mean_cosine_distance
 from diversity_tuning.embeddings import text_key
 from tests.data.test_divpo import store_of
@@ -75,6 +77,27 @@ def test_every_distinct_text_is_embedded_once():
     assert len(keys) == 3
 
 
+def test_texts_that_are_cut_are_told_with_what_reads_them_whole(capsys):
+    stores = [
+        SimpleNamespace(encoder=SimpleNamespace(name=name), count_truncated=lambda keys, number=number: number)
+        for name, number in (("builtin:minilm", 3), ("style", 0))
+    ]
+    assert count_cut(np.array([b"a", b"b", b"c", b"d"]), stores) == {"builtin:minilm": 3, "style": 0}
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "3 of 4 texts (75%) are longer than builtin:minilm reads" in told[0]
+    assert ":windows" in told[0]
+
+
 def test_summary():
     assert summary(np.array([])) == {"n": 0}
     assert summary(np.array([1.0, 3.0]))["mean"] == 2
+
+
+def test_the_report_says_how_many_responses_were_cut():
+    from diversity_tuning.evaluation.report.overview import _cut
+
+    counts = [{"responses": 8, "truncated_for_semantic_diversity": 6}, {"responses": 2, "truncated_for_style_diversity": 0}]
+    models = [SimpleNamespace(runs=[SimpleNamespace(counts=one)]) for one in counts]
+    (told,) = _cut(models)
+    assert told.startswith("Warning: 6 of 10 texts (60%) are longer than the semantic encoder reads")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
+from diversity_tuning.deviation_types import TYPES
+from diversity_tuning.embeddings.encoder import cut_texts
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
@@ -64,7 +66,7 @@ def plain_table(table: Table) -> str:
 
 def sentences(models: list[RunGroup], differences: pd.DataFrame, warning: str | None = None) -> list[str]:
     """What the numbers say: size of the evaluation, best model by each main metric, and the differences asked for."""
-    told = [_size(models), *([f"Warning: {warning}."] if warning else [])]
+    told = [_size(models), *([f"Warning: {warning}."] if warning else []), *_cut(models)]
     trained = [model for model in models if model.method != REFERENCE] or models
     best = [text for metric in registry.in_table("main") if (text := _best(metric, trained))]
     if len(trained) > 1 and best:
@@ -84,6 +86,16 @@ def _size(models: list[RunGroup]) -> str:
     responses = sum(run.counts.get("responses", 0) for model in models for run in model.runs)
     plural = "" if len(models) == 1 else "s"
     return f"{len(models)} model{plural}, {number_of_seeds(len(seeds) or 1)}, {among} prompts a model, {responses:,} responses."
+
+
+def _cut(models: list[RunGroup]) -> list[str]:
+    """Which encoders did not read all of the responses, and how many."""
+    counts = [run.counts for model in models for run in model.runs]
+    responses, told = sum(one.get("responses", 0) for one in counts), []
+    for name, column in zip(TYPES, registry.TRUNCATED.values(), strict=True):
+        if number := sum(one.get(column, 0) for one in counts):
+            told.append(f"Warning: {cut_texts(number, responses, f'the {name} encoder')}.")
+    return told
 
 
 def _best(metric: registry.Metric, models: list[RunGroup]) -> str | None:

@@ -13,14 +13,14 @@ _MOST_LOGITS = 2**28  # of one batch; 1 GiB in float32
 @torch.inference_mode()
 def log_probs(
     prompts: list[str], responses: list[str], name: str, device: str | None = None, system_prompt: str | None = None,
-    trust_remote_code: bool = False,
+    trust_remote_code: bool = False, dtype: str | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Mean log-probability of a response's tokens under the model ``name``, after its prompt in the chat template.
 
     In nats, shape ``(n,)``, at most 0; NaN for a response without a token. Softmax over the whole vocabulary at temperature 1.
-    What is longer than the model's context is cut.
+    What is longer than the model's context is cut. ``dtype`` None keeps the precision of the weights.
     """
-    model, tokenizer = load_policy(name, device=device, trust_remote_code=trust_remote_code)
+    model, tokenizer = load_policy(name, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     asked = encode_conversations(tokenizer, [user_request(prompt) for prompt in prompts], system_prompt)
     answered = tokenizer(responses, add_special_tokens=False)["input_ids"] if responses else []
     context = getattr(model.config, "max_position_embeddings", None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from diversity_tuning.data.sources import open_saved
+from diversity_tuning.errors import UserError
 from studies.captions import split
 from studies.captions.copies import NEAR, normalised, similarity_to
 from studies.captions.split import distinct
@@ -117,3 +118,13 @@ def test_contests_that_cannot_be_compared_are_named(tmp_path, capsys, changes, m
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_folds_test_every_contest_once_and_share_no_prompt():
+    folds = [split.fold_rows(11, 3, fold) for fold in range(3)]
+    assert sorted(row for fold in folds for row in fold["test"]) == list(range(11))
+    for fold, before in zip(folds, [folds[-1], *folds], strict=False):
+        assert sorted(fold["train"] + fold["validation"] + fold["test"]) == list(range(11))
+        assert set(fold["validation"]) < set(before["test"])
+    with pytest.raises(UserError, match="of 2 contests none is left for train"):
+        split.fold_rows(2, 2, 0)

@@ -15,7 +15,14 @@ from studies.reproduce.runner import multiplies_bfloat16
 from tests import test_recipes as shared
 
 FOLDER = shared.ROOT / "recipes" / "smollm2"
-STEMS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "quick")
+SIZES = ("quick", "folds")  # what differs, by stage
+STEMS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in SIZES)
+OF_FOLDS = {  # file -> module, and what must be on its command line
+    "split": ("studies.captions.split", "--source x --output x"),
+    "sample": ("scripts_eval.sample", "--source x --output x"),
+    "judge": ("studies.captions.fit", "--source x --held_out x --output x"),
+    "measure": ("studies.real.measure", "--samples x --source x --reward_a x --reward_b x --output x"),
+}
 TRAINING = ("generation", "reward", "dpo", "ddpo")
 
 
@@ -44,9 +51,11 @@ def dry(capsys, source, *more):
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_every_key_is_known_to_its_command(monkeypatch, stem):
+    if stem in OF_FOLDS:
+        return shared.check_keys(monkeypatch, "smollm2", stem, *OF_FOLDS[stem])
     required = [f"--{name} x" for name in shared.REQUIRED[stem] if name not in shared.recipe("smollm2", stem)]
     flags = " ".join([*(["fit"] if stem == "stylometry" else []), *required])
-    shared.check_keys(monkeypatch, "smollm2", stem, shared.SCRIPTS[stem], flags)
+    return shared.check_keys(monkeypatch, "smollm2", stem, shared.SCRIPTS[stem], flags)
 
 
 def test_one_model_throughout_and_weights_are_the_only_difference():
@@ -120,7 +129,7 @@ def test_the_estimate_grows_with_the_work(source, capsys, monkeypatch):
 
 
 def test_every_module_of_a_dry_run_is_there(source, monkeypatch, capsys):
-    for command in dry(capsys, source)[0].values():
+    for command in [*dry(capsys, source)[0].values(), *dry(capsys, source, "--folds")[0].values()]:
         words = shlex.split(command)
         if "-m" in words:
             module, argv = words[words.index("-m") + 1], words[words.index("-m") + 2 :]

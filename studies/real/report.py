@@ -1,0 +1,246 @@
+r"""The report of --folds: which models there are per set of votes, what they differ by, tables, one figure, all values.
+
+    python -m studies.real.report --seeds runs/real/ocsai/seed0 runs/real/ocsai/seed1 --output runs/real/report
+
+Seeds of one parent folder are folds of one regime, which goes by the folder's name. Folds have prompts of their own: intervals
+are 95% bootstrap intervals over prompts within folds, and over folds; t is Student's interval over the folds' means.
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m studies.real.report")
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from diversity_tuning.cli import command, parse_with_recipe
+from diversity_tuning.errors import UserError
+from studies.captions.fit import ACCURACY
+from studies.captions.measure import PEOPLE
+from studies.real.measure import ANSWERS, MEASURES, PROMPTS
+from studies.report import read_json, read_text, report_parser, write_report
+
+STUDY = "smollm2 --folds"
+
+LABELS = {
+    PEOPLE: "people", "untouched": "untouched", "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "dpo": "DPO", "dpo-t1.1": "DPO, T 1.1",
+    "ddpo": "DDPO", "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL",
+}  # fmt: skip
+COMPARED = (
+    ("sft", PEOPLE), ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("ddpo", "dpo-t1.1"),
+    ("spl", "dpo"),
+)  # fmt: skip
+HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1")  # what DDPO is held against: mixtures of these, prompt by prompt
+OVER_HULL = ("ddpo", "ddpo-permuted", "spl")
+X, Y = "reward_b", ("semantic_diversity", "other_diversity")
+
+
+@command
+def main(argv=None) -> None:
+    args = parse_with_recipe(report_parser("studies.real.report", __doc__, STUDY), argv)
+    regimes = read(args.seeds, args.split)
+    told = write_report(
+        args.output,
+        "real_report",
+        {"split": args.split, "seeds": [f"{Path(seed).resolve().parent.name}/{Path(seed).name}" for seed in args.seeds]},
+        "Real votes, a pretrained model",
+        [table for name, folds in regimes.items() for table in tables(name, folds)],
+        lambda folder: [(draw(regimes, folder / "real"), "reward, diversity and fluency")],
+        values(args.seeds, args.split) | figures(regimes),
+        {name: folds["prompts"] for name, folds in regimes.items()},
+        page=False,
+    )
+    print(told, flush=True)
+
+
+def read(seeds: list[str], split: str | None) -> dict[str, dict]:
+    """Regime -> ``{"values": model -> measure -> (folds, prompts), filled up with NaN, "prompts": how many, "accuracy": …}``.
+
+    A model that a fold does not have has no values there. A folder that is missing or given twice is a :class:`UserError`.
+    """
+    import pandas as pd
+
+    if len({Path(seed).resolve() for seed in seeds}) < len(seeds):
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: a folder is there twice; give each once")
+    regimes: dict[str, dict] = {}
+    for seed in map(Path, seeds):
+        text = read_text(_measures(seed, split) / PROMPTS, STUDY)
+        of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
+        regime = regimes.setdefault(seed.resolve().parent.name, {"tables": [], "accuracy": []})
+        regime["tables"].append(pd.read_csv(io.StringIO(text)))
+        regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
+    for regime in regimes.values():
+        there = dict.fromkeys(model for table in regime["tables"] for model in table["model"])
+        models = sorted(there, key=lambda model: list(LABELS).index(model) if model in LABELS else len(LABELS))
+        size = max(table["prompt"].nunique() for table in regime["tables"])
+        regime["prompts"] = sum(table["prompt"].nunique() for table in regime["tables"])
+        regime["values"] = {
+            model: {measure: _rows(regime["tables"], model, measure, size) for measure in MEASURES} for model in models
+        }
+    return regimes
+
+
+def _measures(seed: str | Path, split: str | None) -> Path:
+    return Path(seed) / f"measures{f'-{split}' if split else ''}"
+
+
+def _rows(tables: list, model: str, measure: str, size: int) -> np.ndarray:
+    rows = [table.loc[table["model"] == model, measure].to_numpy(dtype=float) for table in tables]
+    return np.array([np.pad(row, (0, size - len(row)), constant_values=np.nan) for row in rows])
+
+
+def tables(name: str, folds: dict) -> list:
+    """Models, differences, and what lies above mixtures of unweighted models, of one regime."""
+    from diversity_tuning.evaluation.rendering import Table, interval, t_words
+    from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+
+    values, number = folds["values"], len(folds["tables"])
+    answers = int(folds["tables"][0]["answers"].max())
+    columns = list(MEASURES)
+    models = [
+        [label(one), str((~np.isnan(own[X])).sum()), *(interval(mean_interval(own[key], nested=True)) for key in columns)]
+        for one, own in values.items()
+    ]
+    accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length")}
+    note = (
+        f"{folds['prompts']} prompts that were never trained on, in {number} fold{'s' if number > 1 else ''}; {answers} answers"
+        " of each model to each. Reward A: a reward model trained on the votes that the policies were trained on. Reward B:"
+        " ridge regressions on the other half of the votes, of all prompts; its Spearman correlation with unseen votes is"
+        f" {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of the other prompts"
+        " that an answer is farther from than from its own. Different kinds: of the answers to a prompt. Copies: equal to a"
+        " training response. Mean [95% interval over prompts and folds]."
+    )
+    found = [Table(f"{name}-models", f"{name}: models", note, ["model", "prompts", *MEASURES.values()], models)]
+    rows = []
+    for one, other in COMPARED:
+        if one in values and other in values:
+            pairs = (paired_difference(values[one][key], values[other][key], nested=True) for key in columns)
+            rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") + t_words(row) for row in pairs)])
+    note = "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds."
+    found.append(Table(f"{name}-differences", f"{name}: differences", note, ["models", *MEASURES.values()], rows))
+    hull = [
+        [label(model), *(interval(over_hull(values, model, y), sign="+") for y in Y)] for model in OVER_HULL if model in values
+    ]
+    note = (
+        "Diversity above the concave hull of "
+        + ", ".join(label(one) for one in HULL if one in values)
+        + " at the same reward B,"
+        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest."
+    )
+    return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
+
+
+def figures(regimes: dict[str, dict]) -> dict:
+    """``models``, ``differences`` and ``hull``: the tables' numbers, a row a value with its interval."""
+    import pandas as pd
+
+    from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
+
+    found: dict[str, list[dict]] = {"models": [], "differences": [], "hull": []}
+    for name, folds in regimes.items():
+        of = folds["values"]
+        pairs = [pair for pair in COMPARED if set(pair) <= of.keys()]
+        for key in MEASURES:
+            about = {"regime": name, "measure": key}
+            for model, own in of.items():
+                found["models"].append({**about, "model": model, **mean_interval(own[key], nested=True)})
+            for one, other in pairs:
+                row = paired_difference(of[one][key], of[other][key], nested=True)
+                found["differences"].append({**about, "models": f"{one} - {other}", **row})
+        for model in [one for one in OVER_HULL if one in of]:
+            found["hull"] += [{"regime": name, "measure": y, "model": model, **over_hull(of, model, y)} for y in Y]
+    return {name: pd.DataFrame(rows) for name, rows in found.items()}
+
+
+def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
+    """``{"mean", "low", "high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
+
+    A reward below all of theirs is held against the one of least reward, one above all against the one of most.
+    """
+    from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean
+    from diversity_tuning.intervals import percentile_interval
+
+    names = [one for one in HULL if one in values]
+    there = ~np.isnan(values[model][X]).all(axis=1)  # the folds that have the model
+
+    def height(of) -> np.ndarray:
+        xs, ys = (np.stack([np.atleast_1d(of(values[one][key][there])) for one in names], axis=-1) for key in (X, y))
+        at = np.clip(np.atleast_1d(of(values[model][X][there])), xs.min(axis=-1), xs.max(axis=-1))
+        return np.atleast_1d(of(values[model][y][there])) - concave_hull_at(xs, ys, at)
+
+    low, high = percentile_interval(height(lambda rows: bootstrap_means(rows, nested=True)))
+    return {"mean": float(height(lambda rows: overall_mean(rows, nested=True))[0]), "low": low, "high": high}
+
+
+def label(model: str) -> str:
+    """What tables and the figure call a model."""
+    return LABELS.get(model, model)
+
+
+def values(seeds: list[str], split: str | None) -> dict:
+    """``prompts`` and ``answers`` of all regimes and folds: every value, no text of an answer."""
+    import pandas as pd
+
+    found = {}
+    for name in (PROMPTS, ANSWERS):
+        parts = []
+        for seed in map(Path, seeds):
+            part = pd.read_csv(_measures(seed, split) / name)
+            part["prompt"] = part["prompt"].str.strip()
+            part.insert(0, "regime", seed.resolve().parent.name)
+            part.insert(1, "seed", seed.name)
+            parts.append(part)
+        found[name.partition(".")[0]] = pd.concat(parts)
+    return found
+
+
+def draw(regimes: dict[str, dict], path: Path) -> Path:
+    """``path``.png: a row per regime; semantic diversity against reward B, and against the log-likelihood a token."""
+    from diversity_tuning.drawing import (
+        BLACK,
+        BLUE,
+        GREEN,
+        PINK,
+        SKY,
+        SLATE,
+        VERMILION,
+        draw_grid,
+        pyplot,
+        save_figure,
+        whiskers,
+    )
+    from diversity_tuning.evaluation.report.label_placement import place_labels
+    from diversity_tuning.evaluation.statistics import mean_interval
+
+    styles = {
+        PEOPLE: (BLACK, "*"), "untouched": (SKY, "v"), "sft": (SLATE, "h"), "dpo": (BLUE, "o"), "ddpo": (VERMILION, "s"),
+        "ddpo-permuted": (PINK, "D"),
+    }  # fmt: skip
+    figure, axes = pyplot().subplots(len(regimes), 2, figsize=(10, 4.2 * len(regimes)), layout="constrained", squeeze=False)
+    for (name, folds), row in zip(regimes.items(), axes, strict=True):
+        for axis, x in zip(row, (X, "log_prob"), strict=True):
+            draw_grid(axis)
+            labels = []
+            for model, own in folds["values"].items():
+                colour, marker = styles.get(model) or styles.get(model.partition("-")[0], (GREEN, "P"))
+                across, up = (mean_interval(own[key], nested=True) for key in (x, Y[0]))
+                place = across["mean"], up["mean"]
+                axis.errorbar(
+                    *place, xerr=whiskers(across), yerr=whiskers(up), fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.5
+                )
+                axis.plot(
+                    *place, marker, color=colour, mfc="white" if "-t" in model else colour, ms=12 if model == PEOPLE else 7
+                )
+                labels.append((label(model), place, colour))
+            axis.margins(0.12)
+            axis.set(xlabel=f"{MEASURES[x]} →", ylabel="semantic diversity →")
+            figure.canvas.draw()
+            place_labels(axis, labels)
+        folds_word = f"{len(folds['tables'])} fold" + ("s" if len(folds["tables"]) > 1 else "")
+        row[0].set_title(f"{name}: {folds['prompts']} held-out prompts, {folds_word}; 95% intervals", loc="left", fontsize=9)
+    return save_figure(figure, path, ("png",), dpi=130)[0]
+
+
+if __name__ == "__main__":
+    main()

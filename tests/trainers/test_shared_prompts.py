@@ -1,0 +1,90 @@
+"""One pass over a pair's prompt gives the losses, gradients, references and figures of two."""
+
+import pytest
+import torch
+from trl import DPOConfig as TRLConfig
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DPOConfig, ORPOConfig, ORPOTrainer
+from diversity_tuning.trainers.shared_prompts import pack
+from tests.tiny import make_pairs
+from tests.trainers.test_trainers import build, loss_and_gradient, settings
+
+
+def test_packed_rows_by_hand():
+    """The prompt 5 6 7 of both, and a padded pair that shares nothing: its chosen side was cut from the left."""
+    ids = torch.tensor([[5, 6, 7, 1, 2], [8, 3, 0, 0, 0], [5, 6, 7, 4, 0], [9, 8, 2, 0, 0]])
+    attention = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 0, 0]])
+    labels = torch.full_like(ids, -100)
+    labels[0, 3:], labels[2, 3], labels[1, 1], labels[3, 2] = torch.tensor([1, 2]), 4, 3, 2
+    packed, places = pack(ids, attention, labels)
+    assert packed["input_ids"].tolist() == [[5, 6, 7, 1, 2, 7, 4], [8, 3, 9, 8, 2, 0, 0]]
+    assert packed["position_ids"].tolist() == [[0, 1, 2, 3, 4, 2, 3], [0, 1, 0, 1, 2, 0, 0]]
+    assert packed["shift_labels"].tolist() == [[-100, -100, 1, 2, -100, 4, -100], [3, -100, -100, 2, -100, -100, -100]]
+    looks = packed["attention_mask"][0, 0].int().tolist()
+    assert looks[4] == [1, 1, 1, 1, 1, 0, 0]
+    assert looks[6] == [1, 1, 0, 0, 0, 1, 1]
+    assert places.T.tolist() == [[0, 2, 0, 2], [0, 3, 0, 3], [2, 2, 0, 5], [1, 0, 1, 0], [3, 1, 1, 3]]
+
+
+@pytest.mark.parametrize("extra", [{}, {"max_length": 24, "truncation_mode": "keep_end"}, {"precompute_ref_log_probs": True}])
+def test_loss_and_gradient_are_those_of_whole_rows(tmp_path, extra):
+    def of(**more):
+        return build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **extra, **more)), make_pairs(4))
+
+    whole, shared = of(), of(share_prompts=True)
+    (loss, gradient), (other, theirs) = loss_and_gradient(whole), loss_and_gradient(shared)
+    assert float(other) == pytest.approx(float(loss), rel=1e-5)
+    for name, value in gradient.items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-5)
+    for name in ("entropy", "mean_token_accuracy", "logps/chosen", "num_tokens"):
+        assert shared._metrics["train"][name] == pytest.approx(whole._metrics["train"][name], rel=1e-4)
+
+
+def test_orpo_shares_prompts_too(tmp_path):
+    losses = [
+        loss_and_gradient(build(ORPOTrainer, ORPOConfig(**settings(tmp_path, share_prompts=one)), make_pairs(4)))[0]
+        for one in (False, True)
+    ]
+    assert float(losses[1]) == pytest.approx(float(losses[0]), rel=1e-5)
+
+
+def test_a_training_with_shared_prompts_ends_where_the_other_does(tmp_path):
+    ends = []
+    for share in (False, True):
+        trainer = build(
+            DDPOTrainer,
+            DDPOConfig(**settings(tmp_path, max_steps=3, share_prompts=share)),
+            make_pairs(4),
+        )
+        trainer.train()
+        ends.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad]))
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-3, atol=1e-5)
+
+
+def test_attention_that_cannot_be_told_is_refused(tmp_path):
+    config = DDPOConfig(**settings(tmp_path, share_prompts=True))
+    trainer = build(DDPOTrainer, config, make_pairs(4))
+    trainer.model.config._attn_implementation = "eager"
+    with pytest.raises(UserError, match="attention is computed by eager"):
+        trainer.train()
+    assert not hasattr(TRLConfig(**settings(tmp_path)), "share_prompts")
+
+
+def test_a_model_that_does_not_obey_the_mask_stops_before_the_first_update(tmp_path, monkeypatch):
+    from diversity_tuning.trainers import shared_prompts
+
+    def looks_everywhere(*batch):
+        packed, places = pack(*batch)
+        return {**packed, "attention_mask": packed["attention_mask"].new_ones(packed["attention_mask"].shape).tril()}, places
+
+    monkeypatch.setattr(shared_prompts, "pack", looks_everywhere)
+    trainer = build(DDPOTrainer, DDPOConfig(**settings(tmp_path, share_prompts=True)), make_pairs(4))
+    with pytest.raises(UserError, match="off those of whole rows"):
+        trainer.train()
+
+
+def test_a_loss_of_trl_does_not_share_prompts(tmp_path):
+    with pytest.raises(ValueError, match="share_prompts is of the sigmoid DPO loss"):
+        DPOConfig(**settings(tmp_path, share_prompts=True, loss_type=["ipo"]))
+    assert DPOConfig(**settings(tmp_path, share_prompts=True)).share_prompts
