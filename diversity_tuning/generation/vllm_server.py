@@ -81,8 +81,11 @@ class VllmServer:
             words += ["--served-model-name", self.base_model]
         if self.adapters:
             number = len(self.adapters)
-            words += ["--enable-lora", "--max-lora-rank", str(self._rank), "--max-loras", str(min(number, _MOST_AT_ONCE))]
-            words += ["--max-cpu-loras", str(number), "--lora-modules"]
+            # vLLM 0.32 on a CPU reads "no adapter" as the last slot where requests with and without one share a step: an
+            # empty slot more, so that the base model answers as itself.
+            slots = min(number, _MOST_AT_ONCE) if gpus() else number + 1
+            words += ["--enable-lora", "--max-lora-rank", str(self._rank), "--max-loras", str(slots)]
+            words += ["--max-cpu-loras", str(max(number, slots)), "--lora-modules"]
             words += [f"{name}={Path(folder).resolve()}" for name, folder in self.adapters.items()]
         return words + self._flags
 

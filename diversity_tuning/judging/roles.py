@@ -65,6 +65,7 @@ def _rendered(value: object) -> str:
 LANGUAGES = ("en", "zh")
 SETTINGS = SamplingSettings(temperature=0.2, top_p=1.0, top_k=0, repetition_penalty=1.0, max_new_tokens=1024)
 ATTEMPTS = 3  # the first, and at most two more for a bad reply
+_PHRASE = 5  # letters of a text of the prompt's example that a reply could not hold by chance
 _GIVEN_UP = "all replies so far were of no use"
 WARMER = (0.0, 0.6, 1.0)  # the least temperature of each attempt
 HOPELESS = 24  # bad replies before the first good one: no more are asked for
@@ -288,10 +289,22 @@ def _read_answer(
         return Failed(answer.error, "", usage, number, answer.stopped)
     usage.add(Usage(1, answer.tokens_in or 0, answer.tokens or 0))
     try:
-        return Answer(role.parse(answer.text), usage)
+        value = role.parse(answer.text)
+        if copied := _copied(value, role.template):
+            raise replies.BadReply(f"it repeats the form that the prompt shows, {copied!r}")
+        return Answer(value, usage)
     except replies.BadReply as error:
         cut = "" if answer.finished else f" (the reply was cut at {settings.max_new_tokens} tokens: --max_new_tokens)"
         return Failed(f"{error}{cut}", answer.text, usage, number + 1)
+
+
+def _copied(value, template: str) -> str | None:
+    """The first text of a reply that is a text of the prompt's own example of a reply, which a small model copies."""
+    if isinstance(value, str):
+        _, found, example = template.rpartition("\n{")
+        return value if found and len(value) >= _PHRASE and f'"{value}"'.casefold() in example.casefold() else None
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for part in parts if (found := _copied(part, template))), None)
 
 
 def _file(folder: str | Path | None, language: str, name: str) -> Path:

@@ -306,3 +306,16 @@ def test_names_that_are_not_there(tmp_path):
         with pytest.raises(UserError) as error:
             call()
         assert told in str(error.value)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", sorted(roles.ROLES))
+def test_the_prompts_own_example_is_no_reply(name, language):
+    """A small model that must keep to a schema copies what the prompt shows: that is counted as of no use."""
+    role = load_role(name, language, roles.tasks(language)[0])
+    text = role.template[role.template.rindex("\n{") :].strip()
+    for choice, one in (("0 or 1", "0"), ("true or false", "false"), ("0 或 1", "0"), ("true 或 false", "false")):
+        text = text.replace(choice, one)
+    read = roles._read_answer(role, Sample(text, True, 9), roles.Usage(), SamplingSettings(), 0)
+    assert isinstance(read, Failed)
+    assert "it repeats the form that the prompt shows" in read.reason

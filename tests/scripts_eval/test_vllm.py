@@ -170,6 +170,14 @@ def test_without_a_gpu_no_prompt_is_read_in_parts(monkeypatch, fake, number):
     assert server.gpus == max(number, 1)
 
 
+@pytest.mark.parametrize(("number", "slots"), [(0, "3"), (2, "2")])
+def test_without_a_gpu_there_is_an_empty_slot_for_the_base_model(monkeypatch, fake, adapters, number, slots):
+    """vLLM for the CPU reads "no adapter" as the last slot, so that the base would answer as the last adapter."""
+    monkeypatch.setattr(vllm_server, "gpus", lambda: number)
+    asked = fake_vllm.parse(vllm_server.VllmServer("m", adapters, "log").command(100)[1:])
+    assert (str(asked.max_loras), str(asked.max_cpu_loras)) == (slots, slots)
+
+
 def test_two_servers_are_never_given_the_same_port():
     """A port is held from before its server binds it, seconds later, until that is stopped."""
     first = vllm_server._held_port()
