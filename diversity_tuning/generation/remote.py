@@ -3,7 +3,6 @@
 import contextlib
 import email.utils
 import ipaddress
-import itertools
 import json
 import math
 import random
@@ -12,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 import httpcore2
@@ -92,19 +91,11 @@ class HttpEngine:
         self._closing.clear()
         with client_of(self.url, self.timeout, self.api.headers(self.key), self.concurrency) as client:
             executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix=REQUESTS)
-            patient = self.paid
+            wait = self.paid
             try:
-                futures, left = {}, enumerate(requests)
-
-                def send() -> None:  # never more under way or unread than this: who stops reading has bought no others
-                    for i, request in itertools.islice(left, self.concurrency - len(futures)):
-                        futures[executor.submit(self._one, client, request, settings, seed)] = i
-
-                send()
-                while futures:
-                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                        yield [(futures.pop(future), future.result())]
-                        send()
+                futures = {executor.submit(self._one, client, r, settings, seed): i for i, r in enumerate(requests)}
+                for future in as_completed(futures):
+                    yield [(futures[future], future.result())]
             except KeyboardInterrupt:
                 if not self.paid:
                     raise
@@ -116,11 +107,11 @@ class HttpEngine:
                     self._closing.set()
                     executor.shutdown(cancel_futures=True)
                 except KeyboardInterrupt:  # the second
-                    patient = False
+                    wait = False
                 raise
             finally:  # what is under way is paid for: let it come in and be kept
                 self._closing.set()
-                executor.shutdown(wait=patient, cancel_futures=True)
+                executor.shutdown(wait=wait, cancel_futures=True)
 
     def _one(self, client: httpx2.Client, request: ChatRequest, settings: SamplingSettings, seed: int) -> Sample | Failure:
         body = self.api.body(self.model, request, settings, 0, self.extra)

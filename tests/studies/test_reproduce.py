@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from diversity_tuning.commands.divpo import DivPOConfig
 from diversity_tuning.errors import UserError
@@ -519,3 +520,21 @@ def test_only_what_the_recipe_has_is_offered_at_the_end(recipe):
         if "reproduce.sh" in command:
             assert parts_of(*command.split()[2:]), "the flags are taken"
     assert any("play_model --adapter runs/horror/seed1/dpo-hard" in command for command in offered) is (recipe == "horror")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "studies").rglob("data/*.yaml")), ids=lambda path: f"{path.parts[-3]}-{path.stem}"
+)
+def test_no_name_stands_twice_in_a_studys_data(path):
+    """YAML takes the last one without a word."""
+
+    def check(node):
+        if isinstance(node, yaml.MappingNode):
+            names = [key.value for key, _ in node.value]
+            assert sorted(set(names)) == sorted(names)
+        parts = node.value if isinstance(node.value, list) else []
+        for part in parts:
+            for one in part if isinstance(part, tuple) else (part,):
+                check(one)
+
+    check(yaml.compose(path.read_text(encoding="utf-8")))
