@@ -49,6 +49,7 @@ def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str 
     if source != name:
         renamed(model, name)
     _check_whole(name, model, found, new_head, exactly)
+    _check_kinds(name, source, model)
     missing = found["missing_keys"]
     check_numbers(name, ((key, values) for key, values in model.named_parameters() if key not in missing))
     return model
@@ -57,7 +58,7 @@ def from_pretrained(auto_class, name: str, new_head: bool = False, exactly: str 
 def _check_fits(auto_class, name: str, source: str, new_head: bool, exactly: str | None, options: dict) -> None:
     """Compare config and weights, by the headers of the files, on a model without memory: a config may ask for any size.
 
-    What cannot be read so, such as quantized weights, is left to the loading itself.
+    What cannot be read so, such as quantized weights, is left to the loading itself, after which the same is looked at.
     """
     shaping = {key: options[key] for key in _OF_THE_SHAPE if key in options}
     try:
@@ -70,9 +71,13 @@ def _check_fits(auto_class, name: str, source: str, new_head: bool, exactly: str
                 device_map="meta",
                 **shaping,
             )
-    except Exception:
+    except Exception:  # of any library; the loading itself says why, or reads what has no form without memory, and is checked
         return
     _check_whole(name, model, found, new_head, exactly)
+
+
+def _check_kinds(name: str, source: str, model: PreTrainedModel) -> None:
+    """A :class:`UserError` where a file has whole numbers for the weights of a model that is not quantized."""
     if getattr(model.config, "quantization_config", None) is not None or not Path(source).is_dir():
         return
     for file in weights_of(source):
