@@ -48,25 +48,32 @@ def build_parser() -> Parser:
     return parser
 
 
+def sample_files(folders: list[str], taken: tuple[str, ...] = ()) -> dict[str, Path]:
+    """The samples of each model, which goes by its folder's name; a :class:`UserError` for equal or ``taken`` names."""
+    from diversity_tuning.evaluation.files import SAMPLES
+
+    found = {Path(folder).name: Path(folder) / SAMPLES for folder in folders}
+    if len(found) < len(folders) or set(taken) & set(found):
+        names = ", ".join([*(Path(folder).name for folder in folders), *taken])
+        raise UserError(f"--samples: two folders are called alike ({names}), and a model goes by its folder's name")
+    for path in found.values():
+        if not path.is_file():
+            raise UserError(f"{path}: no samples here; run scripts_eval.sample first")
+    return found
+
+
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.evaluation.files import SAMPLES
     from studies.results.publish import write_cells
 
-    names = [Path(folder).name for folder in args.samples]
-    if len(set(names)) < len(names):
-        raise UserError(f"--samples: two folders are called alike ({', '.join(names)}), and a model goes by its folder's name")
-    inputs = {name: Path(folder) / SAMPLES for name, folder in zip(names, args.samples, strict=True)}
-    for path in inputs.values():
-        if not path.is_file():
-            raise UserError(f"{path}: no samples here; run scripts_eval.sample first")
+    inputs = sample_files(args.samples)
     settings = {"split": args.split, "seed": args.seed, "semantic_model": args.semantic_model}
     more = {"source": args.source, "reward_a": args.reward_a, "reward_b": args.reward_b}
     record = provenance("captions_measure", settings, {**inputs, **more})
     if is_finished(args.output, record, args.overwrite):
         return
-    texts, rows = run(args, names)
+    texts, rows = run(args, list(inputs))
     with atomic_folder(args.output) as folder:
         write_cells(folder / TABLE, [["model", "contest", "captions", *MEASURES], *rows])
         (folder / EXAMPLES).write_text(examples(texts), encoding="utf-8")

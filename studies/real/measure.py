@@ -10,7 +10,6 @@ measures), answers.csv.gz (a row per answer, its measures, no texts) and example
 if not __package__:
     raise SystemExit("error: run it as python -m studies.real.measure")
 
-from pathlib import Path
 
 import numpy as np
 
@@ -56,16 +55,11 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.evaluation.files import SAMPLES
     from studies.captions.data import read_filtered
+    from studies.captions.measure import sample_files
 
-    names = [Path(folder).name for folder in args.samples]
-    if len(set(names)) < len(names) or PEOPLE in names:
-        raise UserError(f"--samples: a model goes by its folder's name, so these must differ: {', '.join([*names, PEOPLE])}")
-    inputs = {name: Path(folder) / SAMPLES for name, folder in zip(names, args.samples, strict=True)}
-    for path in inputs.values():
-        if not path.is_file():
-            raise UserError(f"{path}: no samples here; run scripts_eval.sample first")
+    inputs = sample_files(args.samples, (PEOPLE,))
+    names = list(inputs)
     kept = ("split", "seed", "semantic_model", "other_model", "fluency_model", "dtype")
     settings = {name: getattr(args, name) for name in kept}
     more = {"source": args.source, "reward_a": args.reward_a, "reward_b": args.reward_b}
