@@ -10,6 +10,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
 from diversity_tuning.objectives import weighted_pairs
+from diversity_tuning.selections import SELECTIONS
 from studies.results.again import published_reports, runs_of
 from studies.results.statistics import holm, share_of_gain, t_test_p
 
@@ -33,7 +34,7 @@ _STORIES = "writingprompts"  # the mark of real stories with real votes in resul
 _DIGITS = dict.fromkeys(("distinct_direction", "distinct_voice", "craft"), 2)  # of the others: 3
 _NAMES = {
     REFERENCE: "synthetic authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO-both", "ddpo-sem": "DDPO-sem",
-    "ddpo-sty": "DDPO-sty", "divpo": "DivPO", "orpo": "ORPO", "dorpo-both": "DORPO-both",
+    "ddpo-sty": "DDPO-sty", "divpo": SELECTIONS["divpo"].label, "orpo": "ORPO", "dorpo-both": "DORPO-both",
 }  # fmt: skip
 _README = (REFERENCE, "sft", "dpo", "ddpo-both", "orpo", "dorpo-both")
 _PAIRS = weighted_pairs()

@@ -13,7 +13,7 @@ import torch
 from diversity_tuning.embeddings import load_encoder
 from diversity_tuning.evaluation.sampling.samples import select_prompts
 from diversity_tuning.policy import load_policy
-from diversity_tuning.reward import load_reward_model, reward_text
+from diversity_tuning.reward_model import load_reward_model, reward_text
 
 
 def loop(

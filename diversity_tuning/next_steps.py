@@ -47,7 +47,7 @@ NEXT: dict[str, tuple[str, ...]] = {
         _WEIGH,
     ),
     "3_data_prep_for_diversified_training": (_DDPO, SFT_LINE),
-    "4_data_prep_divpo": (_DDPO.replace("ddpo", "dpo").replace("{beside}/dpo", "{beside}/divpo"), SFT_LINE),
+    "4_data_prep_divpo": (_DDPO.replace("ddpo", "dpo").replace("{beside}/dpo", "{beside}/{selection}"), SFT_LINE),
     "generation": (_DDPO,),
     "reward": (
         "python -m scripts_reward_modeling.reward_model_perf_analysis --reward_model {output} --source {FILTERED}"
@@ -128,6 +128,8 @@ def _word(word: str, stage: str, output: Path) -> str | None:
         return f"--config {_quoted(recipe / name)}" if there else None if word.endswith("!") else ""
     if word in ("output", "beside", "name"):
         return {"output": _quoted(output), "beside": _quoted(output.parent), "name": output.name}[word]
+    if word == "selection":
+        return _given("selection") or "divpo"
     if word in _NEAR:
         near = output if stage in _NEAR[word] else _near(output, _NEAR[word])
         return near and _quoted(near)

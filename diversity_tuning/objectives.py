@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass
 
 
-def _load(place: str):
+def load(place: str):
     """What ``module:name`` names."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -38,12 +38,12 @@ class Training:
     @property
     def config(self) -> type:
         """The dataclass of the trainer's settings."""
-        return _load(self.config_place)
+        return load(self.config_place)
 
     def parser(self):
         """The parser of its settings."""
-        make = _load("diversity_tuning.training.arguments:make_parser")
-        return make(self.config, self.name, run_class=_load(self.run_place))
+        make = load("diversity_tuning.training.arguments:make_parser")
+        return make(self.config, self.name, run_class=load(self.run_place))
 
     @property
     def module(self) -> str:
@@ -57,11 +57,11 @@ class Training:
 
     @property
     def train(self):
-        return _load(self.train_place)
+        return load(self.train_place)
 
     @property
     def further_inputs(self):
-        return _load(self.inputs_place) if self.inputs_place else None
+        return load(self.inputs_place) if self.inputs_place else None
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Objective(Training):
     @property
     def trainer(self) -> type:
         """The trainer's class."""
-        return _load(self.trainer_place)
+        return load(self.trainer_place)
 
     @property
     def config(self) -> type:
@@ -130,14 +130,14 @@ _OTHERS = {
         ),
         Training(
             "reward", "reward model", "a reward model: one output, L1 loss on the transformed votes",
-            "scripts_reward_modeling.reward_model_train", "diversity_tuning.training.reward:train_reward",
-            makes="reward", takes_adapter=False, config_place="diversity_tuning.training.reward:RewardConfig",
+            "scripts_reward_modeling.reward_model_train", "diversity_tuning.training.reward_training:train_reward",
+            makes="reward", takes_adapter=False, config_place="diversity_tuning.training.reward_training:RewardConfig",
         ),
         Training(
             "reward_pairs", "reward model on pairs", "a reward model: one output, Bradley–Terry loss on pairs",
-            "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward:train_reward_pairs",
+            "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward_training:train_reward_pairs",
             makes="reward", takes_adapter=False,
-            config_place="diversity_tuning.training.reward:PairwiseRewardConfig",
+            config_place="diversity_tuning.training.reward_training:PairwiseRewardConfig",
         ),
         Training(
             "grpo", "GRPO",

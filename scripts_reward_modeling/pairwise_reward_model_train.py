@@ -6,7 +6,7 @@ r"""Train a reward model on pairs: one output, Bradley–Terry loss.
         --source runs/miniature/seed0/data/pairs-both --model_name_or_path runs/miniature/seed0/base --output_dir runs/my-reward
 
 Rows: prompt, chosen, rejected, as texts or messages; a stage's pairs; ShareGPT's form. The result is loaded and scores as the
-reward model from votes does (:func:`diversity_tuning.reward.load_reward_model`).
+reward model from votes does (:func:`diversity_tuning.reward_model.load_reward_model`).
 """
 
 if not __package__:

@@ -197,7 +197,7 @@ def test_a_name_is_opened_everywhere_and_no_record_holds_the_path_of_the_cache(t
     from diversity_tuning.generation.vllm_server import VllmServer
     from diversity_tuning.policy import attach_adapter, base_settings, load_base_model
     from diversity_tuning.policy import load_tokenizer as load_policy_tokenizer
-    from diversity_tuning.reward import new_reward_model
+    from diversity_tuning.reward_model import new_reward_model
 
     assert load_filter_tokenizer(SMOLLM2).chat_template == tokenizer.chat_template
     assert load_policy_tokenizer(SMOLLM2, template_from=SMOLLM2).name_or_path == SMOLLM2

@@ -75,7 +75,7 @@ def test_the_reward_model(world, flags):
 
 def test_grpo_with_a_reward_model_and_an_encoder_beside_it(world):
     """Both are whole: their values are those without DeepSpeed."""
-    from diversity_tuning.reward import load_reward_model
+    from diversity_tuning.reward_model import load_reward_model
     from scripts_reward_modeling import reward_model_train
 
     train(world, reward_model_train.__name__, "reward-beside", "filtered", [])

@@ -7,7 +7,7 @@ from diversity_tuning.embeddings import encoder_input, load_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import missing_path, near_path, nearest
 from diversity_tuning.policy import load_policy
-from diversity_tuning.reward import load_reward_model
+from diversity_tuning.reward_model import load_reward_model
 
 
 @pytest.fixture

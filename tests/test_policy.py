@@ -19,7 +19,7 @@ from diversity_tuning.generation.local import encode_conversations, ignores_padd
 from diversity_tuning.generation.requests import user_request
 from diversity_tuning.opening import weights_of
 from diversity_tuning.policy import attach_adapter, load_base_model, load_policy, load_tokenizer, on_device
-from diversity_tuning.reward import new_reward_model
+from diversity_tuning.reward_model import new_reward_model
 from diversity_tuning.runs import file_digest, fingerprint, provenance, write_provenance
 from diversity_tuning.trainers import ORPOConfig, ORPOTrainer
 from tests import families

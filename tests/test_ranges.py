@@ -5,7 +5,8 @@ import math
 import pytest
 
 from diversity_tuning import DDPOConfig, DORPOConfig, ORPOConfig
-from diversity_tuning.commands.divpo import DivPOConfig
+from diversity_tuning.commands import divpo
+from diversity_tuning.commands.common import with_selections
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.sampling.run import SamplingConfig
 from diversity_tuning.evaluation.scoring.run import ScoringConfig
@@ -14,9 +15,11 @@ from diversity_tuning.generation.requests import SamplingSettings
 from diversity_tuning.ranges import INHERITED, Range
 from diversity_tuning.trainers import GRPOConfig, SPLConfig
 from diversity_tuning.training.arguments import RunArguments, make_parser
-from diversity_tuning.training.reward import PairwiseRewardConfig, RewardConfig
+from diversity_tuning.training.reward_training import PairwiseRewardConfig, RewardConfig
 from diversity_tuning.training.sft import SFTConfig
 from studies.judges.retrieval import RetrievalConfig
+
+DivPOConfig = with_selections(divpo.DivPOConfig)
 
 NAN, INF = math.nan, math.inf
 SENSELESS = {

@@ -78,7 +78,7 @@ def parse_command(monkeypatch, module, argv):
 
 def config_class(stem):
     from diversity_tuning.trainers import DDPOConfig, DORPOConfig, DPOConfig, GRPOConfig, ORPOConfig
-    from diversity_tuning.training.reward import PairwiseRewardConfig, RewardConfig
+    from diversity_tuning.training.reward_training import PairwiseRewardConfig, RewardConfig
     from diversity_tuning.training.sft import SFTConfig
 
     classes = (RewardConfig, SFTConfig, DPOConfig, DDPOConfig, ORPOConfig, DORPOConfig, PairwiseRewardConfig, GRPOConfig)

@@ -107,7 +107,7 @@ def test_dorpo_trains_a_fresh_adapter(world):
 def test_the_reward_model_learns_the_votes(world):
     train(reward, world, "reward", source="filtered", flags=["--max_steps", "30", "--learning_rate", "5e-3"])
     assert losses(world / "reward")[-1] < 0.7 * losses(world / "reward")[0]
-    from diversity_tuning.reward import load_reward_model
+    from diversity_tuning.reward_model import load_reward_model
 
     model = load_reward_model(str(world / "reward"), device="cpu")
     good, bad = model.score(["title 0\n"] * 2, ["the 0 cat sat.", "a dog ran 0!"])
@@ -118,7 +118,7 @@ def test_a_reward_adapter_keeps_its_head(world):
     """Whatever --lora_task_type says (TRL's default is CAUSAL_LM)."""
     train(reward, world, "reward-lora", source="filtered", flags=[*LORA, "--max_steps", "2"])
     assert any("score" in name for name in weights(world / "reward-lora"))
-    from diversity_tuning.reward import load_reward_model
+    from diversity_tuning.reward_model import load_reward_model
 
     assert load_reward_model(str(world / "reward-lora"), device="cpu").score(["p"], ["r"]).shape == (1,)
 

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.reward import load_reward_model, reward_pair_dataset, reward_text, with_mismatched_prompts
+from diversity_tuning.reward_model import load_reward_model, reward_pair_dataset, reward_text, with_mismatched_prompts
 from scripts_reward_modeling import pairwise_reward_model_train as reward_pairs
 from tests.tiny import make_pairs, save_base
 from tests.training_runs import LORA, ROOT, history, losses, stops, train, weights

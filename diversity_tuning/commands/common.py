@@ -1,6 +1,7 @@
 """What the data stages share: flags, records, encoders."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from diversity_tuning.deviation_types import TYPES, models_of
@@ -8,6 +9,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import NOT_SETTINGS, is_finished, provenance
+from diversity_tuning.selections import selections_of
 
 _RELEASED_FLOOR = 0.2
 
@@ -92,6 +94,40 @@ class EncoderConfig(StageConfig):
         folder = self.embedding_cache or work / "embeddings"
         names = [models_of(self)[kind] for kind in sorted(self.score_process)]
         return [load_encoder(name, cache=folder, **options).store for name in names]
+
+
+class _Selecting:
+    """Of a stage that selects pairs: ``select``, the chosen function with its settings."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in self._foreign():
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise UserError(f"--{name}: is no setting of --selection {self.selection}")
+
+    @property
+    def select(self) -> functools.partial:
+        entry = self.entries[self.selection]
+        return functools.partial(entry.function, **{name: getattr(self, name) for name in entry.settings})
+
+    def settings(self, *paths: str) -> dict:
+        usual = ["selection"] if self.selection == next(iter(self.entries)) else []  # its settings say which
+        return super().settings(*paths, *self._foreign(), *usual)
+
+    def _foreign(self) -> set[str]:
+        """The settings of the other selections."""
+        return {name for one in self.entries.values() for name in one.settings} - self.entries[self.selection].settings.keys()
+
+
+def with_selections(stage: type[StageConfig]) -> type:
+    """The flags of a ``stage`` with ``--selection`` and the settings of each; one that several have is one flag."""
+    entries = selections_of(issubclass(stage, EncoderConfig))
+    ways = "; ".join(f"{name}: {one.about}" for name, one in entries.items())
+    fields = [("selection", str, flag(f"how pairs are selected. {ways}", default=next(iter(entries)), choices=tuple(entries)))]
+    settings = {name: one for entry in reversed(entries.values()) for name, one in entry.settings.items()}
+    fields += [(name, type(one.default), one) for name, one in sorted(settings.items())]
+    options = {"frozen": True, "kw_only": True, "namespace": {"entries": entries, "__doc__": stage.__doc__}}
+    return dataclasses.make_dataclass(stage.__name__, fields, bases=(_Selecting, stage), **options)
 
 
 def tokenizer_inputs(name: str) -> dict:

@@ -4,12 +4,14 @@ python -m scripts_dataset_cleaner.4_data_prep_divpo --source out/unpaired --data
     --score_process semantic style --device cuda:0 --embedding_cache out/embeddings --max_pair_num 2 --rho 25
 python -m scripts_dataset_cleaner.4_data_prep_divpo --source out/unpaired --data_path_pair out/pairs_divpo \\
     --semantic_model builtin:minilm --style_model builtin:stylometry:out/stylometry
+
+``--selection`` takes another way of the table in ``diversity_tuning/selections.py``.
 """
 
 from dataclasses import dataclass
 
 from diversity_tuning.cli import command
-from diversity_tuning.commands.common import EncoderConfig
+from diversity_tuning.commands.common import EncoderConfig, with_selections
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
@@ -24,14 +26,12 @@ class DivPOConfig(EncoderConfig):
 
     source: str = flag("stage 2's rows with the responses used (--data_path_filtered)")
     data_path_pair: str = flag("output folder")
-    max_pair_num: int = flag("pairs of a prompt, at most", default=2, least=1)
-    rho: float = flag("share of the responses in each pool, in percent", default=25.0, least=0, most=100)
     seed: int = flag("which chosen meets which rejected", default=42, least=0)
 
 
 @command
 def main(argv=None) -> None:
-    args = parse_flags(DivPOConfig, SCRIPT, __doc__, argv, extra="embeddings")
+    args = parse_flags(with_selections(DivPOConfig), SCRIPT, __doc__, argv, extra="embeddings")
     if record := args.record(STAGE, "source", "data_path_pair", 2):
         run(args, record)
 
@@ -48,8 +48,7 @@ def run(args, record: dict) -> None:
         truncated = weigh.count_cut(texts, stores)
         made, reports = {}, {}
         for name, rows in splits.items():
-            options = (args.seed, args.max_pair_num, args.rho, args.floor)
-            made[name], reports[name] = divpo.make_pairs(rows, name, stores, work, *options)
+            made[name], reports[name] = divpo.make_pairs(rows, name, stores, work, args.seed, args.select, args.floor)
         made = {name: rows for name, rows in made.items() if len(rows)}
         if not made:
             raise UserError(f"{args.source}: no prompt has two responses to pair")

@@ -19,7 +19,7 @@ from diversity_tuning.cli import command
 from diversity_tuning.commands.judges import ScorerConfig, about
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
-from diversity_tuning.rewards import is_judge
+from diversity_tuning.reward_functions import is_judge
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 FEW = 30  # good or bad responses: with fewer, what is printed comes with a warning

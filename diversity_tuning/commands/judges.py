@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag
 from diversity_tuning.ranges import Flags
-from diversity_tuning.rewards import check_reward, is_judge, load_reward
+from diversity_tuning.reward_functions import check_reward, is_judge, load_reward
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,15 @@ python -m scripts_dataset_cleaner.2_data_prep_to_preference --source out/filtere
     --data_path_filtered out/unpaired --gap 5 --num_proc 16
 python -m scripts_dataset_cleaner.2_data_prep_to_preference --source out/filtered --data_path_pair out/pairs --max_pairs 5
 
-``--gap -1`` draws among all pairs of differing votes, at most 100 a prompt.
+``--gap -1`` draws among all pairs of differing votes, at most 100 a prompt. ``--selection`` takes another way of the table in
+``diversity_tuning/selections.py``.
 """
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from diversity_tuning.cli import command
-from diversity_tuning.commands.common import StageConfig
+from diversity_tuning.commands.common import StageConfig, with_selections
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.next_steps import print_next
@@ -28,15 +29,13 @@ class PairConfig(StageConfig):
     source: str = flag("stage 1's output")
     data_path_pair: str = flag("output folder for the pairs")
     data_path_filtered: str | None = flag("output folder for the rows with the responses used, or None", default=None)
-    gap: int = flag("least difference of votes; -1: all pairs", default=5, least=-1)
-    strict_gap: bool = flag("stop where no pair has the gap, instead of taking any votes", default=False)
     max_pairs: int | None = flag("pairs of a prompt, at most, in the order drawn", default=None, least=1)
     seed: int = flag("which pairs are drawn", default=42, least=0)
 
 
 @command
 def main(argv=None) -> None:
-    args = parse_flags(PairConfig, SCRIPT, __doc__, argv)
+    args = parse_flags(with_selections(PairConfig), SCRIPT, __doc__, argv)
     if args.data_path_filtered in ("", "None", "none"):
         args = replace(args, data_path_filtered=None)
     from diversity_tuning.data.storage import require_apart, require_stage
@@ -61,7 +60,7 @@ def run(args, outputs: dict, record: dict) -> None:
     with ExitStack() as stack:
         places = {kind: stack.enter_context(storage.stage_output(path)) for kind, path in outputs.items()}
         work = next(iter(places.values()))[1]
-        how = {"gap": args.gap, "strict": args.strict_gap, "max_pairs": args.max_pairs, "seed": args.seed, "batch_size": 200}
+        how = {"select": args.select, "max_pairs": args.max_pairs, "seed": args.seed, "batch_size": 200}
         drawn = {
             name: storage.add_columns(
                 rows, pair.draw_batch, {pair.DRAWN: INTEGERS}, work, f"drawing-{name}", args.num_proc, split=name, **how

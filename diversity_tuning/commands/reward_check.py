@@ -34,7 +34,7 @@ def main(argv=None) -> None:
         return
     from diversity_tuning.evaluation.scoring.reward_check import check, own_prompt_share, summary
     from diversity_tuning.evaluation.scoring.summary import nan_to_none
-    from diversity_tuning.reward import load_reward_model
+    from diversity_tuning.reward_model import load_reward_model
 
     prompts, responses, targets, votes, numbers = held_out(args.source, args.split, args.max_prompts)
     model = load_reward_model(args.reward_model, args.device)

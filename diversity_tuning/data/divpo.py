@@ -1,12 +1,15 @@
-"""Stage 4: DivPO pairs: the most deviating of the highly voted responses against the least deviating of the poorly voted."""
+"""Stage 4: pairs selected by votes and deviation, as DivPO does."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from diversity_tuning.data import schema
-from diversity_tuning.data.pair import row_rng
+from diversity_tuning.data.pair import Responses, row_rng
 from diversity_tuning.data.storage import map_batches
 from diversity_tuning.data.validate import WEIGHTED
 from diversity_tuning.data.weigh import Report, describe, prompt_deviation
+from diversity_tuning.deviation import response_weights
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 
 
@@ -15,7 +18,25 @@ def pool_size(responses: int, max_pair_num: int, rho: float) -> int:
     return int(min(max(max_pair_num, responses * rho / 100), responses / 2))
 
 
-def choose_pairs(votes, high_deviation, low_deviation, high, low, max_pair_num: int, rng) -> list[tuple[int, int]]:
+def by_divpo(responses: Responses, rng: np.random.Generator, max_pair_num: int, rho: float) -> list[tuple[int, int]]:
+    """Pair the most deviating of the most voted responses at random with the least deviating of the least voted.
+
+    Deviations are those within each pool (:func:`pool_size`); ties go by response order. Source: DivPO, arXiv 2501.18101.
+    """
+    votes, indices = np.asarray(responses.votes), np.arange(len(responses.votes))
+    size = pool_size(len(votes), max_pair_num, rho)
+    if size == 0:
+        return []
+    ranked = np.lexsort((indices, -votes))
+    high, low = np.sort(ranked[:size]), np.sort(ranked[len(votes) - size :])
+    within = []
+    for pool in (high, low):
+        texts = [responses.texts[place] for place in pool]
+        within.append(response_weights(texts, [one[pool] for one in responses.vectors]))
+    return choose_pairs(*within, high, low, max_pair_num, rng)
+
+
+def choose_pairs(high_deviation, low_deviation, high, low, max_pair_num: int, rng) -> list[tuple[int, int]]:
     """Pair the most deviating of the pool ``high`` at random with the least deviating of ``low``; ties go by response order.
 
     ``high`` and ``low`` are (k,) response indices, the deviations are those within each pool. Returns (chosen, rejected).
@@ -26,22 +47,14 @@ def choose_pairs(votes, high_deviation, low_deviation, high, low, max_pair_num: 
     return list(zip(chosen, [rejected[place] for place in rng.permutation(count)], strict=True))
 
 
-def row_pairs(
-    texts: list[str], votes: list[int], stores: list[EmbeddingStore], max_pair_num: int, rho: float, rng, report, floor=0.0
-):  # fmt: skip
-    """(pairs, delta over all responses) of one row."""
-    size = pool_size(len(texts), max_pair_num, rho)
-    if size == 0:
+def row_pairs(texts: list[str], votes: list[int], stores: list[EmbeddingStore], select: Callable, rng, report, floor=0.0):
+    """(pairs that ``select`` finds, delta over all responses) of one row."""
+    if len(texts) < 2:
         return [], np.ones(len(texts))
-    votes = np.asarray(votes)
     keys = np.array([text_key(text) for text in texts], dtype="S16")
-    vectors = [store.vectors(keys) for store in stores]
-    indices = np.arange(len(votes))
-    high = np.sort(np.lexsort((indices, -votes))[:size])
-    low = np.sort(np.lexsort((indices, -votes))[len(votes) - size :])
-    within = [prompt_deviation(keys[pool], [one[pool] for one in vectors], Report()) for pool in (high, low)]
-    delta = prompt_deviation(keys, vectors, report, floor)
-    return choose_pairs(votes, *within, high, low, max_pair_num, rng), delta
+    responses = Responses(texts, votes, [store.vectors(keys) for store in stores])
+    pairs = select(responses, rng)
+    return pairs, prompt_deviation(keys, responses.vectors, report, floor) if pairs else np.ones(len(texts))
 
 
 _SIDES = (  # of a pair: columns of its messages, votes and deviation
@@ -51,7 +64,7 @@ _SIDES = (  # of a pair: columns of its messages, votes and deviation
 _READ = (schema.POST_TITLE, schema.POST_TEXT, schema.POSTTRAINING_COMMENT_TEXT, schema.POSTTRAINING_SCORE)
 
 
-def make_pairs(dataset, name: str, stores, work, seed: int, max_pair_num: int, rho: float, floor: float) -> tuple:
+def make_pairs(dataset, name: str, stores, work, seed: int, select: Callable, floor: float) -> tuple:
     """(pairs with deviations, report) of one split."""
     report = Report()
 
@@ -59,14 +72,14 @@ def make_pairs(dataset, name: str, stores, work, seed: int, max_pair_num: int, r
         columns = {column: [] for column in WEIGHTED.kinds}
         for number, title, text, texts, votes in zip(indices, *(batch[column] for column in _READ), strict=True):
             rng = row_rng(seed, name, number)
-            pairs, delta = row_pairs(texts, votes, stores, max_pair_num, rho, rng, report, floor)
+            pairs, delta = row_pairs(texts, votes, stores, select, rng, report, floor)
             for side, (messages, score, deviation) in zip(zip(*pairs, strict=True), _SIDES, strict=False):
                 columns[messages] += [schema.to_messages(schema.prompt_text(title, text), texts[place]) for place in side]
                 columns[score] += [votes[place] for place in side]
                 columns[deviation] += [float(delta[place]) for place in side]
         return columns
 
-    made = map_batches(dataset, pairs_of, WEIGHTED.kinds, work, f"divpo-{name}")
+    made = map_batches(dataset, pairs_of, WEIGHTED.kinds, work, f"selecting-{name}")
     return made, describe(report, *(np.array(made[column], dtype=float) for *_, column in _SIDES))
 
 

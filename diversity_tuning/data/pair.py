@@ -1,6 +1,8 @@
 """Stage 2: draw preference pairs within each prompt."""
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -70,6 +72,20 @@ def _draw_any(ordered: np.ndarray, rng: np.random.Generator) -> list[tuple[int, 
     return [(high, int(ticket - ends[high] + bound[high])) for high, ticket in zip(highs, tickets, strict=True)]
 
 
+@dataclass(frozen=True)
+class Responses:
+    """The n responses to one prompt: ``texts``, ``votes``, and in stage 4 ``vectors``, one (n, d) array per type of deviation."""
+
+    texts: list[str]
+    votes: list[int]
+    vectors: list[np.ndarray]
+
+
+def by_gap(responses: Responses, rng: np.random.Generator, gap: float, strict_gap: bool) -> list[tuple[int, int]]:
+    """:func:`draw_pairs` of these responses."""
+    return draw_pairs(responses.votes, gap, rng, strict_gap)
+
+
 def distinct_responses(texts: list[str], votes: list[int]) -> list[int]:
     """Indices of the responses to draw from, in order: of equal texts the one with the most votes (the first such)."""
     best: dict[str, int] = {}
@@ -88,8 +104,8 @@ def row_rng(seed: int, split: str, row: int) -> np.random.Generator:
 DRAWN = "_drawn"  # a working column: per row, chosen and rejected index of every pair, one after the other
 
 
-def draw_batch(batch: dict, indices: list[int], seed: int, split: str, gap: int, strict: bool, max_pairs: int | None) -> dict:
-    """Draw the pairs of a batch of rows."""
+def draw_batch(batch: dict, indices: list[int], seed: int, split: str, select: Callable, max_pairs: int | None) -> dict:
+    """The pairs that ``select`` finds among the distinct responses of each row of a batch, ``max_pairs`` at most."""
     drawn = []
     rows = zip(indices, batch[schema.FILTERED_COMMENT_TEXTS], batch[schema.FILTERED_COMMENT_SCORES], strict=True)
     for row, texts, votes in rows:
@@ -97,7 +113,8 @@ def draw_batch(batch: dict, indices: list[int], seed: int, split: str, gap: int,
         if len(places) < 2:  # more than half of the prompts
             drawn.append([])
             continue
-        pairs = draw_pairs([votes[place] for place in places], gap, row_rng(seed, split, row), strict)
+        responses = Responses([texts[place] for place in places], [votes[place] for place in places], [])
+        pairs = select(responses, row_rng(seed, split, row))
         drawn.append([places[side] for pair in pairs[:max_pairs] for side in pair])
     return {DRAWN: drawn}
 

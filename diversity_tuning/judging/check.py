@@ -14,7 +14,7 @@ from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.read import Judged
-from diversity_tuning.reward import other_prompts
+from diversity_tuning.reward_model import other_prompts
 from diversity_tuning.runs import write_text
 
 Scorer = Callable[[list[str], list[str]], np.ndarray]  # prompts and responses, n of each -> float (n,); NaN: no verdict

@@ -28,7 +28,7 @@ _VARIABLES = {  # environment variable -> field of EngineConfig, and its kind
 
 
 class JudgeReward:
-    """A judge as a reward of :mod:`diversity_tuning.rewards`: one call asks for all its verdicts at once.
+    """A judge as a reward of :mod:`diversity_tuning.reward_functions`: one call asks for all its verdicts at once.
 
     ``engine``: one that is there already, in place of the file's. Equal prompts and responses are asked once in the object's
     life, and of several processes the first one asks for all, so that caps and ``concurrency`` are those of the run; the engine

@@ -117,7 +117,7 @@ class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
     the first encoder. A negative reward weighed from zero is inverted: that is warned of once and logged as ``inverted/share``.
 
     ``rewards``: functions ``(prompts, completions, finished) -> [float | None]`` of texts
-    (:mod:`diversity_tuning.rewards`), which get the columns of the data
+    (:mod:`diversity_tuning.reward_functions`), which get the columns of the data
     that they name besides; they come before TRL's ``reward_funcs``, and ``args.reward_weights`` has one entry for
     each of both. ``encoders`` replaces those that the configuration names: a dict of name to callable, texts to vectors
     (n, d). Prompts are texts or conversations.

@@ -20,7 +20,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.objectives import Training, trainings
 from diversity_tuning.ranges import Range, TrainingRanges, check_training
-from diversity_tuning.reward import MAX_LENGTH
+from diversity_tuning.reward_model import MAX_LENGTH
 from diversity_tuning.trainers.portable import pin_where_it_helps
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
 from diversity_tuning.training.resume import checkpoints

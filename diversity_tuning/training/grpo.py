@@ -14,7 +14,7 @@ from diversity_tuning.data import schema
 from diversity_tuning.data.examples import prompts
 from diversity_tuning.errors import UserError
 from diversity_tuning.ranges import Range
-from diversity_tuning.rewards import check_reward, load_reward, parse_reward
+from diversity_tuning.reward_functions import check_reward, load_reward, parse_reward
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
 from diversity_tuning.trainers.group_relative import check_encoders, columns_of
 from diversity_tuning.trainers.portable import check_chat_template

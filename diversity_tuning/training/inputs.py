@@ -5,7 +5,7 @@ from pathlib import Path
 from diversity_tuning.embeddings.encoder import encoder_input, require_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.missing import require
-from diversity_tuning.rewards import check_reward, parse_reward, source_of
+from diversity_tuning.reward_functions import check_reward, parse_reward, source_of
 
 
 def grpo_inputs(settings: dict) -> tuple[dict, dict[str, str]]:

@@ -29,7 +29,7 @@ python -m diversity_tuning.policy merge --base_model {base} --adapter {place} --
 ```
 """
 _REWARD = """\
-from diversity_tuning.reward import load_reward_model
+from diversity_tuning.reward_model import load_reward_model
 
 rewards = load_reward_model({place!r}).score(["a prompt"], ["a response"])
 """

@@ -13,7 +13,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.opening import from_pretrained
 from diversity_tuning.policy import attach_adapter, load_base_model, policy_tokenizer
-from diversity_tuning.reward import new_reward_model, reward_tokenizer
+from diversity_tuning.reward_model import new_reward_model, reward_tokenizer
 from diversity_tuning.training.arguments import RunArguments
 from diversity_tuning.training.life_cycle import TrainingRun
 from diversity_tuning.training.read_again import quantization_of, trusts_remote_code

@@ -10,7 +10,7 @@ from trl import ModelConfig, get_quantization_config
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import trainings
 from diversity_tuning.policy import attach_adapter, load_base_model
-from diversity_tuning.reward import load_reward_model
+from diversity_tuning.reward_model import load_reward_model
 from diversity_tuning.saved_models import check_same_logits, coarsest, logits_of_texts
 
 

@@ -94,7 +94,7 @@ def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
     from diversity_tuning.evaluation.metrics import diversity_by_prompt
     from diversity_tuning.evaluation.scoring.fluency import log_probs
     from diversity_tuning.partition import near_classes
-    from diversity_tuning.reward import load_reward_model
+    from diversity_tuning.reward_model import load_reward_model
     from studies.captions.caption_reward import load_caption_reward
     from studies.captions.copies import normalised
     from studies.captions.data import read_filtered

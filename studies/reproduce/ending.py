@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from diversity_tuning.objectives import OBJECTIVES
+from diversity_tuning.selections import selections_of
 from studies.reproduce.methods import GROUPS
 from studies.reproduce.plans import Part, table_of
 from studies.reproduce.stages import PAPER, TABLES
@@ -18,7 +19,7 @@ ROWS = {
 }  # fmt: skip
 ROWS |= {
     "grpo": "GRPO", "grpo-advantage": "GRPO, δ", "grpo-darling": "GRPO, DARLING", "grpo-judge": "GRPO, judge",
-    "crpo": "CrPO", "divpo": "DivPO",
+    "crpo": "CrPO", **{name: one.label for name, one in selections_of(needs_vectors=True).items()},
     "grpo-dra": "GRPO, DRA", "grpo-rare": "GRPO, rare", "grpo-dpwriter": "GRPO, DPWriter",
 }  # fmt: skip
 COLUMNS = {

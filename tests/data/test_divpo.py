@@ -1,6 +1,7 @@
 """DivPO pools and pairs."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diversity_tuning.data.divpo import choose_pairs, pool_size, row_pairs
+from diversity_tuning.data.divpo import by_divpo, choose_pairs, pool_size, row_pairs
 from diversity_tuning.data.weigh import Report
 from diversity_tuning.deviation import deviation_weights, mean_cosine_distance
 
@@ -40,7 +41,7 @@ def test_sizes_equal_the_published_code(case):
 
 def test_most_deviating_of_the_high_least_of_the_low():
     pairs = choose_pairs(
-        None, [0.1, 2.0, 0.9], [1.5, 0.0, 1.5], np.array([0, 4, 5]), np.array([1, 2, 3]), 2, np.random.default_rng(0)
+        [0.1, 2.0, 0.9], [1.5, 0.0, 1.5], np.array([0, 4, 5]), np.array([1, 2, 3]), 2, np.random.default_rng(0)
     )
     assert {chosen for chosen, _ in pairs} == {4, 5}
     assert {rejected for _, rejected in pairs} == {2, 1}  # 1 and 3 tie: response order
@@ -52,7 +53,8 @@ def test_rows(count, max_pair_num, rho, seed):
     texts = [f"text {number}" for number in range(count)]
     votes = rng.integers(0, 10, size=count).tolist()
     vectors = rng.normal(size=(count, 3))
-    pairs, delta = row_pairs(texts, votes, [store_of(texts, vectors)], max_pair_num, rho, rng, Report())
+    select = partial(by_divpo, max_pair_num=max_pair_num, rho=rho)
+    pairs, delta = row_pairs(texts, votes, [store_of(texts, vectors)], select, rng, Report())
     assert len(pairs) == min(max_pair_num, pool_size(count, max_pair_num, rho))
     used = [place for pair in pairs for place in pair]
     assert len(set(used)) == len(used)

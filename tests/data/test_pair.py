@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from diversity_tuning.data import pair, schema
-from diversity_tuning.data.pair import distinct_responses, draw_pairs, row_rng
+from diversity_tuning.data.pair import by_gap, distinct_responses, draw_pairs, row_rng
 
 
 def enumerate_draws(votes, gap, strict) -> dict[tuple, float]:
@@ -155,14 +156,18 @@ ROWS = {
 }
 
 
+LOOSE = partial(by_gap, gap=5, strict_gap=False)
+
+
 def test_a_batch_draws_places_among_all_responses_of_a_row():
     """Of the first row's equal texts place 2 counts: it is paired first, with 1, 3 or 4, then the two that are left."""
-    drawn = pair.draw_batch(ROWS, [0, 1, 2], seed=0, split="train", gap=5, strict=False, max_pairs=None)
+    drawn = pair.draw_batch(ROWS, [0, 1, 2], seed=0, split="train", select=LOOSE, max_pairs=None)
     first, second, third = drawn[pair.DRAWN]
     assert first in ([2, 1, 4, 3], [2, 3, 4, 1], [2, 4, 3, 1])
     assert (second, third) == ([], [1, 0])
-    assert pair.draw_batch(ROWS, [0, 1, 2], 0, "train", 5, False, 1)[pair.DRAWN] == [first[:2], [], [1, 0]]
-    assert pair.draw_batch(ROWS, [0, 1, 2], 0, "train", 5, True, None)[pair.DRAWN] == [first[:2], [], []]
+    assert pair.draw_batch(ROWS, [0, 1, 2], 0, "train", LOOSE, 1)[pair.DRAWN] == [first[:2], [], [1, 0]]
+    strict = partial(by_gap, gap=5, strict_gap=True)
+    assert pair.draw_batch(ROWS, [0, 1, 2], 0, "train", strict, None)[pair.DRAWN] == [first[:2], [], []]
 
 
 def test_a_batch_becomes_one_row_per_pair():

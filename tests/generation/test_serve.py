@@ -18,7 +18,7 @@ from diversity_tuning.generation.local import encode_conversations
 from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.generation.requests import Sample, SamplingSettings, row_key, user_request
 from diversity_tuning.judging.principles import JudgeFile
-from diversity_tuning.rewards import load_reward
+from diversity_tuning.reward_functions import load_reward
 from studies.judges.adversarial_run import write_judge
 from tests.tiny import make_model, make_tokenizer
 

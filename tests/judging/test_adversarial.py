@@ -17,7 +17,7 @@ from diversity_tuning.generation.remote import HttpEngine
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.agreement import length_strata
 from diversity_tuning.judging.principles import SAMPLING, read_judge
-from diversity_tuning.rewards import load_reward
+from diversity_tuning.reward_functions import load_reward
 from scripts_adversarial import main as adversarial
 from studies.judges.adversarial import Asker, Check, Labelled, Rules, drawn, load_roles, play_round, read_data
 from studies.judges.adversarial_report import write_report

@@ -116,7 +116,7 @@ def test_a_trained_reward_model_through_the_command(files, tmp_path):
     assert train(reward_pairs, tmp_path, "reward", str(files / "pairs.jsonl"), flags) == 0
     output = tmp_path / "out"
     assert run(files, output, "--pairs", files / "pairs.jsonl", "--device", "cpu", reward=str(tmp_path / "reward")) == 0
-    from diversity_tuning.reward import load_reward_model
+    from diversity_tuning.reward_model import load_reward_model
 
     rows, model = pairs_of(), load_reward_model(str(tmp_path / "reward"), "cpu")
     prompts, chosen, rejected = ([row[name] for row in rows] for name in ("prompt", "chosen", "rejected"))

@@ -6,7 +6,7 @@ import datasets
 import pytest
 
 from benchmarks import greetings
-from diversity_tuning.reward import reward_text
+from diversity_tuning.reward_model import reward_text
 from scripts_reward_modeling import pairwise_reward_model_train as reward_pairs
 from tests.training_runs import losses, train
 

@@ -15,7 +15,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.judging.judge_reward import JudgeReward
 from diversity_tuning.judging.principles import read_judge
-from diversity_tuning.rewards import load_reward
+from diversity_tuning.reward_functions import load_reward
 from scripts_eval import judge_agreement
 from studies.miniature.simulated_llm.answers import Settings
 from studies.miniature.simulated_llm.server import reply, simulated_server

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, load_from_disk
 
+from diversity_tuning.commands.common import with_selections
 from diversity_tuning.commands.divpo import DivPOConfig
 from diversity_tuning.commands.weigh import WeighConfig
 from diversity_tuning.data.schema import prompt_text
@@ -387,7 +388,7 @@ def test_stage_names_are_in_order():
 
 @pytest.mark.parametrize("number", [3, 4])
 def test_a_floor_that_is_given_is_meant(number):
-    config = {3: WeighConfig, 4: DivPOConfig}[number]
+    config = {3: WeighConfig, 4: with_selections(DivPOConfig)}[number]
     places = {3: ["--source_pair", "a", "--data_path_pair_div", "b"], 4: ["--source", "a", "--data_path_pair", "b"]}[number]
 
     def floor(*flags):

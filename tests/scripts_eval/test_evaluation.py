@@ -79,7 +79,7 @@ def test_run_folder(finished):
 
 def test_again_is_skipped_without_loading_a_model(world, finished, capsys, monkeypatch):
     monkeypatch.setattr("diversity_tuning.policy.load_policy", None)
-    monkeypatch.setattr("diversity_tuning.reward.load_reward_model", None)
+    monkeypatch.setattr("diversity_tuning.reward_model.load_reward_model", None)
     again = [*sampling_flags(world, finished, sample_batch_size=3), *scoring_flags(world, *DIAGNOSTICS), "--strength=1.0"]
     assert generation_eval1_1.main(again) == 0
     assert "skipped" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from diversity_tuning.generation.engine import EngineConfig, make_engine
 from diversity_tuning.generation.local import LocalEngine
 from diversity_tuning.generation.requests import SamplingSettings, user_request
 from diversity_tuning.policy import load_base_model, load_policy
-from diversity_tuning.reward import load_reward_model, new_reward_model
+from diversity_tuning.reward_model import load_reward_model, new_reward_model
 from scripts_eval import sample
 from tests.scripts_eval.test_evaluation import sampling_flags
 from tests.tiny import make_tokenizer, save_base

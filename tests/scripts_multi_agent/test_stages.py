@@ -14,7 +14,7 @@ import pytest
 from datasets import Dataset, DatasetDict, load_from_disk
 
 from diversity_tuning.data.tables import open_split
-from diversity_tuning.reward import reward_pair_dataset
+from diversity_tuning.reward_model import reward_pair_dataset
 from scripts_multi_agent import main as whole
 from tests.generation.server import chat_server, openai_reply
 from tests.scripts_multi_agent.helpers import (

@@ -1,7 +1,6 @@
 """reproduce.sh: what it prints is what it runs, in the order of the table; how it stops; what it ends with."""
 
 import csv
-import dataclasses
 import os
 import re
 import shutil
@@ -14,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diversity_tuning.commands.divpo import DivPOConfig
 from diversity_tuning.errors import UserError
+from diversity_tuning.selections import SELECTIONS
 from studies.reproduce import ending, stages
 from studies.reproduce.__main__ import main, make_parser, plan
 from studies.reproduce.commands import Run, as_shell, resolve
@@ -198,7 +197,7 @@ def test_the_controls(capsys):
 
 def test_divpo_at_both_settings(capsys):
     """The miniature's are 4 pairs and 50%; the released code's 2 and 25%, which are those of the big models' recipes."""
-    defaults = {field.name: field.default for field in dataclasses.fields(DivPOConfig)}
+    defaults = {name: one.default for name, one in SELECTIONS["divpo"].settings.items()}
     assert stages.RELEASED_DIVPO.items() <= defaults.items()
     lines = lines_of(capsys, "--full", "--seeds", "0")
     own, released = lines["4_divpo"], lines["4_divpo-released"]

@@ -7,11 +7,12 @@ from diversity_tuning.drawing import BLACK, COLOURS, SLATE
 from diversity_tuning.evaluation.diagnostics import REFERENCE
 from diversity_tuning.evaluation.report.runs import RunGroup
 from diversity_tuning.objectives import OBJECTIVES
+from diversity_tuning.selections import selections_of
 
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "d", "8"]  # beside the colours, for print without colour
 _GREYS = {REFERENCE: (BLACK, "*"), "sft": (SLATE, "h")}
 _RUNS = [one.run for one in OBJECTIVES.values()]
-_PAPER = (*_RUNS[:4], "ddpo-sem", "ddpo-sty", "divpo", *_RUNS[4:])  # look the same in every figure
+_PAPER = (*_RUNS[:4], "ddpo-sem", "ddpo-sty", *selections_of(needs_vectors=True), *_RUNS[4:])  # look the same in every figure
 _HOURGLASS = ((-1, -1), (1, -1), (-1, 1), (1, 1), (-1, -1))
 _BAR = ((-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35), (-1, -0.35))
 # Those of no method; all are of one colour, told apart by shape alone, so at most one of the "Y"s, which differ by rotation.

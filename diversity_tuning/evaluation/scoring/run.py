@@ -159,7 +159,7 @@ def score_responses(rows: pd.DataFrame, config: ScoringConfig, system_prompt: st
     scores[REDDIT_REWARD] = np.nan
     options = {"device": config.device, "trust_remote_code": config.trust_remote_code}
     if config.reward_model:
-        from diversity_tuning.reward import load_reward_model
+        from diversity_tuning.reward_model import load_reward_model
 
         scores[REDDIT_REWARD] = load_reward_model(config.reward_model, **options).score(prompts, responses, config.batch_size)
     good = (scores[REDDIT_REWARD] >= config.quality_threshold).to_numpy()

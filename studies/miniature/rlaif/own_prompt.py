@@ -25,7 +25,7 @@ def main(argv=None) -> None:
     from diversity_tuning.data.schema import PROMPT, RESPONSE
     from diversity_tuning.evaluation.csvfiles import read_csv
     from diversity_tuning.evaluation.files import SCORES
-    from diversity_tuning.rewards import check_reward, load_reward
+    from diversity_tuning.reward_functions import check_reward, load_reward
     from diversity_tuning.runs import write_text
 
     rows = read_csv(Path(args.run) / SCORES, [PROMPT, RESPONSE])

@@ -75,7 +75,7 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
         return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
     monkeypatch.setattr("diversity_tuning.embeddings.load_encoder", lambda *args, **kwargs: SimpleNamespace(encode=encode))
-    monkeypatch.setattr("diversity_tuning.reward.load_reward_model", lambda *args, **kwargs: _Reward())
+    monkeypatch.setattr("diversity_tuning.reward_model.load_reward_model", lambda *args, **kwargs: _Reward())
     monkeypatch.setattr("studies.captions.caption_reward.load_caption_reward", lambda *args, **kwargs: _Reward())
     monkeypatch.setattr(
         "diversity_tuning.evaluation.scoring.fluency.log_probs", lambda texts, *args, **kwargs: -np.ones(len(texts))

@@ -12,7 +12,7 @@ from trl import RewardTrainer
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.ranges import TrainingRanges
-from diversity_tuning.reward import MAX_LENGTH, reward_dataset, reward_pair_dataset, with_mismatched_prompts
+from diversity_tuning.reward_model import MAX_LENGTH, reward_dataset, reward_pair_dataset, with_mismatched_prompts
 from diversity_tuning.trainers.batches import ResumableOrderMixin
 from diversity_tuning.trainers.pairs import differing
 from diversity_tuning.trainers.precision import FullPrecisionMixin
@@ -108,7 +108,7 @@ def train_reward_pairs(training_run: TrainingRun) -> None:
 def tokenized(pairs: Dataset, tokenizer, config: PairwiseRewardConfig) -> tuple[Dataset, int]:
     """The pairs as the trainer takes them, ready-made so that it adds no token of its own, and how many were cut.
 
-    Columns ``chosen_ids``, ``rejected_ids`` (at most ``max_length`` tokens, as :class:`diversity_tuning.reward.RewardModel`
+    Columns ``chosen_ids``, ``rejected_ids`` (at most ``max_length`` tokens, as :class:`diversity_tuning.reward_model.RewardModel`
     cuts them) and the length of the longer side. TRL would drop longer pairs, and end plain texts with an end token.
     """
     limit = config.max_length or float("inf")

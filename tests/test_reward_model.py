@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer,
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.reward import (
+from diversity_tuning.reward_model import (
     RewardModel,
     load_reward_model,
     new_reward_model,
@@ -22,7 +22,7 @@ from diversity_tuning.reward import (
     reward_text,
     reward_tokenizer,
 )
-from diversity_tuning.training.reward import PairwiseRewardConfig, l1_loss, tokenized
+from diversity_tuning.training.reward_training import PairwiseRewardConfig, l1_loss, tokenized
 from tests import families
 from tests.tiny import make_tokenizer, save_base
 

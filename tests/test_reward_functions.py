@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.rewards import ModelReward, load_reward, parse_reward
+from diversity_tuning.reward_functions import ModelReward, load_reward, parse_reward
 from diversity_tuning.runs import provenance
 from diversity_tuning.training.inputs import grpo_inputs
 
@@ -28,7 +28,7 @@ def test_names_and_weights(text, expected):
 
 def test_rules_and_functions():
     assert load_reward("builtin:length")(["p"] * 2, ["ab", ""], [True, False]) == [2.0, 0.0]
-    assert load_reward("tests.test_rewards:shouting")(["p"] * 2, ["AB", "ab"], [True, True]) == [1.0, 0.0]
+    assert load_reward("tests.test_reward_functions:shouting")(["p"] * 2, ["AB", "ab"], [True, True]) == [1.0, 0.0]
 
 
 def test_a_score_that_is_not_finite_is_no_score():
@@ -46,8 +46,8 @@ def test_a_score_that_is_not_finite_is_no_score():
         ("./nowhere", "not there; give a reward model's folder"),
         ("judge.yaml", "not there"),
         ("no_such_module:reward", "No module named"),
-        ("tests.test_rewards:no_such", "no_such"),
-        ("tests.test_rewards:pytest=1", "not a function"),
+        ("tests.test_reward_functions:no_such", "no_such"),
+        ("tests.test_reward_functions:pytest=1", "not a function"),
         ("builtin:length=inf", "not a finite number"),
     ],
 )
@@ -103,7 +103,7 @@ def zero3():
 def test_models_beside_the_trained_one_are_loaded_whole(zero3, tmp_path, monkeypatch):
     from transformers.integrations import deepspeed
 
-    from diversity_tuning import embeddings, reward
+    from diversity_tuning import embeddings, reward_model
     from diversity_tuning.embeddings import encoder
 
     seen = []
@@ -112,7 +112,7 @@ def test_models_beside_the_trained_one_are_loaded_whole(zero3, tmp_path, monkeyp
         seen.append(deepspeed._hf_deepspeed_config_weak_ref)
         raise UserError("enough")
 
-    monkeypatch.setattr(reward, "load_reward_model", load)
+    monkeypatch.setattr(reward_model, "load_reward_model", load)
     monkeypatch.setattr(encoder, "_load_sentence_transformer", load)
     for loading in (lambda: load_reward(str(tmp_path)), lambda: embeddings.load_encoder(embeddings.MINILM)):
         with pytest.raises(UserError, match="enough"):
