@@ -92,7 +92,7 @@ def test_training_and_sampling_read_the_same_tokens(root, monkeypatch):
 def test_an_untouched_model_is_sampled_with_the_words_of_an_adapter(root):
     if not (root / "sft-words").exists():
         train(sft, root, "sft-words", source="filtered", flags=["--max_steps", "1", *LORA, *WORDS])
-    _, tokenizer = LocalEngine(str(root / "base"), template_from=str(root / "sft-words"))._policy
+    _, tokenizer = LocalEngine(str(root / "base"), template_from=str(root / "sft-words")).policy
     [sampled] = encode_conversations(tokenizer, [user_request("x")])
     assert tokenizer.decode(sampled) == '<|bos|>Be "brief" {{ 🙂 }}\n<|user|>Q: x {% A %}:<|assistant|>'
     assert tokenizer.eos_token == load_tokenizer(str(root / "base")).eos_token

@@ -8,7 +8,6 @@ floating-point rounding of the logits.
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,7 +41,8 @@ class LocalEngine:
         self._arguments = (base_model, adapter, device, dtype, trust_remote_code, template_from)
 
     @functools.cached_property
-    def _policy(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    def policy(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Model and tokenizer."""
         model, tokenizer = load_policy(*self._arguments)
         say_ignored(self._arguments[0], model.generation_config)
         if self.batch_size > 1 and not ignores_padding(model, tokenizer):
@@ -54,43 +54,39 @@ class LocalEngine:
 
     def open(self) -> None:
         """Load the model, or a :class:`UserError`: before anything is written."""
-        _ = self._policy
+        _ = self.policy
 
     def complete(
         self, requests: list[ChatRequest], settings: SamplingSettings, seed: int = 0
     ) -> Iterator[list[tuple[int, Sample | Failure]]]:
-        if requests:
-            yield from sample_responses(*self._policy, requests, settings, seed, self.batch_size)
+        """As :class:`Engine` says, batch by batch; batches hold prompts of similar length, longest first.
 
-
-@torch.inference_mode()
-def sample_responses(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: list[ChatRequest], settings: SamplingSettings,
-    seed: int = 0, batch_size: int = 64,
-) -> Iterator[list[tuple[int, Sample | Failure]]]:  # fmt: skip
-    """Yield, batch by batch, ``(position in requests, sample)``; batches hold prompts of similar length, longest first.
-
-    A prompt that leaves no room for ``max_new_tokens`` in the model's context is a :class:`UserError` before anything is
-    sampled. A prompt that does not fit itself is a failure, and so is a conversation that has grown too long.
-    """
-    conversations = {request.messages: request for request in requests}
-    ids = encode_conversations(tokenizer, list(conversations.values()), settings.system_prompt)
-    tokens = dict(zip(conversations, ids, strict=True))
-    context = getattr(model.config, "max_position_embeddings", None) or float("inf")
-    check_context(context, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
-    room = context - settings.max_new_tokens
-    too_long = [i for i, request in enumerate(requests) if len(tokens[request.messages]) > room]
-    if too_long:
-        yield [
-            (i, Failure(f"the conversation has {len(tokens[requests[i].messages])} tokens, room is for {max(room, 0)}"))
-            for i in too_long
-        ]
-    order = sorted(set(range(len(requests))) - set(too_long), key=lambda i: (-len(tokens[requests[i].messages]), i))
-    for start in range(0, len(order), batch_size):  # longest first: memory fails early
-        rows = order[start : start + batch_size]
-        keys = [row_key(seed, requests[i].key, requests[i].sample) for i in rows]
-        samples = _sample_batch(model, tokenizer, [tokens[requests[i].messages] for i in rows], keys, settings)
-        yield list(zip(rows, samples, strict=True))
+        A prompt that leaves no room for ``max_new_tokens`` in the model's context is a :class:`UserError` before anything is
+        sampled. A prompt that does not fit itself is a failure, and so is a conversation that has grown too long.
+        """
+        if not requests:
+            return
+        model, tokenizer = self.policy
+        conversations = {request.messages: request for request in requests}
+        encoded = encode_conversations(tokenizer, list(conversations.values()), settings.system_prompt)
+        tokens = dict(zip(conversations, encoded, strict=True))
+        context = getattr(model.config, "max_position_embeddings", None) or float("inf")
+        check_context(context, [ids for messages, ids in tokens.items() if len(messages) == 1], settings.max_new_tokens)
+        prompts, room = [tokens[request.messages] for request in requests], context - settings.max_new_tokens
+        too_long = [i for i, prompt in enumerate(prompts) if len(prompt) > room]
+        if too_long:
+            told = "the conversation has {} tokens, room is for {}"
+            yield [(i, Failure(told.format(len(prompts[i]), max(room, 0)))) for i in too_long]
+        order = sorted(set(range(len(requests))) - set(too_long), key=lambda i: (-len(prompts[i]), i))
+        stops = set(stop_ids(model.generation_config, tokenizer))
+        for start in range(0, len(order), self.batch_size):  # longest first: memory fails early
+            rows = order[start : start + self.batch_size]
+            keys = [row_key(seed, requests[i].key, requests[i].sample) for i in rows]
+            asked = [prompts[i] for i in rows]
+            processors = functools.partial(logits_processors, settings, keys=keys)
+            output = _generate(model, tokenizer, asked, settings.max_new_tokens, processors)
+            written = output[:, len(asked[0]) :].tolist()
+            yield [(i, read_tokens(tokenizer, ids, stops, len(prompts[i]))) for i, ids in zip(rows, written, strict=True)]
 
 
 def encode_conversations(
@@ -118,31 +114,23 @@ def check_context(context: float, prompts: list[list[int]], max_new_tokens: int)
         )
 
 
-def _sample_batch(
-    model, tokenizer, prompts: list[list[int]], keys: list[int], settings: SamplingSettings
-) -> list[Sample | Failure]:
-    width = max(map(len, prompts))
+@torch.inference_mode()
+def _generate(model, tokenizer, prompts: list[list[int]], new_tokens: int, processors=None, padding: int = 0, **options):
+    """`generate` with these settings and nothing of the model's own generation_config, as vLLM is started.
+
+    ``processors``: makes those of the logits from the mask of the prompts. ``padding``: columns more than the longest needs.
+    """
+    width = max(map(len, prompts)) + padding
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):  # on the left, so that every response begins at the same column
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    stops = stop_ids(model.generation_config, tokenizer)
-    output = _generate(model, tokenizer, ids, mask, stops, settings.max_new_tokens, logits_processors(settings, mask, keys))
-    samples = [read_tokens(tokenizer, row, set(stops)) for row in output[:, width:].tolist()]
-    return [
-        replace(sample, tokens_in=len(prompt)) if isinstance(sample, Sample) else sample
-        for sample, prompt in zip(samples, prompts, strict=True)
-    ]
-
-
-def _generate(model, tokenizer, ids, mask, stops: list[int], new_tokens: int, processors=None, **options):
-    """`generate` with these settings and nothing of the model's own generation_config, as vLLM is started."""
     config = GenerationConfig(
         max_new_tokens=new_tokens,
         do_sample=False,  # the noise is in the scores; what is left is argmax
-        eos_token_id=stops,
+        eos_token_id=stop_ids(model.generation_config, tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         disable_compile=True,  # batches differ in shape
         **options,
@@ -157,7 +145,7 @@ def _generate(model, tokenizer, ids, mask, stops: list[int], new_tokens: int, pr
             attention_mask=mask,
             past_key_values=block_cache(model),
             generation_config=config,
-            logits_processor=processors,
+            logits_processor=processors and processors(mask),
         )
     finally:
         base.generation_config = own
@@ -176,15 +164,12 @@ def say_ignored(base_model: str, settings: GenerationConfig) -> None:
 @torch.inference_mode()
 def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a short text gets the same next token's logits with and without padding, up to rounding."""
-    stops = stop_ids(model.generation_config, tokenizer)
     usable = [token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids][:64]
     text = (usable or [0])[-5:]
 
     def scores(padding: int) -> torch.Tensor:
-        ids = torch.tensor([[tokenizer.pad_token_id] * padding + text], device=model.device)
-        mask = torch.tensor([[0] * padding + [1] * len(text)], device=model.device)
         options = {"output_logits": True, "return_dict_in_generate": True}
-        return _generate(model, tokenizer, ids, mask, stops, 1, **options).logits[0][0].float()
+        return _generate(model, tokenizer, [text], 1, padding=padding, **options).logits[0][0].float()
 
     plain, padded = scores(0), scores(7)
     if plain.isnan().any():
@@ -197,14 +182,19 @@ def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     return bool((plain - padded)[finite].abs().max() <= tolerance * spread)
 
 
-def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int]) -> Sample | Failure:
-    """The response up to the first stop token, which is not counted, without reasoning; a failure where that is all."""
+def read_tokens(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: set[int], tokens_in: int | None = None
+) -> Sample | Failure:
+    """The response up to the first stop token, which is not counted, without reasoning; a failure where that is all.
+
+    ``tokens_in``: how many the prompt had.
+    """
     end = next((i for i, token in enumerate(ids) if token in stops), len(ids))
     text = decode_response(tokenizer, ids[:end])
     told = cut_thinking(text, template_opens_thinking(tokenizer))
     if told is None:
         return Failure(NOT_CLOSED)
-    return Sample(text=told.strip(), finished=end < len(ids), tokens=end, thinking=len(text) - len(told))
+    return Sample(told.strip(), end < len(ids), end, tokens_in, len(text) - len(told))
 
 
 def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: list[int]) -> LogitsProcessorList:

@@ -57,7 +57,9 @@ def test_samples_are_those_of_the_cache_of_transformers(policy, monkeypatch):
     requests = [user_request(prompt, sample) for prompt in ("a door", "the cat sat under the moon") for sample in range(3)]
 
     def samples():
-        return list(local.sample_responses(*policy, requests, SamplingSettings(max_new_tokens=40), seed=1, batch_size=4))
+        engine = local.LocalEngine("", batch_size=4)
+        engine.policy = policy
+        return list(engine.complete(requests, SamplingSettings(max_new_tokens=40), seed=1))
 
     monkeypatch.setattr(cache, "BLOCK", 8)
     used = []

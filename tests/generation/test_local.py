@@ -14,7 +14,7 @@ from transformers.generation import (
 )
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.local import RepetitionPenalty, SeededDraw, gumbel, row_key, sample_responses
+from diversity_tuning.generation.local import LocalEngine, RepetitionPenalty, SeededDraw, gumbel, row_key
 from diversity_tuning.generation.requests import Failure, Sample, SamplingSettings, user_request
 from tests.tiny import make_model, make_tokenizer
 
@@ -30,7 +30,9 @@ def policy():
 
 def sample(policy, requests=REQUESTS, batch_size=64, seed=0, **settings):
     settings = SamplingSettings(**{"max_new_tokens": 12, **settings})
-    batches = list(sample_responses(*policy, requests, settings, seed, batch_size))
+    engine = LocalEngine("", batch_size=batch_size)
+    engine.policy = policy
+    batches = list(engine.complete(requests, settings, seed))
     return [found for _, found in sorted((pair for batch in batches for pair in batch), key=lambda pair: pair[0])]
 
 

@@ -116,11 +116,26 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
     made = read_record(output)
     if made.get("finished") and not made.get("failures"):
         processes.end()
-        if not processes.first:
-            return None
-        print(f"{output}: all {made['responses']} responses are there", flush=True)
-        return False
-    return _sample(config, output, record, made, processes, server)
+        if processes.first:
+            print(f"{output}: all {made['responses']} responses are there", flush=True)
+        return False if processes.first else None
+    prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
+    turns, log = config.num_samples if config.iterative else 1, f"{config.output.rstrip('/')}.vllm.log"
+    engine = engines.make_engine(replace(config.engine, device=processes.device), server, log, turns)
+    if hasattr(engine, "open"):
+        engine.open()  # what cannot be loaded leaves nothing behind
+    if processes.first:
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / RECORD, json.dumps({**made, **record, "finished": False}, indent=2, sort_keys=True) + "\n")
+        (output / PROVENANCE).unlink(missing_ok=True)  # scores of fewer samples do not count
+        merge_shards(output)
+    processes.wait()
+    before, begin = {row.key: row.response for row in read_samples(output)}, time.perf_counter()
+    with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext():
+        failed = processes.together(_sample_missing(config, engine, prompts, before, processes, made.get("failures", [])))
+    seconds = round(time.perf_counter() - begin, 1)
+    processes.end()
+    return _finish(config, record, failed, len(prompts), len(before), seconds) if processes.first else None
 
 
 def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
@@ -140,52 +155,11 @@ def _check_folder(output: Path, record: dict, overwrite: bool) -> None:
     open_output(output, record, overwrite, f"a run folder (no {RECORD})", made=made, files=RUN_FILES, holds="has samples")
 
 
-def _sample(config: SamplingConfig, output: Path, record: dict, made: dict, processes: Processes, server) -> bool | None:
-    """Sample what is missing, record what came of it, and say what did not come."""
-    prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
-    turns, log = config.num_samples if config.iterative else 1, f"{config.output.rstrip('/')}.vllm.log"
-    engine = engines.make_engine(replace(config.engine, device=processes.device), server, log, turns)
-    if hasattr(engine, "open"):
-        engine.open()  # what cannot be loaded leaves nothing behind
-    if processes.first:
-        output.mkdir(parents=True, exist_ok=True)
-        write_text(output / RECORD, json.dumps({**made, **record, "finished": False}, indent=2, sort_keys=True) + "\n")
-        (output / PROVENANCE).unlink(missing_ok=True)  # scores of fewer samples do not count
-        merge_shards(output)
-    processes.wait()
-    before = {(row.prompt_id, row.sample): row.response for row in read_samples(output)}
-    begin = time.perf_counter()
-    with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext():
-        failed = processes.together(
-            _sample_missing(config, engine, prompts, before, output, processes, made.get("failures", []))
-        )
-    seconds = round(time.perf_counter() - begin, 1)
-    processes.end()
-    if not processes.first:
-        return None
-    merge_shards(output)
-    there = len(read_samples(output))
-    answered = there > 0 and there + len(failed) == len(prompts) * config.num_samples
-    results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
-    results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - len(before)}}
-    write_text(output / RECORD, json.dumps({**record, **results}, indent=2, sort_keys=True) + "\n")
-    if results["finished"]:
-        forget_retired(output)
-    release(output)
-    _tell(output, failed, len(prompts) * config.num_samples)
-    if not results["finished"]:
-        raise UserError(
-            f"{output}: {len(failed)} responses are missing, listed in {RECORD}; the same command asks for them again,"
-            " --accept_failures goes on without them"
-        )
-    return there > len(before)
-
-
 def _sample_missing(
-    config: SamplingConfig, engine: Engine, prompts, before: dict, output: Path, processes: Processes, failures: list
+    config: SamplingConfig, engine: Engine, prompts: dict[int, str], before: dict, processes: Processes, failures: list
 ) -> list[dict]:
     """Ask for what this process's share of the prompts lacks; the failures, as the record lists them."""
-    share = processes.share(prompts)
+    output, share = Path(config.output), processes.share(prompts)
     total = sum((row, number) not in before for row in share for number in range(config.num_samples))
     if before and total and processes.first:
         print(f"{output}: {len(before)} of {len(prompts) * config.num_samples} responses are there, resuming", flush=True)
@@ -216,13 +190,27 @@ def _sample_missing(
     ]
 
 
-def _tell(output: Path, failed: list[dict], wanted: int) -> None:
-    """What went wrong, and for which responses; all of them are in the record."""
-    if not failed:
-        return
-    print(f"{output}: {len(failed)} of {wanted} responses failed (prompt/sample):", flush=True)
+def _finish(config: SamplingConfig, record: dict, failed: list[dict], prompts: int, before: int, seconds: float) -> bool:
+    """Record what came of it, and say which responses did not come. True where any were added to those of ``before``."""
+    output, wanted = Path(config.output), prompts * config.num_samples
+    there = merge_shards(output)
+    answered = there > 0 and there + len(failed) == wanted
+    results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
+    results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - before}}
+    write_text(output / RECORD, json.dumps({**record, **results}, indent=2, sort_keys=True) + "\n")
+    if results["finished"]:
+        forget_retired(output)
+    release(output)
+    if failed:
+        print(f"{output}: {len(failed)} of {wanted} responses failed (prompt/sample):", flush=True)
     reasons: dict[str, list[str]] = {}
     for failure in failed:
         reasons.setdefault(failure["error"], []).append(f"{failure['prompt_id']}/{failure['sample']}")
     for reason, keys in sorted(reasons.items(), key=lambda item: -len(item[1])):
         print(f"  {reason}: {' '.join(keys[:20])}{f' … and {len(keys) - 20} more' if len(keys) > 20 else ''}", flush=True)
+    if not results["finished"]:
+        raise UserError(
+            f"{output}: {len(failed)} responses are missing, listed in {RECORD}; the same command asks for them again,"
+            " --accept_failures goes on without them"
+        )
+    return there > before

@@ -25,6 +25,20 @@ class SampleRow:
     tokens: int | None  # generated, EOS not counted; None where a server does not say
     thinking: int = 0  # characters of reasoning that stood before the response and were cut off; tokens counts them, too
 
+    def __post_init__(self):
+        """:class:`TypeError` or :class:`ValueError` for values that no sample has."""
+        for name, kind in SampleRow.__annotations__.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+                raise TypeError(name)
+        if min(self.key) < 0:
+            raise ValueError("prompt_id and sample are counted from 0")
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Which one it is."""
+        return self.prompt_id, self.sample
+
 
 def select_prompts(source: str, split: str, start: int, num_prompts: int, say: bool = True) -> dict[int, str]:
     """Row number -> prompt, for up to ``num_prompts`` rows from ``start`` on; each prompt once, and no empty one.
@@ -71,16 +85,14 @@ def _of_one_turn(prompt: object) -> object:
     return one.get("content") if isinstance(one, dict) and one.get("role") == "user" else prompt
 
 
-def read_samples(folder: str | Path) -> list[SampleRow]:
-    """The whole lines of ``samples.jsonl``, ordered by prompt and sample; a last line cut by a kill is not counted."""
-    path = Path(folder) / SAMPLES
+def read_samples(folder: str | Path, name: str = SAMPLES) -> list[SampleRow]:
+    """The whole lines of ``samples.jsonl``, or the file ``name``, ordered by prompt and sample.
+
+    A last line cut by a kill is not counted. :class:`UserError` for lines that are no samples, or contradict each other.
+    """
+    path = Path(folder) / name
     if not path.is_file():
         raise UserError(f"{path}: no samples here; run scripts_eval.sample first")
-    rows = _read_lines(path)
-    return [rows[key] for key in sorted(rows)]
-
-
-def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
     rows: dict[tuple[int, int], SampleRow] = {}
     prompts: dict[int, str] = {}
     with path.open("rb") as stream:
@@ -88,41 +100,28 @@ def _read_lines(path: Path) -> dict[tuple[int, int], SampleRow]:
             if not line.endswith(b"\n"):
                 break
             try:
-                row = _sample(json.loads(line))
+                row = SampleRow(**json.loads(line))
             except (ValueError, TypeError, RecursionError):
                 raise UserError(f"{path}, line {number}: not a sample; delete the line, or give --overwrite") from None
-            rows.setdefault((row.prompt_id, row.sample), row)
+            rows.setdefault(row.key, row)
             if prompts.setdefault(row.prompt_id, row.prompt) != row.prompt:
                 raise UserError(f"{path}, line {number}: another prompt than above has prompt_id {row.prompt_id}")
-    return rows
+    return [rows[key] for key in sorted(rows)]
 
 
-def _sample(values: dict) -> SampleRow:
-    """A row of ``samples.jsonl``; :class:`TypeError` for values of other types."""
-    row = SampleRow(**values)
-    for name, kind in SampleRow.__annotations__.items():
-        value = getattr(row, name)
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise TypeError(name)
-    if row.prompt_id < 0 or row.sample < 0:
-        raise ValueError("prompt_id and sample are counted from 0")
-    return row
+def merge_shards(folder: str | Path) -> int:
+    """Move what each of several processes has written into ``samples.jsonl``, made where it is not there.
 
-
-def shards(folder: str | Path) -> list[Path]:
-    """What each of several processes has written so far."""
-    return sorted(Path(folder).glob("samples-[0-9]*.jsonl"))
-
-
-def merge_shards(folder: str | Path) -> None:
-    """Move the rows of all shards into ``samples.jsonl`` (made where it is not there); those it has already are dropped."""
+    Rows that it has already are dropped. Returns how many it then has.
+    """
     with SamplesFile(folder) as file:
-        there = _read_lines(file.path)
-        for shard in shards(folder):
-            rows = _read_lines(shard)
-            file.append(row for key, row in rows.items() if key not in there)
-            there |= rows
+        there = {row.key for row in read_samples(folder)}
+        for shard in sorted(Path(folder).glob("samples-[0-9]*.jsonl")):
+            rows = [row for row in read_samples(folder, shard.name) if row.key not in there]
+            file.append(rows)
+            there |= {row.key for row in rows}
             shard.unlink()
+    return len(there)
 
 
 class SamplesFile:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.generation.local import sample_responses
+from diversity_tuning.generation.local import LocalEngine
 from diversity_tuning.generation.requests import SamplingSettings, user_request
 from scripts_eval import play_model
 from studies.horror.cues import repeated_tail, special_tokens
@@ -224,7 +224,9 @@ def test_a_streamed_story_is_the_sample_of_the_same_seed(writer, written):
     settings = SamplingSettings(max_new_tokens=20, repetition_penalty=1.0)
     pieces = []
     story = writer.write(prompt, settings, 7, 1, pieces.append, raw=True)
-    ((_, sample),) = next(iter(sample_responses(writer.model, writer.tokenizer, [user_request(prompt, 1)], settings, 7)))
+    engine = LocalEngine("")
+    engine.policy = writer.model, writer.tokenizer
+    ((_, sample),) = next(engine.complete([user_request(prompt, 1)], settings, 7))
     assert "".join(pieces) == story.text
     assert story.text.strip() == sample.text or special_tokens(story.text)
     assert story.tokens == sample.tokens + (story.finished and 1)
