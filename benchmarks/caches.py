@@ -10,7 +10,6 @@ the cache differs. The caches take turns, `--repeats` times; ratios are medians 
 if not __package__:
     raise SystemExit("error: run it as python -m benchmarks.caches")
 
-import json
 import os
 import platform
 import statistics
@@ -23,7 +22,7 @@ from transformers import DynamicCache, GenerationConfig, PreTrainedModel, Static
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.generation.cache import BLOCK, block_cache
 from diversity_tuning.policy import load_policy
-from diversity_tuning.runs import git_commit, library_versions, write_text
+from diversity_tuning.runs import git_commit, library_versions, write_json, write_text
 
 CACHES = {
     "block": lambda model, columns: block_cache(model),
@@ -137,7 +136,7 @@ def main(argv=None) -> None:
         "cases": [compare(model, args.rows, args.width, tokens, args.repeats) for tokens in args.tokens],
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(args.output.with_suffix(".json"), json.dumps(content, indent=2) + "\n")
+    write_json(args.output.with_suffix(".json"), content)
     write_text(args.output.with_suffix(".md"), as_markdown(content))
     print(as_markdown(content))
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks import data_stages_report, measure, reference, synthetic
 from diversity_tuning.cli import Parser, command
-from diversity_tuning.runs import git_commit, library_versions, write_text
+from diversity_tuning.runs import git_commit, library_versions, write_json, write_text
 
 STAGES = ("0_data_prep_scoring", "1_data_prep_filtering", "2_data_prep_to_preference")
 PARTS = ("stages", "pairs", "embedding")
@@ -85,7 +85,7 @@ def save(found: dict, output: str | None) -> None:
     """Write what has been measured so far: the largest size takes most of the time, and comes before other parts."""
     if output:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-        write_text(f"{output}.json", json.dumps(found, indent=2, default=str) + "\n")
+        write_json(f"{output}.json", found, default=str)
         write_text(f"{output}.md", data_stages_report.page(found) + "\n")
 
 

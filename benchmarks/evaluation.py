@@ -10,7 +10,6 @@ anew each time by both; ratios are medians over the pairs.
 if not __package__:
     raise SystemExit("error: run it as python -m benchmarks.evaluation")
 
-import json
 import os
 import platform
 import statistics
@@ -26,9 +25,9 @@ import torch
 from benchmarks.evaluation_loop import loop
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.evaluation import metrics
-from diversity_tuning.evaluation.sampling.samples import SampleRow, SamplesFile
+from diversity_tuning.evaluation.sampling.samples import SampleRow
 from diversity_tuning.recipe import read_recipe
-from diversity_tuning.runs import git_commit, library_versions, write_text
+from diversity_tuning.runs import git_commit, library_versions, write_json, write_text
 from scripts_eval import generation_eval1_1
 
 SCORES = ["reddit_reward", "semantic_diversity", "style_diversity"]
@@ -81,9 +80,9 @@ def bookkeeping(prompts: int, repeats: int, folder: Path, words: int = 500) -> d
 
     def append():
         (folder / "samples.jsonl").unlink(missing_ok=True)
-        with SamplesFile(folder) as file:
+        with LineFile(folder / "samples.jsonl") as file:
             for row in range(prompts):
-                file.append(SampleRow(row, "a prompt", number, story, True, words) for number in range(4))
+                file.append(asdict(SampleRow(row, "a prompt", number, story, True, words)) for number in range(4))
 
     def rewrite():
         rows = []
@@ -194,7 +193,7 @@ def main(argv=None) -> None:
         **parts,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(args.output.with_suffix(".json"), json.dumps(content, indent=2) + "\n")
+    write_json(args.output.with_suffix(".json"), content)
     text = as_markdown(content)
     write_text(args.output.with_suffix(".md"), text)
     print(text)

@@ -24,7 +24,7 @@ import numpy as np
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.judging.read import read_labels_or_pairs, read_pairs
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
 
 TAGS = ("<prompt>", "</prompt>", "<response>", "</response>")
 
@@ -42,8 +42,7 @@ def main(argv=None) -> None:
     parser.add_argument("--labels", help="ngrams: rows of prompt, response, label; or give --pairs")
     parser.add_argument("--pairs", help="ngrams: rows of prompt, chosen, rejected")
     parser.add_argument("--queries", help="retrieval: rows with a prompt")
-    parser.add_argument("--output", required=True, help="folder")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_output("folder")
     args = parse_with_recipe(parser, argv)
     if args.task == "prepare" and not (args.train and args.held_out):
         parser.error("prepare needs --train and --held_out")
@@ -71,7 +70,7 @@ def retrieval(args: argparse.Namespace) -> None:
         nearest = np.argsort(-(encode(queries) @ encode(corpus).T), axis=1, kind="stable")[:, :10]
         found[name] = float(np.take_along_axis(same, nearest, axis=1).mean())
     with atomic_folder(args.output) as folder:
-        write_text(folder / "retrieval.json", json.dumps(found, indent=2) + "\n")
+        write_json(folder / "retrieval.json", found)
         write_provenance(folder, record)
     print(json.dumps(found), flush=True)
 
@@ -100,7 +99,7 @@ def prepare(args: argparse.Namespace) -> None:
     with atomic_folder(args.output) as folder:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in clean)
         write_text(folder / "pairs_clean.jsonl", lines)
-        write_text(folder / "leak.json", json.dumps(leak, indent=2) + "\n")
+        write_json(folder / "leak.json", leak)
         counts = save_base([text for row in clean for text in row.values()], args, folder / "base")
         write_provenance(folder, record, counts=counts)
     print(json.dumps({**leak, **counts}, ensure_ascii=False), flush=True)

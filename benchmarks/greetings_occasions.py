@@ -26,7 +26,7 @@ from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.agreement import relative_difference
 from diversity_tuning.judging.read import Judged, read_pairs
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
 
 RATIO = 1.15  # of the longest to the shortest response of a bin
 BIRTHDAY = "生日|寿|生辰|岁(?!月)"
@@ -65,8 +65,7 @@ def build_parser() -> Parser:
     parser.add_argument("--least", type=at_least(1), default=20, help="pairs of matched length that an occasion must have")
     parser.add_argument("--dimension", type=at_least(2), default=64, help="of the encoder")
     parser.add_argument("--vocabulary", type=at_least(100), default=4000, help="of the encoder: characters and their merges")
-    parser.add_argument("--output", required=True, help="folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
+    parser.add_output("folder")
     return parser
 
 
@@ -92,7 +91,7 @@ def main(argv=None) -> None:
         tokenizer.chat_template = CHAT_TEMPLATE
         tokenizer.save_pretrained(folder / "tokenizer")
         save_encoder(texts, folder / "encoder", args.dimension, args.vocabulary)
-        write_text(folder / "counts.json", json.dumps(counts, indent=2) + "\n")
+        write_json(folder / "counts.json", counts)
         write_provenance(folder, record)
     print(json.dumps(counts), flush=True)
 

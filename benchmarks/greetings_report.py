@@ -51,8 +51,7 @@ def build_parser() -> Parser:
     parser.add_argument("--data", required=True, help="output of benchmarks.greetings_occasions")
     parser.add_argument("--seeds", nargs="+", required=True, help="folders with pairs-real, and samples if there are any")
     parser.add_argument("--judge", nargs="+", required=True, help="files of labels or pairs that no policy was trained on")
-    parser.add_argument("--output", required=True, help="folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
+    parser.add_output("folder")
     return parser
 
 

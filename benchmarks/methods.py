@@ -11,13 +11,12 @@ them, and the classes' threshold, are what its encoders cost.
 if not __package__:
     raise SystemExit("error: run it as python -m benchmarks.methods")
 
-import json
 import statistics
 import tempfile
 import time
 
 from diversity_tuning.cli import Parser, command
-from diversity_tuning.runs import library_versions, write_text
+from diversity_tuning.runs import library_versions, write_json
 
 PAIRS = ("DPO", "DDPO", "SPL", "ORPO", "DORPO")
 GROUP, WORDS, WIDTH = 8, 100, 384  # completions of a prompt, words of each, numbers of a vector
@@ -36,7 +35,7 @@ def main(argv=None) -> None:
     groups = group_costs(args.rounds)
     case = {"shape": args.shape, "vocab": args.vocab, "length": args.length, "rounds": args.rounds}
     content = {"case": case, "steps": steps, "groups_ms": groups, "versions": library_versions()}
-    write_text(f"{args.output}.json", json.dumps(content, indent=2) + "\n")
+    write_json(f"{args.output}.json", content)
     for name, found in steps.items():
         print(f"{name:8} {found['seconds']:.3f} s  × {found['ratio']:.2f} of DPO [{found['least']:.2f}, {found['most']:.2f}]")
     for name, milliseconds in groups.items():

@@ -186,6 +186,12 @@ class Parser(OneLineErrors, argparse.ArgumentParser):
         options = {**words, "formatter_class": HelpFormatter, **options}
         super().__init__(allow_abbrev=False, **options)
 
+    def add_output(self, about: str) -> None:
+        """``--output``, which ``about`` describes, and ``--overwrite``."""
+        self.add_argument("--output", required=True, help=about)
+        told = "replace an output made with other settings"
+        self.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help=told)
+
     def format_help(self) -> str:
         """With a usage of one line: what must be given."""
         needed = [action for action in self._actions if action.required]

@@ -113,6 +113,34 @@ def read_json(path: str | Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
+class LineFile:
+    """A file of JSON lines that is added to, made where it is not there; a last line that a kill cut in two is removed."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.path.touch()
+        with self.path.open("rb+") as stream:
+            content = stream.read()
+            stream.truncate(content.rfind(b"\n") + 1)
+        self._stream = self.path.open("a", encoding="utf-8")
+
+    def lines(self) -> list[bytes]:
+        """Its lines, which are whole."""
+        return self.path.read_bytes().split(b"\n")[:-1]
+
+    def append(self, rows: Iterable[dict]) -> None:
+        """Put rows on the disk before anything else happens."""
+        self._stream.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stream.close()
+
+
 def read_provenance(output: str | Path) -> dict:
     """The record in an output folder, or an empty dict, also where the file is not one of ours."""
     made = read_json(Path(output) / PROVENANCE)

@@ -152,7 +152,7 @@ def open_output(
 def write_provenance(folder: str | Path, record: dict, **results) -> None:
     """Write ``provenance.json`` into a folder: the record, library versions, the git commit and what came out."""
     full = {**masked({**record, **results}), "versions": library_versions(), "git_commit": git_commit()}
-    write_text(Path(folder) / PROVENANCE, json.dumps(full, indent=2, default=str, sort_keys=True) + "\n")
+    write_json(Path(folder) / PROVENANCE, full, default=str, sort_keys=True)
 
 
 @contextlib.contextmanager
@@ -220,6 +220,11 @@ def write_text(path: str | Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
+
+
+def write_json(path: str | Path, content: object, **options) -> None:
+    """Write a JSON file whole or not at all; ``options`` of :func:`json.dumps`."""
+    write_text(path, json.dumps(content, indent=2, **options) + "\n")
 
 
 def library_versions() -> dict[str, str]:

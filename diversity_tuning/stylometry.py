@@ -42,12 +42,11 @@ def build_parser() -> Parser:
     parser = Parser("diversity_tuning.stylometry", __doc__)
     parser.add_argument("action", choices=["fit"], help="fit a model on the responses of the training split")
     parser.add_argument("--source", required=True, help="stage 1's output folder")
-    parser.add_argument("--output", required=True, help="folder for the fitted model")
+    parser.add_output("folder for the fitted model")
     parser.add_argument("--dimension", type=at_least(1), default=64, help="length of a style vector, at most")
     parser.add_argument("--max_features", type=at_least(1), default=5000, help="masked character n-grams, at most")
     parser.add_argument("--max_texts", type=at_least(1), default=20_000, help="texts to fit on, at most")
     parser.add_argument("--seed", type=at_least(0), default=42, help="which texts are drawn when there are more")
-    parser.add_argument("--overwrite", action="store_true", help="replace a different model in the output folder")
     return parser
 
 

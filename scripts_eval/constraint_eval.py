@@ -23,16 +23,15 @@ from diversity_tuning.cli import Parser, command, parse_with_recipe
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser("scripts_eval.constraint_eval", __doc__)
     parser.add_argument("--source", required=True, help="JSON lines of specifications and stories")
-    parser.add_argument("--output", required=True, help="folder for constraints.jsonl and summary.json")
+    parser.add_output("folder for constraints.jsonl and summary.json")
     parser.add_argument("--labels", action="store_true", help="compare with the rows' labels (an object of booleans)")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     return parser
 
 
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+    from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
     from studies.horror import constraint_rows
 
     record = provenance("constraint_eval", {"labels": args.labels, "rules": constraint_rows.rules()}, {"source": args.source})
@@ -43,10 +42,10 @@ def main(argv=None) -> None:
     with atomic_folder(args.output) as folder:
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         write_text(Path(folder) / "constraints.jsonl", "".join(f"{line}\n" for line in lines))
-        write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_json(folder / "summary.json", summary)
         if args.labels:
             confusion = constraint_rows.confusion(rows)
-            write_text(folder / "confusion.json", json.dumps(confusion, indent=2) + "\n")
+            write_json(folder / "confusion.json", confusion)
         write_provenance(folder, record, counts={"stories": len(rows)})
     print(constraint_rows.table(summary), flush=True)
     if args.labels:

@@ -7,14 +7,13 @@ python -m scripts_eval.distinct_threshold --source runs/mine/data/filtered --spl
 Writes threshold.json, which --distinct_threshold of the scoring commands takes, and prints the threshold.
 """
 
-import json
 
 from diversity_tuning.cli import command
 from diversity_tuning.evaluation.scoring.calibration import CalibrationConfig, calibrate
 from diversity_tuning.flags import parse_flags
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.partition import THRESHOLD_FILE
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance
 
 
 @command
@@ -30,7 +29,7 @@ def main(argv=None) -> None:
         return
     result = calibrate(config)
     with atomic_folder(config.output) as folder:
-        write_text(folder / THRESHOLD_FILE, json.dumps(result, indent=2) + "\n")
+        write_json(folder / THRESHOLD_FILE, result)
         write_provenance(folder, record, **result)
     how = f"equal error {result['error']:.1%}" if config.labels else f"{config.share:.0%} of pairs nearer"
     counts = f"{result['pairs']} pairs of {result['prompts']} prompts"

@@ -10,14 +10,13 @@ far it agrees with people beside its figures. Writes judged.jsonl, judged.json a
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 from diversity_tuning.cli import command
 from diversity_tuning.commands.judges import ScorerConfig, about
 from diversity_tuning.errors import UserError
 from diversity_tuning.flags import flag, parse_flags
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def run(config: JudgedSamplesConfig, record: dict) -> str:
     with atomic_folder(config.output) as folder:
         lines = judged[["run", "prompt_id", "sample", "score"]].to_json(orient="records", lines=True)
         write_text(folder / "judged.jsonl", lines)
-        write_text(folder / "judged.json", json.dumps(found, indent=2) + "\n")
+        write_json(folder / "judged.json", found)
         write_text(folder / "judged.md", table + "\n")
         write_provenance(folder, record, **about(reward))
     return table

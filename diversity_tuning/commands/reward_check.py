@@ -6,8 +6,6 @@ r"""Check a reward model on held-out responses: order of votes, calibration, whe
         --split validation --reward_model runs/mine/reward --output runs/my-reward-check
 """
 
-import argparse
-
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
@@ -22,10 +20,9 @@ def main(argv=None) -> None:
     parser.add_argument("--split", default=schema.TEST, help="split of it; one that the model was not trained on")
     parser.add_argument("--max_prompts", type=at_least(1), default=None, help="use the first N prompts only")
     parser.add_argument("--reward_model", required=True, help="folder or hub id of the trained reward model")
-    parser.add_argument("--output", required=True, help="folder for numbers and figures")
+    parser.add_output("folder for numbers and figures")
     parser.add_argument("--batch_size", type=at_least(1), default=32, help="responses scored at once")
     parser.add_argument("--device", default=None, help="cpu, cuda, …; default: cuda where there is one")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="check anew")
     args = parse_with_recipe(parser, argv, extra="evaluation")
 
     settings = {"split": args.split, "max_prompts": args.max_prompts}

@@ -19,7 +19,7 @@ from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import check_place, read_json
 from diversity_tuning.public import as_text
-from diversity_tuning.runs import atomic_folder, read_provenance, write_text
+from diversity_tuning.runs import atomic_folder, read_provenance, write_json
 from diversity_tuning.words import count_words
 
 FILES = ("page.md", "histograms.png")
@@ -289,4 +289,4 @@ def write_correlation(path: str | Path, source: str, splits: dict[str, Descripti
         "values": {name: [round(value, 6) for value in one.values] for name, one in found.items()},
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_json(path, content, ensure_ascii=False)

@@ -13,7 +13,7 @@ from diversity_tuning.evaluation.rendering import NONE, Table, latex, markdown, 
 from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.human_eval import statistics as stats
 from diversity_tuning.human_eval.annotations import DIVERSITY, QUALITY, QUESTIONS
-from diversity_tuning.runs import write_text, written_in_place
+from diversity_tuning.runs import write_json, write_text, written_in_place
 
 RESULTS = "human.json"
 FILES = ("report.md", "wins.csv", "wins.tex", "wins.png", "wins.pdf", "annotators.csv", "answers.csv", RESULTS)
@@ -71,7 +71,7 @@ def write_report(answers: pd.DataFrame, output: Path, figure: bool = True) -> li
         write_csv(output / "annotators.csv", pd.DataFrame(people))
         write_csv(output / "answers.csv", answers.drop(columns="pair"))
         write_text(output / "wins.tex", latex(tables[0]))
-        write_text(output / RESULTS, json.dumps(nan_to_none(results), indent=2) + "\n")
+        write_json(output / RESULTS, nan_to_none(results))
         if figure:
             draw_wins(results, output)
             text += "\n![Win rates](wins.png)\n"

@@ -23,7 +23,7 @@ from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_orde
 from diversity_tuning.human_eval.summaries import Story, SummaryFile
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.ranges import Flags
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
 
 ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
 KEY_COLUMNS = ["id", PROMPT_ID, PROMPT, "set_a", "set_b", "samples_a", "samples_b"]
@@ -143,7 +143,7 @@ def prepare_study(config: StudyConfig) -> None:
     with atomic_folder(output) as folder:
         write_text(folder / ITEMS, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
         write_csv(folder / KEY, pd.DataFrame(key, columns=KEY_COLUMNS))
-        write_text(folder / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        write_json(folder / REPORT, report, ensure_ascii=False)
         write_provenance(folder, record)
     _say(output, report)
 

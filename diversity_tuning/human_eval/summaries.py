@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.requests import ChatRequest, Engine, Failure, SamplingSettings, user_request
+from diversity_tuning.outputs import LineFile
 
 Story = tuple[str, str]  # (prompt, text)
 
@@ -46,19 +46,13 @@ class SummaryFile:
             raise UserError(f"{self.path}: a folder; --summaries is the file that keeps them")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            self._read()
-
-    def _read(self) -> None:
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.truncate(self.path, len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                row = json.loads(line)
-                self._known[row["key"]] = str(row["summary"])
-            except (ValueError, KeyError, TypeError):
-                raise UserError(f"{self.path}, line {number}: not a summary; delete the line") from None
+            with LineFile(self.path) as file:
+                for number, line in enumerate(file.lines(), start=1):
+                    try:
+                        row = json.loads(line)
+                        self._known[row["key"]] = str(row["summary"])
+                    except (ValueError, KeyError, TypeError):
+                        raise UserError(f"{self.path}, line {number}: not a summary; delete the line") from None
 
     def get(self, story: Story) -> str | None:
         """The summary that is there."""
@@ -75,21 +69,18 @@ class SummaryFile:
         if not missing:
             return failed
         requests = [summary_request(story, self.words) for story in missing]
-        with self.path.open("a", encoding="utf-8") as stream:
+        with LineFile(self.path) as file:
             for answers in engine.complete(requests, settings, seed):
+                rows = []
                 for position, answer in answers:
+                    story = missing[position]
                     if reason := _useless(answer):
-                        failed[missing[position]] = reason
+                        failed[story] = reason
                     else:
-                        self._append(stream, missing[position], answer.text.strip())
-                stream.flush()
-                os.fsync(stream.fileno())
+                        self._known[self._key(story)] = answer.text.strip()
+                        rows.append({"key": self._key(story), "summary": answer.text.strip()})
+                file.append(rows)
         return failed
-
-    def _append(self, stream, story: Story, summary: str) -> None:
-        key = self._key(story)
-        stream.write(json.dumps({"key": key, "summary": summary}) + "\n")
-        self._known[key] = summary
 
 
 def _useless(answer) -> str | None:

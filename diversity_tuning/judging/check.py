@@ -15,7 +15,7 @@ from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.read import Judged
 from diversity_tuning.reward_model import other_prompts
-from diversity_tuning.runs import write_text
+from diversity_tuning.runs import write_json
 
 Scorer = Callable[[list[str], list[str]], np.ndarray]  # prompts and responses, n of each -> float (n,); NaN: no verdict
 DRAWS = 1_000
@@ -51,7 +51,7 @@ def check(
         "position_bias": None,  # a judge that sees one response at a time has no order to depend on
     }
     result = nan_to_none(result)
-    write_text(folder / "agreement.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "agreement.json", result, ensure_ascii=False)
     plot_agreement(result, folder / "agreement.png")
     return result
 

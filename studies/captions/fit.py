@@ -25,11 +25,10 @@ def build_parser() -> Parser:
     parser = Parser("studies.captions.fit", __doc__)
     parser.add_argument("--source", required=True, help="data set whose split train is fitted")
     parser.add_argument("--held_out", required=True, help="data set with the splits validation and test")
-    parser.add_argument("--output", required=True, help="folder for the reward")
+    parser.add_output("folder for the reward")
     parser.add_argument("--semantic_model", default="builtin:minilm", help="encoder, kept as it is")
     parser.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     parser.add_argument("--batch_size", type=at_least(1), default=32, help="texts embedded at once")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
     return parser
 
 

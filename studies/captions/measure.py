@@ -43,8 +43,7 @@ def build_parser() -> Parser:
     parser.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     parser.add_argument("--batch_size", type=at_least(1), default=64, help="texts embedded at once")
     parser.add_argument("--seed", type=at_least(0), default=0, help="which of people's captions are drawn")
-    parser.add_argument("--output", required=True, help="folder for contests.csv and examples.md")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
+    parser.add_output("folder for contests.csv and examples.md")
     return parser
 
 

@@ -29,14 +29,13 @@ LEAST, LEAST_OF_PART = 20, 2  # distinct captions of a contest, and of each part
 def build_parser() -> Parser:
     parser = Parser("studies.captions.split", __doc__)
     parser.add_argument("--source", required=True, help="contests with captions and votes: .jsonl, .jsonl.gz or .parquet")
-    parser.add_argument("--output", required=True, help="folder for the data sets")
+    parser.add_output("folder for the data sets")
     parser.add_argument("--seed", type=at_least(0), default=0, help="which captions go where")
     parser.add_argument("--half", type=float, default=0.45, help="share of half B; half A gets what is left")
     parser.add_argument("--validation", type=float, default=0.03, help="share of the validation part")
     parser.add_argument("--test", type=float, default=0.07, help="share of the test part")
     parser.add_argument("--most", type=at_least(LEAST), default=None, help="captions of a contest, at most, drawn at random")
     parser.add_argument("--folds", type=at_least(2), default=None, help="also hold out whole contests: one part of this many")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
     return parser
 
 

@@ -7,7 +7,6 @@ r"""Diversity of sampled stories per specification: distance of meanings (embedd
 if not __package__:
     raise SystemExit("error: run it as python -m studies.horror.diversity")
 
-import argparse
 import json
 from pathlib import Path
 
@@ -25,8 +24,7 @@ def main(argv=None) -> None:
     parser.add_argument("--samples", nargs="+", required=True, help="run folders of scripts_eval.sample; the name is the model")
     parser.add_argument("--semantic_model", default="builtin:minilm")
     parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--output", required=True, help="JSON file")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_output("JSON file")
     args = parse_with_recipe(parser, argv)
     inputs = {Path(one).name: fingerprint(Path(one) / SAMPLES) for one in args.samples} | {"encoder": args.semantic_model}
     output = Path(args.output)

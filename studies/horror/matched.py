@@ -12,7 +12,6 @@ drafts and in the matched ones.
 if not __package__:
     raise SystemExit("error: run it as python -m studies.horror.matched")
 
-import argparse
 import dataclasses
 import json
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.data.tables import read_split
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance
 from studies.horror.boundary import MAX_LENGTH, encode_example
 from studies.horror.specification import from_mapping
 from studies.horror.specifications import SPLITS, pair_row
@@ -45,8 +44,7 @@ def main(argv=None) -> None:
     parser.add_argument("--drafts", type=at_least(2), default=12, help="of each side of a pair")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch_size", type=at_least(1), default=50)
-    parser.add_argument("--output", required=True, help="folder for the data set")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_output("folder for the data set")
     args = parse_with_recipe(parser, argv)
     settings = {"seed": args.seed, "drafts": args.drafts, "gap": args.gap}
     record = provenance(
@@ -67,7 +65,7 @@ def main(argv=None) -> None:
         made[split], shares[split] = match(rng, list(rows), args.drafts, score, args.gap)
     with atomic_folder(args.output) as folder:
         DatasetDict({split: Dataset.from_list(rows) for split, rows in made.items()}).save_to_disk(str(folder))
-        write_text(folder / "likelihood.json", json.dumps(shares, indent=2) + "\n")
+        write_json(folder / "likelihood.json", shares)
         write_provenance(folder, record, counts={split: len(rows) for split, rows in made.items()})
     print(f"{args.output}: {json.dumps(shares)}", flush=True)
 

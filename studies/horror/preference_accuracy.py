@@ -18,7 +18,7 @@ import numpy as np
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import fingerprint, write_text
+from diversity_tuning.runs import fingerprint, write_json
 from studies.horror.boundary import MAX_LENGTH, Encoded, encode_example
 
 
@@ -38,8 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_length", type=at_least(2), default=MAX_LENGTH)
     parser.add_argument("--batch_size", type=at_least(1), default=25)
     parser.add_argument("--device", default=None)
-    parser.add_argument("--output", required=True, help="JSON file")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_output("JSON file")
     return parser
 
 
@@ -67,7 +66,7 @@ def main(argv=None) -> None:
         found[name] = {level: _accuracies(margins[level], reference, level, data, bool(same)) for level, data in rows.items()}
         print(name, {level: one["likelihood"]["rate"] for level, one in found[name].items()}, flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(output, json.dumps({"inputs": record, "models": found}, indent=2) + "\n")
+    write_json(output, {"inputs": record, "models": found})
 
 
 def _accuracies(margins: np.ndarray, reference: dict | None, level: str, rows, is_reference: bool) -> dict:

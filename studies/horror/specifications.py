@@ -19,7 +19,7 @@ import numpy as np
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance
 from studies.horror.specification import Specification, draw_specifications
 from studies.horror.stories import GOOD, draw_quality, hard_fault, write_story
 from studies.pools import pick
@@ -33,7 +33,7 @@ _DRAFTS = 8  # of a dispreferred story; the one nearest in length to the preferr
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser("studies.horror.specifications", __doc__)
-    parser.add_argument("--output", required=True, help="folder for the data sets")
+    parser.add_output("folder for the data sets")
     parser.add_argument("--seed", type=int, default=0)
     sizes = {"train": (600, 160), "validation": (40, 24), "test": (60, 50)}
     for split, (sft, preference) in sizes.items():
@@ -42,7 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=at_least(1), default=3, help="pairs per specification")
     parser.add_argument("--pretraining", type=at_least(1), default=8000, help="stories for the base model")
     parser.add_argument("--good", type=float, default=0.65, help="how often taboo, twist and end are each right in SFT stories")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False)
     return parser
 
 
@@ -63,7 +62,7 @@ def main(argv=None) -> None:
         for name, splits in data.items():
             rows = {split: Dataset.from_list(found) for split, found in splits.items()}
             DatasetDict(rows).save_to_disk(str(folder / name))
-        write_text(folder / "separability.json", json.dumps(figures, indent=2) + "\n")
+        write_json(folder / "separability.json", figures)
         counts = {name: {split: len(rows) for split, rows in splits.items()} for name, splits in data.items()}
         write_provenance(folder, record, counts=counts)
     print(f"{args.output}: {json.dumps(counts)}", flush=True)

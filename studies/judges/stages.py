@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +24,7 @@ from diversity_tuning.judging.read import read_jsonl
 from diversity_tuning.judging.roles import SETTINGS, Answer, Failed, Role, Usage
 from diversity_tuning.locks import hold, release
 from diversity_tuning.next_steps import register_next
-from diversity_tuning.outputs import forget_retired, read_provenance
+from diversity_tuning.outputs import LineFile, forget_retired, read_provenance
 from diversity_tuning.ranges import Flags
 from diversity_tuning.runs import difference, open_output, provenance, write_provenance, write_text
 
@@ -37,25 +36,20 @@ RESPONSE_FORMAT = (
 )
 
 
-class Journal:
+class Journal(LineFile):
     """``answers.jsonl``: a line for every answer, by the prompt that was sent; of several to one prompt the last counts.
 
     So an answer belongs to what was asked, not to a row's place: rows may come in another order, go, or be added.
     """
 
     def __init__(self, folder: str | Path):
-        self.path = Path(folder) / ANSWERS
+        super().__init__(Path(folder) / ANSWERS)
         self._answers: dict[str, Answer | Failed] = {}
-        self.path.touch()
-        with self.path.open("rb+") as stream:
-            content = stream.read()
-            stream.truncate(content.rfind(b"\n") + 1)  # a line that a kill cut in two
-        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        for number, line in enumerate(self.lines(), start=1):
             try:
                 self._read(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{self.path}, line {number}: not an answer; delete the line, or give --overwrite") from None
-        self._stream = self.path.open("a", encoding="utf-8")
 
     def _read(self, line: dict) -> None:
         usage = Usage(**line["usage"])
@@ -77,16 +71,8 @@ class Journal:
             line |= {"failed": {"reason": answer.reason, "reply": answer.raw}, "tried": answer.tried}
         else:
             line |= {"value": answer.value}
-        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        self.append([line])
         self._answers[key] = answer
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._stream.close()
 
 
 EXAMPLES, FAILED, USAGE = "examples", "failed", "usage"

@@ -1,6 +1,5 @@
 """What the stages of Path A did: what reflect overturned, how far judge and reflect agree with labels, calls, tokens, cost."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.read import LABEL
 from diversity_tuning.judging.replies import label_of
-from diversity_tuning.runs import write_text
+from diversity_tuning.runs import write_json, write_text
 from studies.judges.stages import FAILED, JUDGE, REFLECT, STAGES, USAGE
 
 DRAWS = 1000
@@ -31,7 +30,7 @@ def write_report(
     """
     folder = Path(folder)
     summary = {"model": model, **summarise(rows, label, prices, draws)}
-    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "summary.json", summary, ensure_ascii=False)
     write_text(folder / "summary.md", table(summary) + "\n")
     plot_verdicts(summary, folder / "verdicts.png")
     return summary

@@ -45,13 +45,12 @@ def base_parser(module: str, text: str, source: str, batch_size: int) -> Parser:
     parser = Parser(module, text)
     parser.add_argument("--source", required=True, help=source)
     parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer; copied beside the model")
-    parser.add_argument("--output", required=True, help="folder for model and tokenizer")
+    parser.add_output("folder for model and tokenizer")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order")
     parser.add_argument("--hidden_size", type=int, default=128, help="width of the model")
     parser.add_argument("--num_heads", type=int, default=4, help="attention heads of a layer")
     parser.add_argument("--batch_size", type=at_least(1), default=batch_size, help="documents an update")
     parser.add_argument("--learning_rate", type=float, default=3e-3, help="highest learning rate of the cosine schedule")
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="replace another model there")
     return parser
 
 

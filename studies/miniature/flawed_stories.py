@@ -51,14 +51,13 @@ def build_parser() -> Parser:
     parser = Parser("studies.miniature.flawed_stories", __doc__)
     parser.add_argument("--source", required=True, help="the miniature's prompts: output of a data stage, or a file")
     parser.add_argument("--split", default="train", help="split of it")
-    parser.add_argument("--output", required=True, help="folder for train.jsonl and heldout.jsonl")
+    parser.add_output("folder for train.jsonl and heldout.jsonl")
     parser.add_argument("--flaws", nargs="+", default=list(FLAWS), choices=list(POOL), help="what makes a story bad")
     parser.add_argument("--nuisances", nargs="*", default=list(NUISANCES), choices=list(POOL), help="what does not")
     parser.add_argument("--num_prompts", type=at_least(2), default=200, help="prompts from the first row on")
     parser.add_argument("--held_out", type=float, default=0.5, help="share of the prompts for heldout.jsonl")
     parser.add_argument("--each", type=at_least(1), default=2, help="good stories, and bad stories, for a prompt")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--overwrite", action="store_true", help="replace an output made with other settings")
     return parser
 
 

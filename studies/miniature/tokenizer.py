@@ -34,12 +34,11 @@ CHAT_TEMPLATE = (
 def main(argv=None) -> None:
     parser = Parser("studies.miniature.tokenizer", __doc__)
     parser.add_argument("--source", required=True, help="output folder of stage 0")
-    parser.add_argument("--output", required=True, help="folder for the tokenizer")
+    parser.add_output("folder for the tokenizer")
     parser.add_argument("--vocab_size", type=int, default=1200, help="at most; merges stop when nothing repeats")
     parser.add_argument(
         "--labels_whole", action=argparse.BooleanOptionalAction, default=False, help="a colon stays with the word before it"
     )
-    parser.add_argument("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="replace what is there")
     args = parse_with_recipe(parser, argv)
 
     settings = {"vocab_size": args.vocab_size} | ({"labels_whole": True} if args.labels_whole else {})

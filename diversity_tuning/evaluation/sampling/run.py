@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from diversity_tuning.evaluation.files import RECORD, SAMPLES
 from diversity_tuning.evaluation.sampling.samples import (
     Processes,
     SampleRow,
-    SamplesFile,
     merge_shards,
     read_samples,
     select_prompts,
@@ -25,9 +23,9 @@ from diversity_tuning.generation.baselines import independent, iterative, seeded
 from diversity_tuning.generation.engine import EngineConfig
 from diversity_tuning.generation.requests import Engine, Failure, Sample, SamplingSettings
 from diversity_tuning.locks import release
-from diversity_tuning.outputs import RUN_FILES, forget_retired, read_json
+from diversity_tuning.outputs import RUN_FILES, LineFile, forget_retired, read_json
 from diversity_tuning.ranges import Flags
-from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_text
+from diversity_tuning.runs import PROVENANCE, difference, library_versions, open_output, provenance, write_json
 
 _PROMPTS, _SAMPLING = "prompts", "Sampling"  # headings of --help
 _IN_WORDS = ("max_new_tokens", "system_prompt")  # every API has them, by names of its own
@@ -126,7 +124,7 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
         engine.open()  # what cannot be loaded leaves nothing behind
     if processes.first:
         output.mkdir(parents=True, exist_ok=True)
-        write_text(output / RECORD, json.dumps({**made, **record, "finished": False}, indent=2, sort_keys=True) + "\n")
+        write_json(output / RECORD, {**made, **record, "finished": False}, sort_keys=True)
         (output / PROVENANCE).unlink(missing_ok=True)  # scores of fewer samples do not count
         merge_shards(output)
     processes.wait()
@@ -173,13 +171,13 @@ def _sample_missing(
         ask = functools.partial(seeded, tried=runs)
     failed: dict[tuple[int, int], str] = {}
     with (
-        SamplesFile(output, processes.rank if processes.count > 1 else None) as file,
+        LineFile(output / (f"samples-{processes.rank}.jsonl" if processes.count > 1 else SAMPLES)) as file,
         tqdm(total=total, desc="sampling", unit="response", disable=not processes.first) as bar,
     ):
         for answers in ask(engine, share, before, config.num_samples, config.settings, config.seed):
             failed |= {key: answer.error for key, answer in answers if isinstance(answer, Failure)}
             file.append(
-                SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens, answer.thinking)
+                asdict(SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens, answer.thinking))
                 for (row, number), answer in answers
                 if isinstance(answer, Sample)
             )
@@ -197,7 +195,7 @@ def _finish(config: SamplingConfig, record: dict, failed: list[dict], prompts: i
     answered = there > 0 and there + len(failed) == wanted
     results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - before}}
-    write_text(output / RECORD, json.dumps({**record, **results}, indent=2, sort_keys=True) + "\n")
+    write_json(output / RECORD, {**record, **results}, sort_keys=True)
     if results["finished"]:
         forget_retired(output)
     release(output)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, PROMPT, prompt_t
 from diversity_tuning.data.tables import read_split, require_columns, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import SAMPLES
+from diversity_tuning.outputs import LineFile
 
 
 @dataclass(frozen=True)
@@ -114,38 +114,14 @@ def merge_shards(folder: str | Path) -> int:
 
     Rows that it has already are dropped. Returns how many it then has.
     """
-    with SamplesFile(folder) as file:
+    with LineFile(Path(folder) / SAMPLES) as file:
         there = {row.key for row in read_samples(folder)}
         for shard in sorted(Path(folder).glob("samples-[0-9]*.jsonl")):
             rows = [row for row in read_samples(folder, shard.name) if row.key not in there]
-            file.append(rows)
+            file.append(map(asdict, rows))
             there |= {row.key for row in rows}
             shard.unlink()
     return len(there)
-
-
-class SamplesFile:
-    """``samples.jsonl``, or the shard of one of several processes, opened to append; a cut last line is removed."""
-
-    def __init__(self, folder: str | Path, shard: int | None = None):
-        self.path = Path(folder) / (SAMPLES if shard is None else f"samples-{shard}.jsonl")
-        self.path.touch()
-        with self.path.open("rb+") as stream:
-            content = stream.read()
-            stream.truncate(content.rfind(b"\n") + 1)
-        self._stream = self.path.open("a", encoding="utf-8")
-
-    def append(self, rows: Iterable[SampleRow]) -> None:
-        """Write rows to the disk before anything else happens."""
-        self._stream.write("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._stream.close()
 
 
 class Processes:

@@ -1,6 +1,5 @@
 """How well a reward model predicts the votes of responses that it was not trained on: agreement, order, calibration."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from scipy import stats
 
 from diversity_tuning.drawing import BLUE, GREY, VERMILION, pyplot, save_figure
 from diversity_tuning.evaluation.scoring.summary import nan_to_none
-from diversity_tuning.runs import write_text
+from diversity_tuning.runs import write_json
 
 BINS = 10
 FILES = ("reward_check.json", "scatter.png", "calibration.png", "histogram.png")
@@ -126,7 +125,7 @@ def check(
         for gap in VOTE_GAPS
     }
     result |= {"own_prompt": own_prompt} if own_prompt else {}
-    write_text(output / "reward_check.json", json.dumps(nan_to_none(result), indent=2) + "\n")
+    write_json(output / "reward_check.json", nan_to_none(result))
     plot_check(rewards, targets, result, output)
     return result
 

@@ -17,7 +17,7 @@ from diversity_tuning.evaluation.statistics import mean_interval
 from diversity_tuning.locks import hold, release
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.public import masked_words
-from diversity_tuning.runs import PROVENANCE, read_provenance, write_provenance, write_text
+from diversity_tuning.runs import PROVENANCE, read_provenance, write_json, write_provenance, write_text
 
 DRAWN = "drawn"  # of the data's own responses: 1 for as many a prompt as a model has samples
 # The published columns, first in scores.csv.
@@ -111,7 +111,7 @@ def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.
 
 def write_metrics(output: Path, content: dict) -> None:
     """Write metrics.json; NaN becomes null, so that any JSON reader can read it."""
-    write_text(output / METRICS, json.dumps(nan_to_none(content), indent=2) + "\n")
+    write_json(output / METRICS, nan_to_none(content))
 
 
 def nan_to_none(value):

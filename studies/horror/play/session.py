@@ -1,7 +1,6 @@
 """Playing: variations of a story with their diversity and constraints, questions in between, and saved sessions."""
 
 import dataclasses
-import json
 import sys
 import textwrap
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import numpy as np
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.metrics import rouge_l
 from diversity_tuning.generation.requests import SamplingSettings
-from diversity_tuning.runs import write_text
+from diversity_tuning.runs import write_json
 from studies.horror.constraints import check, passed, ticks
 from studies.horror.play.stream import Wrapper
 from studies.horror.play.writer import Story, Writer
@@ -72,7 +71,7 @@ class Session:
         record = {"model": self.model, "settings": dataclasses.asdict(self.settings), "stories": self.stories}
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_text(place, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+            write_json(place, record, ensure_ascii=False)
         except OSError as error:
             raise UserError(f"{place}: cannot be written ({error.strerror}); give another --save") from None
         return place
