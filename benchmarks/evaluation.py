@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from benchmarks.evaluation_loop import loop
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.evaluation import metrics
 from diversity_tuning.evaluation.sampling.samples import SampleRow
+from diversity_tuning.outputs import LineFile
 from diversity_tuning.recipe import read_recipe
 from diversity_tuning.runs import git_commit, library_versions, write_json, write_text
 from scripts_eval import generation_eval1_1

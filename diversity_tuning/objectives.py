@@ -135,8 +135,8 @@ _OTHERS = {
         ),
         Training(
             "reward_pairs", "reward model on pairs", "a reward model: one output, Bradley–Terry loss on pairs",
-            "scripts_reward_modeling.pairwise_reward_model_train", "diversity_tuning.training.reward_training:train_reward_pairs",
-            makes="reward", takes_adapter=False,
+            "scripts_reward_modeling.pairwise_reward_model_train",
+            "diversity_tuning.training.reward_training:train_reward_pairs", makes="reward", takes_adapter=False,
             config_place="diversity_tuning.training.reward_training:PairwiseRewardConfig",
         ),
         Training(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diversity_tuning.errors import UserError
@@ -94,6 +95,11 @@ def printable(text: str) -> str:
 def as_text(text: object) -> str:
     """A text for Markdown, in which no name makes a tag, a link or a picture."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"\](?=[(\[])", r"\]", str(text)))
+
+
+def table_lines(header: Sequence, rows: Iterable[Sequence]) -> list[str]:
+    """The lines of a table in Markdown; cells stand as they are."""
+    return ["| " + " | ".join(map(str, line)) + " |" for line in (header, ["---"] * len(header), *rows)]
 
 
 def is_unmistakable(secret: str) -> bool:

@@ -7,7 +7,6 @@ python -m scripts_eval.distinct_threshold --source runs/mine/data/filtered --spl
 Writes threshold.json, which --distinct_threshold of the scoring commands takes, and prints the threshold.
 """
 
-
 from diversity_tuning.cli import command
 from diversity_tuning.evaluation.scoring.calibration import CalibrationConfig, calibrate
 from diversity_tuning.flags import parse_flags

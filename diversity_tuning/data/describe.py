@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from diversity_tuning.drawing import pyplot, save_figure
 from diversity_tuning.embeddings import text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import check_place, read_json
-from diversity_tuning.public import as_text
+from diversity_tuning.public import as_text, table_lines
 from diversity_tuning.runs import atomic_folder, read_provenance, write_json
 from diversity_tuning.words import count_words
 
@@ -158,12 +157,7 @@ def _counts(splits: dict[str, Description]) -> list[str]:
         distinct = len(np.unique(description.responses))
         counts = [description.rows, len(np.unique(description.prompts)), *responses, distinct, description.repeated]
         rows.append([as_text(name).replace("|", "\\|"), *counts])
-    return _markdown([name.strip() for name in header], rows)
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence]) -> list[str]:
-    """The lines of a table."""
-    return ["| " + " | ".join(map(str, line)) + " |" for line in (header, ["---"] * len(header), *rows)]
+    return table_lines([name.strip() for name in header], rows)
 
 
 def _recorded(source: str) -> list[str]:
@@ -180,7 +174,7 @@ def _table(distributions: dict[str, np.ndarray]) -> list[str]:
     columns = ("n", "mean", "sd", "min", "p10", "p25", "median", "p75", "p90", "max")
     found = {name: summary(values) for name, values in distributions.items()}
     rows = [[name, *(f"{one[key]:g}" if key in one else "" for key in columns)] for name, one in found.items()]
-    return _markdown(["", *columns], rows)
+    return table_lines(["", *columns], rows)
 
 
 def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
@@ -188,7 +182,7 @@ def _odd(responses: list[tuple[float, int, str, str]]) -> list[str]:
         [f"{delta:.2f}", votes, count_words(text), _cell(text, 80), _cell(prompt, 40)]
         for delta, votes, text, prompt in responses
     ]
-    table = _markdown(["δ", "votes", "words", "response", "prompt"], rows)
+    table = table_lines(["δ", "votes", "words", "response", "prompt"], rows)
     return ["Responses that deviate most, which weigh most. Are they stories?", "", *table]
 
 

@@ -74,7 +74,7 @@ def _draw_any(ordered: np.ndarray, rng: np.random.Generator) -> list[tuple[int, 
 
 @dataclass(frozen=True)
 class Responses:
-    """The n responses to one prompt: ``texts``, ``votes``, and in stage 4 ``vectors``, one (n, d) array per type of deviation."""
+    """The n responses to one prompt; in stage 4 with ``vectors``, an (n, d) array per type of deviation."""
 
     texts: list[str]
     votes: list[int]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from diversity_tuning.public import as_text
+from diversity_tuning.public import as_text, table_lines
 
 NONE = "–"
 _LATEX = {
@@ -59,9 +59,8 @@ def t_words(row: pd.Series | dict) -> str:
 
 def markdown(table: Table) -> str:
     """A section: title, note, table. What would be markup in a cell is escaped, so that names are shown as they are."""
-    lines = [table.header, ["---"] * len(table.header), *table.rows]
-    cells = "".join("| " + " | ".join(re.sub(r"[|*`]", r"\\\g<0>", as_text(cell)) for cell in line) + " |\n" for line in lines)
-    return f"## {as_text(table.title)}\n\n{as_text(table.note)}\n{cells}"
+    header, *rows = ([re.sub(r"[|*`]", r"\\\g<0>", as_text(cell)) for cell in line] for line in (table.header, *table.rows))
+    return "\n".join([f"## {as_text(table.title)}\n\n{as_text(table.note)}", *table_lines(header, rows), ""])
 
 
 def latex(table: Table) -> str:

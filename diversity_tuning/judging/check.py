@@ -1,7 +1,6 @@
 """A judge against what people said: every figure with its interval, beside those of length alone, as JSON and a figure."""
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCardData
 
 from diversity_tuning.builtin import SMOLLM2, SMOLLM2_HUB_ID
 from diversity_tuning.objectives import Training, trainings
-from diversity_tuning.public import as_text
+from diversity_tuning.public import as_text, table_lines
 
 _FILES = {
     "resolved_config.json": "All other settings, as the trainer resolved them",
@@ -95,5 +95,4 @@ def _table(title: str, head: tuple[str, str], rows: dict) -> str:
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         return " ".join(as_text(text).replace("|", "\\|").split())
 
-    lines = [f"## {title}\n", f"| {head[0]} | {head[1]} |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {cell(key)} | {cell(value)} |" for key, value in rows.items()), ""])
+    return "\n".join([f"## {title}\n", *table_lines(head, (map(cell, row) for row in rows.items())), ""])

@@ -11,6 +11,7 @@ from diversity_tuning.evaluation.statistics import bounded, cluster_weights
 from diversity_tuning.judging import agreement
 from diversity_tuning.judging.read import LABEL
 from diversity_tuning.judging.replies import label_of
+from diversity_tuning.public import table_lines
 from diversity_tuning.runs import write_json, write_text
 from studies.judges.stages import FAILED, JUDGE, REFLECT, STAGES, USAGE
 
@@ -80,11 +81,14 @@ def table(summary: dict) -> str:
         *([f"Judge: {model}{kind}.", ""] if model else []),
         f"{summary['responses']} responses to {summary['prompts']} prompts, {summary['judged']} with a final verdict."
         f" Reflect overturned {turned['0_to_1'] + turned['1_to_0']}: {turned['0_to_1']} to good, {turned['1_to_0']} to bad.",
-        "", "| stage | calls | tokens in | tokens out | cost | failed |", "| --- | --- | --- | --- | --- | --- |",
-    ]  # fmt: skip
-    for name, used in summary["usage"].items():
-        cells = [_number(used[key], digits) for key, digits in (("calls", 2), ("tokens_in", 0), ("tokens_out", 0), ("cost", 6))]
-        lines.append(f"| {name} | {' | '.join(cells)} | {sum(summary['failed'][name].values())} |")
+        "",
+    ]
+    digits = {"calls": 2, "tokens_in": 0, "tokens_out": 0, "cost": 6}
+    rows = [
+        [name, *(_number(used[key], places) for key, places in digits.items()), sum(summary["failed"][name].values())]
+        for name, used in summary["usage"].items()
+    ]
+    lines += table_lines(["stage", "calls", "tokens in", "tokens out", "cost", "failed"], rows)
     lines += ["", "Calls, tokens and cost are means over the responses that the stage was asked about."]
     if summary["agreement"]:
         lines += ["", *_agreement_lines(summary["agreement"])]
@@ -92,17 +96,16 @@ def table(summary: dict) -> str:
 
 
 def _agreement_lines(found: dict) -> list[str]:
-    header = f"| on {found['n']} labelled | accuracy | F1 | κ | good | longer is good (AUC) |"
-    lines = [header, "| --- | --- | --- | --- | --- | --- |"]
+    header, rows = [f"on {found['n']} labelled", "accuracy", "F1", "κ", "good", "longer is good (AUC)"], []
     for name in ("judge", "reflect", "reflect_minus_judge"):
         one = found[name]
         cells = [agreement.shown(one[key]) for key in _FIGURES]
         rest = [_number(one["good"], 3), agreement.shown(one["length_auc"])] if "good" in one else ["", ""]
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*cells, *rest])} |")
-    lines.append(f"| labels | | | | {found['labels']['good']:.3f} | {agreement.shown(found['labels']['length_auc'])} |")
+        rows.append([name.replace("_", " "), *cells, *rest])
+    rows.append(["labels", "", "", "", f"{found['labels']['good']:.3f}", agreement.shown(found["labels"]["length_auc"])])
     turned = found["overturned"]
-    lines += ["", f"Of the overturned verdicts {turned['right']} became right and {turned['wrong']} wrong. 95% over prompts."]
-    return lines
+    told = f"Of the overturned verdicts {turned['right']} became right and {turned['wrong']} wrong. 95% over prompts."
+    return [*table_lines(header, rows), "", told]
 
 
 def _overturned(rows: list[dict]) -> dict:

@@ -192,13 +192,8 @@ def _part(run: Run, rows: tuple[Stage | Lanes, ...]) -> Part:
             if run.has(row.needs) and run.has(row.trained or row.needs) and row.only in (None, run.engine)
         )
 
-    return Part(run, tuple(Lanes(tuple(map(kept, row.lanes))) if isinstance(row, Lanes) else row for row in _kept(rows, kept)))
-
-
-def _kept(rows, kept) -> Iterator[Stage | Lanes]:
-    for row in rows:
-        if isinstance(row, Lanes) or kept([row]):
-            yield row
+    made = (Lanes(tuple(map(kept, row.lanes))) if isinstance(row, Lanes) else row for row in rows)
+    return Part(run, tuple(row for row in made if isinstance(row, Lanes) or kept([row])))
 
 
 def _without(rows: tuple[Stage | Lanes, ...], *words: str) -> tuple[Stage | Lanes, ...]:

@@ -32,7 +32,7 @@ from diversity_tuning.evaluation.report.runs import (
     read_table,
 )
 from diversity_tuning.outputs import check_ours, check_place, read_provenance
-from diversity_tuning.public import as_text
+from diversity_tuning.public import as_text, table_lines
 from diversity_tuning.runs import PROVENANCE, library_versions, write_text
 
 MARK = "<!-- From here on written by python -m scripts_eval.leaderboard -->"
@@ -200,8 +200,7 @@ def write_index(results: Path) -> int:
         name = study.relative_to(results).as_posix()
         head = ["run", "seed", *(m.short or m.label for m in registry.in_table("main")), "recipe", "command, JSON"]
         lines = [_row(record, f"{name}/{PROVENANCE}") for record in runs]
-        table = "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *lines))
-        studies.append(f"## {name}\n\n{table}")
+        studies.append("\n".join([f"## {name}\n", *table_lines(head, lines), ""]))
     write_text(readme, f"{above}\n\n{MARK}\n\n" + "\n".join(studies))
     return rows
 

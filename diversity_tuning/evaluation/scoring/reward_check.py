@@ -79,8 +79,8 @@ def own_prompt_share(reward: Callable, prompts: list[str], responses: list[str],
     """``own``, ``other``: mean reward of responses with their own and with another prompt; ``wins``: P(own > other), ties half.
 
     ``untied``: the share of pairs with different rewards; ``wins_untied``: P(own > other) among them. Chance is 0.5.
-    ``reward``: as in :mod:`diversity_tuning.reward_functions`. The other prompt is drawn from the different ones; NaN where there is
-    one only. Pairs with a failed reward are left out.
+    ``reward``: as in :mod:`diversity_tuning.reward_functions`. The other prompt is drawn from the different ones; NaN where
+    there is one only. Pairs with a failed reward are left out.
     """
     different = list(dict.fromkeys(prompts))
     if len(different) < 2:
