@@ -24,7 +24,7 @@ import numpy as np
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.judging.read import read_labels_or_pairs, read_pairs
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_json_lines, write_provenance
 
 TAGS = ("<prompt>", "</prompt>", "<response>", "</response>")
 
@@ -97,8 +97,7 @@ def prepare(args: argparse.Namespace) -> None:
     leak = {"train_pairs": len(rows), "clean_pairs": len(clean)}
     leak |= {path: shared(data, rows) for path, data in zip(map(file_name, args.held_out), apart, strict=True)}
     with atomic_folder(args.output) as folder:
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in clean)
-        write_text(folder / "pairs_clean.jsonl", lines)
+        write_json_lines(folder / "pairs_clean.jsonl", clean)
         write_json(folder / "leak.json", leak)
         counts = save_base([text for row in clean for text in row.values()], args, folder / "base")
         write_provenance(folder, record, counts=counts)

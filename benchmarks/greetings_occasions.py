@@ -26,7 +26,7 @@ from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
 from diversity_tuning.judging.agreement import relative_difference
 from diversity_tuning.judging.read import Judged, read_pairs
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_json_lines, write_provenance
 
 RATIO = 1.15  # of the longest to the shortest response of a bin
 BIRTHDAY = "生日|寿|生辰|岁(?!月)"
@@ -86,7 +86,7 @@ def main(argv=None) -> None:
     prompts = {schema.prompt_text(row[schema.POST_TITLE], "") for row in rows}
     with atomic_folder(args.output) as folder:
         DatasetDict({schema.TRAIN: Dataset.from_list(rows)}).save_to_disk(folder / "scored")
-        write_text(folder / "chosen.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen_rows(rows)))
+        write_json_lines(folder / "chosen.jsonl", chosen_rows(rows))
         tokenizer = character_tokenizer([*texts, *prompts])
         tokenizer.chat_template = CHAT_TEMPLATE
         tokenizer.save_pretrained(folder / "tokenizer")

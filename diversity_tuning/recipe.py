@@ -73,15 +73,26 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe. Raises :class:`UserError` for a file that is missing, is not YAML in UTF-8, or holds no mapping."""
     if not Path(path).is_file():
         raise UserError(f"{path}: no such recipe{near_path(str(path)) or '; see the folder recipes/'}")
+    return Recipe(read_mapping(path, "a recipe is a mapping of argument: value", or_empty=True), path)
+
+
+def read_mapping(path: str | Path, what: str, or_empty: bool = False) -> dict:
+    """The mapping in a YAML file; :class:`UserError` where it cannot be read, or holds anything else than ``what`` says."""
     try:
-        settings = parse_yaml(Path(path).read_text(encoding="utf-8")) or {}
+        content = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {what}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {what}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: a recipe is a mapping of argument: value")
-    return Recipe(settings, path)
+    if content is None and or_empty:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: {what}")
+    return content
 
 
 def truth(text: object) -> bool | None:

@@ -227,6 +227,11 @@ def write_json(path: str | Path, content: object, **options) -> None:
     write_text(path, json.dumps(content, indent=2, **options) + "\n")
 
 
+def write_json_lines(path: str | Path, rows: Iterable) -> None:
+    """Write a file of JSON lines whole or not at all."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
 def library_versions() -> dict[str, str]:
     """The installed versions of the libraries that decide the numbers."""
     versions = {}

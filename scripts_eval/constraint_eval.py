@@ -14,8 +14,6 @@ if not __package__:
     raise SystemExit("error: run it as python -m scripts_eval.constraint_eval")
 
 import argparse
-import json
-from pathlib import Path
 
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 
@@ -31,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
-    from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
+    from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_json_lines, write_provenance
     from studies.horror import constraint_rows
 
     record = provenance("constraint_eval", {"labels": args.labels, "rules": constraint_rows.rules()}, {"source": args.source})
@@ -40,8 +38,7 @@ def main(argv=None) -> None:
     rows = constraint_rows.checked(constraint_rows.read(args.source, args.labels))
     summary = constraint_rows.summary(rows)
     with atomic_folder(args.output) as folder:
-        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-        write_text(Path(folder) / "constraints.jsonl", "".join(f"{line}\n" for line in lines))
+        write_json_lines(folder / "constraints.jsonl", rows)
         write_json(folder / "summary.json", summary)
         if args.labels:
             confusion = constraint_rows.confusion(rows)

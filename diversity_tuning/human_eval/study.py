@@ -23,7 +23,7 @@ from diversity_tuning.human_eval.items import Blinding, draw_blinding, draw_orde
 from diversity_tuning.human_eval.summaries import Story, SummaryFile
 from diversity_tuning.next_steps import print_next
 from diversity_tuning.ranges import Flags
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance, write_text
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_json_lines, write_provenance
 
 ITEMS, KEY, REPORT = "items.jsonl", "key.csv", "report.json"
 KEY_COLUMNS = ["id", PROMPT_ID, PROMPT, "set_a", "set_b", "samples_a", "samples_b"]
@@ -141,7 +141,7 @@ def prepare_study(config: StudyConfig) -> None:
     items.sort(key=lambda item: item["id"])  # Potato goes by id; the order of the file tells nothing then
     report = _report(config, usable, dropped, drawn, conditions, summaries)
     with atomic_folder(output) as folder:
-        write_text(folder / ITEMS, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
+        write_json_lines(folder / ITEMS, items)
         write_csv(folder / KEY, pd.DataFrame(key, columns=KEY_COLUMNS))
         write_json(folder / REPORT, report, ensure_ascii=False)
         write_provenance(folder, record)

@@ -102,7 +102,7 @@ def _load(path: Path) -> dict:
         raise UserError(f"{path}: not there") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a YAML file ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of keys to values; a judge has {', '.join(_REQUIRED)}")

@@ -19,7 +19,7 @@ from diversity_tuning.locks import release
 from diversity_tuning.next_steps import register_next
 from diversity_tuning.outputs import forget_retired
 from diversity_tuning.ranges import Flags
-from diversity_tuning.runs import open_output, provenance, write_provenance, write_text
+from diversity_tuning.runs import open_output, provenance, write_json_lines, write_provenance, write_text
 from studies.judges import adversarial
 from studies.judges.adversarial import STEPS, Asker, Check, Data, Rules, Stopped
 from studies.judges.round_scores import FIGURES, selected, verdict_scores
@@ -249,7 +249,7 @@ def _save(config: AdversarialConfig, record: dict, rounds: list[dict], detector:
     folder, best = Path(config.output), best_round(rounds)
     folder.mkdir(parents=True, exist_ok=True)
     write_provenance(folder, record, rounds=len(rounds) - 1, best=best, files=list(FILES))
-    write_text(folder / ROUNDS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rounds))
+    write_json_lines(folder / ROUNDS, rounds)
     history = [{"round": one["round"], "principles": len(one["principles"])} | _values(one) for one in rounds]
     judge = JudgeFile(
         rounds[best]["principles"], config.language, config.task, config.engine, config.sampling, config.seed,

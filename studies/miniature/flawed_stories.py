@@ -12,13 +12,12 @@ if not __package__:
     raise SystemExit("error: run it as python -m studies.miniature.flawed_stories")
 
 import json
-from pathlib import Path
 
 import numpy as np
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.errors import UserError
-from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
+from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json_lines, write_provenance
 from studies.miniature.simulated_llm.flaws import POOL
 from studies.miniature.simulated_llm.writing import write_flawed
 from studies.miniature.specification import Specification, from_prompt
@@ -76,7 +75,7 @@ def main(argv=None) -> None:
     parts = _draw(args)
     with atomic_folder(args.output) as folder:
         for name, rows in parts.items():
-            _write(folder / name, rows)
+            write_json_lines(folder / name, rows)
         write_provenance(folder, record, counts={name: len(rows) for name, rows in parts.items()})
     print(json.dumps({name: len(rows) for name, rows in parts.items()}), flush=True)
 
@@ -96,10 +95,6 @@ def _draw(args) -> dict[str, list[dict]]:
         rows = labelled_stories(specification, rng, tuple(args.flaws), tuple(args.nuisances), args.each)
         parts[HELD_OUT if number < held_out else TRAIN] += [{"prompt": prompt, **row} for row in rows]
     return parts
-
-
-def _write(path: Path, rows: list[dict]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

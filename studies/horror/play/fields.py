@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import yaml
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.recipe import parse_yaml
+from diversity_tuning.recipe import read_mapping
 from studies.horror.cues import without_special_tokens
 from studies.horror.play.stream import printable
 from studies.horror.specification import FIELDS, Specification, draw_specification
@@ -38,17 +37,8 @@ def clean_prompt(text: str, special_tokens: list[str]) -> str:
 
 def read_spec_file(path: str) -> dict:
     """The fields of a YAML file that are given, cleaned; a field that is unknown or of a wrong kind is a :class:`UserError`."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            values = parse_yaml(stream)
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such file; --spec is a YAML file with the fields {', '.join(ASKED)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: must be a mapping of fields: {', '.join(ASKED)}")
     given = {}
-    for name, value in values.items():
+    for name, value in read_mapping(path, f"--spec must be a mapping of fields: {', '.join(ASKED)}").items():
         if name not in ASKED:
             raise UserError(f"{path}: no field '{name}'; the fields are {', '.join(ASKED)}")
         if value is None or value == "":
