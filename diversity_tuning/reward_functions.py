@@ -82,9 +82,9 @@ def load_reward(name: str, device: str | None = None, batch_size: int = 32, **ju
 
     A folder or hub id: a reward model, trained on votes or on pairs (:func:`diversity_tuning.reward_model.load_reward_model`),
     on ``device``. ``judge.yaml``: an LLM that judges by principles
-    (:class:`diversity_tuning.judging.judge_reward.JudgeReward`). ``builtin:length``: a rule of this module. ``module:function``:
-    a function with the signature above. ``judge``: fields of :class:`~diversity_tuning.generation.engine.EngineConfig` in place
-    of those of an LLM judge's file.
+    (:class:`diversity_tuning.judging.judge_reward.JudgeReward`). ``builtin:length``: a rule of this module.
+    ``module:function``: a function with the signature above. ``judge``: fields of
+    :class:`~diversity_tuning.generation.engine.EngineConfig` in place of those of an LLM judge's file.
     """
     check_reward(name)
     if name.startswith("builtin:"):

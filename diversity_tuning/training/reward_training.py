@@ -109,7 +109,8 @@ def tokenized(pairs: Dataset, tokenizer, config: PairwiseRewardConfig) -> tuple[
     """The pairs as the trainer takes them, ready-made so that it adds no token of its own, and how many were cut.
 
     Columns ``chosen_ids``, ``rejected_ids`` (at most ``max_length`` tokens, as
-    :class:`~diversity_tuning.reward_model.RewardModel` cuts them) and the length of the longer side. TRL would drop longer pairs, and end plain texts with an end token.
+    :class:`~diversity_tuning.reward_model.RewardModel` cuts them) and the length of the longer side. TRL would drop longer
+    pairs, and end plain texts with an end token.
     """
     limit = config.max_length or float("inf")
 

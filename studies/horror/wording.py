@@ -130,14 +130,6 @@ def stems(text: str) -> set[str]:
     return set(map(stem, words(text)))
 
 
-def is_mentioned(phrase: str, prose: list[str], known: str = "") -> bool:
-    """Whether two sentences that follow each other hold two thirds of the content words of ``phrase``.
-
-    Of those that are not among the content words of ``known`` (other things that the story is asked to name), two thirds too.
-    """
-    return any(holds(phrase, stems(f"{one} {other}"), known) for one, other in windows(prose))
-
-
 def is_used(phrase: str, prose: list[str]) -> bool:
     """Whether a thing or a place occurs: its noun, and with it two thirds of its content words, anywhere in the prose.
 

@@ -9,8 +9,9 @@ from tqdm import tqdm
 from diversity_tuning.data.schema import PROMPT_ID, RESPONSE
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.csvfiles import read_csv, write_csv
-from diversity_tuning.evaluation.files import PROMPTS, SCORES, read_metrics
-from diversity_tuning.evaluation.scoring.summary import DRAWN, means, write_metrics
+from diversity_tuning.evaluation.files import METRICS, PROMPTS, SCORES, read_metrics
+from diversity_tuning.evaluation.scoring.summary import DRAWN, means, nan_to_none
+from diversity_tuning.runs import write_json
 
 
 def auxiliary_metrics(rows: pd.DataFrame, variant: str = "whole", count: int = 0) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def add_to_run(folder: Path, variant: str) -> None:
     content["means"].update(means(prompts[[PROMPT_ID, *columns]]))
     content["metrics_variant"] = variant
     write_csv(folder / PROMPTS, prompts)
-    write_metrics(folder, content)
+    write_json(folder / METRICS, nan_to_none(content))
     report(folder, content["means"])
 
 

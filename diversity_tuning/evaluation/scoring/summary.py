@@ -99,7 +99,7 @@ def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.
     begin(output, record)
     write_csv(output / SCORES, scores)
     write_csv(output / PROMPTS, prompts)
-    write_metrics(output, {**header, **results})
+    write_json(output / METRICS, nan_to_none({**header, **results}))
     write_provenance(output, record, counts=results["counts"])
     main = [name for name in registry.columns(registry.in_table("main")) if name in results["means"]]
     shown = {name: results["means"][name]["mean"] for name in main}
@@ -107,11 +107,6 @@ def write_results(output: Path, record: dict, header: dict, scores, prompts: pd.
     print(f"{output}: {results['counts']['responses']} responses: {summary}", flush=True)
     print_next("score", output)
     release(output)
-
-
-def write_metrics(output: Path, content: dict) -> None:
-    """Write metrics.json; NaN becomes null, so that any JSON reader can read it."""
-    write_json(output / METRICS, nan_to_none(content))
 
 
 def nan_to_none(value):
