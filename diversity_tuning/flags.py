@@ -17,7 +17,7 @@ import typing
 from collections.abc import Iterable, Sequence
 
 from diversity_tuning.cli import Parser, parse_with_recipe
-from diversity_tuning.ranges import kind_of
+from diversity_tuning.ranges import default_of, kind_of
 from diversity_tuning.recipe import truth
 
 _UNSET = dataclasses.MISSING
@@ -117,8 +117,7 @@ def _group(parser, title: str):
 
 def _add_field(group, field, kind, defaults: dict, required: bool) -> None:
     about = field.metadata
-    default = field.default_factory() if field.default_factory is not _UNSET else field.default
-    default = defaults.get(field.name, default)
+    default = defaults.get(field.name, default_of(field))
     one, many = kind_of(kind)
     options: dict = {"help": about["help"], "required": required or default is _UNSET}
     options["default"] = None if default is _UNSET else default

@@ -78,12 +78,16 @@ def check_training(config) -> None:
     for field in dataclasses.fields(config):
         allowed = field.metadata.get("range") or INHERITED.get(field.name)
         value = getattr(config, field.name, None)
-        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        if allowed is None or value is None or value == default:
+        if allowed is None or value is None or value == default_of(field):
             continue
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, int | float) and not isinstance(one, bool) and one not in allowed:
                 raise UserError(f"--{field.name} {one}: give {_words(allowed) if math.isfinite(one) else 'a finite number'}")
+
+
+def default_of(field: dataclasses.Field):
+    """The default of a dataclass's field; ``dataclasses.MISSING`` where it has none."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _words(allowed: Range) -> str:

@@ -31,12 +31,12 @@ class Table:
     hints: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def interval(row: pd.Series | dict, prefix: str = "", sign: str = "") -> str:
-    """``mean [low, high]``, three decimals; one where the mean is at least 100."""
+def interval(row: pd.Series | dict, prefix: str = "", sign: str = "", digits: int = 3) -> str:
+    """``mean [low, high]`` with so many decimals; one where the mean is at least 100."""
     mean, low, high = (row[f"{prefix}{part}"] for part in ("mean", "low", "high"))
     if pd.isna(mean):
         return NONE
-    digits = 1 if abs(mean) >= 100 else 3
+    digits = 1 if abs(mean) >= 100 else digits
     return f"{mean:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 
 

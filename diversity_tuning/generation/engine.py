@@ -130,20 +130,15 @@ def make_server(config: EngineConfig, adapters: dict[str, str], log: str):
 
 
 def extra_body(config: EngineConfig) -> dict:
-    """``extra_body`` as a dict."""
-    if isinstance(config.extra_body, dict):
-        return _without_secrets(config.extra_body)
-    try:
-        extra = json.loads(config.extra_body or "{}", parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"--extra_body: not JSON ({error})") from None
+    """``extra_body`` as a dict. It goes into every body and is recorded, so that no key may be in it."""
+    extra = config.extra_body or {}
+    if isinstance(extra, str):
+        try:
+            extra = json.loads(extra, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"--extra_body: not JSON ({error})") from None
     if not isinstance(extra, dict):
         raise UserError('--extra_body: must be a JSON object, such as {"top_k": 50}')
-    return _without_secrets(extra)
-
-
-def _without_secrets(extra: dict) -> dict:
-    """What goes into every body is recorded, so that no key may be in it."""
     if masked(extra) != extra:
         raise UserError("--extra_body: holds a key, token or password; those come from the environment only")
     return extra

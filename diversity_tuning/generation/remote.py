@@ -33,7 +33,7 @@ _AGAIN = {408, 409, 425, 429}  # besides 5xx
 _UNREADABLE = {400, 415, 422}  # a field of the body that the server does not take
 _CONNECT = 10.0  # seconds until a server that does not take the connection is not there
 _PATIENCE = 5  # requests that are refused (4xx) before the first answer: no other will fare better
-_NO_MODEL = (
+_NO_MODEL = (  # in a complaint that is about the model, not about one prompt
     re.compile(r"model", re.IGNORECASE),
     re.compile(r"not (exist|found|available|supported|served|a valid)|unknown|no such|invalid|unsupported", re.IGNORECASE),
 )
@@ -157,7 +157,7 @@ class HttpEngine:
                 if status in _UNREADABLE and "response_format" in body:
                     return self._without_format(client, body, key, new_tokens, error)
                 if status not in _AGAIN and status < 500:
-                    return self._refused(client, status, error, _names_model(said))
+                    return self._refused(client, status, error, all(pattern.search(said) for pattern in _NO_MODEL))
                 if not self._heed(headers.get("retry-after")):
                     return Failure(f"{error}; the server asks to wait {self._public(headers['retry-after'])} s")
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as problem:
@@ -254,11 +254,6 @@ class HttpEngine:
         """One short line without the key and without what a terminal obeys."""
         line = " ".join(printable(hide(text, self.key)).split())
         return line if len(line) <= 300 else f"{line[:300]}…"
-
-
-def _names_model(error: str) -> bool:
-    """Whether a server's complaint is about the model, not about one prompt."""
-    return all(pattern.search(error) for pattern in _NO_MODEL)
 
 
 class _Stream(httpcore2.NetworkStream):

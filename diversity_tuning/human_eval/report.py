@@ -9,7 +9,7 @@ import pandas as pd
 from diversity_tuning.drawing import BLUE, LIGHT, RUST, pyplot, save_figure
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import write_csv
-from diversity_tuning.evaluation.rendering import NONE, Table, latex, markdown, p_value
+from diversity_tuning.evaluation.rendering import NONE, Table, interval, latex, markdown, p_value
 from diversity_tuning.evaluation.scoring.summary import nan_to_none
 from diversity_tuning.human_eval import statistics as stats
 from diversity_tuning.human_eval.annotations import DIVERSITY, QUALITY, QUESTIONS
@@ -147,8 +147,8 @@ def people_table(results: list[dict]) -> Table:
         position = result["position"]
         shown = f"{position['a']} of {position['a'] + position['b']}, {p_value(position['p'])}"
         label = [f"{result['one']} against {result['other']}", ASKED[result["question"]]]
-        rows.append([*label, str(result["answers"]), _interval(result["net"], "+")])
-        rows[-1] += [_percent(result["agree"]), _interval(result["alpha"]), shown]
+        rows.append([*label, str(result["answers"]), interval(result["net"], sign="+", digits=2)])
+        rows[-1] += [_percent(result["agree"]), interval(result["alpha"], digits=2), shown]
     header = ["conditions", "question", "answers", "net preference", "pairs agree", "α", "Set A"]
     return Table("human_people", "Annotators, agreement and position", _PEOPLE, header, rows)
 
@@ -171,12 +171,6 @@ def annotator_table(results: list[dict]) -> Table:
 
 def _percent(value: float) -> str:
     return NONE if np.isnan(value) else f"{value:.0%}"
-
-
-def _interval(estimate: dict, sign: str = "") -> str:
-    if np.isnan(estimate["mean"]):
-        return NONE
-    return f"{estimate['mean']:{sign}.2f} [{estimate['low']:{sign}.2f}, {estimate['high']:{sign}.2f}]"
 
 
 def draw_wins(results: list[dict], folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import math
 from collections import defaultdict
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from datasets import Dataset, IterableDataset
 from transformers.hf_argparser import HfArg
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.ranges import default_of
 from diversity_tuning.trainers.batches import EqualPairsMixin
 
 PAIR_WEIGHT = "pair_weight"  # the column that the trainers read, made by `with_pair_weights`
@@ -66,7 +67,7 @@ def check_choices(config, *names: str) -> None:
 
 def refuse(config, why: str, *names: str) -> None:
     """Raise a ValueError naming those fields of a dataclass that are not at their default, which the trainer would not read."""
-    defaults = {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(config)}
+    defaults = {one.name: default_of(one) for one in fields(config)}
 
     def plain(value):
         return list(value) if isinstance(value, list | tuple) else value

@@ -1,7 +1,7 @@
 """The arguments of the training commands: data, model and trainer, from a recipe and flags."""
 
 import os
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from diversity_tuning.data.tables import read_split, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
 from diversity_tuning.objectives import Training, trainings
-from diversity_tuning.ranges import Range, TrainingRanges, check_training
+from diversity_tuning.ranges import Range, TrainingRanges, check_training, default_of
 from diversity_tuning.reward_model import MAX_LENGTH
 from diversity_tuning.trainers.portable import pin_where_it_helps
 from diversity_tuning.training.life_cycle import TrainingRun, forget_checkpoint_state
@@ -144,7 +144,7 @@ def check_read(training: Training, arguments: RunArguments, model: ModelConfig) 
     of_reward = training.makes == "reward"
 
     def changed(*prefixes):
-        return [f.name for f in fields(model) if f.name.startswith(prefixes) and getattr(model, f.name) != _default(f)]
+        return [f.name for f in fields(model) if f.name.startswith(prefixes) and getattr(model, f.name) != default_of(f)]
 
     lora = [name for name in changed("lora_", "use_rslora", "use_dora") if name != "lora_task_type"]
     quantized = changed("load_in_")
@@ -164,10 +164,6 @@ def check_read(training: Training, arguments: RunArguments, model: ModelConfig) 
     brings = arguments.adapter and (Path(arguments.adapter) / "tokenizer_config.json").is_file()
     if brings and words and not arguments.chat_template_from:
         raise UserError(f"--adapter brings the chat template that it was trained with: leave --{words[0]} out")
-
-
-def _default(known: Field):
-    return known.default if known.default_factory is MISSING else known.default_factory()
 
 
 def check_processes(together: int) -> None:
