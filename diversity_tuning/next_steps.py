@@ -47,7 +47,10 @@ NEXT: dict[str, tuple[str, ...]] = {
         _WEIGH,
     ),
     "3_data_prep_for_diversified_training": (_DDPO, SFT_LINE),
-    "4_data_prep_divpo": (_DDPO.replace("ddpo", "dpo").replace("{beside}/dpo", "{beside}/{selection}"), SFT_LINE),
+    "4_data_prep_divpo": (
+        _DDPO.replace("ddpo", "dpo").replace("{PAIRS}", "{output}").replace("{beside}/dpo", "{beside}/{selection}"),
+        SFT_LINE,
+    ),
     "generation": (_DDPO,),
     "reward": (
         "python -m scripts_reward_modeling.reward_model_perf_analysis --reward_model {output} --source {FILTERED}"

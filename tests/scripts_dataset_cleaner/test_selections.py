@@ -83,9 +83,11 @@ def test_one_that_reads_deviations_is_of_stage_4(pipeline, tmp_path, monkeypatch
     entry = Selection("farthest", "the farthest", "diversity_tuning.data.pair:farthest", settings, needs_vectors=True)
     monkeypatch.setitem(SELECTIONS, "farthest", entry)
     monkeypatch.setattr(next_steps, "words_of_command", lambda: ["--selection", "farthest"])
+    (tmp_path / "sft").mkdir()
+    (tmp_path / "sft" / "provenance.json").write_text('{"stage": "generation", "versions": {}}')
     flags = ["--source", pipeline.unpaired, "--data_path_pair", tmp_path / "pairs", *pipeline.encoders]
     assert stage(4, *flags, "--selection", "farthest") == 0
-    assert "--output_dir " + str(tmp_path / "farthest") in capsys.readouterr().out
+    assert f"--source {tmp_path}/pairs --output_dir {tmp_path}/farthest\n" in capsys.readouterr().out
     unpaired, made = (load_from_disk(str(folder))["train"] for folder in (pipeline.unpaired, tmp_path / "pairs"))
     texts = [row["posttraining_comment_text"] for row in unpaired if len(row["posttraining_comment_text"]) > 1]
     assert [(row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in made] == [tuple(one[:2]) for one in texts]
