@@ -34,7 +34,7 @@ _FIGURES = ("ablation.png", "popularity.png", "reward_diversity.png", "training.
 
 
 def print_ending(parts: list[Part], root: Path, args: argparse.Namespace) -> None:
-    """Print table, paths and next commands; the first report is the main one, the control's or that of all strengths comes after."""
+    """Print table, paths, next commands. The first report is the main one; a control's or that of all strengths comes after."""
     reports = [part.report.output for part in parts if part.report]
     if not reports:
         return
