@@ -82,8 +82,8 @@ def own_prompt_share(
     """``own``, ``other``: mean reward of responses with their own and with another prompt; ``wins``: P(own > other), ties half.
 
     ``untied``: the share of pairs with different rewards; ``wins_untied``: P(own > other) among them. Chance is 0.5.
-    ``reward``: as in :mod:`diversity_tuning.rewards`; ``known``: its values for the responses with their own prompts, where they
-    have been asked for before. The other prompt is drawn from the different ones; NaN where there is one only. Pairs with a
+    ``reward``: as in :mod:`diversity_tuning.rewards`; ``known``: what it says of the responses with their own prompts, where it
+    has been asked. The other prompt is drawn from the different ones; NaN where there is one only. Pairs with a
     failed reward are left out.
     """
     different = list(dict.fromkeys(prompts))
