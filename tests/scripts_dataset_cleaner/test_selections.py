@@ -97,10 +97,13 @@ def test_one_that_reads_deviations_is_of_stage_4(pipeline, tmp_path, monkeypatch
 
 @pytest.mark.usefixtures("extremes")
 def test_what_the_chosen_one_does_not_take_is_refused(tmp_path, capsys):
-    places = ["--source", tmp_path, "--data_path_pair", tmp_path / "pairs"]
-    assert stage(2, *places, "--selection", "extremes", "--gap", 9) == 2
-    assert capsys.readouterr().err == "error: --gap: is no setting of --selection extremes\n"
-    assert stage(2, *places, "--ranks", 1) == 2
-    assert capsys.readouterr().err == "error: --ranks: is no setting of --selection gap\n"
-    assert stage(4, *places, "--selection", "gap") == 2
-    assert "--selection" in capsys.readouterr().err
+    def refused(number, *flags):
+        with pytest.raises(SystemExit) as ended:
+            stage(number, "--source", tmp_path, "--data_path_pair", tmp_path / "pairs", *flags)
+        return ended.value.code, capsys.readouterr().err
+
+    assert refused(2, "--selection", "extremes", "--gap", 9) == (2, "error: --gap: is no setting of --selection extremes\n")
+    assert refused(2, "--ranks", 1) == (2, "error: --ranks: is no setting of --selection gap\n")
+    code, told = refused(4, "--selection", "gap")
+    assert (code, told.count("\n")) == (2, 1)
+    assert "'gap' is not one of divpo" in told
