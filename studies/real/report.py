@@ -20,6 +20,7 @@ from studies.captions.fit import ACCURACY
 from studies.captions.measure import PEOPLE
 from studies.real.measure import ANSWERS, MEASURES, PROMPTS
 from studies.report import read_json, read_text, report_parser, write_report
+from studies.results.statistics import family
 
 STUDY = "smollm2 --folds"
 
@@ -112,21 +113,25 @@ def tables(name: str, folds: dict) -> list:
         " training response. Mean [95% interval over prompts and folds]."
     )
     found = [Table(f"{name}-models", f"{name}: models", note, ["model", "prompts", *MEASURES.values()], models)]
-    rows = []
+    rows, apart = [], []
     for one, other in COMPARED:
         if one in values and other in values:
+            apart += [values[one][key] - values[other][key] for key in columns]
             pairs = (paired_difference(values[one][key], values[other][key], nested=True) for key in columns)
             rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") + t_words(row) for row in pairs)])
-    note = "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds."
+    note = "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds." + family(apart)
     found.append(Table(f"{name}-differences", f"{name}: differences", note, ["models", *MEASURES.values()], rows))
     hull = [
-        [label(model), *(interval(over_hull(values, model, y), sign="+") for y in Y)] for model in OVER_HULL if model in values
+        [label(model), *(interval(row, sign="+") + t_words(row) for row in (over_hull(values, model, y) for y in Y))]
+        for model in OVER_HULL
+        if model in values
     ]
     note = (
         "Diversity above the concave hull of "
         + ", ".join(label(one) for one in HULL if one in values)
         + " at the same reward B,"
-        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest."
+        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest. Mean [95% interval over"
+        " prompts and folds]; t: over the folds."
     )
     return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
 
@@ -154,11 +159,11 @@ def figures(regimes: dict[str, dict]) -> dict:
 
 
 def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
-    """``{"mean", "low", "high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
+    """``{"mean", "low", "high", "t_low", "t_high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
 
     A reward below all of theirs is held against the one of least reward, one above all against the one of most.
     """
-    from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean
+    from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean, t_interval
     from diversity_tuning.intervals import percentile_interval
 
     names = [one for one in HULL if one in values]
@@ -170,7 +175,9 @@ def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
         return np.atleast_1d(of(values[model][y][there])) - concave_hull_at(xs, ys, at)
 
     low, high = percentile_interval(height(lambda rows: bootstrap_means(rows, nested=True)))
-    return {"mean": float(height(lambda rows: overall_mean(rows, nested=True))[0]), "low": low, "high": high}
+    mean = float(height(lambda rows: overall_mean(rows, nested=True))[0])
+    t_low, t_high = t_interval(height(lambda rows: np.array([overall_mean(row) for row in rows]))[:, None])
+    return {"mean": mean, "low": low, "high": high, "t_low": t_low, "t_high": t_high}
 
 
 def label(model: str) -> str:

@@ -1,8 +1,10 @@
 """What the documents say of a family of comparisons: p values by Student and Holm, and how much of a gain remains."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means, overall_mean
+from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means, overall_mean, seed_means
 
 
 def t_test_p(mean: float, low: float, high: float, seeds: int) -> float:
@@ -20,6 +22,20 @@ def holm(p: np.ndarray) -> np.ndarray:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return adjusted
+
+
+def family(differences: Iterable[np.ndarray]) -> str:
+    """What is left of a table's differences, each ``(seeds, prompts)``, as one family of t tests over seeds; of one seed nothing.
+
+    Where all seeds differ by the same there is no t, and the difference counts as not shown.
+    """
+    from scipy import stats
+
+    means = [seed_means(one) for one in differences]
+    if max(map(len, means), default=0) < 2:
+        return ""
+    p = np.array([stats.ttest_1samp(one, 0).pvalue if len(one) > 1 and np.ptp(one) > 1e-9 else 1.0 for one in means])
+    return f" Of {len(p)} differences t excludes 0 in {(p < 0.05).sum()}; after Holm over all of them, in {(holm(p) < 0.05).sum()}."
 
 
 def share_of_gain(
