@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means, overall_mean, seed_means
+from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means, overall_mean, seed_means, t_interval
 
 
 def t_test_p(mean: float, low: float, high: float, seeds: int) -> float:
@@ -22,6 +22,14 @@ def holm(p: np.ndarray) -> np.ndarray:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return adjusted
+
+
+def share_t_interval(one: np.ndarray, full: np.ndarray, base: np.ndarray) -> tuple[float, float]:
+    """95% t interval over seeds of :func:`share_of_gain`, by the delta method: NaN for one seed. Arguments as there, nested."""
+    kept, gain = seed_means(one) - seed_means(base), seed_means(full) - seed_means(base)
+    share = kept.mean() / gain.mean()
+    low, high = t_interval((kept - share * gain)[:, None] / gain.mean())
+    return share + low, share + high
 
 
 def family(differences: Iterable[np.ndarray]) -> str:
