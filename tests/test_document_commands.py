@@ -1,4 +1,4 @@
-"""Every command that a document prints is one that its module's parser takes: blocks of shell as the shell expands them, and inline code.
+"""Every command that a document prints is one that its parser takes: blocks of shell as the shell expands them, inline code.
 
 Nothing is run: Python, accelerate and reproduce.sh are stand-ins that write down their words. docs/LOG.md is a record.
 """
@@ -79,9 +79,7 @@ def calls(place, code):
     (place / "log").write_text("")
     environment = {"PATH": f"{place / 'bin'}:/usr/bin:/bin", "HOME": str(place), "PYTHONPATH": str(ROOT)}
     environment |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-    answer = subprocess.run(
-        ["/bin/bash", "-c", code], cwd=place, env=environment, capture_output=True, text=True, timeout=120
-    )
+    answer = subprocess.run(["/bin/bash", "-c", code], cwd=place, env=environment, capture_output=True, text=True, timeout=120)
     assert answer.stderr == "", code
     return [line.split("\0")[:-1] for line in (place / "log").read_text().splitlines()]
 

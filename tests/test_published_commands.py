@@ -130,7 +130,9 @@ PLANS = [
     "", "--full", "--controls", "--popularity", "--ablation", "--rlaif", "--recipe horror", "--recipe llama-3.1-8b --full",
     "--recipe captions --source s", "--recipe smollm2 --source s --folds --seeds 0 1 2 --out runs/real/ocsai",
 ]  # fmt: skip
-MADE = re.compile(r"(?<!--output )(?<!--output_dir )\bruns/(?:miniature(?:-control)?|horror|captions|real|llama-3\.1-8b)/[\w/.<>*-]*[\w>*]")
+MADE = re.compile(
+    r"(?<!--output )(?<!--output_dir )\bruns/(?:miniature(?:-control)?|horror|captions|real|llama-3\.1-8b)/[\w/.<>*-]*[\w>*]"
+)
 
 
 def test_folders_that_documents_read_are_those_that_the_plans_write(capsys, votes):

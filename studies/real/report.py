@@ -130,8 +130,8 @@ def tables(name: str, folds: dict) -> list:
         "Diversity above the concave hull of "
         + ", ".join(label(one) for one in HULL if one in values)
         + " at the same reward B,"
-        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest. Mean [95% interval over"
-        " prompts and folds]; t: over the folds."
+        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest. Mean"
+        " [95% interval over prompts and folds]; t: over the folds."
     )
     return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
 

@@ -33,9 +33,9 @@ def share_t_interval(one: np.ndarray, full: np.ndarray, base: np.ndarray) -> tup
 
 
 def family(differences: Iterable[np.ndarray]) -> str:
-    """What is left of a table's differences, each ``(seeds, prompts)``, as one family of t tests over seeds; of one seed nothing.
+    """What is left of a table's differences, each ``(seeds, prompts)``, as one family of t tests over seeds.
 
-    Where all seeds differ by the same there is no t, and the difference counts as not shown.
+    Empty for one seed. Where all seeds differ by the same there is no t, and the difference counts as not shown.
     """
     from scipy import stats
 
@@ -43,7 +43,8 @@ def family(differences: Iterable[np.ndarray]) -> str:
     if max(map(len, means), default=0) < 2:
         return ""
     p = np.array([stats.ttest_1samp(one, 0).pvalue if len(one) > 1 and np.ptp(one) > 1e-9 else 1.0 for one in means])
-    return f" Of {len(p)} differences t excludes 0 in {(p < 0.05).sum()}; after Holm over all of them, in {(holm(p) < 0.05).sum()}."
+    alone, together = (p < 0.05).sum(), (holm(p) < 0.05).sum()
+    return f" Of {len(p)} differences t excludes 0 in {alone}; after Holm over all of them, in {together}."
 
 
 def share_of_gain(

@@ -1,4 +1,4 @@
-"""Published studies with tables of their own: differences, and what Holm leaves of them, come again from the rows beside them."""
+"""Studies with tables of their own: published differences, and what Holm leaves of them, come again from published rows."""
 
 import csv
 from pathlib import Path

@@ -116,9 +116,7 @@ def _difference(rows: pd.DataFrame) -> str:
     main = [row for metric in registry.in_table("main") for _, row in rows[rows["metric"] == metric.column].iterrows()]
     clear = [_clear(row) for row in main if row["low"] > 0 or row["high"] < 0]
     unclear = [
-        f"{registry.label(row['metric'])} ({difference(row)})"
-        for row in main
-        if not (row["low"] > 0 or row["high"] < 0)
+        f"{registry.label(row['metric'])} ({difference(row)})" for row in main if not (row["low"] > 0 or row["high"] < 0)
     ]
     parts = [*clear, *([f"no clear difference in {_listed(unclear)}"] if unclear else [])]
     one, other = rows["difference"].iloc[0].split(" − ")

@@ -79,7 +79,12 @@ def difference_tables(rows: pd.DataFrame) -> list[Table]:
     for number, (label, title) in enumerate(titles.items(), start=1):
         cells = [_difference_row(group) for _, group in whole[whole["difference"] == label].groupby("popularity")]
         made.append(
-            _table(f"popularity-{number}", title, "Mean [95%]; t: over seeds; δ and votes: Spearman within training prompts.\n", cells)
+            _table(
+                f"popularity-{number}",
+                title,
+                "Mean [95%]; t: over seeds; δ and votes: Spearman within training prompts.\n",
+                cells,
+            )
         )
     by_seed = rows[(rows["difference"] == GAIN) & (rows["seed"] != ALL_SEEDS)]
     cells = [
