@@ -19,7 +19,7 @@ from diversity_tuning.cli import expand_recipe
 from diversity_tuning.console import commands as console_commands
 from diversity_tuning.objectives import trainings
 from studies.reproduce.__main__ import make_parser, plan
-from tests.test_launching import READS, stand_in
+from tests.test_launching import stand_in
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -35,6 +35,9 @@ INLINE = re.compile(r"(?<!`)`((?:\w+=\S+ )*(?:python -m|bash reproduce\.sh|bash 
 NOT_THERE = ("--variants", "diversity_tuning.training NAME", "diversity-tuning NAME", "scripts_…", "diversity_tuning…")
 # Programs of others, whose words are not looked at.
 OTHERS = ("cd", "cat", "bash", "git", "hf", "less", "mkdir", "pip", "python3", "tensorboard", "trl", "vllm")
+SHELL = ("reproduce.sh", "setup.sh", "run_tests.sh", "human-eval/run.sh")
+# The launcher reads its configuration with Python; a document's own script is not run.
+READS = f'if [ "$1" = - ]; then case "$2" in *.yaml) exec {sys.executable} "$@" ;; *) exec cat >/dev/null ;; esac; fi'
 TRAINED = {one.module: name for name, one in trainings().items()}
 
 
@@ -43,16 +46,17 @@ def place(tmp_path_factory):
     """A folder with the repository's scripts and recipes, and stand-ins for programs; ``log`` has the words of each call."""
     place = tmp_path_factory.mktemp("place")
     for path in ROOT.iterdir():
-        if path.name not in ("runs", "reproduce.sh", "setup.sh", "run_tests.sh", ".git", ".venv"):
+        if path.name not in ("runs", "human-eval", ".git", ".venv", *SHELL):
             (place / path.name).symlink_to(path)
     bin_folder = place / "bin"
     bin_folder.mkdir()
     write = f'{{ printf "%s\\0" "${{0##*/}}" "$@"; echo; }} >> {place}/log'
     for name in ("python", "accelerate", "diversity-tuning"):
         stand_in(bin_folder, name, f"{READS}\n{write}" if name == "python" else write)
+    (place / "human-eval").mkdir()
     for name in set(OTHERS) - {"bash", "cat", "cd", "mkdir"}:
         stand_in(bin_folder, name, ":")
-    for name in ("reproduce.sh", "setup.sh", "run_tests.sh"):
+    for name in SHELL:
         (place / name).write_text(f'exec python -m {name} "$@"\n')
     (place / ".venv" / "bin").mkdir(parents=True)
     (place / ".venv" / "bin" / "activate").write_text("")
@@ -66,8 +70,9 @@ def scripts(document):
     text = document.read_text(encoding="utf-8")
     rest = re.sub(r"(?ms)^ *```.*?^ *```", "", text)
     inline = [" ".join(found.split()) for found in INLINE.findall(rest)]
-    blocks = [code for language, code in re.findall(r"(?ms)^ *```(\w*)\n(.*?)^ *```", text) if language in ("", "bash")]
-    found = ["\n".join(filter(COMMANDS.search, blocks)), *inline]
+    blocks = re.findall(r"(?ms)^ *```(\w*)\n(.*?)^ *```", text)
+    blocks = [code for language, code in blocks if language == "bash" or (not language and COMMANDS.search(code))]
+    found = ["\n".join(blocks), *inline]
     return [code for code in found if code and not any(one in code for one in NOT_THERE)]
 
 
@@ -78,6 +83,7 @@ def calls(place, code):
     """The words of every call of Python, accelerate or ``diversity-tuning`` in the code, in order."""
     (place / "log").write_text("")
     environment = {"PATH": f"{place / 'bin'}:/usr/bin:/bin", "HOME": str(place), "PYTHONPATH": str(ROOT)}
+    environment |= {"SOURCE": "source.jsonl.gz", "O": "runs/o"}  # what a document names in words
     environment |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     answer = subprocess.run(["/bin/bash", "-c", code], cwd=place, env=environment, capture_output=True, text=True, timeout=120)
     assert answer.stderr == "", code
@@ -94,6 +100,7 @@ def module_and_words(call):
     else:
         places = [place for place, word in enumerate(words) if word == "-m"]
         module, words = (words[places[-1] + 1], words[places[-1] + 2 :]) if places else (None, words)
+    words = ["1" if word == "N" else word for word in words]
     return module, [word for place, word in enumerate(words) if word != "…" or (place and words[place - 1].startswith("--"))]
 
 
@@ -137,7 +144,9 @@ def check(place, monkeypatch, module, words):
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
         with pytest.raises(Parsed):
-            importlib.import_module(module).main(words)
+            found = importlib.import_module(module)
+            getattr(found, "main", None) or (found := importlib.import_module(f"{module}.__main__"))
+            found.main(words)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -147,7 +156,7 @@ def test_commands_of_documents_are_known(document, place, monkeypatch, capsys):
     for code in scripts(document):
         for call in calls(place, code):
             module, words = module_and_words(call)
-            if module in ("setup.sh", "run_tests.sh") or not module or not module.startswith((*OURS, "reproduce.sh")):
+            if not module or not module.startswith((*OURS, "reproduce.sh")):
                 continue
             try:
                 check(place, monkeypatch, module, words)

@@ -77,7 +77,7 @@ def sentences(models: list[RunGroup], differences: pd.DataFrame, warning: str | 
         if len(pairs) > _MOST_PAIRS:
             told.append(f"{len(pairs) - _MOST_PAIRS} more comparisons are in the tables.")
         number = len(differences.drop_duplicates(["difference", "metric"]))
-        told.append(f"Differences in the tables: {number}, without a correction for their number.")
+        told.append(f"Differences of these pairs in the tables: {number}, without a correction for their number.")
     return told
 
 
