@@ -149,3 +149,11 @@ def test_folders_that_documents_read_are_those_that_the_plans_write(capsys, vote
             if not re.search(rf"{pattern}(?![\w-])", lines) and f"--output {named}" not in text:
                 missing.append((path.name, named))
     assert missing == []
+
+
+@pytest.mark.parametrize("name", ["training", "training-medium"])
+def test_commands_of_timed_steps_are_those_of_their_tables(name):
+    first = (ROOT / "results" / "benchmarks" / f"{name}.md").read_text(encoding="utf-8").splitlines()[0]
+    command = first[first.index("python -m") :].rstrip("`")
+    for document in ("results", "benchmarks"):
+        assert f"{command}\n" in (ROOT / document / "README.md").read_text(encoding="utf-8").replace("`", "\n")
