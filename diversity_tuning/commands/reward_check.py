@@ -39,7 +39,11 @@ def main(argv=None) -> None:
     prompts, responses, targets, votes, numbers = held_out(args.source, args.split, args.max_prompts)
     model = load_reward_model(args.reward_model, args.device)
     rewards = model.score(prompts, responses, args.batch_size)
-    own = own_prompt_share(lambda asked, texts, _: model.score(asked, texts, args.batch_size), prompts, responses)
+
+    def score(asked, texts, _):
+        return model.score(asked, texts, args.batch_size)
+
+    own = own_prompt_share(score, prompts, responses, known=rewards)
     with atomic_folder(args.output) as folder:
         result = check(rewards, targets, votes, numbers, folder, own)
         write_provenance(folder, record, metrics=nan_to_none(result))

@@ -103,11 +103,11 @@ def settings(stage: Stage, run: Run) -> Recipe:
 
 
 def _of_size(stage: Stage, run: Run) -> dict:
-    with_settings = stage.command.startswith("{sampler}") or "{config}" in stage.command or stage.name.startswith("train_")
-    if not with_settings or not run.size or not run.has(run.size):
+    if not run.size or not run.has(run.size):
         return {}
     sizes = read_recipe(_recipe_file(run.size, run))
-    return sizes.get(stage.name) or sizes.get(stage.needs) or {}
+    with_settings = stage.command.startswith("{sampler}") or "{config}" in stage.command or stage.name.startswith("train_")
+    return sizes.get(stage.name) or (sizes.get(stage.needs) if with_settings else None) or {}
 
 
 def _recipe_file(name: str, run: Run) -> Path:

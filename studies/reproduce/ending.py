@@ -34,13 +34,13 @@ _FIGURES = ("ablation.png", "popularity.png", "reward_diversity.png", "training.
 
 
 def print_ending(parts: list[Part], root: Path, args: argparse.Namespace) -> None:
-    """Print table, paths and next commands; the main report is the first one, the control's comes after it."""
+    """Print table, paths, next commands. The first report is the main one; a control's or that of all strengths comes after."""
     reports = [part.report.output for part in parts if part.report]
     if not reports:
         return
     models, columns = root / reports[0] / "models.csv", RLAIF_COLUMNS if args.rlaif else COLUMNS
     print("\n".join(["", *(table(models, columns) if models.is_file() else []), ""]))
-    print("\n".join([*paths(root, reports[0]), *(f"control  {other}/report.html" for other in reports[1:]), ""]))
+    print("\n".join([*paths(root, reports[0]), *(f"further  {other}/report.html" for other in reports[1:]), ""]))
     print("\n".join(following(args)))
 
 

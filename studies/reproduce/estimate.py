@@ -66,8 +66,10 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
     if stage.needs == "eval1_1" and stage.name.startswith("eval_"):
         texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
         return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + _EMBEDDED)
-    if stage.name == "reward_check":
-        return _START + scale * _TEST * responses * _READ * tokens
+    if stage.name == "reward_check":  # with the own and with another prompt
+        prompts = _TEST * len(lengths)
+        share = min(1, recipe.number("max_prompts", prompts) / prompts)
+        return _START + 2 * share * _TEST * responses * _READ * tokens
     if stage.name.startswith("3_"):
         return _START + _EMBEDDED * 2 * _pairs(run, lengths)
     return _START

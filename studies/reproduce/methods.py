@@ -67,6 +67,13 @@ def models(group: str, strengths: dict[str, float]) -> dict[str, list[tuple[str,
     return {method: found[method] for method in METHODS[group]}
 
 
+def to_baseline(group: str, strengths: dict[str, float]) -> tuple[str, ...]:
+    """For the report on validation prompts: every model of another method against the baseline at the recipe's strength."""
+    found = models(group, strengths)
+    measure, *_ = (run for run, strength, _ in found[METHODS[group][0]] if float(strength) == strengths[METHODS[group][0]])
+    return tuple(f"{run}:{measure}" for method, rows in found.items() if method != METHODS[group][0] for run, *_ in rows)
+
+
 def _reinforced(method: str, strength: str, flags: str) -> tuple[str, str, Stage]:
     name = f"{method}-{strength}"
     return name, strength, train(name, "grpo", "data/filtered", f"{SFT} --reward {{run}}/reward {flags}")

@@ -117,7 +117,11 @@ def _methods(runs: list[Run], root: str, group: str) -> Iterator[Part]:
         yield _part(one, _without(table_of(one.recipe).seed, *unused))
         yield _part(dataclasses.replace(suite, split="validation"), methods.validation_rows(group, strengths))
         yield _part(suite, methods.test_rows(group))
-    yield _report(table_of(first.recipe), f"{root}/report-methods{own}", suites, methods.COMPARE[group])
+    table, anchor = table_of(first.recipe), ("--anchor", "sft")
+    chosen_on = [dataclasses.replace(suite, split="validation") for suite in suites]
+    pairs = methods.to_baseline(group, strengths)
+    yield _report(table, f"{root}/report-methods{own}", suites, methods.COMPARE[group], anchor)
+    yield _report(table, f"{root}/report-methods{own}-validation", chosen_on, pairs, anchor)
 
 
 def _claims(runs: list[Run], root: str) -> Iterator[Part]:

@@ -52,6 +52,20 @@ def test_whether_it_reads_the_prompt_is_written_and_said(tmp_path):
     assert "their own prompt than for another: 50%" in summary(tmp_path, result)
 
 
+def test_rewards_that_are_known_are_not_asked_for_again():
+    asked = []
+
+    def reward(prompts, texts, _):
+        asked.append(list(prompts))
+        return [float(len(prompt + text)) for prompt, text in zip(prompts, texts, strict=True)]
+
+    prompts, texts = ["a", "bbb", "a"], ["x", "y", "z"]
+    whole = own_prompt_share(reward, prompts, texts)
+    again = own_prompt_share(reward, prompts, texts, known=reward(prompts, texts, []))
+    assert again == whole
+    assert [one == prompts for one in asked] == [True, False, True, False]
+
+
 def test_calibration_by_hand():
     rewards, targets = np.array([4.0, 1.0, 3.0, 2.0]), np.array([9.0, 1.0, 7.0, 3.0])
     low, high = calibration(rewards, targets, bins=2)

@@ -15,7 +15,8 @@ from tests.studies.test_reproduce import lines_of, names, parts_of
 
 @pytest.mark.parametrize("group", methods.GROUPS)
 def test_three_strengths_of_every_method_on_validation_and_one_on_test(capsys, group):
-    planned = names(parts_of("--methods", group))
+    parts = parts_of("--methods", group)
+    planned = names(part for part in parts if not part.report)
     assert planned == [*dict.fromkeys(planned)], "no stage twice: they share a folder of logs"
     place = planned.index(f"choose_{group}")
     chosen = [name for name in planned[place:] if name.startswith("eval_")]
@@ -28,6 +29,16 @@ def test_three_strengths_of_every_method_on_validation_and_one_on_test(capsys, g
     for name in before[1:]:
         model = name.removeprefix("eval_")
         assert f"train_{model}" in planned[:place] or model == "sft"
+
+
+@pytest.mark.parametrize("group", methods.GROUPS)
+def test_all_strengths_are_shown_beside_mixtures_of_the_baseline_and_sft(group):
+    of_chosen, of_strengths = (part.report for part in parts_of("--methods", group) if part.report)
+    assert of_strengths.results == tuple(place.replace("/*/", "-validation/*/") for place in of_chosen.results)
+    assert of_strengths.output == f"{of_chosen.output}-validation"
+    assert all(report.flags[:2] == ("--anchor", "sft") for report in (of_strengths, of_chosen))
+    assert len(of_strengths.compare) == 3 * (len(methods.METHODS[group]) - 1)
+    assert {pair.partition(":")[2] for pair in of_strengths.compare} == {{"preference": "dpo"}.get(group, "grpo-0.02")}
 
 
 @pytest.mark.parametrize("group", methods.GROUPS)
@@ -52,7 +63,7 @@ def test_what_is_refused():
 
 @pytest.mark.parametrize(("flags", "group"), [(["--methods"], ""), (["--methods", "reinforcement"], " reinforcement")])
 def test_what_it_ends_with(tmp_path, capsys, flags, group):
-    (report,) = [part.report.output for part in parts_of(*flags) if part.report]
+    report, _ = [part.report.output for part in parts_of(*flags) if part.report]
     (tmp_path / report).mkdir(parents=True)
     values = {f"{name}_{part}": "0.123456" for name in ending.COLUMNS for part in ("mean", "low", "high")}
     compared = methods.METHODS["reinforcement" if group else "preference"]

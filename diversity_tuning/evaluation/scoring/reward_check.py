@@ -1,7 +1,7 @@
 """How well a reward model predicts the votes of responses that it was not trained on: agreement, order, calibration."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,12 +76,15 @@ def calibration_error(groups: list[dict[str, float]]) -> float:
     return float(np.average([abs(one["reward"] - one["target"]) for one in groups], weights=sizes))
 
 
-def own_prompt_share(reward: Callable, prompts: list[str], responses: list[str], seed: int = 0) -> dict[str, float]:
+def own_prompt_share(
+    reward: Callable, prompts: list[str], responses: list[str], seed: int = 0, known: Sequence[float] | None = None
+) -> dict[str, float]:
     """``own``, ``other``: mean reward of responses with their own and with another prompt; ``wins``: P(own > other), ties half.
 
     ``untied``: the share of pairs with different rewards; ``wins_untied``: P(own > other) among them. Chance is 0.5.
-    ``reward``: as in :mod:`diversity_tuning.rewards`. The other prompt is drawn from the different ones; NaN where there is
-    one only. Pairs with a failed reward are left out.
+    ``reward``: as in :mod:`diversity_tuning.rewards`; ``known``: what it says of the responses with their own prompts, where it
+    has been asked. The other prompt is drawn from the different ones; NaN where there is one only. Pairs with a
+    failed reward are left out.
     """
     different = list(dict.fromkeys(prompts))
     if len(different) < 2:
@@ -89,7 +92,9 @@ def own_prompt_share(reward: Callable, prompts: list[str], responses: list[str],
     place = {prompt: i for i, prompt in enumerate(different)}
     steps = np.random.default_rng(seed).integers(1, len(different), len(prompts))
     others = [different[(place[prompt] + step) % len(different)] for prompt, step in zip(prompts, steps, strict=True)]
-    scores = np.array([_numbers(reward(asked, responses, [True] * len(responses))) for asked in (prompts, others)])
+    ended = [True] * len(responses)
+    found = (reward(prompts, responses, ended) if known is None else known, reward(others, responses, ended))
+    scores = np.array(list(map(_numbers, found)))
     own, other = scores[:, ~np.isnan(scores).any(axis=0)]
     untied = own != other
     return {
