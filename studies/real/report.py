@@ -94,14 +94,12 @@ def _rows(tables: list, model: str, measure: str, size: int) -> np.ndarray:
 def tables(name: str, folds: dict) -> list:
     """Models, differences, and what lies above mixtures of unweighted models, of one regime."""
     from diversity_tuning.evaluation.rendering import Table, interval, t_words
-    from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 
-    values, number = folds["values"], len(folds["tables"])
+    values, number, frames = folds["values"], len(folds["tables"]), figures({name: folds})
     answers = int(folds["tables"][0]["answers"].max())
-    columns = list(MEASURES)
     models = [
-        [label(one), str((~np.isnan(own[X])).sum()), *(interval(mean_interval(own[key], nested=True)) for key in columns)]
-        for one, own in values.items()
+        [label(one), str((~np.isnan(values[one][X])).sum()), *(interval(row) for _, row in own.iterrows())]
+        for one, own in frames["models"].groupby("model", sort=False)
     ]
     accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length")}
     note = (
@@ -114,17 +112,16 @@ def tables(name: str, folds: dict) -> list:
     )
     found = [Table(f"{name}-models", f"{name}: models", note, ["model", "prompts", *MEASURES.values()], models)]
     rows, apart = [], []
-    for one, other in COMPARED:
-        if one in values and other in values:
-            apart += [values[one][key] - values[other][key] for key in columns]
-            pairs = (paired_difference(values[one][key], values[other][key], nested=True) for key in columns)
-            rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") + t_words(row) for row in pairs)])
+    for pair, own in frames["differences"].groupby("models", sort=False) if len(frames["differences"]) else ():
+        one, other = pair.split(" - ")
+        apart += [values[one][key] - values[other][key] for key in MEASURES]
+        cells = (interval(row, sign="+") + t_words(row) for _, row in own.iterrows())
+        rows.append([f"{label(one)} − {label(other)}", *cells])
     note = "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds." + family(apart)
     found.append(Table(f"{name}-differences", f"{name}: differences", note, ["models", *MEASURES.values()], rows))
     hull = [
-        [label(model), *(interval(row, sign="+") + t_words(row) for row in (over_hull(values, model, y) for y in Y))]
-        for model in OVER_HULL
-        if model in values
+        [label(model), *(interval(row, sign="+") + t_words(row) for _, row in own.iterrows())]
+        for model, own in (frames["hull"].groupby("model", sort=False) if len(frames["hull"]) else ())
     ]
     note = (
         "Diversity above the concave hull of "

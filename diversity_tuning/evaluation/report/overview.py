@@ -74,10 +74,8 @@ def sentences(models: list[RunGroup], differences: pd.DataFrame, warning: str | 
     if len(differences):
         pairs = list(dict.fromkeys(differences["difference"]))
         told += [_difference(differences[differences["difference"] == pair]) for pair in pairs[:_MOST_PAIRS]]
-        if len(pairs) > _MOST_PAIRS:
-            told.append(f"{len(pairs) - _MOST_PAIRS} more comparisons are in the tables.")
         number = len(differences.drop_duplicates(["difference", "metric"]))
-        told.append(f"Differences of these pairs in the tables: {number}, without a correction for their number.")
+        told.append(f"In the tables: {number} differences of {len(pairs)} pairs, without a correction for their number.")
     return told
 
 
@@ -128,8 +126,7 @@ def _clear(row: pd.Series) -> str:
     sign = 1 if row["mean"] > 0 else -1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     size = interval({"mean": abs(row["mean"]), "low": low, "high": high})
-    direction = ", a direction: t holds 0" if row["t_low"] * row["t_high"] <= 0 else ""
-    said = f"{p_value(row['p'])}{t_words(row)}{direction}"
+    said = p_value(row["p"]) + t_words(row) + (", a direction: t holds 0" if row["t_low"] * row["t_high"] <= 0 else "")
     return f"{registry.label(row['metric'])} {'higher' if sign > 0 else 'lower'} by {size} ({said})"
 
 
