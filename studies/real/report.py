@@ -119,10 +119,11 @@ def tables(name: str, folds: dict) -> list:
         rows.append([f"{label(one)} − {label(other)}", *cells])
     note = "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds." + family(apart)
     found.append(Table(f"{name}-differences", f"{name}: differences", note, ["models", *MEASURES.values()], rows))
-    hull = [
-        [label(model), *(interval(row, sign="+") + t_words(row) for _, row in own.iterrows())]
-        for model, own in (frames["hull"].groupby("model", sort=False) if len(frames["hull"]) else ())
-    ]
+    hull = []
+    for model, own in frames["hull"].groupby("model", sort=False) if len(frames["hull"]) else ():
+        both = [row for _, row in own.iterrows()]
+        spans = (t_words(row).removeprefix("; ") for row in both)
+        hull.append([label(model), *(interval(row, sign="+") for row in both), *spans])
     note = (
         "Diversity above the concave hull of "
         + ", ".join(label(one) for one in HULL if one in values)
@@ -130,7 +131,8 @@ def tables(name: str, folds: dict) -> list:
         " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest. Mean"
         " [95% interval over prompts and folds]; t: over the folds."
     )
-    return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
+    header = ["model", *(MEASURES[y] for y in Y), *(f"t, {MEASURES[y]}" for y in Y)]
+    return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, header, hull)]
 
 
 def figures(regimes: dict[str, dict]) -> dict:
