@@ -148,9 +148,9 @@ def check(place, monkeypatch, module, words):
 
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+        found = importlib.import_module(module)
+        found = found if hasattr(found, "main") else importlib.import_module(f"{module}.__main__")
         with pytest.raises(Parsed):
-            found = importlib.import_module(module)
-            getattr(found, "main", None) or (found := importlib.import_module(f"{module}.__main__"))
             found.main(words)
 
 
