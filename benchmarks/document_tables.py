@@ -12,7 +12,7 @@ from diversity_tuning.evaluation.report.runs import group_runs, shared_prompts
 from diversity_tuning.objectives import weighted_pairs
 from diversity_tuning.selections import SELECTIONS
 from studies.results.again import published_reports, runs_of
-from studies.results.statistics import holm, share_of_gain, t_test_p
+from studies.results.statistics import holm, share_of_gain, share_t_interval, t_test_p
 
 # What decides leads: embeddings also move apart where a text is garbled.
 SHORT = {
@@ -336,6 +336,7 @@ def shares(report: Path, results: Path) -> list[str]:
             kept = share_of_gain(*values, nested=isinstance(prompts, list))
             known = f"[{kept['low']:.0%}, {kept['high']:.0%}]"
             span = "(no interval: 2.5% or more of the draws have no gain)" if pd.isna(kept["low"]) else known
-            parts.append(f"{SHORT[column]} {kept['mean']:.0%} {span}")
+            of_seeds = "t over seeds [{:.0%}, {:.0%}]".format(*share_t_interval(*values))
+            parts.append(f"{SHORT[column]} {kept['mean']:.0%} {span}, {of_seeds}")
         told.append(f"{report.relative_to(results)}: {one} keeps of the gain of {other} over sft: {', '.join(parts)}")
     return told

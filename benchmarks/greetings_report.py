@@ -26,6 +26,7 @@ from diversity_tuning.judging.agreement import auc, auc_within
 from diversity_tuning.judging.read import Judged, read_labels_or_pairs
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance, write_text
 from studies.captions.copies import NEAR, normalised, similarity_to
+from studies.results.statistics import family
 
 GOOD, BAD = "chosen (data)", "rejected (data)"
 OPENING, PREFIX = 4, 24  # characters of an opening, and of the part whose trigrams are compared
@@ -248,15 +249,14 @@ def model_tables(models: list[dict]) -> list[Table]:
         " pairs."
     )
     tables = [Table("models", "Models", note, ["model", *MEASURES.values()], rows)]
-    rows = []
+    rows, apart = [], []
     for one, other in (*COMPARED, (GOOD, BAD)):
         if one in values and other in values:
+            apart += [values[one][name] - values[other][name] for name in MEASURES]
             found = (paired_difference(values[one][name], values[other][name]) for name in MEASURES)
             rows.append([f"{one} − {other}", *(interval(row, sign="+") + t_words(row) for row in found)])
-    return [
-        *tables,
-        Table("differences", "Differences", "Paired by occasion; t: over seeds.", ["models", *MEASURES.values()], rows),
-    ]
+    note = "Paired by occasion; t: over seeds." + family(apart)
+    return [*tables, Table("differences", "Differences", note, ["models", *MEASURES.values()], rows)]
 
 
 def long(data: list[dict], models: list[dict]) -> list[list]:

@@ -2,7 +2,9 @@
 
 import functools
 import hashlib
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ from diversity_tuning.data.split import split_rows
 from diversity_tuning.evaluation.report.runs import TABLE, read_study
 from diversity_tuning.recipe import read_recipe
 from studies.miniature.world import build_world
+from studies.reproduce.__main__ import main as reproduce
 
 ROOT = Path(__file__).parents[1]
 # Folder of results/ -> document, the words of its command there, seeds that these words mean.
@@ -79,3 +82,78 @@ def test_the_command_beside_a_table_makes_it(study):
     if (edition := edition_of(study)) != made:
         paragraph = next(part for part in section.split("\n\n") if command in part)
         assert f"edition {edition}" in paragraph.lower(), f"{study} is of edition {edition}, the command makes edition {made}"
+
+
+# Folder of results/ -> document, its command there, table with a row a prompt, models that no stage of the command trains.
+OTHERS = {
+    "horror": ("docs/HORROR.md", "bash reproduce.sh --recipe horror --full", "prompts.csv.gz", set()),
+    "captions": (
+        "docs/CAPTIONS.md", "bash reproduce.sh --recipe captions --source caption_contest_full.jsonl.gz --full",
+        "contests.csv", {"people"},
+    ),
+    "real": (
+        "docs/REAL.md",
+        "bash reproduce.sh --recipe smollm2 --source runs/ocsai.jsonl.gz --folds --seeds 0 1 2 --out runs/real/ocsai",
+        "prompts.csv", {"people"},
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def votes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("source") / "votes.jsonl"
+    row = {"post_title": "a", "post_text": "", "comment_texts": ["b", "c"], "comment_scores": [1, 2]}
+    path.write_text(json.dumps(row) + "\n")
+    return str(path)
+
+
+def printed(capsys, command, votes):
+    """What ``--dry_run`` prints for a document's command."""
+    words = shlex.split(command.removeprefix("bash reproduce.sh"))
+    words = [votes if before == "--source" else word for before, word in zip(["", *words], words, strict=False)]
+    assert reproduce([*words, "--dry_run"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("study", OTHERS)
+def test_the_command_beside_a_study_makes_its_seeds_and_models(study, capsys, votes):
+    document, command, table, given = OTHERS[study]
+    assert command in (ROOT / document).read_text(encoding="utf-8")
+    lines = printed(capsys, command, votes)
+    rows = pd.read_csv(ROOT / "results" / study / table, usecols=["seed", "model"])
+    assert set(rows["seed"]) == set(re.findall(r"/(seed\d+)/", lines))
+    for model in set(rows["model"]) - given:
+        assert re.search(rf"/{re.escape(model)}(?![\w.-])", lines), model
+
+
+PLANS = [
+    "", "--full", "--controls", "--popularity", "--ablation", "--rlaif", "--recipe horror", "--recipe llama-3.1-8b --full",
+    "--recipe captions --source s", "--recipe smollm2 --source s --folds --seeds 0 1 2 --out runs/real/ocsai",
+]  # fmt: skip
+MADE = re.compile(
+    r"(?<!--output )(?<!--output_dir )\bruns/(?:miniature(?:-control)?|horror|captions|real|llama-3\.1-8b)/[\w/.<>*-]*[\w>*]"
+)
+
+
+def test_folders_that_documents_read_are_those_that_the_plans_write(capsys, votes):
+    """But for logs, and for what the commands beside them write themselves."""
+    lines = "\n".join(printed(capsys, plan, votes) for plan in PLANS)
+    missing = []
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*/README.md")):
+        if path.name == "LOG.md":
+            continue
+        text = path.read_text(encoding="utf-8")
+        for named in set(MADE.findall(text)) - {"runs/llama-3.1-8b/seed0/logs"}:
+            pattern = re.escape(named).replace("<N>", r"\d").replace("<P>", r"[\d.]+").replace(r"\*", "[^/ ]+")
+            pattern = pattern.removesuffix(r"/report\.md")
+            if not re.search(rf"{pattern}(?![\w-])", lines) and f"--output {named}" not in text:
+                missing.append((path.name, named))
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["training", "training-medium"])
+def test_commands_of_timed_steps_are_those_of_their_tables(name):
+    first = (ROOT / "results" / "benchmarks" / f"{name}.md").read_text(encoding="utf-8").splitlines()[0]
+    command = first[first.index("python -m") :].rstrip("`")
+    for document in ("results", "benchmarks"):
+        assert f"{command}\n" in (ROOT / document / "README.md").read_text(encoding="utf-8").replace("`", "\n")

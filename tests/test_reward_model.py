@@ -213,6 +213,24 @@ def test_votes_that_are_all_equal_check_nothing(tmp_path, base, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_check_of_a_draw_of_each_prompts_responses(tmp_path, base, capsys):
+    from datasets import DatasetDict
+
+    from scripts_reward_modeling import reward_model_perf_analysis
+
+    rows = [
+        {"post_title": title, "post_text": "", "filtered_comment_texts": [f"{title} {n}" for n in range(6)],
+         "filtered_comment_scores": [*range(6)], "filtered_transformed_scores": [n / 5 for n in range(6)]}
+        for title in "ab"
+    ]  # fmt: skip
+    DatasetDict({"test": Dataset.from_list(rows)}).save_to_disk(tmp_path / "data")
+    save_reward_model(tmp_path / "reward", base)
+    flags = [f"--source={tmp_path / 'data'}", f"--reward_model={tmp_path / 'reward'}", f"--output={tmp_path / 'out'}"]
+    reward_model_perf_analysis.main([*flags, "--max_responses=4"])
+    assert "8 of 12 responses, at most 4 a prompt" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "reward_check.json").read_text())["responses"] == 8
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_scored_trained_on_votes_and_trained_on_pairs_are_cut_alike(tmp_path, base, side):
     """Where the tokenizer cuts, at the length that the training had; a special token that it adds stays."""

@@ -9,6 +9,7 @@ from studies.captions.copies import NEAR
 from studies.captions.measure import MEASURES
 from studies.captions.report_data import REWARDS, Results
 from studies.report import titled
+from studies.results.statistics import family
 
 LABELS = {
     "people": "people (test captions)", "sft": "SFT", "sft-t0.7": "SFT, T .7", "sft-t1.3": "SFT, T 1.3", "dpo": "DPO",
@@ -40,12 +41,14 @@ def models(results: Results) -> Table:
 
 def differences(results: Results) -> Table:
     """Paired differences of models, contest by contest."""
-    rows = []
+    rows, of, apart = [], results.values, []
     for one, other in COMPARED:
-        if one in results.values and other in results.values:
-            found = (paired_difference(results.values[one][name], results.values[other][name]) for name in MEASURES)
+        if one in of and other in of:
+            apart += [of[one][name] - of[other][name] for name in MEASURES]
+            found = (paired_difference(of[one][name], of[other][name]) for name in MEASURES)
             rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") + t_words(row) for row in found)])
-    return titled(__file__, "differences", ["models", *MEASURES.values()], rows, resampled=results.resampled)
+    header = ["models", *MEASURES.values()]
+    return titled(__file__, "differences", header, rows, resampled=results.resampled, family=family(apart))
 
 
 def rewards(results: Results) -> Table:

@@ -14,7 +14,7 @@ _CAPTIONS = {
     "pipeline": "The pipeline: the SFT adapter is the start and the frozen reference of all four preference runs.",
     "losses": "Training (line) and validation loss (dots), one panel per run, a line per seed.",
     "rewards": "Rewards of chosen and rejected training stories and their margin (validation dotted). Scales differ.",
-    "constraints": "Share of stories that keep each constraint, mean over seeds, 95% bootstrap intervals.",
+    "constraints": "Share of stories that keep each constraint, synthetic data, mean over seeds, 95% bootstrap intervals.",
 }
 
 

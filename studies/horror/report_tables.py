@@ -7,6 +7,7 @@ from diversity_tuning.evaluation.statistics import paired_difference, seed_means
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import LEVELS, MODELS, TRAINED, Results, spread
 from studies.report import titled
+from studies.results.statistics import family
 
 COMPARED = (
     ("dpo-easy", "sft"), ("ddpo-easy", "sft"), ("dpo-hard", "sft"), ("ddpo-hard", "sft"), ("dpo-hard", "dpo-easy"),
@@ -43,13 +44,13 @@ def constraints(results: Results) -> Table:
 
 def differences(results: Results) -> Table:
     """Paired differences of models."""
-    rows = []
-    values = results.values
+    rows, values = [], results.values
+    apart = family(values[a][name] - values[b][name] for name in ROWS for a, b in COMPARED)
     for name in ROWS:
         found = [paired_difference(values[a][name], values[b][name], nested=True) for a, b in COMPARED]
         cells = [interval(one, sign="+") + t_words(one) for one in found]
         rows.append([_label(name), *cells])
-    return titled(__file__, "differences", ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows)
+    return titled(__file__, "differences", ["constraint", *(f"{a} − {b}" for a, b in COMPARED)], rows, family=apart)
 
 
 def by_seed(results: Results) -> Table:

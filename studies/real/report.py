@@ -20,6 +20,7 @@ from studies.captions.fit import ACCURACY
 from studies.captions.measure import PEOPLE
 from studies.real.measure import ANSWERS, MEASURES, PROMPTS
 from studies.report import read_json, read_text, report_parser, write_report
+from studies.results.statistics import family
 
 STUDY = "smollm2 --folds"
 
@@ -93,14 +94,12 @@ def _rows(tables: list, model: str, measure: str, size: int) -> np.ndarray:
 def tables(name: str, folds: dict) -> list:
     """Models, differences, and what lies above mixtures of unweighted models, of one regime."""
     from diversity_tuning.evaluation.rendering import Table, interval, t_words
-    from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
 
-    values, number = folds["values"], len(folds["tables"])
+    values, number, frames = folds["values"], len(folds["tables"]), figures({name: folds})
     answers = int(folds["tables"][0]["answers"].max())
-    columns = list(MEASURES)
     models = [
-        [label(one), str((~np.isnan(own[X])).sum()), *(interval(mean_interval(own[key], nested=True)) for key in columns)]
-        for one, own in values.items()
+        [label(one), str((~np.isnan(values[one][X])).sum()), *(interval(row) for _, row in own.iterrows())]
+        for one, own in frames["models"].groupby("model", sort=False)
     ]
     accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length")}
     note = (
@@ -112,23 +111,28 @@ def tables(name: str, folds: dict) -> list:
         " training response. Mean [95% interval over prompts and folds]."
     )
     found = [Table(f"{name}-models", f"{name}: models", note, ["model", "prompts", *MEASURES.values()], models)]
-    rows = []
-    for one, other in COMPARED:
-        if one in values and other in values:
-            pairs = (paired_difference(values[one][key], values[other][key], nested=True) for key in columns)
-            rows.append([f"{label(one)} − {label(other)}", *(interval(row, sign="+") + t_words(row) for row in pairs)])
-    note = "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds."
+    rows, apart = [], []
+    for pair, own in frames["differences"].groupby("models", sort=False) if len(frames["differences"]) else ():
+        one, other = pair.split(" - ")
+        apart += [values[one][key] - values[other][key] for key in MEASURES]
+        cells = (interval(row, sign="+") + t_words(row) for _, row in own.iterrows())
+        rows.append([f"{label(one)} − {label(other)}", *cells])
+    note = "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds." + family(apart)
     found.append(Table(f"{name}-differences", f"{name}: differences", note, ["models", *MEASURES.values()], rows))
-    hull = [
-        [label(model), *(interval(over_hull(values, model, y), sign="+") for y in Y)] for model in OVER_HULL if model in values
-    ]
+    hull = []
+    for model, own in frames["hull"].groupby("model", sort=False) if len(frames["hull"]) else ():
+        both = [row for _, row in own.iterrows()]
+        spans = (t_words(row).removeprefix("; ") for row in both)
+        hull.append([label(model), *(interval(row, sign="+") for row in both), *spans])
     note = (
         "Diversity above the concave hull of "
         + ", ".join(label(one) for one in HULL if one in values)
         + " at the same reward B,"
-        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest."
+        " which mixtures of two of these reach; a reward beyond all of theirs is held against the nearest. Mean"
+        " [95% interval over prompts and folds]; t: over the folds."
     )
-    return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, ["model", *(MEASURES[y] for y in Y)], hull)]
+    header = ["model", *(MEASURES[y] for y in Y), *(f"t, {MEASURES[y]}" for y in Y)]
+    return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, header, hull)]
 
 
 def figures(regimes: dict[str, dict]) -> dict:
@@ -154,11 +158,11 @@ def figures(regimes: dict[str, dict]) -> dict:
 
 
 def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
-    """``{"mean", "low", "high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
+    """``{"mean", "low", "high", "t_low", "t_high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
 
     A reward below all of theirs is held against the one of least reward, one above all against the one of most.
     """
-    from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean
+    from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean, t_interval
     from diversity_tuning.intervals import percentile_interval
 
     names = [one for one in HULL if one in values]
@@ -170,7 +174,9 @@ def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
         return np.atleast_1d(of(values[model][y][there])) - concave_hull_at(xs, ys, at)
 
     low, high = percentile_interval(height(lambda rows: bootstrap_means(rows, nested=True)))
-    return {"mean": float(height(lambda rows: overall_mean(rows, nested=True))[0]), "low": low, "high": high}
+    mean = float(height(lambda rows: overall_mean(rows, nested=True))[0])
+    t_low, t_high = t_interval(height(lambda rows: np.array([overall_mean(row) for row in rows]))[:, None])
+    return {"mean": mean, "low": low, "high": high, "t_low": t_low, "t_high": t_high}
 
 
 def label(model: str) -> str:

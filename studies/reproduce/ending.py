@@ -15,7 +15,7 @@ from studies.reproduce.stages import PAPER, TABLES
 # Label of a run in the report's models.csv: what the table calls it.
 ROWS = {
     "synthetic authors": "synthetic authors", "references": "references", "gold": "synthetic authors",
-    "sft": "SFT", **{one.run: one.label for one in OBJECTIVES.values()},
+    "untouched": "untouched", "sft": "SFT", **{one.run: one.label for one in OBJECTIVES.values()},
 }  # fmt: skip
 ROWS |= {
     "grpo": "GRPO", "grpo-advantage": "GRPO, δ", "grpo-darling": "GRPO, DARLING", "grpo-judge": "GRPO, judge",
@@ -114,7 +114,11 @@ def following(args: argparse.Namespace) -> list[str]:
         return _aligned(
             [(f"{base} --rlaif --seeds 0 1 2{more}", "three seeds"), ("less docs/RLAIF.md", "what the numbers mean")]
         )
-    if not args.full:
+    if own.laptop and own.own_data:
+        if args.size != "full":
+            lines.append((f"{base} --size full{more}", "the whole of the recipe"))
+        lines.append((f"{base} --folds --seeds 0 1 2 --dry_run", "does weighting pay on these votes: docs/REAL.md"))
+    elif not args.full:
         lines.append((f"{base} --full{more}", "three seeds, DivPO, more" if own is PAPER else "seeds 0 to 2"))
     if not args.controls and args.recipe not in TABLES:
         lines.append((f"{base} --controls{more}", "other weights and ways to sample"))

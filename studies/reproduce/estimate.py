@@ -67,12 +67,18 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
         texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
         return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + _EMBEDDED)
     if stage.name == "reward_check":  # with the own and with another prompt
-        prompts = _TEST * len(lengths)
-        share = min(1, recipe.number("max_prompts", prompts) / prompts)
-        return _START + 2 * share * _TEST * responses * _READ * tokens
+        return _START + 2 * _FLOAT32 * _READ * tokens * _held_out(recipe, lengths)
+    if stage.needs == "eval2":
+        return 2 * _START + (_FLOAT32 * _READ * tokens + _EMBEDDED) * _held_out(recipe, lengths)
     if stage.name.startswith("3_"):
         return _START + _EMBEDDED * 2 * _pairs(run, lengths)
     return _START
+
+
+def _held_out(recipe: Recipe, lengths: list) -> float:
+    """Responses to test prompts that are measured."""
+    most = recipe.number("max_responses", float("inf"))
+    return _TEST * sum(min(number, most) for *_, number in lengths)
 
 
 def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:

@@ -69,9 +69,10 @@ def models(group: str, strengths: dict[str, float]) -> dict[str, list[tuple[str,
 
 def to_baseline(group: str, strengths: dict[str, float]) -> tuple[str, ...]:
     """For the report on validation prompts: every model of another method against the baseline at the recipe's strength."""
-    found = models(group, strengths)
-    measure, *_ = (run for run, strength, _ in found[METHODS[group][0]] if float(strength) == strengths[METHODS[group][0]])
-    return tuple(f"{run}:{measure}" for method, rows in found.items() if method != METHODS[group][0] for run, *_ in rows)
+    baseline = METHODS[group][0]
+    measure = f"{baseline} ({strengths[baseline]:.3g})"
+    found = models(group, strengths).items()
+    return tuple(f"{method} ({strength}):{measure}" for method, rows in found if method != baseline for _, strength, _ in rows)
 
 
 def _reinforced(method: str, strength: str, flags: str) -> tuple[str, str, Stage]:

@@ -1,5 +1,6 @@
 """Runs stages: each with its output in a log, side by side where the table says so, all stopped together."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -18,6 +19,7 @@ from studies.reproduce.stages import Lanes, Stage
 
 # glibc would give a step's memory back to the kernel and fetch it again for the next, a tenth to a fifth of the time.
 _MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_TOP_PAD_": "67108864"}
+_LOOK = 0.5  # seconds between looks whether it is told to stop
 _PATIENCE = 60.0  # seconds that a stopped stage may take to end: a sampler stops its server
 
 
@@ -49,10 +51,11 @@ class Runner:
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen] = set()
         self._stopping = False
+        self._told: int | None = None  # a signal to stop
 
     def run(self, parts: list[Part]) -> None:
         """All of them. :class:`StageFailed` after the first that fails; its lane's neighbour is let finish what it does."""
-        before = signal.signal(signal.SIGTERM, _terminated)
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             for part in parts:
                 for row in part.rows:
@@ -64,7 +67,8 @@ class Runner:
             self._stop()
             raise
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _lanes(self, part: Part, row: Lanes) -> None:
         """Side by side on a CPU with two cores or more, each with its share of them; else one after the other.
@@ -90,7 +94,9 @@ class Runner:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(_LOOK)
+                self._heed()
         if failures:
             raise failures[0]
 
@@ -132,14 +138,29 @@ class Runner:
                 raise UserError(f"{words[0]}: {error.strerror}") from None
             self._processes.add(process)
         try:
-            return process.wait()
+            while True:
+                self._heed()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(_LOOK)
         finally:
             if process.poll() is not None:
                 with self._lock:
                     self._processes.discard(process)
 
+    def _note(self, number: int, _) -> None:
+        """Keep a signal for :meth:`_heed`: an exception from here is lost where Python ignores one, as while it forks."""
+        self._told = self._told or number
+
+    def _heed(self) -> None:
+        """End here if Ctrl-C or SIGTERM came."""
+        if self._told == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._told:
+            raise SystemExit(128 + self._told)
+
     def _stop(self) -> None:
         """End what runs. Ctrl-C has reached it already; what does not end by itself is told, then killed."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second time it is not waited for
         with self._lock:
             self._stopping = True
             processes = list(self._processes)
@@ -183,7 +204,3 @@ def _how_it_ended(code: int) -> str:
 
 def _shown(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
-def _terminated(*_) -> None:
-    raise SystemExit(143)

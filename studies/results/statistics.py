@@ -1,8 +1,10 @@
 """What the documents say of a family of comparisons: p values by Student and Holm, and how much of a gain remains."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means, overall_mean
+from diversity_tuning.evaluation.statistics import DRAWS, bootstrap_means, overall_mean, seed_means, t_interval
 
 
 def t_test_p(mean: float, low: float, high: float, seeds: int) -> float:
@@ -20,6 +22,29 @@ def holm(p: np.ndarray) -> np.ndarray:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return adjusted
+
+
+def share_t_interval(one: np.ndarray, full: np.ndarray, base: np.ndarray) -> tuple[float, float]:
+    """95% t interval over seeds of :func:`share_of_gain`, by the delta method: NaN for one seed. Arguments as there, nested."""
+    kept, gain = seed_means(one) - seed_means(base), seed_means(full) - seed_means(base)
+    share = kept.mean() / gain.mean()
+    low, high = t_interval((kept - share * gain)[:, None] / gain.mean())
+    return share + low, share + high
+
+
+def family(differences: Iterable[np.ndarray]) -> str:
+    """What is left of a table's differences, each ``(seeds, prompts)``, as one family of t tests over seeds.
+
+    Empty for one seed. Where all seeds differ by the same there is no t, and the difference counts as not shown.
+    """
+    from scipy import stats
+
+    means = [seed_means(one) for one in differences]
+    if max(map(len, means), default=0) < 2:
+        return ""
+    p = np.array([stats.ttest_1samp(one, 0).pvalue if len(one) > 1 and np.ptp(one) > 1e-9 else 1.0 for one in means])
+    alone, together = (p < 0.05).sum(), (holm(p) < 0.05).sum()
+    return f" Of {len(p)} differences t excludes 0 in {alone}; after Holm over all of them, in {together}."
 
 
 def share_of_gain(

@@ -245,6 +245,19 @@ def _killed(*_):
     raise KeyboardInterrupt
 
 
+def test_of_more_responses_to_a_prompt_so_many_are_drawn_and_it_is_said(world, tmp_path, capsys):
+    flags = [f"--source={world / 'data'}", "--start=2", "--num_prompts=10", *scoring_flags(world)]
+    generation_eval2.main([*flags, f"--output={tmp_path / 'all'}"])
+    generation_eval2.main([*flags, f"--output={tmp_path / 'few'}", "--max_responses=2"])
+    every, few = (pd.read_csv(tmp_path / name / "gold.csv") for name in ("all", "few"))
+    assert set(few["prompt_id"]) == set(every["prompt_id"])
+    assert few.groupby("prompt_id").size().max() == 2
+    assert set(map(tuple, few[["prompt_id", "response"]].values)) <= set(map(tuple, every[["prompt_id", "response"]].values))
+    said = f"{len(few)} of {len(every)} responses, drawn, at most 2 a prompt"
+    assert said in capsys.readouterr().out
+    assert said in json.loads((tmp_path / "few" / "metrics.json").read_text())["note"]
+
+
 def test_gold_killed_before_its_provenance_goes_on(world, tmp_path):
     flags = [
         f"--source={world / 'data'}",

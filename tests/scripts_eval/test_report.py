@@ -19,7 +19,7 @@ from diversity_tuning import drawing
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.diagnostics import KEY, by_module
 from diversity_tuning.evaluation.rendering import Table, latex
-from diversity_tuning.evaluation.report import figures, styles, tradeoff_figure
+from diversity_tuning.evaluation.report import figures, overview, styles, tradeoff_figure
 from diversity_tuning.evaluation.report.figures import method_styles
 from diversity_tuning.evaluation.report.label_placement import place_labels
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, find_runs, group_runs, read_run
@@ -100,6 +100,20 @@ def test_the_report_opens_with_a_summary(output):
     order = ["# Quality and diversity of sft,", "10 models", "## Overview", "![Reward", "## Models", "## Glossary"]
     places = [report_md.index(part) for part in order]
     assert places == sorted(places)
+
+
+def test_a_difference_of_seeds_whose_t_holds_0_is_called_a_direction():
+    """Three seeds: the bootstrap excludes 0 in both metrics, t in one; a single seed has no t."""
+    common = {"difference": "ddpo − dpo", "p": 1e-4, "prompts": 9}
+    rows = [
+        {"seed": "all", "metric": "reddit_reward", "mean": -0.07, "low": -0.1, "high": -0.04, "t_low": -0.15, "t_high": 0.01},
+        {"seed": "all", "metric": "semantic_diversity", "mean": 0.1, "low": 0.08, "high": 0.12, "t_low": 0.03, "t_high": 0.2},
+    ]
+    told = overview._difference(pd.DataFrame([row | common for row in rows]))
+    assert "reward lower by 0.070 [0.040, 0.100] (p < .001; t [-0.150, +0.010], a direction: t holds 0)" in told
+    assert "semantic diversity higher by 0.100 [0.080, 0.120] (p < .001; t [+0.030, +0.200])" in told
+    alone = rows[0] | common | {"seed": 0, "t_low": float("nan"), "t_high": float("nan")}
+    assert "reward lower by 0.070 [0.040, 0.100] (p < .001)." in overview._difference(pd.DataFrame([alone]))
 
 
 def test_base_and_sft_come_first(study, tmp_path):

@@ -38,7 +38,7 @@ def test_all_strengths_are_shown_beside_mixtures_of_the_baseline_and_sft(group):
     assert of_strengths.output == f"{of_chosen.output}-validation"
     assert all(report.flags[:2] == ("--anchor", "sft") for report in (of_strengths, of_chosen))
     assert len(of_strengths.compare) == 3 * (len(methods.METHODS[group]) - 1)
-    assert {pair.partition(":")[2] for pair in of_strengths.compare} == {{"preference": "dpo"}.get(group, "grpo-0.02")}
+    assert {pair.partition(":")[2] for pair in of_strengths.compare} == {{"preference": "dpo (0.3)"}.get(group, "grpo (0.02)")}
 
 
 @pytest.mark.parametrize("group", methods.GROUPS)

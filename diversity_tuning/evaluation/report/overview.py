@@ -10,7 +10,7 @@ from diversity_tuning.deviation_types import TYPES
 from diversity_tuning.embeddings.encoder import cut_texts
 from diversity_tuning.evaluation import registry
 from diversity_tuning.evaluation.diagnostics import REFERENCE
-from diversity_tuning.evaluation.rendering import NONE, Table, interval, p_value
+from diversity_tuning.evaluation.rendering import NONE, Table, difference, interval, p_value, t_words
 from diversity_tuning.evaluation.report.runs import RunGroup, group_runs, number_of, read_run
 from diversity_tuning.evaluation.report.styles import number_of_seeds
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, model_table
@@ -74,8 +74,8 @@ def sentences(models: list[RunGroup], differences: pd.DataFrame, warning: str | 
     if len(differences):
         pairs = list(dict.fromkeys(differences["difference"]))
         told += [_difference(differences[differences["difference"] == pair]) for pair in pairs[:_MOST_PAIRS]]
-        if len(pairs) > _MOST_PAIRS:
-            told.append(f"{len(pairs) - _MOST_PAIRS} more comparisons are in the tables.")
+        number = len(differences.drop_duplicates(["difference", "metric"]))
+        told.append(f"In the tables: {number} differences of {len(pairs)} pairs, without a correction for their number.")
     return told
 
 
@@ -114,9 +114,7 @@ def _difference(rows: pd.DataFrame) -> str:
     main = [row for metric in registry.in_table("main") for _, row in rows[rows["metric"] == metric.column].iterrows()]
     clear = [_clear(row) for row in main if row["low"] > 0 or row["high"] < 0]
     unclear = [
-        f"{registry.label(row['metric'])} ({interval(row, '', '+')}, {p_value(row['p'])})"
-        for row in main
-        if not (row["low"] > 0 or row["high"] < 0)
+        f"{registry.label(row['metric'])} ({difference(row)})" for row in main if not (row["low"] > 0 or row["high"] < 0)
     ]
     parts = [*clear, *([f"no clear difference in {_listed(unclear)}"] if unclear else [])]
     one, other = rows["difference"].iloc[0].split(" − ")
@@ -124,11 +122,12 @@ def _difference(rows: pd.DataFrame) -> str:
 
 
 def _clear(row: pd.Series) -> str:
-    """``reward lower by 0.050 [0.038, 0.062] (p < .001)``"""
+    """``reward lower by 0.050 [0.038, 0.062] (p < .001)``; over seeds t, which alone makes it more than a direction."""
     sign = 1 if row["mean"] > 0 else -1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     size = interval({"mean": abs(row["mean"]), "low": low, "high": high})
-    return f"{registry.label(row['metric'])} {'higher' if sign > 0 else 'lower'} by {size} ({p_value(row['p'])})"
+    said = p_value(row["p"]) + t_words(row) + (", a direction: t holds 0" if row["t_low"] * row["t_high"] <= 0 else "")
+    return f"{registry.label(row['metric'])} {'higher' if sign > 0 else 'lower'} by {size} ({said})"
 
 
 def _listed(words: list[str]) -> str:

@@ -53,7 +53,8 @@ class ReferenceConfig(Flags):
     start: int = flag("first row", default=1000, least=0)
     num_prompts: int = flag("rows from there on; fewer where the split ends", default=1000, least=1)
     draw: int = flag("responses a prompt that distinct labels are counted among", default=4, least=1)
-    seed: int = flag("decides that draw", default=42, least=0)
+    max_responses: int | None = flag("of more responses to a prompt so many are drawn; default: all", default=None, least=1)
+    seed: int = flag("decides both draws", default=42, least=0)
 
 
 def gold_run(config: ReferenceConfig) -> None:
@@ -61,9 +62,16 @@ def gold_run(config: ReferenceConfig) -> None:
     output = Path(config.scoring.output)
     record = scoring.scoring_record(config.scoring, "gold", {"source": config.source}, seed=None)
     record["arguments"] |= {name: getattr(config, name) for name in ("split", "start", "num_prompts", "draw", "seed")}
+    if config.max_responses:
+        record["arguments"]["max_responses"] = config.max_responses
     if not summary.was_killed(output) and is_finished(output, record, config.scoring.overwrite):
         return
     rows = read_responses(config.source, config.split, config.start, config.num_prompts)
+    note = NOTE.format(drawn=config.draw)
+    if config.max_responses:
+        whole, rows = len(rows), at_most(rows, config.max_responses, config.seed)
+        note = f"{len(rows)} of {whole} responses, drawn, at most {config.max_responses} a prompt; {note}"
+        print(f"{config.source}: {note.partition(';')[0]}", flush=True)
     drawn = sample_rows(rows[PROMPT_ID].to_numpy(), config.draw, config.seed)
     rows[summary.DRAWN] = 0
     rows.loc[np.concatenate(list(drawn.values())), summary.DRAWN] = 1
@@ -73,7 +81,6 @@ def gold_run(config: ReferenceConfig) -> None:
     prompts, results = summary.summarise(scores, config.scoring.diagnostics, config.draw, own)
     summary.begin(output, record)
     write_csv(output / files.GOLD_ROWS, scores.rename(columns=GOLD))
-    note = NOTE.format(drawn=config.draw)
     header = {**scoring.header_of(config.scoring), "samples_per_prompt": None, "draw": config.draw, "note": note}
     header["split"] = {name: getattr(config, name) for name in ("split", "start", "num_prompts")}
     summary.write_results(output, record, header, scores, prompts, results)
@@ -98,6 +105,12 @@ def read_responses(source: str, split: str, start: int, num_prompts: int) -> pd.
     if not table:
         raise UserError(f"{source}, split '{split}': no response to the selected prompts")
     return pd.DataFrame(table)
+
+
+def at_most(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """The rows of up to ``count`` responses a prompt (column ``prompt_id``), as :func:`sample_rows` draws them."""
+    drawn = sample_rows(rows[PROMPT_ID].to_numpy(), count, seed)
+    return rows.loc[np.concatenate(list(drawn.values()))].reset_index(drop=True)
 
 
 def sample_rows(prompt_ids: np.ndarray, count: int, seed: int) -> dict[int, np.ndarray]:

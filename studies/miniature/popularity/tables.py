@@ -5,7 +5,7 @@ import pandas as pd
 
 from diversity_tuning.data.schema import PROMPT_ID, REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from diversity_tuning.evaluation import registry
-from diversity_tuning.evaluation.rendering import NONE, Table, interval
+from diversity_tuning.evaluation.rendering import NONE, Table, interval, t_words
 from diversity_tuning.evaluation.report.tables import ALL_SEEDS, difference_table, model_table, paired_models, seed_word
 from studies.miniature.popularity.points import Mark, Point
 from studies.miniature.recognise import REFERENCES
@@ -79,7 +79,12 @@ def difference_tables(rows: pd.DataFrame) -> list[Table]:
     for number, (label, title) in enumerate(titles.items(), start=1):
         cells = [_difference_row(group) for _, group in whole[whole["difference"] == label].groupby("popularity")]
         made.append(
-            _table(f"popularity-{number}", title, "Mean [95%]; δ and votes: Spearman within training prompts.\n", cells)
+            _table(
+                f"popularity-{number}",
+                title,
+                "Mean [95%]; t: over seeds; δ and votes: Spearman within training prompts.\n",
+                cells,
+            )
         )
     by_seed = rows[(rows["difference"] == GAIN) & (rows["seed"] != ALL_SEEDS)]
     cells = [
@@ -92,7 +97,7 @@ def difference_tables(rows: pd.DataFrame) -> list[Table]:
 
 
 def _difference_row(group: pd.DataFrame) -> list[str]:
-    by_metric = {row["metric"]: interval(row, "", "+") for _, row in group.iterrows()}
+    by_metric = {row["metric"]: interval(row, "", "+") + t_words(row) for _, row in group.iterrows()}
     return [
         f"{group.iloc[0]['popularity']:g}",
         interval(group.iloc[0], "correlation_", "+"),
