@@ -53,8 +53,8 @@ def labels_of(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def differences(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Distinct labels of :data:`MODEL` minus the hull of mixtures within a prompt of the others, at equal craft.
 
-    A row per label and seed: ``mean`` (NaN outside the hull's range), ``mixture``: the point of the hull next to it in craft (over
-    all seeds the most frequent one), and per label one row of all seeds with t.
+    A row per label and seed: ``mean`` (NaN outside the hull's range), ``mixture``: the hull's point next in craft; and
+    per label one row of all seeds with t and the most frequent mixture.
     """
     rows = []
     for label in LABELS:
