@@ -55,7 +55,8 @@ class Runner:
 
     def run(self, parts: list[Part]) -> None:
         """All of them. :class:`StageFailed` after the first that fails; its lane's neighbour is let finish what it does."""
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) != signal.SIG_IGN]  # as in `… &`
+        before = {number: signal.signal(number, self._note) for number in heard}
         try:
             for part in parts:
                 for row in part.rows:
@@ -97,6 +98,7 @@ class Runner:
             while thread.is_alive():
                 thread.join(_LOOK)
                 self._heed()
+        self._heed()
         if failures:
             raise failures[0]
 
@@ -138,10 +140,12 @@ class Runner:
                 raise UserError(f"{words[0]}: {error.strerror}") from None
             self._processes.add(process)
         try:
-            while True:
-                self._heed()
+            code = None
+            while code is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    return process.wait(_LOOK)
+                    code = process.wait(_LOOK)
+                self._heed()  # also where it has ended: a terminal's Ctrl-C goes to it as well, and is no failure of it
+            return code
         finally:
             if process.poll() is not None:
                 with self._lock:
@@ -160,7 +164,8 @@ class Runner:
 
     def _stop(self) -> None:
         """End what runs. Ctrl-C has reached it already; what does not end by itself is told, then killed."""
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second time it is not waited for
+        if signal.getsignal(signal.SIGINT) == self._note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # the second time nothing is waited for
         with self._lock:
             self._stopping = True
             processes = list(self._processes)
@@ -170,8 +175,11 @@ class Runner:
         for process in processes:
             try:
                 process.wait(max(0.1, end - time.monotonic()))
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            except subprocess.TimeoutExpired:
                 process.kill()
+            except KeyboardInterrupt:
+                process.kill()
+                end = 0.0
 
 
 def cores() -> int:

@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -431,6 +433,55 @@ def test_a_failure_shows_the_end_of_its_log_and_stops_what_comes_after(scripted,
     assert said.err.splitlines()[-2:] == ["broken", "error: stage bad failed; all of its output: runs/logs/bad.log"]
     assert "\n85\n" not in said.err
     assert not (tmp_path / "never").exists()
+
+
+@pytest.fixture
+def interruptible():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.usefixtures("interruptible")
+def test_a_stage_that_ctrl_c_ends_too_is_no_failure(scripted, capsys, beside):
+    """The terminal signals the whole group: a stage may have ended before anything looks."""
+    stage = ("quick", "kill -INT $PPID; exit 130")
+    with pytest.raises(KeyboardInterrupt):
+        scripted([[stage], [("other", "sleep 30")]] if beside else stage)
+    assert "failed" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_the_second_ctrl_c_ends_every_lane_at_once(scripted, tmp_path):
+    def press():
+        while not all((tmp_path / name).exists() for name in "ab"):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # until it waits for the stages
+            time.sleep(0.1)
+        time.sleep(1)
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    pressed = []
+    threading.Thread(target=press, daemon=True).start()
+    deaf = "trap '' TERM; echo $$ > {0}; exec sleep 300"
+    with pytest.raises(KeyboardInterrupt):
+        scripted([[("a", deaf.format("a"))], [("b", deaf.format("b"))]])
+    assert time.monotonic() - pressed[0] < 40  # a stage that is told once has 60 s
+    numbers = [int((tmp_path / name).read_text()) for name in "ab"]
+    time.sleep(1)
+    assert [number for number in numbers if psutil.pid_exists(number) and psutil.Process(number).status() != "zombie"] == []
+
+
+def test_an_interrupt_that_is_ignored_stays_so(scripted):
+    """As in a job that a script starts with ``&``: the terminal's Ctrl-C is not meant for it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        scripted(("any", "kill -INT $PPID; kill -INT $$"))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_stage_that_the_kernel_kills_is_said_to_be_killed(scripted, capsys):
