@@ -122,7 +122,8 @@ class LineFile:
         with self.path.open("rb+") as stream:
             content = stream.read()
             stream.truncate(content.rfind(b"\n") + 1)
-        self._stream = self.path.open("a", encoding="utf-8")
+        # Half a surrogate pair, which a server's JSON may hold, becomes its escape, which is JSON as well.
+        self._stream = self.path.open("a", encoding="utf-8", errors="backslashreplace")
 
     def lines(self) -> list[bytes]:
         """Its lines, which are whole."""

@@ -11,7 +11,16 @@ import pandas as pd
 import pytest
 
 from diversity_tuning.errors import UserError
-from diversity_tuning.outputs import check_ours, check_place, files_in, put_in_place, read_provenance, recover, retired
+from diversity_tuning.outputs import (
+    LineFile,
+    check_ours,
+    check_place,
+    files_in,
+    put_in_place,
+    read_provenance,
+    recover,
+    retired,
+)
 from diversity_tuning.runs import is_finished, provenance, write_provenance, written_in_place
 from tests.evaluation.synthetic import write_run
 from tests.human_eval.helpers import write_state
@@ -340,3 +349,12 @@ def test_places_where_no_folder_can_be_made_name_the_reason(tmp_path):
         with pytest.raises(UserError, match=r"no folder can be made there \(File name too long\)"):
             check_place(tmp_path / name)
     check_place(tmp_path / ("n" * 240))
+
+
+def test_half_a_surrogate_pair_in_a_line_is_kept_as_its_escape(tmp_path):
+    """A server's JSON may hold one; what came with it is not lost."""
+    rows = [{"text": "half \ud83d"}, {"text": "whole \U0001f600 é"}]
+    with LineFile(tmp_path / "rows.jsonl") as file:
+        file.append(rows)
+        assert [json.loads(line) for line in file.lines()] == rows
+    assert (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()[0] == '{"text": "half \\ud83d"}'

@@ -77,8 +77,8 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
 
 def _held_out(recipe: Recipe, lengths: list) -> float:
     """Responses to test prompts that are measured."""
-    most = recipe.number("max_responses", float("inf"))
-    return _TEST * sum(min(number, most) for *_, number in lengths)
+    most, prompts = recipe.number("max_responses", float("inf")), recipe.number("num_prompts", float("inf"))
+    return min(_TEST, prompts / len(lengths)) * sum(min(number, most) for *_, number in lengths)
 
 
 def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:

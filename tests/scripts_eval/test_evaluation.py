@@ -248,7 +248,7 @@ def _killed(*_):
 def test_of_more_responses_to_a_prompt_so_many_are_drawn_and_it_is_said(world, tmp_path, capsys):
     flags = [f"--source={world / 'data'}", "--start=2", "--num_prompts=10", *scoring_flags(world)]
     generation_eval2.main([*flags, f"--output={tmp_path / 'all'}"])
-    generation_eval2.main([*flags, f"--output={tmp_path / 'few'}", "--max_responses=2"])
+    generation_eval2.main([*flags, f"--output={tmp_path / 'few'}", "--max_responses=2", "--draw=2"])
     every, few = (pd.read_csv(tmp_path / name / "gold.csv") for name in ("all", "few"))
     assert set(few["prompt_id"]) == set(every["prompt_id"])
     assert few.groupby("prompt_id").size().max() == 2
@@ -256,6 +256,15 @@ def test_of_more_responses_to_a_prompt_so_many_are_drawn_and_it_is_said(world, t
     said = f"{len(few)} of {len(every)} responses, drawn, at most 2 a prompt"
     assert said in capsys.readouterr().out
     assert said in json.loads((tmp_path / "few" / "metrics.json").read_text())["note"]
+
+
+def test_fewer_responses_than_are_drawn_to_count_labels_are_refused(world, tmp_path, capsys):
+    """Every count would be missing."""
+    flags = [f"--source={world / 'data'}", f"--output={tmp_path / 'gold'}", *scoring_flags(world)]
+    with pytest.raises(SystemExit, match="2"):
+        generation_eval2.main([*flags, "--max_responses=3"])
+    assert "--max_responses 3: too few to draw --draw 4 among" in capsys.readouterr().err
+    assert not (tmp_path / "gold").exists()
 
 
 def test_gold_killed_before_its_provenance_goes_on(world, tmp_path):

@@ -56,6 +56,11 @@ class ReferenceConfig(Flags):
     max_responses: int | None = flag("of more responses to a prompt so many are drawn; default: all", default=None, least=1)
     seed: int = flag("decides both draws", default=42, least=0)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.max_responses and self.max_responses < self.draw:
+            raise UserError(f"--max_responses {self.max_responses}: too few to draw --draw {self.draw} among; lower both")
+
 
 def gold_run(config: ReferenceConfig) -> None:
     """Write the run folder of the data's responses: gold.csv with the published names, and the files of any other run."""

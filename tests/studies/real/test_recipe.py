@@ -9,9 +9,12 @@ import shlex
 import pytest
 
 from diversity_tuning.builtin import SMOLLM2
+from studies.reproduce import estimate as estimating
 from studies.reproduce.__main__ import main, make_parser, plan
+from studies.reproduce.commands import Run
 from studies.reproduce.estimate import estimate
 from studies.reproduce.runner import multiplies_bfloat16
+from studies.reproduce.stages import Stage
 from tests import test_recipes as shared
 
 FOLDER = shared.ROOT / "recipes" / "smollm2"
@@ -113,6 +116,18 @@ def test_bfloat16_where_the_processor_multiplies_it(source, capsys, monkeypatch,
 
 def minutes(line):
     return int(re.match(r"# about (\d+) min on", line)[1])
+
+
+def test_the_estimate_knows_how_many_prompts_are_measured():
+    """Data of a thousand prompts cost no more there than what ``num_prompts`` of the quick size lets through."""
+    run = Run("smollm2", 0, "x", size="quick", root=shared.ROOT)
+    gold, train = (Stage(name, needs, "{config}") for name, needs in (("eval_gold", "eval2"), ("train_dpo", "dpo")))
+
+    def seconds(stage, prompts):
+        return estimating._seconds(stage, run, [(50.0, 10.0, 40)] * prompts)
+
+    assert seconds(gold, 30) < seconds(gold, 60) == pytest.approx(seconds(gold, 1000))
+    assert seconds(train, 60) < seconds(train, 1000)
 
 
 def test_the_estimate_grows_with_the_work(source, capsys, monkeypatch):
