@@ -31,7 +31,11 @@ def main(argv=None) -> None:
     report = Path(parse_with_recipe(parser, argv).report)
     if missing := [name for name in _TABLES if not (report / f"{name}.csv").is_file()]:
         raise UserError(f"{report}: no {missing[0]}.csv; make the report of bash reproduce.sh --claims first")
-    rows = outcomes(*(pd.read_csv(report / f"{name}.csv", dtype={"seed": str}) for name in _TABLES))
+    tables = [pd.read_csv(report / f"{name}.csv", dtype={"seed": str}) for name in _TABLES]
+    if tables[1]["seed"].nunique() == 1:
+        print(f"{report}: one seed, of which there is no t; nothing is tested before there are several", flush=True)
+        return
+    rows = outcomes(*tables)
     write_csv(report / "claims.csv", rows)
     print("\n".join(map(_line, rows.to_dict("records"))), flush=True)
 

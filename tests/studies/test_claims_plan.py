@@ -142,3 +142,11 @@ def test_from_the_report_of_scored_runs(tmp_path, capsys):
     assert list(rows["against"]) == ["hull of 4 models"] * 2 + ["sft"] * 2
     assert rows["mean"].abs()[2:].max() < 0.05
     assert "hull of 4 models: +0." in capsys.readouterr().out
+
+
+def test_one_seed_has_no_verdict(tmp_path, capsys):
+    for name in ("fronts", "controls"):
+        (tmp_path / f"{name}.csv").write_text("seed,metric\n8,craft\n")
+    claims.main(["--report", str(tmp_path)])
+    assert "one seed" in capsys.readouterr().out
+    assert not (tmp_path / "claims.csv").exists()
