@@ -144,7 +144,9 @@ class Runner:
             while code is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     code = process.wait(_LOOK)
-                self._heed()  # also where it has ended: a terminal's Ctrl-C goes to it as well, and is no failure of it
+                self._heed()
+            if code in (-signal.SIGINT, 128 + signal.SIGINT):
+                raise KeyboardInterrupt  # a terminal's Ctrl-C goes to the stage as well, which may end before it is noted here
             return code
         finally:
             if process.poll() is not None:
