@@ -4,8 +4,8 @@ python -m studies.miniature.mixtures --study results/miniature-claims --output r
 
 Drawing a model for each prompt reaches the chord between two models. Drawing for each *sample* can reach more: a prompt's
 samples then come from two models that repeat different things. For every two of the rivals and every number k of a prompt's n
-samples from the first, the expected number of distinct labels is the mean over all choices of k and n − k; the hull of all
-these points is set against the model at its own craft, seed by seed. Writes mixtures.csv (a row per label, seed and ``all``).
+samples from the first, the number of distinct labels is the mean over all choices of the k; the hull of all these points is set
+against the model at its own craft, seed by seed. Writes mixtures.csv (a row per label, seed and ``all``).
 """
 
 import itertools
@@ -113,18 +113,17 @@ def _mixtures(models: dict[str, tuple[np.ndarray, np.ndarray]]) -> Iterator[tupl
 
 
 def expected_distinct(first: np.ndarray, second: np.ndarray, k: int) -> float:
-    """Expected distinct labels among ``k`` of ``first`` and ``len(second) − k`` of ``second``, all choices alike; "" is none.
+    """Mean number of distinct labels where ``k`` of the n samples are ``first``'s and the others ``second``'s; "" is none.
 
-    A label that a of the n and b of the m have is missing with probability C(n − a, k)/C(n, k) · C(m − b, m − k)/C(m, m − k).
+    Over all choices of the k places. Samples of one place share their random numbers in all models and are often alike, so
+    that no place is taken from both.
     """
-    from math import comb
-
-    n, m = len(first), len(second)
-    total = 0.0
-    for label in (set(first) | set(second)) - {""}:
-        a, b = sum(first == label), sum(second == label)
-        total += 1 - comb(n - a, k) / comb(n, k) * comb(m - b, m - k) / comb(m, m - k)
-    return total
+    places = range(len(first))
+    counts = [
+        len({*(first[place] if place in own else second[place] for place in places)} - {""})
+        for own in map(set, itertools.combinations(places, k))
+    ]
+    return float(np.mean(counts))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Mixtures within a prompt: expected distinct labels by hand and by enumeration; the difference at equal craft by hand."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,15 +10,16 @@ from studies.miniature.mixtures import differences, expected_distinct
 LABELS = np.array([*"aabc"], dtype=object), np.array([*"abd", ""], dtype=object)
 
 
-@pytest.mark.parametrize("k", [0, 1, 2, 3, 4])
-def test_expected_labels_are_the_mean_over_all_choices(k):
-    first, second = LABELS
-    counts = [
-        len({*one, *other} - {""})
-        for one in itertools.combinations(first, k)
-        for other in itertools.combinations(second, len(second) - k)
-    ]
-    assert expected_distinct(first, second, k) == pytest.approx(np.mean(counts))
+def test_labels_of_mixtures_by_hand():
+    first, second = LABELS  # a a b c and a b d none
+    assert [expected_distinct(first, second, k) for k in (0, 4)] == [3, 3]
+    # The first, second, third, fourth place from the first: {a, b, d}, {a, d}, {a, b}, {a, b, d, c}.
+    assert expected_distinct(first, second, 1) == (3 + 2 + 2 + 4) / 4
+
+
+def test_a_place_is_not_taken_from_both():
+    same = np.array([*"abcd"], dtype=object)
+    assert [expected_distinct(same, same, k) for k in range(5)] == [4] * 5
 
 
 def _table(models):

@@ -80,7 +80,7 @@ def test_the_order_and_the_sizes(source, capsys, monkeypatch):
         list(quick)
         == (
             "0_scoring 1_filtering 2_pairs stylometry 3_weights_both train_generation train_reward"
-            " train_dpo eval_untouched eval_dpo train_ddpo-both eval_sft eval_ddpo-both reward_check eval_gold auxiliary report"
+            " reward_check eval_gold train_dpo eval_untouched eval_dpo train_ddpo-both eval_sft eval_ddpo-both auxiliary report"
         ).split()
     )
     assert f"--source {source}" in quick["0_scoring"]
