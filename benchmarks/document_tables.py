@@ -88,7 +88,22 @@ def document_tables(study: Path) -> dict[str, list[str]]:
         if mark.is_file():
             low = json.loads(mark.read_text(encoding="utf-8"))[ALL]["low"]
             made["as in real stories"] = _at_least(read(sweep, "means"), read(sweep, "popularity"), low)
+    announced = study.with_name(f"{study.name}-claims") / "claims.csv"
+    if announced.is_file():
+        made["announced"] = _claims(pd.read_csv(announced))
     return {name: table for name, table in made.items() if len(table) > 2}
+
+
+def _claims(rows: pd.DataFrame) -> list[str]:
+    """The four announced outcomes of --claims."""
+    shown = {"distinct_direction": "plots at equal craft", "distinct_voice": "voices at equal craft"}
+    cells = [
+        [shown.get(row["outcome"], f"plots among samples of craft {row['outcome'][-1]} or more"), row["against"],
+         interval(row, 2, True), interval(row | {"t_mean": 0.0}, 2, True, "t_").partition(" ")[2], number(row["p"], 3),
+         number(row["holm"], 3)]
+        for row in rows.to_dict("records")
+    ]  # fmt: skip
+    return _markdown(["outcome", "DDPO minus", "mean [95%]", "t over eight seeds", "p", "after Holm"], cells)
 
 
 def _has_fronts(folder: Path) -> bool:
