@@ -36,7 +36,11 @@ def main(argv=None) -> None:
     Path(args.output).mkdir(parents=True, exist_ok=True)
     write_csv(Path(args.output) / "mixtures.csv", rows)
     for row in rows[rows["seed"] == "all"].to_dict("records"):
-        print("{label}: {mean:+.2f}, t over {seeds} seeds [{t_low:+.2f}, {t_high:+.2f}]; beside {mixture}".format(**row))
+        print(
+            "{label}: {mean:+.2f}, t over {seeds:.0f} seeds [{t_low:+.2f}, {t_high:+.2f}]; nearest on the hull: {mixture}".format(
+                **row
+            )
+        )
 
 
 def labels_of(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
