@@ -36,11 +36,8 @@ def main(argv=None) -> None:
     Path(args.output).mkdir(parents=True, exist_ok=True)
     write_csv(Path(args.output) / "mixtures.csv", rows)
     for row in rows[rows["seed"] == "all"].to_dict("records"):
-        print(
-            "{label}: {mean:+.2f}, t over {seeds:.0f} seeds [{t_low:+.2f}, {t_high:+.2f}]; nearest on the hull: {mixture}".format(
-                **row
-            )
-        )
+        line = "{label}: {mean:+.2f}, t over {seeds:.0f} seeds [{t_low:+.2f}, {t_high:+.2f}]; nearest on the hull: {mixture}"
+        print(line.format(**row))
 
 
 def labels_of(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
