@@ -28,7 +28,7 @@ _OF_POLICY = {"characters": 0, "truncated": None, "openings": 3, "relevance": 3}
 
 
 def method_tables(results: Path) -> dict[str, list[str]]:
-    """For each published group of methods: the chosen models on test prompts, and every strength against the baseline's hull."""
+    """For each published group of methods: the chosen models on test prompts, and every strength against a hull."""
     made = {}
     for suffix, (baseline, strength) in _GROUPS.items():
         test, validation = (results / f"miniature-methods{suffix}{split}" for split in ("", "-validation"))
