@@ -36,6 +36,18 @@ def test_room_is_whole_blocks_and_is_copied_once_a_block(monkeypatch):
     assert taken == [100] * 2 + [129] * 2 + [257] * 2  # keys and values
 
 
+def test_rows_leave_and_come_several_times():
+    layer = BlockLayer()
+    layer.batch_select_indices(torch.tensor([0]))  # of an empty one nothing
+    states = torch.arange(24.0).reshape(2, 3, 1, 4, 1)
+    layer.update(*states)
+    layer.batch_select_indices(torch.tensor([2, 0, 2]))
+    assert layer.keys.flatten(1).tolist() == [[8, 9, 10, 11], [0, 1, 2, 3], [8, 9, 10, 11]]
+    keys, values = layer.update(*torch.full((2, 3, 1, 1, 1), -1.0))
+    assert keys[1].flatten().tolist() == [0, 1, 2, 3, -1]
+    assert values[2].flatten().tolist() == [20, 21, 22, 23, -1]
+
+
 def test_emptied_and_used_again():
     layer = BlockLayer()
     layer.update(*torch.zeros((2, 1, 1, 5, 4)))
