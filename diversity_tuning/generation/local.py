@@ -7,31 +7,27 @@ floating-point rounding of the logits.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from jinja2 import TemplateError
-from peft import PeftModel
 from transformers import (
-    DynamicCache,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    StoppingCriteriaList,
 )  # fmt: skip
 from transformers.generation import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
+from diversity_tuning.generation.rows import generate, left_padded, sample_rows
 from diversity_tuning.policy import load_policy, stop_ids
 from diversity_tuning.public import printable
 from diversity_tuning.thinking import NOT_CLOSED, cut_thinking, decode_response, template_opens_thinking
-
-_ENDED = 0.25  # part of a batch: leaving it costs a copy of the others' keys and values
 
 # Settings of a model that sampling replaces by its own, or that say nothing about how it samples.
 _REPLACED = set(
@@ -96,7 +92,8 @@ class LocalEngine:
             rows = order[start : start + self.batch_size]
             keys = [row_key(seed, requests[i].key, requests[i].sample) for i in rows]
             asked = [prompts[i] for i in rows]
-            written = _sample_rows(model, tokenizer, asked, keys, settings, stops)
+            processors = functools.partial(_processors_of_rows, settings, keys)
+            written = sample_rows(model, tokenizer, asked, settings.max_new_tokens, processors)
             yield [(i, read_tokens(tokenizer, ids, stops, len(prompts[i]))) for i, ids in zip(rows, written, strict=True)]
 
 
@@ -125,92 +122,6 @@ def check_context(context: float, prompts: list[list[int]], max_new_tokens: int)
         )
 
 
-@torch.inference_mode()
-def _sample_rows(
-    model, tokenizer, prompts: list[list[int]], keys: list[int], settings: SamplingSettings, stops: set[int]
-) -> list[list[int]]:
-    """New tokens of every row, those after a stop token undefined.
-
-    A prompt that several rows have is read once, and rows that have ended leave the batch whenever they are a part
-    ``_ENDED`` of it. A cache that rows cannot leave (:func:`.block_cache`) is used by all rows to the end.
-    """
-    ids, mask = _padded(prompts, tokenizer.pad_token_id, model.device)
-    width, end, row_keys = ids.shape[1], ids.shape[1] + settings.max_new_tokens, np.array(keys, dtype=np.uint64)
-    stop_tokens = torch.tensor(sorted(stops), device=ids.device, dtype=ids.dtype)
-
-    def ended(ids: torch.Tensor) -> torch.Tensor:
-        return torch.isin(ids[:, width:], stop_tokens).any(dim=1)
-
-    def enough_ended(ids: torch.Tensor, _scores) -> torch.Tensor:
-        return (ended(ids).double().mean() >= _ENDED).expand(len(ids))
-
-    cache = _read_once(model, tokenizer, prompts)
-    stopping = None if cache is None else StoppingCriteriaList([enough_ended])
-    written: list[list[int]] = [[] for _ in prompts]
-    rows = torch.arange(len(prompts), device=ids.device)
-    while len(rows):
-        processors = logits_processors(settings, mask[:, :width], row_keys[rows.cpu().numpy()])
-        options = {"logits_processor": processors, "stopping_criteria": stopping, "past_key_values": cache}
-        ids = _generate(model, tokenizer, ids, mask, end - ids.shape[1], **options)
-        done = ended(ids) | (ids.shape[1] == end)
-        for row, tokens in zip(rows[done].tolist(), ids[done, width:].tolist(), strict=True):
-            written[row] = tokens
-        going = (~done).nonzero()[:, 0]
-        rows, ids = rows[going], ids[going]
-        mask = torch.cat([mask[going, :width], torch.ones_like(ids[:, width:])], dim=1)
-        if len(rows):
-            cache.batch_select_indices(going)
-    return written
-
-
-def _read_once(model, tokenizer, prompts: list[list[int]]) -> DynamicCache | None:
-    """The :func:`.block_cache` of all rows: empty, or filled up to the last token of the prompts where some are the same."""
-    cache, distinct = block_cache(model), {prompt: row for row, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-    if cache is not None and len(distinct) < len(prompts) and len(prompts[0]) > 1:
-        ids, mask = _padded(list(distinct), tokenizer.pad_token_id, model.device)
-        _generate(model, tokenizer, ids, mask, 1, past_key_values=cache)
-        cache.crop(-1)  # `generate` begins with a token that is not read yet
-        cache.batch_select_indices(torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=model.device))
-    return cache
-
-
-def _padded(prompts: list, pad: int, device, padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and mask ``(rows, width)``. ``padding``: columns more than the longest needs."""
-    width = max(map(len, prompts)) + padding
-    ids = torch.full((len(prompts), width), pad)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):  # on the left, so that every response begins at the same column
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    return ids.to(device), mask.to(device)
-
-
-@torch.inference_mode()
-def _generate(model, tokenizer, ids: torch.Tensor, mask: torch.Tensor, new_tokens: int, settings: dict | None = None, **inputs):
-    """`generate` with these ``settings`` and nothing of the model's own generation_config, as vLLM is started.
-
-    ``inputs``: others of `generate`, such as ``past_key_values`` that hold the first columns.
-    """
-    config = GenerationConfig(
-        max_new_tokens=new_tokens,
-        do_sample=False,  # the noise is in the scores; what is left is argmax
-        eos_token_id=stop_ids(model.generation_config, tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        disable_compile=True,  # batches differ in shape
-        **(settings or {}),
-    )
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    own, base.generation_config = base.generation_config, GenerationConfig()  # it would fill in what is not given
-    if base is not model:
-        model.generation_config = base.generation_config
-    try:
-        return model.generate(input_ids=ids, attention_mask=mask, generation_config=config, **inputs)
-    finally:
-        base.generation_config = own
-        if base is not model:
-            model.generation_config = own
-
-
 def say_ignored(base_model: str, settings: GenerationConfig) -> None:
     """Print which of a model's own generation settings sampling does not use: it has its own, the same for every engine."""
     ignored = {name: value for name, value in settings.to_diff_dict().items() if name not in _REPLACED and value}
@@ -226,9 +137,9 @@ def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     text = (usable or [0])[-5:]
 
     def scores(padding: int) -> torch.Tensor:
-        ids, mask = _padded([text], tokenizer.pad_token_id, model.device, padding)
+        ids, mask = left_padded([text], tokenizer.pad_token_id, model.device, padding)
         settings = {"output_logits": True, "return_dict_in_generate": True}
-        return _generate(model, tokenizer, ids, mask, 1, settings, past_key_values=block_cache(model)).logits[0][0].float()
+        return generate(model, tokenizer, ids, mask, 1, settings, past_key_values=block_cache(model)).logits[0][0].float()
 
     plain, padded = scores(0), scores(7)
     if plain.isnan().any():
@@ -256,7 +167,13 @@ def read_tokens(
     return Sample(told.strip(), end < len(ids), end, tokens_in, len(text) - len(told))
 
 
-def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: Sequence[int]) -> LogitsProcessorList:
+def _processors_of_rows(
+    settings: SamplingSettings, keys: list[int], mask: torch.Tensor, rows: list[int]
+) -> LogitsProcessorList:
+    return logits_processors(settings, mask, [keys[row] for row in rows])
+
+
+def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: list[int]) -> LogitsProcessorList:
     """Penalty, then temperature, top-k, top-p, min-p and noise, the order of `generate`. ``mask``: of the prompts."""
     draw = SeededDraw(settings.temperature, settings.top_k, settings.top_p, keys, mask.shape[1], settings.min_p)
     if settings.repetition_penalty == 1.0:
@@ -285,7 +202,7 @@ class SeededDraw(LogitsProcessor):
     transformers (but for scores equal to the k-th, which those keep all), without a sort of the vocabulary at every step.
     """
 
-    def __init__(self, temperature: float, top_k: int, top_p: float, keys: Sequence[int], start: int, min_p: float = 0.0):
+    def __init__(self, temperature: float, top_k: int, top_p: float, keys: list[int], start: int, min_p: float = 0.0):
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
         self.min_p = MinPLogitsWarper(min_p) if min_p > 0 else None
         self.keys = np.array(keys, dtype=np.uint64)[:, None]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import DynamicCache, MistralConfig, MistralForCausalLM
 from transformers.cache_utils import DynamicLayer
 
-from diversity_tuning.generation import cache, local
+from diversity_tuning.generation import cache, local, rows
 from diversity_tuning.generation.cache import BlockLayer, block_cache
 from diversity_tuning.generation.requests import SamplingSettings, user_request
 from tests.tiny import make_model, make_tokenizer
@@ -75,10 +75,10 @@ def test_samples_are_those_of_the_cache_of_transformers(policy, monkeypatch):
 
     monkeypatch.setattr(cache, "BLOCK", 8)
     used = []
-    monkeypatch.setattr(local, "block_cache", lambda model: used.append(block_cache(model)) or used[-1])
+    monkeypatch.setattr(rows, "block_cache", lambda model: used.append(block_cache(model)) or used[-1])
     blocks = samples()
     assert all(layer.room[0].shape[-2] > 40 for found in used for layer in found.layers)
-    monkeypatch.setattr(local, "block_cache", lambda model: DynamicCache(config=model.config))
+    monkeypatch.setattr(rows, "block_cache", lambda model: DynamicCache(config=model.config))
     assert samples() == blocks
 
 
