@@ -29,6 +29,7 @@ from diversity_tuning.flags import flag, parse_flags
 from diversity_tuning.generation.engine import EngineConfig, make_engine, make_server
 from diversity_tuning.generation.local import LocalEngine, read_tokens
 from diversity_tuning.generation.requests import ChatRequest, Sample, SamplingSettings, user_request
+from diversity_tuning.generation.vllm_server import executable
 from diversity_tuning.policy import stop_ids
 from diversity_tuning.runs import git_commit, library_versions, write_json, write_text
 
@@ -141,6 +142,8 @@ def main(argv=None) -> None:
     config = parse_flags(
         SamplingBenchmark, "benchmarks.sampling", __doc__, argv, without=("engine", "dtype", "adapter", "model")
     )
+    if any(name.startswith("vllm") for name in config.engines):
+        executable()  # or an error, before the others have run
     prompts = list(select_prompts(config.source, config.split, 0, config.num_prompts).values())
     output = Path(config.output)
     output.parent.mkdir(parents=True, exist_ok=True)
