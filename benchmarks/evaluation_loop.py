@@ -41,14 +41,20 @@ def loop(
     return pd.DataFrame(rows)
 
 
-@torch.inference_mode()
 def _responses(policy, tokenizer, prompt: str, settings: dict, at_once: int) -> list[str]:
+    sampled = sampled_tokens(policy, tokenizer, prompt, settings, at_once)
+    return [text.strip() for text in tokenizer.batch_decode(sampled, skip_special_tokens=True)]
+
+
+@torch.inference_mode()
+def sampled_tokens(policy, tokenizer, prompt: str, settings: dict, at_once: int) -> torch.Tensor:
+    """New tokens ``(at_once, columns)`` of one call of `generate`, padded after their end."""
     ids = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
     ).to(policy.device)
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "max_new_tokens")
     sampled = policy.generate(**ids, do_sample=True, num_return_sequences=at_once, **{name: settings[name] for name in names})
-    return [text.strip() for text in tokenizer.batch_decode(sampled[:, ids["input_ids"].shape[1] :], skip_special_tokens=True)]
+    return sampled[:, ids["input_ids"].shape[1] :]
 
 
 @torch.inference_mode()

@@ -37,6 +37,13 @@ class BlockLayer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, :end] for buffer in self.room)
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these rows, in this order; a row may come several times."""
+        if self.is_initialized:
+            written = self.keys.shape[-2]
+            self.room = tuple(buffer[indices] for buffer in self.room)
+            self.keys, self.values = (buffer[:, :, :written] for buffer in self.room)
+
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         raise NotImplementedError("BlockLayer is for sampling and greedy search")
 

@@ -12,13 +12,19 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jinja2 import TemplateError
-from peft import PeftModel
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)  # fmt: skip
 from transformers.generation import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
+from diversity_tuning.generation.rows import generate, left_padded, sample_rows
 from diversity_tuning.policy import load_policy, stop_ids
 from diversity_tuning.public import printable
 from diversity_tuning.thinking import NOT_CLOSED, cut_thinking, decode_response, template_opens_thinking
@@ -77,15 +83,17 @@ class LocalEngine:
         if too_long:
             told = "the conversation has {} tokens, room is for {}"
             yield [(i, Failure(told.format(len(prompts[i]), max(room, 0)))) for i in too_long]
-        order = sorted(set(range(len(requests))) - set(too_long), key=lambda i: (-len(prompts[i]), i))
+        first = {messages: i for i, messages in reversed(list(enumerate(request.messages for request in requests)))}
+        order = sorted(  # samples of one prompt stand together, since it is read once in a batch
+            set(range(len(requests))) - set(too_long), key=lambda i: (-len(prompts[i]), first[requests[i].messages], i)
+        )
         stops = set(stop_ids(model.generation_config, tokenizer))
         for start in range(0, len(order), self.batch_size):  # longest first: memory fails early
             rows = order[start : start + self.batch_size]
             keys = [row_key(seed, requests[i].key, requests[i].sample) for i in rows]
             asked = [prompts[i] for i in rows]
-            processors = functools.partial(logits_processors, settings, keys=keys)
-            output = _generate(model, tokenizer, asked, settings.max_new_tokens, processors)
-            written = output[:, len(asked[0]) :].tolist()
+            processors = functools.partial(_processors_of_rows, settings, keys)
+            written = sample_rows(model, tokenizer, asked, settings.max_new_tokens, processors)
             yield [(i, read_tokens(tokenizer, ids, stops, len(prompts[i]))) for i, ids in zip(rows, written, strict=True)]
 
 
@@ -114,45 +122,6 @@ def check_context(context: float, prompts: list[list[int]], max_new_tokens: int)
         )
 
 
-@torch.inference_mode()
-def _generate(model, tokenizer, prompts: list[list[int]], new_tokens: int, processors=None, padding: int = 0, **options):
-    """`generate` with these settings and nothing of the model's own generation_config, as vLLM is started.
-
-    ``processors``: makes those of the logits from the mask of the prompts. ``padding``: columns more than the longest needs.
-    """
-    width = max(map(len, prompts)) + padding
-    ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):  # on the left, so that every response begins at the same column
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    config = GenerationConfig(
-        max_new_tokens=new_tokens,
-        do_sample=False,  # the noise is in the scores; what is left is argmax
-        eos_token_id=stop_ids(model.generation_config, tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        disable_compile=True,  # batches differ in shape
-        **options,
-    )
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    own, base.generation_config = base.generation_config, GenerationConfig()  # it would fill in what is not given
-    if base is not model:
-        model.generation_config = base.generation_config
-    try:
-        return model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            past_key_values=block_cache(model),
-            generation_config=config,
-            logits_processor=processors and processors(mask),
-        )
-    finally:
-        base.generation_config = own
-        if base is not model:
-            model.generation_config = own
-
-
 def say_ignored(base_model: str, settings: GenerationConfig) -> None:
     """Print which of a model's own generation settings sampling does not use: it has its own, the same for every engine."""
     ignored = {name: value for name, value in settings.to_diff_dict().items() if name not in _REPLACED and value}
@@ -168,8 +137,9 @@ def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     text = (usable or [0])[-5:]
 
     def scores(padding: int) -> torch.Tensor:
-        options = {"output_logits": True, "return_dict_in_generate": True}
-        return _generate(model, tokenizer, [text], 1, padding=padding, **options).logits[0][0].float()
+        ids, mask = left_padded([text], tokenizer.pad_token_id, model.device, padding)
+        settings = {"output_logits": True, "return_dict_in_generate": True}
+        return generate(model, tokenizer, ids, mask, 1, settings, past_key_values=block_cache(model)).logits[0][0].float()
 
     plain, padded = scores(0), scores(7)
     if plain.isnan().any():
@@ -195,6 +165,12 @@ def read_tokens(
     if told is None:
         return Failure(NOT_CLOSED)
     return Sample(told.strip(), end < len(ids), end, tokens_in, len(text) - len(told))
+
+
+def _processors_of_rows(
+    settings: SamplingSettings, keys: list[int], mask: torch.Tensor, rows: list[int]
+) -> LogitsProcessorList:
+    return logits_processors(settings, mask, [keys[row] for row in rows])
 
 
 def logits_processors(settings: SamplingSettings, mask: torch.Tensor, keys: list[int]) -> LogitsProcessorList:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import DynamicCache, MistralConfig, MistralForCausalLM
 from transformers.cache_utils import DynamicLayer
 
-from diversity_tuning.generation import cache, local
+from diversity_tuning.generation import cache, local, rows
 from diversity_tuning.generation.cache import BlockLayer, block_cache
 from diversity_tuning.generation.requests import SamplingSettings, user_request
 from tests.tiny import make_model, make_tokenizer
@@ -34,6 +34,18 @@ def test_room_is_whole_blocks_and_is_copied_once_a_block(monkeypatch):
         layer.update(*torch.zeros((2, 1, 1, step, 4)))
         assert layer.room[0].shape[-2] % cache.BLOCK == 0
     assert taken == [100] * 2 + [129] * 2 + [257] * 2  # keys and values
+
+
+def test_rows_leave_and_come_several_times():
+    layer = BlockLayer()
+    layer.batch_select_indices(torch.tensor([0]))  # of an empty one nothing
+    states = torch.arange(24.0).reshape(2, 3, 1, 4, 1)
+    layer.update(*states)
+    layer.batch_select_indices(torch.tensor([2, 0, 2]))
+    assert layer.keys.flatten(1).tolist() == [[8, 9, 10, 11], [0, 1, 2, 3], [8, 9, 10, 11]]
+    keys, values = layer.update(*torch.full((2, 3, 1, 1, 1), -1.0))
+    assert keys[1].flatten().tolist() == [0, 1, 2, 3, -1]
+    assert values[2].flatten().tolist() == [20, 21, 22, 23, -1]
 
 
 def test_emptied_and_used_again():
@@ -63,10 +75,10 @@ def test_samples_are_those_of_the_cache_of_transformers(policy, monkeypatch):
 
     monkeypatch.setattr(cache, "BLOCK", 8)
     used = []
-    monkeypatch.setattr(local, "block_cache", lambda model: used.append(block_cache(model)) or used[-1])
+    monkeypatch.setattr(rows, "block_cache", lambda model: used.append(block_cache(model)) or used[-1])
     blocks = samples()
     assert all(layer.room[0].shape[-2] > 40 for found in used for layer in found.layers)
-    monkeypatch.setattr(local, "block_cache", lambda model: DynamicCache(config=model.config))
+    monkeypatch.setattr(rows, "block_cache", lambda model: DynamicCache(config=model.config))
     assert samples() == blocks
 
 

@@ -44,6 +44,24 @@ def test_same_samples_in_any_batch(policy):
     assert sample(policy, REQUESTS[4:7]) == whole[4:7]
 
 
+def test_a_prompt_is_read_once_and_what_has_ended_is_not_continued(policy, monkeypatch):
+    requests, settings = [user_request(PROMPTS[-1], number) for number in range(16)], {"max_new_tokens": 60, "temperature": 3.0}
+    settings |= {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
+    monkeypatch.setattr(policy[0].generation_config, "eos_token_id", list(range(100, 115)))  # responses of 15 tokens or so
+    alone = sample(policy, requests, batch_size=1, **settings)
+    read, forward = [], type(policy[0]).forward
+
+    def counted(model, input_ids=None, **inputs):
+        read.append(input_ids.numel())
+        return forward(model, input_ids, **inputs)
+
+    monkeypatch.setattr(type(policy[0]), "forward", counted)
+    assert sample(policy, requests, **settings) == alone
+    tokens, longest = sum(found.tokens + 1 for found in alone), max(found.tokens + 1 for found in alone)
+    assert 4 / 3 * tokens < 16 * longest  # else nothing could be saved
+    assert sum(read) <= alone[0].tokens_in + 4 / 3 * tokens
+
+
 def test_seed_prompt_and_number_decide(policy):
     texts = [found.text for found in sample(policy)]
     assert texts != [found.text for found in sample(policy, seed=1)]
