@@ -136,7 +136,7 @@ def with_ratios(rows: list[dict]) -> None:
 @command
 def main(argv=None) -> None:
     args = parser().parse_args(argv)
-    pairs = [{**row, "weight": 1.0} for row in load_from_disk(args.source)["train"].to_list()]
+    pairs = [{**row, "weight": 1.0} for row in load_from_disk(args.source)["train"].shuffle(seed=0).to_list()]
     rows = measure(args, pairs)
     with_ratios(rows)
     record = {

@@ -6,6 +6,7 @@ stands before each response anew, at its own position, since the first token of 
 what stands before it in its own sequence, so hidden states are those of whole rows, up to the order of summation.
 """
 
+import functools
 from types import SimpleNamespace
 
 import torch
@@ -93,9 +94,10 @@ def _allowed(positions: Tensor, segment: Tensor, reach: Tensor) -> Tensor:
 def _rows(ids: Tensor, begins: list[int], lengths: list[int], room: int) -> list[list[tuple]]:
     """The parts of each row: side, its first position, the one behind its last, and how far it sees into other parts.
 
-    The longest pairs first; each goes where it adds the fewest tokens.
+    The longest pairs first; each goes where it adds the fewest tokens. Of some widths the one with the least area is taken.
     """
 
+    @functools.cache
     def common(one: int, other: int, end: int) -> int:
         return (ids[one, :end] == ids[other, :end]).int().cumprod(0).sum().item()
 
@@ -113,15 +115,19 @@ def _rows(ids: Tensor, begins: list[int], lengths: list[int], room: int) -> list
             parts.append((side, begin, lengths[side], sees))
         return parts
 
+    def filled(width: int) -> list[list[tuple]]:
+        rows: list[list[tuple]] = []
+        for pair in sorted(range(len(alone)), key=lambda pair: -_size(alone[pair])):
+            fuller = [(at, with_pair(row, pair)) for at, row in enumerate(rows)]
+            fitting = [(_size(new) - _size(rows[at]), at, new) for at, new in fuller if _size(new) <= width]
+            _, at, new = min(fitting, default=(0, len(rows), alone[pair]))
+            rows[at : at + 1] = [new]
+        return rows
+
     alone = [with_pair([], pair) for pair in range(len(ids) // 2)]
-    room = max(room, *map(_size, alone))
-    rows: list[list[tuple]] = []
-    for pair in sorted(range(len(alone)), key=lambda pair: -_size(alone[pair])):
-        fuller = [(at, with_pair(row, pair)) for at, row in enumerate(rows)]
-        fitting = [(_size(new) - _size(rows[at]), at, new) for at, new in fuller if _size(new) <= room]
-        _, at, new = min(fitting, default=(0, len(rows), alone[pair]))
-        rows[at : at + 1] = [new]
-    return rows
+    longest = max(map(_size, alone))
+    widths = [longest, *(room >> halved for halved in (2, 1, 0) if room >> halved > longest)]
+    return min(map(filled, widths), key=lambda rows: len(rows) * max(map(_size, rows)))
 
 
 def _size(parts: list[tuple]) -> int:
