@@ -31,7 +31,7 @@ _OF_FOUR = {"plots": "plots of 4", "voices": "voices of 4"}
 # Measures that are in no δ and in no vote.
 _APART = {"ngram_diversity_score": "n-grams", "homogenization_score": "homogenization", "compression_ratio": "compression"}
 _STORIES = "writingprompts"  # the mark of real stories with real votes in results/popularity
-_DIGITS = dict.fromkeys(("distinct_direction", "distinct_voice", "craft"), 2)  # of the others: 3
+DIGITS = dict.fromkeys(("distinct_direction", "distinct_voice", "craft"), 2)  # of the others: 3
 _NAMES = {
     REFERENCE: "synthetic authors", "sft": "SFT", "dpo": "DPO", "ddpo-both": "DDPO-both", "ddpo-sem": "DDPO-sem",
     "ddpo-sty": "DDPO-sty", "divpo": SELECTIONS["divpo"].label, "orpo": "ORPO", "dorpo-both": "DORPO-both",
@@ -103,7 +103,7 @@ def _claims(rows: pd.DataFrame) -> list[str]:
          number(row["holm"], 3)]
         for row in rows.to_dict("records")
     ]  # fmt: skip
-    return _markdown(["outcome", "DDPO minus", "mean [95%]", "t over eight seeds", "p", "after Holm"], cells)
+    return markdown(["outcome", "DDPO minus", "mean [95%]", "t over eight seeds", "p", "after Holm"], cells)
 
 
 def _has_fronts(folder: Path) -> bool:
@@ -140,7 +140,7 @@ def _models(
     trained = [method for method in there if method not in (REFERENCE, "sft")]
     cells = {method: [_NAMES[method].removesuffix("-both" if short_names else "")] for method in there}
     for column in SHORT:
-        texts = {method: number(rows[method].get(f"{column}_mean"), _DIGITS.get(column, 3)) for method in there}
+        texts = {method: number(rows[method].get(f"{column}_mean"), DIGITS.get(column, 3)) for method in there}
         best = max((rows[method][f"{column}_mean"] for method in trained), default=None) if short_names else None
         for method in there:
             bold = method in trained and best is not None and rows[method][f"{column}_mean"] == best
@@ -148,7 +148,7 @@ def _models(
     for method in there:
         cells[method] += [number(rows[method].get(f"{column}_mean"), 2) for column in further or ()]
     names = [*(headings.get(name, name) for name in SHORT.values()), *(further or {}).values()]
-    return _markdown(["model", *names], list(cells.values()))
+    return markdown(["model", *names], list(cells.values()))
 
 
 def _main(label: str) -> str:
@@ -162,11 +162,11 @@ def _differences(rows: pd.DataFrame) -> list[str]:
     for one, other in _PAIRS:
         found = of_pair(rows, one, other)
         if found:
-            cells = [interval(found[column], _DIGITS.get(column, 3), True) if column in found else "–" for column in SHORT]
+            cells = [interval(found[column], DIGITS.get(column, 3), True) if column in found else "–" for column in SHORT]
             lines.append([f"{_NAMES[one]} − {_NAMES[other]}", *cells])
-            spans = [_t(found[column], _DIGITS.get(column, 3)) if column in found else None for column in SHORT]
+            spans = [_t(found[column], DIGITS.get(column, 3)) if column in found else None for column in SHORT]
             lines += [["… t over seeds", *spans]] if all(spans) else []
-    return _markdown(["paired difference [95%]", *SHORT.values()], lines)
+    return markdown(["paired difference [95%]", *SHORT.values()], lines)
 
 
 def of_pair(rows: pd.DataFrame, one: str, other: str) -> dict[str, pd.Series]:
@@ -199,7 +199,7 @@ def _fronts(rows: pd.DataFrame) -> list[str]:
         pair = (_main(row["model"]), row["front"])
         if pair in _PAIRS and row["metric"] in columns:
             key = (SHORT[row["quality"]], pair, row["points"])
-            digits = _DIGITS.get(row["metric"], 3)
+            digits = DIGITS.get(row["metric"], 3)
             cell = interval(row, digits, True), _t(row, digits) or "–"
             lines.setdefault(key, {}).setdefault(row["metric"], cell)  # the study's own before that of the controls
     most = {(key[0], key[1]): max(other[2] for other in lines if other[:2] == key[:2]) for key in lines}
@@ -208,7 +208,7 @@ def _fronts(rows: pd.DataFrame) -> list[str]:
         if points == most[quality, (one, other)]:
             told, spans = zip(*(found.get(column, ("–", "–")) for column in columns), strict=True)
             cells += [[quality, _NAMES[one], f"{_NAMES[other]}, {points} points", *told], ["", "", "… t over seeds", *spans]]
-    return _markdown(["at equal", "model", "minus the hull of", *(SHORT[column] for column in columns)], cells)
+    return markdown(["at equal", "model", "minus the hull of", *(SHORT[column] for column in columns)], cells)
 
 
 def _controls(rows: pd.DataFrame) -> dict[str, list[str]]:
@@ -220,10 +220,10 @@ def _controls(rows: pd.DataFrame) -> dict[str, list[str]]:
         for label, group in own.groupby("difference", sort=False):
             seeds = [seed for seed in dict.fromkeys(group["seed"]) if seed != ALL]
             found = group[group["seed"] == (ALL if len(seeds) > 1 else seeds[0])].set_index("metric")
-            cells = [_marked(found.loc[c], _DIGITS.get(c, 3)) if c in found.index else "–" for c in SHORT]
+            cells = [_marked(found.loc[c], DIGITS.get(c, 3)) if c in found.index else "–" for c in SHORT]
             lines.append([label.split(" − ")[0], str(len(seeds)), *cells])
         name = _NAMES.get(_main(base), base)
-        made[f"controls, {name}"] = _markdown([f"model − {name} [95%]", "seeds", *SHORT.values()], lines)
+        made[f"controls, {name}"] = markdown([f"model − {name} [95%]", "seeds", *SHORT.values()], lines)
     return made
 
 
@@ -235,7 +235,7 @@ def _fewer(rows: pd.DataFrame) -> list[str]:
         [_NAMES[method], *(" / ".join(number(own.loc[(method, most), f"{c}_mean"], 3) for most in _MOST) for c in columns)]
         for method in _PAIRS[0]
     ]
-    return _markdown(["model", *(SHORT[column] for column in columns)], lines)
+    return markdown(["model", *(SHORT[column] for column in columns)], lines)
 
 
 def _shares(rows: pd.DataFrame) -> list[str]:
@@ -243,7 +243,7 @@ def _shares(rows: pd.DataFrame) -> list[str]:
     own = rows[rows["seed"] == ALL].rename(columns={"share": "mean"}).set_index(["model", "metric"])
     columns = ("craft", "distinct_direction", "distinct_voice")
     lines = [[told, *(interval(own.loc[name, column], 2) for column in columns)] for name, told in _VARIANTS.items()]
-    return _markdown(["share kept [95%]", *(SHORT[column] for column in columns)], lines)
+    return markdown(["share kept [95%]", *(SHORT[column] for column in columns)], lines)
 
 
 def _popularity(rows: pd.DataFrame) -> dict[str, list[str]]:
@@ -253,9 +253,9 @@ def _popularity(rows: pd.DataFrame) -> dict[str, list[str]]:
         name, lines = " − ".join(_NAMES[side].removesuffix("-both") for side in label.split(" − ")), []
         for value, own in group.groupby("popularity"):
             found = own.set_index("metric")
-            cells = [_marked(found.loc[column], _DIGITS.get(column, 3)) for column in SHORT]
+            cells = [_marked(found.loc[column], DIGITS.get(column, 3)) for column in SHORT]
             lines.append([f"{value:g}", interval(own.iloc[0], 2, True, "correlation_"), *cells])
-        made[f"popularity, {name}"] = _markdown([f"{name} at popularity", "δ and votes", *SHORT.values()], lines)
+        made[f"popularity, {name}"] = markdown([f"{name} at popularity", "δ and votes", *SHORT.values()], lines)
     return made
 
 
@@ -265,14 +265,15 @@ def _at_least(means: pd.DataFrame, rows: pd.DataFrame, low: float) -> list[str]:
     value = own["popularity"].max()
     at = means[(means["seed"] == ALL) & (means["popularity"] == value)].set_index("model")
     shown = [column for column in SHORT if column not in (SEMANTIC_DIVERSITY, STYLE_DIVERSITY)]
-    cells = [[_NAMES[name].removesuffix("-both"), *(number(at.loc[name, f"{c}_mean"], _DIGITS.get(c, 3)) for c in shown)]
+    cells = [[_NAMES[name].removesuffix("-both"), *(number(at.loc[name, f"{c}_mean"], DIGITS.get(c, 3)) for c in shown)]
              for name in ("sft", "dpo", "ddpo-both")]  # fmt: skip
     found = own[(own["popularity"] == value) & (own["difference"] == "ddpo-both − dpo")].set_index("metric")
-    cells.append(["DDPO − DPO", *(_marked(found.loc[column], _DIGITS.get(column, 3)) for column in shown)])
-    return _markdown([f"popularity {value:g}", *(SHORT[column] for column in shown)], cells)
+    cells.append(["DDPO − DPO", *(_marked(found.loc[column], DIGITS.get(column, 3)) for column in shown)])
+    return markdown([f"popularity {value:g}", *(SHORT[column] for column in shown)], cells)
 
 
-def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:
+def markdown(header: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
     return ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
 
 
@@ -307,7 +308,7 @@ def numbers(results: Path, study: str) -> list[str]:
         rows = read(folder, "differences")
         for one, other in _PAIRS if "difference" in rows else ():
             found = of_pair(rows, one, other)
-            parts = [f"{SHORT[c]} {interval(found[c], _DIGITS.get(c, 3), True)}" for c in SHORT if c in found]
+            parts = [f"{SHORT[c]} {interval(found[c], DIGITS.get(c, 3), True)}" for c in SHORT if c in found]
             told += [f"{folder.name}, {one} − {other}: {'; '.join(parts)}"] if parts else []
     return told
 

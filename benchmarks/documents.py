@@ -1,4 +1,4 @@
-"""The tables and numbers of README.md and docs/RESULTS.md, from results/: replaces the tables, prints the numbers.
+"""The tables and numbers of README.md and of docs/, from results/: replaces the tables, prints the numbers.
 
 python -m benchmarks.documents
 python -m benchmarks.documents --reports    # first writes every report of results/ anew, figures too, from the published runs
@@ -21,11 +21,15 @@ def main(argv=None) -> None:
     parser.add_argument("--results", default="results", help="folder of the studies")
     parser.add_argument("--study", default="miniature", help="study below it that the documents report")
     parser.add_argument(
-        "--documents", nargs="*", default=["README.md", "docs/RESULTS.md"], help="files whose tables are replaced"
+        "--documents",
+        nargs="*",
+        default=["README.md", *(f"docs/{name}.md" for name in ("RESULTS", "METHODS", "RLAIF"))],
+        help="files whose tables are replaced",
     )
     parser.add_argument("--reports", action="store_true", help="write the reports anew first")
     args = parser.parse_args(argv)
     from benchmarks.document_tables import document_tables, numbers, replaced
+    from benchmarks.method_tables import method_tables
     from diversity_tuning.errors import UserError
     from diversity_tuning.runs import write_text
     from studies.results.again import make_again, published_reports
@@ -34,7 +38,7 @@ def main(argv=None) -> None:
     for report in published_reports(results) if args.reports else ():
         make_again(report)
         print(f"{report}: written anew from its runs", flush=True)
-    tables, placed = document_tables(results / args.study), set()
+    tables, placed = document_tables(results / args.study) | method_tables(results), set()
     told = numbers(results, args.study)
     documents = [Path(document) for document in args.documents]
     if missing := [document for document in documents if not document.is_file()]:

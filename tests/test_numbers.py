@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import documents
 from benchmarks.document_tables import document_tables, number, numbers, replaced
+from benchmarks.method_tables import method_tables
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "miniature"
@@ -23,6 +24,10 @@ TOLD = re.compile(r"[−+-]?\d*\.\d+ \[[^\]]+\]")  # a value with its interval
 PARTS = re.compile(r"([−+-]?\d*\.\d+)\s\[([−+-]?\d*\.?\d+),\s([−+-]?\d*\.?\d+)\]")
 # Document -> why intervals of it are in no file of results/, and a digest of these, so that none is changed unseen.
 _NO_FILES = "one run of the commands beside them, whose tables are not in results/"
+FURTHER = {
+    "docs/METHODS.md": {"methods", "strengths"},
+    "docs/RLAIF.md": {"policies"},
+}  # beside tables that files of results/ lack
 UNPUBLISHED = {
     "docs/GREETINGS.md": (f"judges of greetings: {_NO_FILES}", "ca4e5d6e9a23"),
     "docs/HANNA.md": (f"released human ratings: {_NO_FILES}", "f9917a93202c"),
@@ -126,10 +131,10 @@ def unknown_numbers(text, lines):
     return sorted(told - {found.lstrip("+") for line in lines for found in DECIMAL.findall(line)} - ELSEWHERE)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [*TABLES, *FURTHER])
 def test_tables(name):
-    text, found = replaced(text_of(name), document_tables(STUDY))
-    assert set(found) >= TABLES[name]
+    text, found = replaced(text_of(name), document_tables(STUDY) | method_tables(STUDY.parent))
+    assert set(found) >= (TABLES | FURTHER)[name]
     assert text_of(name) == text
 
 
@@ -148,7 +153,8 @@ def test_no_table_of_numbers_is_written_by_hand(name):
 
 def test_no_two_tables_have_the_same_columns():
     """The columns say which of the tables stands where."""
-    headers = [frozenset(table[0].split("|")) for table in document_tables(STUDY).values()]
+    tables = document_tables(STUDY) | method_tables(STUDY.parent)
+    headers = [frozenset(table[0].split("|")) for table in tables.values()]
     assert len(set(headers)) == len(headers)
 
 

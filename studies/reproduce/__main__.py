@@ -1,7 +1,7 @@
 """The paper, end to end: data, reward model, SFT, DPO, DDPO, ORPO, DORPO, samples, scores, tables, figure.
 
 bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
-bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
+bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO
 bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full, --controls, --rlaif too
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
 bash reproduce.sh --claims --seeds 8 9 10    DDPO against mixtures of DPO's models and SFT, outcomes announced in docs/LOG.md

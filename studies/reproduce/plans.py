@@ -80,10 +80,6 @@ def parts(
         yield _report(table, f"{root}/report-controls{run.of_split}", suites, flags=flags)
     else:
         yield _report(table, f"{root}/report{run.of_split}", runs)
-    control = dataclasses.replace(runs[0], recipe=f"{run.recipe}-control", folder=f"{root}-control/seed{runs[0].seed}")
-    if kind == "full" and (run.root / "recipes" / control.recipe).is_dir():
-        yield _part(control, _without(table.seed, "orpo"))
-        yield _report(table, f"{root}-control/report{run.of_split}", [control], ("ddpo-both:dpo",))
 
 
 def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:

@@ -44,6 +44,15 @@ def choose(models: list[dict], least: float) -> dict:
     return max(good, key=lambda model: model["diversity"]) if good else max(models, key=lambda model: model["reward"])
 
 
+def least_reward(models: list[dict], baseline: str, strength: str) -> float:
+    """SFT's reward and half of what the baseline at this strength gains over it."""
+    sft = _only([model for model in models if model["method"] == "sft"], "sft")
+    measure = _only(
+        [one for one in models if (one["method"], one["strength"]) == (baseline, strength)], f"{baseline} {strength}"
+    )
+    return sft["reward"] + KEPT * (measure["reward"] - sft["reward"])
+
+
 def write_chosen(runs: list[Path], adapters: Path, baseline: str, strength: str, output: str, record: dict) -> None:
     """Copy the chosen adapters, write every model's figures, and print what was chosen."""
     import pandas as pd
@@ -51,11 +60,7 @@ def write_chosen(runs: list[Path], adapters: Path, baseline: str, strength: str,
     from diversity_tuning.runs import atomic_folder, write_provenance
 
     found = [_read(run) for run in runs]
-    sft = _only([model for model in found if model["method"] == "sft"], "sft")
-    measure = _only(
-        [one for one in found if (one["method"], one["strength"]) == (baseline, strength)], f"{baseline} {strength}"
-    )
-    least = sft["reward"] + KEPT * (measure["reward"] - sft["reward"])
+    least = least_reward(found, baseline, strength)
     with atomic_folder(output) as folder:
         for method in dict.fromkeys(model["method"] for model in found if model["method"] != "sft"):
             chosen = choose([model for model in found if model["method"] == method], least)
