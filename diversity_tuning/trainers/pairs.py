@@ -5,8 +5,10 @@ An objective is a subclass with ``objective``, a pure function of :mod:`diversit
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import trl
+from datasets import Dataset, concatenate_datasets
 from transformers.hf_argparser import HfArg
 
 from diversity_tuning.errors import UserError
@@ -18,7 +20,8 @@ from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_ro
 from diversity_tuning.trainers.shared_prompts import SharedPrompts, check_sharing, compare_sharing
 from diversity_tuning.trainers.weights import PAIR_WEIGHT
 
-_NOT_FOR_THE_MODEL = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps", PAIR_WEIGHT, PAIR_SHARES}
+_REFERENCES = ("ref_chosen_logps", "ref_rejected_logps")
+_NOT_FOR_THE_MODEL = {"completion_mask", *_REFERENCES, PAIR_WEIGHT, PAIR_SHARES}
 
 
 @dataclass
@@ -27,8 +30,8 @@ class PairConfig(TrainingRanges, LMHeadArguments, PortablePrecision, trl.DPOConf
 
     share_prompts: bool = HfArg(
         default=False,
-        help="Run a pair's prompt once for both responses; pays where prompts are longer than responses. Needs sdpa and "
-        "layers that attend to the whole text. Log-probabilities are the same up to the order of summation.",
+        help="Run what prompts have in common once for all responses of a batch; pays where responses are not much longer. "
+        "Needs sdpa and layers that attend to the whole text. Log-probabilities are the same up to the order of summation.",
     )
 
 
@@ -72,6 +75,17 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
                     compare_sharing(self.model, self._reading(self.model), inputs, self._is_single_precision())
         return super().compute_loss(model, inputs, *args, **kwargs)
 
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        """TRL's, in batches of pairs of like prompts, where prompts are shared, or of like length: less is read, or padded."""
+        if not isinstance(dataset, Dataset):
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        sides = zip(*(dataset[column] for column in ("prompt_ids", "chosen_ids", "rejected_ids")), strict=True)
+        sharing = getattr(self.args, "share_prompts", False)
+        keys = [(p if sharing else [], -len(p) - max(len(c), len(r))) for p, c, r in sides]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        found = super()._precompute_ref_logps(dataset.select(order), name, batch_size).select_columns(list(_REFERENCES))
+        return concatenate_datasets([dataset, found.select(np.argsort(order))], axis=1)
+
     def compute_ref_log_probs(self, model, inputs):
         return super().compute_ref_log_probs(self._reading(model), inputs)
 
@@ -106,7 +120,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
     def _references(self, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities of both responses under the reference, ``(pairs,)`` each."""
         if self.precompute_ref_logps:
-            return inputs["ref_chosen_logps"].float(), inputs["ref_rejected_logps"].float()
+            return tuple(inputs[name].float() for name in _REFERENCES)
         reference = self.model if self.ref_model is None else self.ref_model  # a compiled one has no truth value
         chosen, rejected = self.compute_ref_log_probs(reference, inputs)
         return chosen.float(), rejected.float()

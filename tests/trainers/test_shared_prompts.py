@@ -1,4 +1,4 @@
-"""One pass over a pair's prompt gives the losses, gradients, references and figures of two."""
+"""One pass over what prompts have in common gives the losses, gradients, references and figures of whole rows."""
 
 import pytest
 import torch
@@ -25,6 +25,39 @@ def test_packed_rows_by_hand():
     assert looks[4] == [1, 1, 1, 1, 1, 0, 0]
     assert looks[6] == [1, 1, 0, 0, 0, 1, 1]
     assert places.T.tolist() == [[0, 2, 0, 2], [0, 3, 0, 3], [2, 2, 0, 5], [1, 0, 1, 0], [3, 1, 1, 3]]
+
+
+@pytest.mark.parametrize("room", [0, 40, 1000])
+def test_a_token_looks_at_its_own_sequence_and_nothing_else(room):
+    generator = torch.Generator().manual_seed(0)
+    prompts = torch.tensor([[1, 1, 2, 2, 1, 2, 1], [1, 1, 2, 1, 1, 1, 1], [2, 1, 1, 1, 2, 2, 2]])
+    ids = torch.randint(3, 6, (10, 13), generator=generator)
+    ids[:, :7] = prompts[torch.randint(0, 3, (10,), generator=generator)]
+    first, lengths = (torch.randint(*ends, (10, 1), generator=generator) for ends in ((1, 8), (9, 14)))
+    at = torch.arange(13)
+    labels = ids.masked_fill((at < first) | (at >= lengths), -100)
+    packed, places = pack(ids, (at < lengths - 1).long(), labels, room)
+    assert {tuple(place) for place in places[:2].T.tolist()} == {
+        (row, at - 1) for row, at in (labels != -100).nonzero().tolist()
+    }
+    for side, position, row, place in places.T.tolist():
+        seen = packed["attention_mask"][row, 0, place].nonzero().flatten()
+        seen = seen[packed["position_ids"][row, seen].argsort()]
+        assert packed["position_ids"][row, seen].tolist() == list(range(position + 1))
+        assert packed["input_ids"][row, seen].tolist() == ids[side, : position + 1].tolist()
+        assert packed["shift_labels"][row, place] == ids[side, position + 1]
+    assert packed["input_ids"].numel() <= {0: 115, 40: 114, 1000: 80}[room]
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_references_computed_in_another_order_are_each_pairs_own(tmp_path, share):
+    rows = sorted(make_pairs(6), key=lambda row: len(str(row)))  # shortest first; references start with the longest
+    extra = dict(precompute_ref_log_probs=True, precompute_ref_batch_size=2, share_prompts=share)
+    trainer = build(DDPOTrainer, DDPOConfig(**settings(tmp_path, **extra)), rows)
+    assert [row["chosen"][-1] for row in trainer.train_dataset] == [row["chosen"][-1] for row in rows]
+    for row in trainer.train_dataset:
+        alone = trainer.compute_ref_log_probs(trainer.model, trainer.data_collator([row]))
+        assert [row["ref_chosen_logps"], row["ref_rejected_logps"]] == pytest.approx([float(one) for one in alone], rel=1e-4)
 
 
 @pytest.mark.parametrize("extra", [{}, {"max_length": 24, "truncation_mode": "keep_end"}, {"precompute_ref_log_probs": True}])
