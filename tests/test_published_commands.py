@@ -27,7 +27,6 @@ PUBLISHED = {
     "miniature/controls": ("docs/RESULTS.md", "bash reproduce.sh --controls --seeds 0 1 2  ", [0, 1, 2]),
     "miniature-popularity": ("docs/RESULTS.md", "bash reproduce.sh --popularity 0 0.5 1 1.5 --seeds 0 1 2 3 4 5 6 7", EIGHT),
     "miniature-ablation": ("docs/RESULTS.md", "`bash reproduce.sh --ablation`, seed 0", [0]),
-    "miniature-control": ("docs/RESULTS.md", "`recipes/miniature-control`", [0]),
     "miniature-rlaif": ("docs/RLAIF.md", "`bash reproduce.sh --rlaif --seeds 0 1 2`", [0, 1, 2]),
 }
 EDITIONS = (1, 2)

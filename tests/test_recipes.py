@@ -232,17 +232,6 @@ def test_a_weighted_recipe_differs_by_the_weights_only(name, plain_stem, weighte
     assert weighted.keys() - without.keys() == {"weight_column", "weight_normalisation", *released}
 
 
-def test_the_control_differs_by_its_world_only():
-    def content(name):
-        return {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "recipes" / name).iterdir()}
-
-    miniature, control = content("miniature"), content("miniature-control")
-    assert miniature.keys() == control.keys()
-    assert {name for name in miniature if miniature[name] != control[name]} == {"world.yaml"}
-    worlds = recipe("miniature", "world"), recipe("miniature-control", "world")
-    assert {key for key in worlds[0].keys() | worlds[1].keys() if worlds[0].get(key) != worlds[1].get(key)} == {"popularity"}
-
-
 # The scripts in bash.
 
 

@@ -4,7 +4,8 @@ r"""Measure sampled answers to held-out prompts, and people's beside them: rewar
         --source $R/data/filtered --reward_a $R/reward --reward_b $R/reward-b --output $R/measures
 
 Beside the models stands a row ``people``: as many responses of the split, drawn at random. Writes prompts.csv (model, prompt,
-measures), answers.csv.gz (a row per answer, its measures, no texts) and examples.md (the first answers of every model).
+measures), answers.csv.gz (a row per answer, its measures, no texts) and examples.md (the first answers of every model). Where
+models have been added to those of an earlier run, all are measured again.
 """
 
 if not __package__:
@@ -16,6 +17,7 @@ import numpy as np
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.errors import UserError
+from diversity_tuning.outputs import read_provenance
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 from studies.captions.measure import PEOPLE, drawn, examples, sampled
 
@@ -63,7 +65,7 @@ def main(argv=None) -> None:
     settings = {name: getattr(args, name) for name in kept}
     more = {"source": args.source, "reward_a": args.reward_a, "reward_b": args.reward_b}
     record = provenance("real_measure", settings, {**inputs, **more})
-    if is_finished(args.output, record, args.overwrite):
+    if is_finished(args.output, record, args.overwrite or lacks_models(args.output, record)):
         return
     texts = {name: sampled(path.parent) for name, path in inputs.items()}
     counts = {name: {prompt: len(answers) for prompt, answers in own.items()} for name, own in texts.items()}
@@ -80,6 +82,16 @@ def main(argv=None) -> None:
         (folder / EXAMPLES).write_text(examples(texts), encoding="utf-8")
         write_provenance(folder, record, models=list(texts), threshold_of_kinds=threshold)
     print(f"{args.output}: {len(texts)} models, {prompts['prompt'].nunique()} prompts, {len(answers)} answers", flush=True)
+
+
+def lacks_models(output: str, record: dict) -> bool:
+    """Whether the measures in ``output`` differ from those asked for in nothing but that models have been added since.
+
+    They are made again then: of what was measured nothing is lost.
+    """
+    made = read_provenance(output)
+    inputs = made.get("inputs", {})
+    return inputs.items() < record["inputs"].items() and all(made.get(key) == record[key] for key in ("stage", "arguments"))
 
 
 def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:

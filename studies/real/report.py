@@ -25,15 +25,16 @@ from studies.results.statistics import family
 STUDY = "smollm2 --folds"
 
 LABELS = {
-    PEOPLE: "people", "untouched": "untouched", "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "dpo": "DPO", "dpo-t1.1": "DPO, T 1.1",
-    "ddpo": "DDPO", "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL",
+    PEOPLE: "people", "untouched": "untouched", "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "sft-min-p": "SFT, min-p", "dpo": "DPO",
+    "dpo-t1.1": "DPO, T 1.1", "dpo-beta-0.4": "DPO, β .4", "dpo-half": "DPO, half the updates", "ddpo": "DDPO",
+    "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL", "crpo": "CrPO", "divpo": "DivPO",
 }  # fmt: skip
 COMPARED = (
     ("sft", PEOPLE), ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("ddpo", "dpo-t1.1"),
-    ("spl", "dpo"),
+    ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"), ("dpo-beta-0.4", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"),
 )  # fmt: skip
-HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1")  # what DDPO is held against: mixtures of these, prompt by prompt
-OVER_HULL = ("ddpo", "ddpo-permuted", "spl")
+HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1", "dpo-beta-0.4", "dpo-half")  # mixtures of these, prompt by prompt
+OVER_HULL = ("ddpo", "ddpo-permuted", "spl", "crpo", "divpo", "sft-min-p")  # are held against them
 X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 
 
@@ -160,13 +161,14 @@ def figures(regimes: dict[str, dict]) -> dict:
 def over_hull(values: dict, model: str, y: str) -> dict[str, float]:
     """``{"mean", "low", "high", "t_low", "t_high"}``: the diversity of a model above the hull of :data:`HULL` at its reward B.
 
-    A reward below all of theirs is held against the one of least reward, one above all against the one of most.
+    A reward below all of theirs is held against the one of least reward, one above all against the one of most. Of the hull's
+    models those count that all folds of ``model`` have.
     """
     from diversity_tuning.evaluation.statistics import bootstrap_means, concave_hull_at, overall_mean, t_interval
     from diversity_tuning.intervals import percentile_interval
 
-    names = [one for one in HULL if one in values]
     there = ~np.isnan(values[model][X]).all(axis=1)  # the folds that have the model
+    names = [one for one in HULL if one in values and not np.isnan(values[one][X][there]).all(axis=1).any()]
 
     def height(of) -> np.ndarray:
         xs, ys = (np.stack([np.atleast_1d(of(values[one][key][there])) for one in names], axis=-1) for key in (X, y))
@@ -207,7 +209,9 @@ def draw(regimes: dict[str, dict], path: Path) -> Path:
         BLACK,
         BLUE,
         GREEN,
+        ORANGE,
         PINK,
+        PURPLE,
         SKY,
         SLATE,
         VERMILION,
@@ -221,7 +225,7 @@ def draw(regimes: dict[str, dict], path: Path) -> Path:
 
     styles = {
         PEOPLE: (BLACK, "*"), "untouched": (SKY, "v"), "sft": (SLATE, "h"), "dpo": (BLUE, "o"), "ddpo": (VERMILION, "s"),
-        "ddpo-permuted": (PINK, "D"),
+        "ddpo-permuted": (PINK, "D"), "spl": (GREEN, "P"), "crpo": (ORANGE, "X"), "divpo": (PURPLE, "^"),
     }  # fmt: skip
     figure, axes = pyplot().subplots(len(regimes), 2, figsize=(10, 4.2 * len(regimes)), layout="constrained", squeeze=False)
     for (name, folds), row in zip(regimes.items(), axes, strict=True):
@@ -236,7 +240,7 @@ def draw(regimes: dict[str, dict], path: Path) -> Path:
                     *place, xerr=whiskers(across), yerr=whiskers(up), fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.5
                 )
                 axis.plot(
-                    *place, marker, color=colour, mfc="white" if "-t" in model else colour, ms=12 if model == PEOPLE else 7
+                    *place, marker, color=colour, mfc=colour if model in styles else "white", ms=12 if model == PEOPLE else 7
                 )
                 labels.append((label(model), place, colour))
             axis.margins(0.12)

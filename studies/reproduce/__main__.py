@@ -1,7 +1,7 @@
 """The paper, end to end: data, reward model, SFT, DPO, DDPO, ORPO, DORPO, samples, scores, tables, figure.
 
 bash reproduce.sh                            the miniature: a laptop, two cores, no network but for pip
-bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO, the control
+bash reproduce.sh --full                     three seeds, intermediate checkpoints, DDPO-sem, DDPO-sty, DivPO
 bash reproduce.sh --seeds 0 1 2 3 4 5 6 7    the main comparison on these seeds; --full, --controls, --rlaif too
 bash reproduce.sh --controls                 permuted and constant weights, floors, other β, temperature, top-p, min-p
 bash reproduce.sh --claims --seeds 8 9 10    DDPO against mixtures of DPO's models and SFT, outcomes announced in docs/LOG.md
@@ -11,6 +11,7 @@ bash reproduce.sh --methods                  SPL, CrPO, DivPO beside DDPO, each 
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
+bash reproduce.sh --recipe smollm2 --source FILE --folds --methods        and SPL, CrPO, DivPO, min-p beside it
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
@@ -82,10 +83,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--methods", nargs="?", const=GROUPS[0], choices=GROUPS,
         help="methods of the field side by side, of pairs (default) or of reinforcement: docs/METHODS.md",
     )  # fmt: skip
-    kind.add_argument(
-        "--folds", action="store_true", help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md"
-    )
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
+    parser.add_argument(
+        "--folds", action="store_true",
+        help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods other methods as well",
+    )  # fmt: skip
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
         help="what samples: a vLLM server with all adapters, or transformers on every GPU (default: vllm where it is installed"
@@ -115,6 +117,10 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         raise UserError(f"--size: the recipe {args.recipe} has one size; leave the flag out")
     root = _folder(args)
     kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
+    if args.folds:
+        if kind not in ("methods", "folds"):
+            raise UserError(f"--folds --{kind}: of the others --folds goes with --methods alone; leave one out")
+        kind = "folds"
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):  # NumPy has no others
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, below 2^32, each once")
@@ -127,7 +133,7 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
-    return list(parts(run, root, kind, seeds, args.popularity or VALUES, args.methods or GROUPS[0]))
+    return list(parts(run, root, kind, seeds, args.popularity or VALUES, args.methods or ""))
 
 
 def _size(args: argparse.Namespace) -> str:

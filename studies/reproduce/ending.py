@@ -105,7 +105,7 @@ def following(args: argparse.Namespace) -> list[str]:
     more = f" --out {shlex.quote(args.out)}" if args.out else ""
     own = table_of(args.recipe)
     lines = []
-    if args.methods:
+    if args.methods and not args.folds:
         group = "" if args.methods == GROUPS[0] else f" {args.methods}"
         return _aligned(
             [(f"{base} --methods{group} --seeds 0 1 2{more}", "three seeds"), ("less docs/METHODS.md", "what each method is")]

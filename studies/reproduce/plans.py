@@ -31,11 +31,12 @@ class Part:
 
 def parts(
     run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = popularity.VALUES,
-    group: str = methods.GROUPS[0],
+    group: str = "",
 ) -> Iterator[Part]:  # fmt: skip
     """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
 
-    ``seeds``: default ``run``'s own. ``values``: of the kind popularity; ``group``: of methods.
+    ``seeds``: default ``run``'s own. ``values``: of the kind popularity; ``group``: of methods, in
+    the kind folds those on pairs.
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
@@ -52,18 +53,13 @@ def parts(
         yield from _rlaif(runs, root)
         return
     if kind == "methods":
-        yield from _methods(runs, root, group)
+        yield from _methods(runs, root, group or methods.GROUPS[0])
         return
     if kind == "popularity":
         yield from _popularity(runs, root, values)
         return
     if kind == "folds":
-        if not (table.laptop and table.own_data):
-            raise UserError(f"--folds: of the recipe smollm2, not of {run.recipe}")
-        for one in runs:  # the control in the first fold alone
-            yield _part(one, stages.FOLDS.seed if one is runs[0] else _without(stages.FOLDS.seed, "permuted"))
-        seeds = tuple(one.folder for one in runs)
-        yield Part(runs[0], stages.FOLDS.report, Report(f"{root}/report{run.of_split}", (), seeds))
+        yield from _folds(runs, root, group)
         return
     if kind == "claims":
         yield from _claims(runs, root)
@@ -80,10 +76,6 @@ def parts(
         yield _report(table, f"{root}/report-controls{run.of_split}", suites, flags=flags)
     else:
         yield _report(table, f"{root}/report{run.of_split}", runs)
-    control = dataclasses.replace(runs[0], recipe=f"{run.recipe}-control", folder=f"{root}-control/seed{runs[0].seed}")
-    if kind == "full" and (run.root / "recipes" / control.recipe).is_dir():
-        yield _part(control, _without(table.seed, "orpo"))
-        yield _report(table, f"{root}-control/report{run.of_split}", [control], ("ddpo-both:dpo",))
 
 
 def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
@@ -122,6 +114,20 @@ def _methods(runs: list[Run], root: str, group: str) -> Iterator[Part]:
     pairs = methods.to_baseline(group, strengths)
     yield _report(table, f"{root}/report-methods{own}", suites, methods.COMPARE[group], anchor)
     yield _report(table, f"{root}/report-methods{own}-validation", chosen_on, pairs, anchor)
+
+
+def _folds(runs: list[Run], root: str, group: str) -> Iterator[Part]:
+    """Every seed a fold, the control in the first alone; other methods where a group of them is asked for; one report."""
+    first, table = runs[0], table_of(runs[0].recipe)
+    if not (table.laptop and table.own_data):
+        raise UserError(f"--folds: of the recipe smollm2, not of {first.recipe}")
+    if group not in ("", methods.GROUPS[0]):
+        raise UserError(f"--folds --methods {group}: on folds there are those on pairs; give --methods alone")
+    *rows, measure = stages.FOLDS.seed
+    rows = (*rows, *(stages.FOLDS.methods if group else ()), measure)
+    for one in runs:
+        yield _part(one, rows if one is first else _without(rows, "permuted"))
+    yield Part(first, stages.FOLDS.report, Report(f"{root}/report{first.of_split}", (), tuple(one.folder for one in runs)))
 
 
 def _claims(runs: list[Run], root: str) -> Iterator[Part]:

@@ -25,7 +25,7 @@ from studies.reproduce.runner import Runner, StageFailed, print_parts
 from studies.reproduce.stages import Lanes, Stage, lanes
 
 ROOT = Path(__file__).parents[2]
-RLAIF = [("miniature", ["--rlaif"]), ("miniature", ["--rlaif", "--seeds", "0", "2"]), ("miniature-control", ["--rlaif"])]
+RLAIF = [("miniature", ["--rlaif"]), ("miniature", ["--rlaif", "--seeds", "0", "2"])]
 RLAIF += [("miniature", ["--methods"]), ("miniature", ["--methods", "reinforcement"])]
 KINDS = [[], ["--full"], ["--ablation"], ["--split", "train"], ["--controls", "--seeds", "3", "5"]]
 
@@ -106,17 +106,17 @@ def test_a_recipe_with_stages_of_its_own(monkeypatch, capsys):
     """Its rows replace the paper's, for one seed and for three; it has no ablation unless its table says so."""
     rows = (Stage("only", "eval2", "python -m scripts_eval.generation_eval2 {config} --output {run}/only"),)
     report = (Stage("summary", "eval2", "python -m scripts_eval.report --results {seeds} --output {report} {split}"),)
-    monkeypatch.setitem(stages.TABLES, "miniature-control", stages.Table(rows, report))
-    assert names(parts_of("--recipe", "miniature-control")) == ["only", "summary"]
-    titles, lines = printed(capsys, parts_of("--recipe", "miniature-control", "--full", "--split", "validation"))
+    monkeypatch.setitem(stages.TABLES, "gemma-2-2b", stages.Table(rows, report))
+    assert names(parts_of("--recipe", "gemma-2-2b")) == ["only", "summary"]
+    titles, lines = printed(capsys, parts_of("--recipe", "gemma-2-2b", "--full", "--split", "train"))
     assert titles == ["only"] * 3 + ["summary"]
     assert lines[-1].endswith(
-        "--results runs/miniature-control/seed0 runs/miniature-control/seed1 runs/miniature-control/seed2"
-        " --output runs/miniature-control/report-validation --split validation"
+        "--results runs/gemma-2-2b/seed0 runs/gemma-2-2b/seed1 runs/gemma-2-2b/seed2"
+        " --output runs/gemma-2-2b/report-train --split train"
     )
     for kind in ("--ablation", "--controls"):
-        with pytest.raises(UserError, match=f"{kind}: the recipe miniature-control has none"):
-            parts_of("--recipe", "miniature-control", kind)
+        with pytest.raises(UserError, match=f"{kind}: the recipe gemma-2-2b has none"):
+            parts_of("--recipe", "gemma-2-2b", kind)
 
 
 # Several seeds, and the controls.
@@ -133,10 +133,9 @@ def test_seeds_by_flag(capsys):
     """Eight seeds and more, of any kind of reproduction; one report over all."""
     for kind in ([], ["--full"], ["--controls"], ["--ablation"]):
         _, lines = printed(capsys, parts_of(*kind, "--seeds", *"01234567"))
-        main = [line for line in lines if "miniature-control" not in line]
-        trained = re.findall(r"--seed (\d) --output_dir runs/miniature/seed(\d)/ddpo-both$", "\n".join(main), re.MULTILINE)
+        trained = re.findall(r"--seed (\d) --output_dir runs/miniature/seed(\d)/ddpo-both$", "\n".join(lines), re.MULTILINE)
         assert trained == [(seed, seed) for seed in "01234567"]
-        report = next(line for line in main if "scripts_eval.report" in line)
+        report = next(line for line in lines if "scripts_eval.report" in line)
         assert set(re.findall(r"runs/miniature/(seed\d)/eval[\w-]*/\*/", report)) == {f"seed{n}" for n in range(8)}
     assert outputs_of(capsys, "--full") == outputs_of(capsys, "--full", "--seeds", *"012")
     assert outputs_of(capsys, "--seeds", "4") == outputs_of(capsys, "--seed", "4")
@@ -384,8 +383,8 @@ def test_flags_of_trainings(capsys):
 def test_a_mistyped_recipe_names_the_nearest():
     with pytest.raises(UserError, match=r"no recipe 'llama'; did you mean llama-3.1-8b\?|there are: "):
         parts_of("--recipe", "llama")
-    with pytest.raises(UserError, match="did you mean miniature-control"):
-        parts_of("--recipe", "miniature-contol")
+    with pytest.raises(UserError, match="did you mean miniature"):
+        parts_of("--recipe", "minature")
 
 
 # How it runs and stops.
@@ -520,7 +519,7 @@ def _session(pid):
 # The end.
 
 
-@pytest.mark.parametrize("report", ["miniature", "miniature-ablation", "miniature-control"])
+@pytest.mark.parametrize("report", ["miniature", "miniature-ablation"])
 def test_the_table_at_the_end_fits_100_columns(report):
     lines = ending.table(ROOT / "results" / report / "models.csv")
     assert max(map(len, lines)) <= 100

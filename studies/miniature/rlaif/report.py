@@ -55,7 +55,7 @@ def write_report(folders: list[str], seeds: list[str], compare: list[str], outpu
         "models": model_table(models, columns),
         "differences": difference_table(paired_models(models, compare), columns),
         "equal": tables.equal_quality(models, compare),
-        "curves": training.read_curves(seeds),
+        "curves": training.read_curves(seeds, {model.method for model in models}),
         "prompts": _values(models, columns),
     }
     found = [

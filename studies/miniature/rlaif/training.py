@@ -18,14 +18,15 @@ _LAST = 10  # steps
 _TIME = "train_runtime"
 
 
-def read_curves(seeds: list[str]) -> pd.DataFrame:
-    """One row per policy, seed and step with the columns :data:`LOGGED`, of every GRPO folder of these seeds; and the seconds.
+def read_curves(seeds: list[str], policies: set[str]) -> pd.DataFrame:
+    """One row per policy, seed and step with the columns :data:`LOGGED`, of these seeds' GRPO folders; and the seconds.
 
-    Policies are named by their folder. ``seconds``: of the whole training, without its start, the same in each of its rows.
+    Policies are named by their folder, where other plans leave theirs too. ``seconds``: of the whole training, without its start, the same in each of its rows.
     """
     rows = []
     for place, seed in enumerate(seeds):
-        for path in sorted(Path(seed).glob("grpo*/metrics.jsonl")):
+        found = sorted(Path(seed).glob("grpo*/metrics.jsonl"))
+        for path in (path for path in found if path.parent.name in policies):
             history = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             seconds = next((row[_TIME] for row in history if _TIME in row), float("nan"))
             steps = [row for row in history if "finished/reward" in row]

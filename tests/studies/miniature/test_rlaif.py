@@ -111,7 +111,9 @@ def study(tmp_path):
             {"step": step, "finished/reward": 0.6 + step / 100, "truncated/share": 0.25 * (step == 3)} for step in range(1, 21)
         ]
         lines = [*logged, {"step": 20, "train_runtime": 40.0}]
-        (trained / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for folder in (trained, trained.with_name("grpo-dra-2")):  # the latter of another plan: no run of it is reported
+            folder.mkdir(exist_ok=True)
+            (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folders
 
 
@@ -155,6 +157,7 @@ def test_report(study, tmp_path, monkeypatch):
     assert "grpo-darling" in (output / "equal.csv").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| grpo | 2 | 20 | 0.655 → 0.755 |"))
     assert row.endswith("| 0.250 | 2.0 |")
+    assert set(pd.read_csv(output / "curves.csv")["policy"]) == {"grpo"}
     assert "| builtin:length | 1 | 19.583 | 19.583 | 0.500 | 0.000 | – |" in text
     values = pd.read_csv(output / "prompts.csv")
     assert len(values) == 10 * len(PROMPTS)

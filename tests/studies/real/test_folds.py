@@ -1,6 +1,10 @@
 """Held-out prompts: the plan of --folds, the measures of an answer, and the report of two made-up folds."""
 
 import json
+import re
+import shlex
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,18 +14,32 @@ from datasets import Dataset, DatasetDict
 
 from studies.real import measure, report
 from studies.reproduce.__main__ import main
+from tests import test_recipes as recipes
 
 SAMPLED = ("untouched", "sft", "sft-t1.1", "dpo", "dpo-t1.1", "ddpo", "ddpo-permuted")
 
 
-def test_no_stage_of_the_policies_reads_the_other_half(capsys, tmp_path):
-    source = tmp_path / "votes.jsonl"
+METHODS = ("spl", "crpo", "divpo", "dpo-beta-0.4", "dpo-half", "sft-min-p")
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "votes.jsonl"
     row = {"post_title": "A use for a brick?", "post_text": "", "comment_texts": ["a hat", "a door"], "comment_scores": [3, 1]}
-    source.write_text(json.dumps(row) + "\n")
-    flags = ["--recipe", "smollm2", "--source", str(source), "--folds", "--seeds", "3", "4", "--dry_run"]
-    assert main(flags) == 0
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
+def commands(capsys, *flags):
+    """Every stage that is printed, with its command."""
+    assert main([*flags]) == 0
     lines = capsys.readouterr().out.splitlines()
-    pairs = [*zip((line[5:] for line in lines[1:-1:2]), lines[2:-1:2], strict=True)]
+    return [*zip((line[5:] for line in lines[1:-1:2]), lines[2:-1:2], strict=True)]
+
+
+def test_no_stage_of_the_policies_reads_the_other_half(capsys, source):
+    flags = ["--recipe", "smollm2", "--source", str(source), "--folds", "--seeds", "3", "4", "--dry_run"]
+    pairs = commands(capsys, *flags)
     first, stages = dict(reversed(pairs)), dict(pairs)  # of the first fold, of the last
     assert [name for name, line in stages.items() if "data/other" in line] == ["reward_b"]
     assert all("data/filtered" in first[f"sample_{name}"] for name in SAMPLED)
@@ -32,6 +50,48 @@ def test_no_stage_of_the_policies_reads_the_other_half(capsys, tmp_path):
     assert not [name for name in seconds if "permuted" in name]
     assert "smollm2-folds/seed3 runs/smollm2-folds/seed4" in stages["report"]
     assert main([*flags[:5], "--recipe", "miniature", "--source", "", "--dry_run"]) == 2
+
+
+def test_methods_from_the_same_adapter_pairs_and_steps(capsys, source, monkeypatch):
+    """What is added stands before the one stage that measures; what is not a method's own is as DPO has it."""
+    plain, both = (
+        commands(capsys, "--recipe", "smollm2", "--source", str(source), "--folds", *more, "--seeds", "3", "4", "--dry_run")
+        for more in ([], ["--methods"])
+    )
+    assert [pair for pair in both if pair in plain] == plain
+    of_fold = [name for name, line in both if "seed4/" in line and "seed3/" not in line]
+    added = set(of_fold) - {name for name, _ in plain}
+    assert {f"sample_{name}" for name in METHODS} < added
+    assert of_fold.index("measure") > max(map(of_fold.index, added))
+    lines = dict(both)
+    trained = {name: lines[f"train_{name}"] for name in METHODS if name != "sft-min-p"}
+    own = {
+        "spl": "--alpha 0.3", "crpo": "--weight_column creativity", "dpo-beta-0.4": "--beta 0.4",
+        "dpo-half": "--num_train_epochs 0.5", "divpo": "",
+    }  # fmt: skip
+    dpo = lines["train_dpo"].partition(" --source ")[2].replace("/dpo ", "/{name} ").replace("/dpo-", "/{name}-")
+    for name, line in trained.items():
+        pairs = {"crpo": "pairs-crpo", "divpo": "pairs-divpo"}.get(name, "pairs-both")
+        words = re.sub(" +", " ", line.partition(" --source ")[2].replace(own[name], ""))
+        assert own[name] in line
+        assert words == dpo.format(name=name).replace("pairs-both", pairs)
+    assert "--adapter runs/smollm2-folds/seed4/generation" in lines["sample_sft-min-p"]
+    assert "--top_k 0 --top_p 1 --min_p 0.05" in lines["sample_sft-min-p"]
+    assert "--source runs/smollm2-folds/seed4/data/unpaired-wide" in lines["4_divpo"]
+    for name in ("3_weights_crpo", "2_unpaired", "4_divpo", "train_spl", *(f"sample_{name}" for name in METHODS)):
+        words = shlex.split(lines[name])
+        place = words.index("-m")
+        if words[place + 1] != "diversity_tuning.training":
+            recipes.parse_command(monkeypatch, words[place + 1], words[place + 2 :])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--methods", "reinforcement"], "those on pairs"), (["--full"], "--folds --full"), (["--rlaif"], "--folds --rlaif")],
+)
+def test_what_does_not_go_with_folds_is_refused(capsys, source, flags, said):
+    assert main(["--recipe", "smollm2", "--source", str(source), "--folds", *flags, "--dry_run"]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_fit_counts_the_prompts_that_are_farther():
@@ -116,6 +176,21 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
     assert table.loc[("sft", "Coal?\n"), "copies"] == 0.5  # of a training answer to any prompt
     assert (output / measure.EXAMPLES).read_text().count("an oar") == 2
     assert "oar" not in pd.read_csv(output / measure.ANSWERS).to_csv()
+    shutil.copytree(tmp_path / "dpo", tmp_path / "spl")  # a model that has been added: all are measured again
+    rewards = ["--reward_a", str(tmp_path / "reward_a"), "--reward_b", str(tmp_path / "reward_b")]
+    more = ["--samples", *(str(tmp_path / name) for name in ("sft", "dpo", "spl")), *words[3:], *rewards]
+    assert measure.main(more) == 0
+    again = pd.read_csv(output / measure.PROMPTS).set_index(["model", "prompt"])
+    assert again.loc[table.index].equals(table)
+    assert len(again) == len(table) + 2
+    capsys.readouterr()
+    assert measure.main(more) == 0
+    assert "already made" in capsys.readouterr().out
+    for other in ([*words, *rewards], [*more[:4], str(tmp_path / "sft-t1.1"), *more[4:], "--seed", "1"]):
+        shutil.copytree(tmp_path / "dpo", tmp_path / "sft-t1.1", dirs_exist_ok=True)
+        with pytest.raises(SystemExit, match="2"):  # one less; another setting
+            measure.main(other)
+        assert "was made otherwise" in capsys.readouterr().err
     (tmp_path / "dpo" / "samples.jsonl").write_text("")
     with pytest.raises(SystemExit, match="2"):
         measure.main(
@@ -155,6 +230,37 @@ def test_report_of_two_folds(seeds, tmp_path):
     assert (tmp_path / "report" / "real.png").stat().st_size > 10_000
     values = pd.read_csv(tmp_path / "report" / "prompts.csv")
     assert (len(values), set(values["regime"]), set(values["prompt"])) == (20, {"votes"}, set("abcde"))
+
+
+def test_report_of_other_methods(seeds, tmp_path):
+    """Each against DPO, and against mixtures of SFT's and DPO's models, those of half the updates among them."""
+    means = {"spl": (0.5, 0.7), "crpo": (0.9, 0.5), "divpo": (1.0, 0.3), "dpo-half": (0.5, 0.55), "sft-min-p": (0.0, 0.7)}
+    for fold in seeds:
+        path = Path(fold) / "measures" / measure.PROMPTS
+        table = pd.read_csv(path)
+        own = table[table["model"] == "dpo"]
+        rows = [own.assign(model=name, reward_b=x, semantic_diversity=y) for name, (x, y) in means.items()]
+        pd.concat([table, *rows]).to_csv(path, index=False)
+    assert report.main(["--seeds", *seeds, "--output", str(tmp_path / "report")]) == 0
+    rows = pd.read_csv(tmp_path / "report" / "differences.csv").set_index(["models", "measure"])
+    for name, (_, y) in means.items():
+        assert rows.loc[(f"{name} - dpo", "semantic_diversity"), ["mean", "t_low"]].tolist() == pytest.approx([y - 0.4] * 2)
+    above = pd.read_csv(tmp_path / "report" / "hull.csv").set_index(["model", "measure"])["mean"]
+    # Hull: (0, .6), (.5, .55), (1, .4).
+    heights = {"ddpo": 0.05, "spl": 0.15, "crpo": 0.07, "divpo": -0.1, "sft-min-p": 0.1}
+    assert {name: above[name, "semantic_diversity"] for name in heights} == pytest.approx(heights)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "concave hull of SFT, DPO, DPO, half the updates at" in text
+    assert "| CrPO − DPO |" in text
+
+
+def test_a_hull_is_of_models_that_the_folds_have(seeds, tmp_path):
+    path = Path(seeds[0]) / "measures" / measure.PROMPTS
+    table = pd.read_csv(path)
+    own = table[table["model"] == "dpo"].assign(model="dpo-half", reward_b=0.5, semantic_diversity=0.9)
+    pd.concat([table, own]).to_csv(path, index=False)
+    assert report.main(["--seeds", *seeds, "--output", str(tmp_path / "report")]) == 0
+    assert "| DDPO | +0.100 [+0.100, +0.100] |" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_folds_that_are_missing_or_given_twice_are_refused(seeds, tmp_path, capsys):
