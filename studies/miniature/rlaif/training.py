@@ -19,9 +19,10 @@ _TIME = "train_runtime"
 
 
 def read_curves(seeds: list[str], policies: set[str]) -> pd.DataFrame:
-    """One row per policy, seed and step with the columns :data:`LOGGED`, of these seeds' GRPO folders; and the seconds.
+    """One row per policy, seed and step with the columns :data:`LOGGED`, of these seeds; and the seconds.
 
-    Policies are named by their folder, where other plans leave theirs too. ``seconds``: of the whole training, without its start, the same in each of its rows.
+    Policies are named by their folder; other plans leave folders there too. ``seconds``: of the whole training, without its
+    start, the same in each of its rows.
     """
     rows = []
     for place, seed in enumerate(seeds):
