@@ -51,7 +51,7 @@ def table(models: Path, shown: dict[str, str] = COLUMNS) -> list[str]:
         rows = list(csv.DictReader(stream))
     seeds = {row["seed"] for row in rows if row["seed"] not in ("", "all")}
     found = [(label, row) for name, label in ROWS.items() if (row := _row(rows, name, len(seeds) > 1))]
-    if not found:  # an ablation's models have other names
+    if len(found) < 2:  # most of an ablation's models have other names
         found = [(row["model"], row) for row in rows if row["seed"] == "all" or len(seeds) < 2]
     columns = [name for name in shown if any(row.get(f"{name}_mean") for _, row in found)]
     lines = [

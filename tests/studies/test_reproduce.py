@@ -523,6 +523,8 @@ def _session(pid):
 def test_the_table_at_the_end_fits_100_columns(report):
     lines = ending.table(ROOT / "results" / report / "models.csv")
     assert max(map(len, lines)) <= 100
+    if report == "miniature-ablation":
+        assert {"dpo (4)", "ddpo-both (all)", "divpo"} <= {line.split("  ")[0] for line in lines}
     if report == "miniature":
         assert [line.split()[0] for line in lines[1:-1]] == ["synthetic", "SFT", "DPO", "DDPO", "ORPO", "DORPO"]
         with (ROOT / "results" / report / "models.csv").open(newline="") as stream:
