@@ -27,6 +27,9 @@ PUBLISHED = {
     "miniature/controls": ("docs/RESULTS.md", "bash reproduce.sh --controls --seeds 0 1 2  ", [0, 1, 2]),
     "miniature-popularity": ("docs/RESULTS.md", "bash reproduce.sh --popularity 0 0.5 1 1.5 --seeds 0 1 2 3 4 5 6 7", EIGHT),
     "miniature-ablation": ("docs/RESULTS.md", "`bash reproduce.sh --ablation`, seed 0", [0]),
+    "miniature-claims": ("docs/RESULTS.md", "bash reproduce.sh --claims --seeds 8 9 10 11 12 13 14 15", [*range(8, 16)]),
+    "miniature-methods": ("docs/METHODS.md", "bash reproduce.sh --methods  ", [0]),
+    "miniature-methods-validation": ("docs/METHODS.md", "bash reproduce.sh --methods  ", [0]),
     "miniature-rlaif": ("docs/RLAIF.md", "`bash reproduce.sh --rlaif --seeds 0 1 2`", [0, 1, 2]),
 }
 EDITIONS = (1, 2)
@@ -130,7 +133,7 @@ PLANS = [
     "--recipe captions --source s", "--recipe smollm2 --source s --folds --seeds 0 1 2 --out runs/real/ocsai",
 ]  # fmt: skip
 MADE = re.compile(
-    r"(?<!--output )(?<!--output_dir )\bruns/(?:miniature(?:-control)?|horror|captions|real|llama-3\.1-8b)/[\w/.<>*-]*[\w>*]"
+    r"(?<!--output )(?<!--output_dir )\bruns/(?:miniature|horror|captions|real|llama-3\.1-8b)/[\w/.<>*-]*[\w>*]"
 )
 
 
