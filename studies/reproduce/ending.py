@@ -24,6 +24,7 @@ ROWS |= {
 }  # fmt: skip
 COLUMNS = {
     "reddit_reward": "reward",
+    "reward_b": "reward B",  # of --folds
     "semantic_diversity": "semantic diversity",
     "style_diversity": "style diversity",
     "distinct_k": "distinct samples",
@@ -49,8 +50,11 @@ def table(models: Path, shown: dict[str, str] = COLUMNS) -> list[str]:
     """The rows there are, mean and 95% interval, of a report's models.csv; over all seeds where there are several."""
     with models.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
+    of_folds = rows and "measure" in rows[0]  # a row a measure
+    rows = _wide(rows) if of_folds else rows
     seeds = {row["seed"] for row in rows if row["seed"] not in ("", "all")}
-    found = [(label, row) for name, label in ROWS.items() if (row := _row(rows, name, len(seeds) > 1))]
+    named = {} if of_folds else ROWS
+    found = [(label, row) for name, label in named.items() if (row := _row(rows, name, len(seeds) > 1))]
     if len(found) < 2:  # most of an ablation's models have other names
         found = [(row["model"], row) for row in rows if row["seed"] == "all" or len(seeds) < 2]
     columns = [name for name in shown if any(row.get(f"{name}_mean") for _, row in found)]
@@ -63,6 +67,15 @@ def table(models: Path, shown: dict[str, str] = COLUMNS) -> list[str]:
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     several = "" if len(seeds) < 2 else f", {len(seeds)} seeds"
     return [*texts, f"Mean over prompts{several} [95% interval]. Diversity: mean distance between the samples of a prompt."]
+
+
+def _wide(rows: list[dict]) -> list[dict]:
+    """One row a model, of rows of one measure each."""
+    found: dict[tuple[str, str], dict] = {}
+    for row in rows:
+        own = found.setdefault((row["regime"], row["model"]), {"model": row["model"], "seed": ""})
+        own |= {f"{row['measure']}_{part}": row[part] for part in ("mean", "low", "high")}
+    return list(found.values())
 
 
 def _fitting(lines: list[list[str]]) -> int:

@@ -519,12 +519,15 @@ def _session(pid):
 # The end.
 
 
-@pytest.mark.parametrize("report", ["miniature", "miniature-ablation"])
+@pytest.mark.parametrize("report", ["miniature", "miniature-ablation", "real"])
 def test_the_table_at_the_end_fits_100_columns(report):
     lines = ending.table(ROOT / "results" / report / "models.csv")
     assert max(map(len, lines)) <= 100
     if report == "miniature-ablation":
         assert {"dpo (4)", "ddpo-both (all)", "divpo"} <= {line.split("  ")[0] for line in lines}
+    if report == "real":
+        assert lines[0].split("  ")[-1].strip() == "semantic diversity"
+        assert next(line for line in lines if line.startswith("ddpo ")).split()[1:3] == [".077", "[-.053,"]
     if report == "miniature":
         assert [line.split()[0] for line in lines[1:-1]] == ["synthetic", "SFT", "DPO", "DDPO", "ORPO", "DORPO"]
         with (ROOT / "results" / report / "models.csv").open(newline="") as stream:
