@@ -65,7 +65,7 @@ def block_cache(model: PreTrainedModel) -> DynamicCache | None:
     None, too, for a model that takes no keys and values: one that reads all text at each step, or keeps another state.
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    if "past_key_values" not in inspect.signature(base.forward).parameters:
+    if "past_key_values" not in inspect.signature(base.base_model.forward).parameters:
         return None
     cache = DynamicCache(config=model.config)
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):

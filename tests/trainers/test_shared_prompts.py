@@ -145,7 +145,7 @@ def test_dropout_is_refused(tmp_path, where):
         trainer.train()
 
 
-@pytest.mark.parametrize("max_length, told", [(40, False), (41, True), (None, True)])
+@pytest.mark.parametrize(("max_length", "told"), [(40, False), (41, True), (None, True)])
 def test_positions_that_other_rows_stretch_are_refused(max_length, told):
     model = make_model(make_tokenizer())
     model.config.rope_parameters |= {"rope_type": "longrope", "original_max_position_embeddings": 40}
@@ -162,7 +162,7 @@ def test_distances_read_from_the_mask_are_refused():
 
 def test_rows_with_images_are_refused(tmp_path):
     ids = torch.ones((2, 3), dtype=torch.long)
-    with pytest.raises(UserError, match="more than text .pixel_values"):
+    with pytest.raises(UserError, match="more than text"):
         SharedPrompts(None)(ids, ids, ids, pixel_values=torch.zeros(2, 3, 4, 4), use_cache=False)
 
 
@@ -179,20 +179,23 @@ def test_references_are_not_precomputed_for_a_model_that_does_not_obey_the_mask(
 
 
 def test_odd_pairs_are_those_of_whole_rows(tmp_path):
-    """Nothing said, a side that begins another, pairs twice, prompts that begin others, cut rows; the last batch is a single pair."""
+    """Nothing said, a side that begins another, pairs twice, prompts that begin others, cut rows; a single pair last."""
     said = [
         *(("the cat", "", "a dog"), ("the cat", "abc", "abcdef"), ("the cat", "abc", "abcdef"), ("the", "zz", "")),
         *(
             ("the cat sat", "x", "y"),
             ("", "q", "w"),
-            ("x" * 30, "n", "m" * 9),
+            ("x" * 15, "n", "m" * 9),
             ("the cat", "same", "same"),
             ("the cat s", "n", "m"),
         ),
     ]
     sides = ("chosen", "rejected")
     rows = [
-        {name: [{"role": "user", "content": p}, {"role": "assistant", "content": each}] for name, each in zip(sides, both)}
+        {
+            name: [{"role": "user", "content": p}, {"role": "assistant", "content": each}]
+            for name, each in zip(sides, both, strict=True)
+        }
         | {"deviation_chosen": 1.0}
         for p, *both in said
     ]
@@ -206,5 +209,5 @@ def test_odd_pairs_are_those_of_whole_rows(tmp_path):
         sum(losses).backward()
         gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
         found.append((torch.stack(losses).detach(), gradient))
-    assert len(found[0][0]) == 3
+    assert len(found[0][0]) == 3 and found[0][0].isfinite().all()
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
