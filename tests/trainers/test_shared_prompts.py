@@ -209,5 +209,6 @@ def test_odd_pairs_are_those_of_whole_rows(tmp_path):
         sum(losses).backward()
         gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
         found.append((torch.stack(losses).detach(), gradient))
-    assert len(found[0][0]) == 3 and found[0][0].isfinite().all()
+    assert len(found[0][0]) == 3
+    assert found[0][0].isfinite().all()
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
