@@ -27,20 +27,23 @@ PUBLISHED = {
     "miniature/controls": ("docs/RESULTS.md", "bash reproduce.sh --controls --seeds 0 1 2  ", [0, 1, 2]),
     "miniature-popularity": ("docs/RESULTS.md", "bash reproduce.sh --popularity 0 0.5 1 1.5 --seeds 0 1 2 3 4 5 6 7", EIGHT),
     "miniature-ablation": ("docs/RESULTS.md", "`bash reproduce.sh --ablation`, seed 0", [0]),
+    "miniature-claims": ("docs/RESULTS.md", "bash reproduce.sh --claims --seeds 8 9 10 11 12 13 14 15", [*range(8, 16)]),
+    "miniature-methods": ("docs/METHODS.md", "bash reproduce.sh --methods  ", [0]),
+    "miniature-methods-validation": ("docs/METHODS.md", "bash reproduce.sh --methods  ", [0]),
     "miniature-rlaif": ("docs/RLAIF.md", "`bash reproduce.sh --rlaif --seeds 0 1 2`", [0, 1, 2]),
 }
 EDITIONS = (1, 2)
 
 
 @functools.cache
-def prompts_of(edition, seed):
-    """Digests of the test prompts that the miniature's recipe makes of an edition."""
+def prompts_of(edition, seed, split=schema.TEST):
+    """Digests of the test prompts, or those of another split, that the miniature's recipe makes of an edition."""
     recipe, splits = (read_recipe(ROOT / "recipes" / "miniature" / f"{name}.yaml") for name in ("world", "0_data_prep_scoring"))
     posts = [row for row, _ in build_world(seed, recipe["num_prompts"], recipe["popularity"], edition)]
     titles = [clean_title(post[schema.POST_TITLE]) for post in posts]
     rows = Dataset.from_dict({schema.POST_TITLE: titles, schema.POST_TEXT: [post[schema.POST_TEXT] for post in posts]})
-    test = split_rows(rows, 42, splits["test_size"], splits["validation_size"], splits["group_split"])[schema.TEST]
-    texts = dict.fromkeys(schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT]) for row in test)
+    own = split_rows(rows, 42, splits["test_size"], splits["validation_size"], splits["group_split"])[split]
+    texts = dict.fromkeys(schema.prompt_text(row[schema.POST_TITLE], row[schema.POST_TEXT]) for row in own)
     return {hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts}
 
 
@@ -64,7 +67,8 @@ def edition_of(study):
     if (home / TABLE).is_file():
         rows = pd.read_csv(home / TABLE, usecols=["seed", "prompt_digest"])
         found = {int(seed): set(own) for seed, own in rows.groupby("seed")["prompt_digest"]}
-        return next(one for one in EDITIONS if all(own == prompts_of(one, seed) for seed, own in found.items()))
+        split = schema.VALIDATION if study.endswith("-validation") else schema.TEST
+        return next(one for one in EDITIONS if all(own == prompts_of(one, seed, split) for seed, own in found.items()))
     counts = {(run["seed"] or 0, run["counts"]["prompts"]) for run in read_study(home)["runs"]}
     return next(one for one in EDITIONS if counts == {(0, len(prompts_of(one, 0)))})
 
@@ -129,9 +133,7 @@ PLANS = [
     "", "--full", "--controls", "--popularity", "--ablation", "--rlaif", "--recipe horror", "--recipe llama-3.1-8b --full",
     "--recipe captions --source s", "--recipe smollm2 --source s --folds --seeds 0 1 2 --out runs/real/ocsai",
 ]  # fmt: skip
-MADE = re.compile(
-    r"(?<!--output )(?<!--output_dir )\bruns/(?:miniature(?:-control)?|horror|captions|real|llama-3\.1-8b)/[\w/.<>*-]*[\w>*]"
-)
+MADE = re.compile(r"(?<!--output )(?<!--output_dir )\bruns/(?:miniature|horror|captions|real|llama-3\.1-8b)/[\w/.<>*-]*[\w>*]")
 
 
 def test_folders_that_documents_read_are_those_that_the_plans_write(capsys, votes):
