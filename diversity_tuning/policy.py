@@ -168,6 +168,19 @@ def load_base_model(base_model: str, **options) -> PreTrainedModel:
     return from_pretrained(AutoModelForCausalLM, base_model, **options)
 
 
+def steady_length(config: PreTrainedConfig) -> float:
+    """Tokens up to which the rotary frequencies are the same for every text; beyond, the longest of a batch decides them."""
+    config = config.get_text_config()
+    ropes = getattr(config, "rope_parameters", None) or {}
+    ropes = [ropes, *(one for one in ropes.values() if isinstance(one, dict))]  # one for all layers, or by type of layer
+    lengths = [
+        one.get("original_max_position_embeddings") or config.max_position_embeddings
+        for one in ropes
+        if one.get("rope_type") in ("dynamic", "longrope")
+    ]
+    return min(lengths, default=math.inf)
+
+
 def on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
     """The model there, for inference; a device that there is not, or that is full, is a :class:`UserError`."""
     try:

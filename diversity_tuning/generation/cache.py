@@ -4,7 +4,10 @@ The dynamic cache of transformers concatenates, so each step copies all that cam
 full length from the first step on. Here memory comes in blocks: a step writes its own column and attends to those written.
 """
 
+import inspect
+
 import torch
+from peft import PeftModel
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -57,7 +60,13 @@ def _larger(part: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 def block_cache(model: PreTrainedModel) -> DynamicCache | None:
-    """An empty cache for ``model.generate``; None, its own choice, for a model with sliding windows or layers like Mamba's."""
+    """An empty cache for ``model.generate``; None, its own choice, for a model with sliding windows or layers like Mamba's.
+
+    None, too, for a model that takes no keys and values: one that reads all text at each step, or keeps another state.
+    """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if "past_key_values" not in inspect.signature(base.base_model.forward).parameters:
+        return None
     cache = DynamicCache(config=model.config)
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return None

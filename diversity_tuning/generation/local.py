@@ -7,6 +7,7 @@ floating-point rounding of the logits.
 """
 
 import functools
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,7 +26,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.cache import block_cache
 from diversity_tuning.generation.requests import ChatRequest, Failure, Sample, SamplingSettings, chat_messages, row_key
 from diversity_tuning.generation.rows import generate, left_padded, sample_rows
-from diversity_tuning.policy import load_policy, stop_ids
+from diversity_tuning.policy import load_policy, steady_length, stop_ids
 from diversity_tuning.public import printable
 from diversity_tuning.thinking import NOT_CLOSED, cut_thinking, decode_response, template_opens_thinking
 
@@ -88,8 +89,14 @@ class LocalEngine:
             set(range(len(requests))) - set(too_long), key=lambda i: (-len(prompts[i]), first[requests[i].messages], i)
         )
         stops = set(stop_ids(model.generation_config, tokenizer))
-        for start in range(0, len(order), self.batch_size):  # longest first: memory fails early
-            rows = order[start : start + self.batch_size]
+        steady = steady_length(model.config)
+        alone = sum(len(prompts[i]) + settings.max_new_tokens > steady for i in order)
+        if alone and self.batch_size > 1:
+            told = f"{alone} responses may end beyond {steady} tokens, where the longest text of a batch decides on the others"
+            print(f"{told}: they are sampled one at a time", flush=True)
+        starts = [*range(alone), *range(alone, len(order), self.batch_size), len(order)]
+        for start, end in itertools.pairwise(starts):  # longest first: memory fails early
+            rows = order[start:end]
             keys = [row_key(seed, requests[i].key, requests[i].sample) for i in rows]
             asked = [prompts[i] for i in rows]
             processors = functools.partial(_processors_of_rows, settings, keys)

@@ -48,6 +48,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
 
     def __init__(self, model, ref_model=None, args=None, *others, **kwargs):
         args = args or self._config_class()
+        self._sharing_checked: set[int] = set()  # models by their id
         if isinstance(model, str) and len(others) < 4 and kwargs.get("processing_class") is None:
             kwargs["processing_class"] = chat_tokenizer(model, args, kwargs.get("train_dataset"))
         super().__init__(model, ref_model, args, *others, **kwargs)
@@ -71,8 +72,7 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
             self._head_checked = True
             with self._head(inputs["input_ids"]):
                 check_head(self.model, _for_the_model(inputs), self._is_single_precision())
-                if getattr(self.args, "share_prompts", False):
-                    compare_sharing(self.model, self._reading(self.model), inputs, self._is_single_precision())
+        self._check_sharing(self.model, inputs)
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def _precompute_ref_logps(self, dataset, name, batch_size):
@@ -87,14 +87,23 @@ class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMi
         return concatenate_datasets([dataset, found.select(np.argsort(order))], axis=1)
 
     def compute_ref_log_probs(self, model, inputs):
+        self._check_sharing(model, inputs)
         return super().compute_ref_log_probs(self._reading(model), inputs)
 
     def _reading(self, model):
         """What log-probabilities are asked of: the model, or what runs each prompt once in it."""
         if not getattr(self.args, "share_prompts", False):  # a configuration of TRL's
             return model
-        check_sharing(self.model, self.aux_loss_enabled)
         return SharedPrompts(model)
+
+    def _check_sharing(self, model, inputs: dict) -> None:
+        """Before the first log-probabilities of a model or reference: stop where they would not be those of whole rows."""
+        if not getattr(self.args, "share_prompts", False) or id(model) in self._sharing_checked:
+            return
+        self._sharing_checked.add(id(model))
+        check_sharing(self.accelerator.unwrap_model(model), self.aux_loss_enabled, self.args.max_length)
+        with self._head(inputs["input_ids"]), self.accelerator.autocast():
+            compare_sharing(model, SharedPrompts(model), inputs, self._is_single_precision())
 
     def _compute_loss(self, model, inputs, return_outputs):
         inputs = dict(inputs)

@@ -7,12 +7,14 @@ what stands before it in its own sequence, so hidden states are those of whole r
 """
 
 import functools
+import math
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
 from diversity_tuning.errors import UserError
+from diversity_tuning.policy import steady_length
 
 _FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1")
 _ROOM = 512  # tokens of a row, or of the longest pair; attention over more costs as much as is shared
@@ -27,8 +29,10 @@ class SharedPrompts:
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **settings) -> SimpleNamespace:
         """``log_probs`` and what else the head gives, ``(2 * pairs, length − 1)`` each, as the model itself; 0 without label.
 
-        ``labels`` are −100 in prompts; ``settings`` go to the model.
+        ``labels`` are −100 in prompts; ``settings`` go to the model. What else a batch has by row is a :class:`UserError`.
         """
+        if others := sorted(name for name, value in settings.items() if isinstance(value, Tensor)):
+            raise UserError(f"--share_prompts true: prompts hold more than text ({', '.join(others)}); leave the flag out")
         last = (attention_mask.sum(1, keepdim=True) - 1).clamp(min=0)  # predicts nothing
         packed, places = pack(input_ids, attention_mask.scatter(1, last, 0), labels, _ROOM)
         found = self.model(**packed, **settings)
@@ -134,13 +138,23 @@ def _size(parts: list[tuple]) -> int:
     return sum(end - start for _, start, end, _ in parts)
 
 
-def check_sharing(model, aux_loss: bool) -> None:
-    """Raise a :class:`UserError` for a model whose attention cannot be told who may look where, or that has a router's loss."""
+def check_sharing(model, aux_loss: bool, max_length: int | None = None) -> None:
+    """Raise a :class:`UserError` for a model whose attention cannot be told who may look where, or whose rows are not alone.
+
+    Rows depend on each other by a router's loss, by dropout, and where the longest row, of up to ``max_length`` tokens, decides
+    the rotary frequencies.
+    """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    steady = steady_length(config)
     obstacles = {
         f"attention is computed by {config._attn_implementation}, not by sdpa": config._attn_implementation != "sdpa",
         "some layers do not attend to the whole text": kinds != {"full_attention"} or getattr(config, "sliding_window", None),
+        "its attention reads distances from the mask (ALiBi), not from positions": getattr(config, "alibi", False),
+        f"beyond {steady} tokens (max_length) its positions depend on the longest text of a batch": (
+            (max_length or math.inf) > steady
+        ),
+        "its dropout is on, and both sides would get the same mask (disable_dropout, attention_dropout)": _drops_out(model),
         "its experts have a loss of their own": aux_loss,
         "its adapter puts tokens before the prompt": any(
             one.is_prompt_learning for one in (getattr(model, "peft_config", None) or {}).values()
@@ -148,6 +162,13 @@ def check_sharing(model, aux_loss: bool) -> None:
     }
     if found := [reason for reason, applies in obstacles.items() if applies]:
         raise UserError(f"--share_prompts true: not with this model ({'; '.join(found)}); leave the flag out")
+
+
+def _drops_out(model) -> bool:
+    """Whether a layer is dropout, or keeps a rate of it that is above 0."""
+    kept = ((name, rate) for layer in model.modules() for name, rate in vars(layer).items() if isinstance(rate, float))
+    layers = (layer.p for layer in model.modules() if isinstance(layer, torch.nn.modules.dropout._DropoutNd))
+    return any(rate > 0 for name, rate in kept if "drop" in name) or any(rate > 0 for rate in layers)
 
 
 @torch.no_grad()

@@ -4,7 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import DynamicCache, MistralConfig, MistralForCausalLM
+from transformers import (
+    DynamicCache,
+    MistralConfig,
+    MistralForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
 from transformers.cache_utils import DynamicLayer
 
 from diversity_tuning.generation import cache, local, rows
@@ -87,3 +95,35 @@ def test_models_with_other_layers_keep_their_own_cache(policy):
     tiny = {"vocab_size": 32, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     sliding = MistralForCausalLM(MistralConfig(**tiny, num_key_value_heads=2, sliding_window=4))
     assert block_cache(sliding) is None
+
+
+def _other_kind(kind: str, tokenizer):
+    torch.manual_seed(0)
+    tiny = {"vocab_size": len(tokenizer), "initializer_range": 0.2, "pad_token_id": tokenizer.pad_token_id}
+    if kind == "no cache":
+        return OpenAIGPTLMHeadModel(OpenAIGPTConfig(**tiny, n_embd=32, n_layer=2, n_head=4))
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    tiny |= {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    tiny |= {"num_key_value_heads": 4, "max_position_embeddings": 256, "original_max_position_embeddings": 20}
+    return Phi3ForCausalLM(Phi3Config(**tiny, rope_parameters={**rope, "original_max_position_embeddings": 20}))
+
+
+@pytest.mark.parametrize("kind", ["no cache", "frequencies by length"])
+def test_models_of_other_kinds_write_the_same_in_any_batch(policy, kind, capsys):
+    tokenizer = policy[1]
+    model = _other_kind(kind, tokenizer).eval()
+    model.generation_config.eos_token_id = list(range(1, 30))
+    prompts = ("a door", "the cat sat under the moon", "x", "once only")
+    requests = [user_request(prompt, sample) for prompt in prompts for sample in range(1 + 2 * (prompt != "once only"))]
+
+    def samples(batch_size):
+        engine = local.LocalEngine("", batch_size=batch_size)
+        engine.policy = model, tokenizer
+        found = engine.complete(requests, SamplingSettings(max_new_tokens=14), seed=1)
+        return dict(pair for batch in found for pair in batch)
+
+    alone = samples(1)
+    assert not capsys.readouterr().out
+    assert len({found.tokens for found in alone.values()}) > 1
+    assert samples(4) == alone
+    assert ("one at a time" in capsys.readouterr().out) == (kind == "frequencies by length")

@@ -1,14 +1,16 @@
 """One pass over what prompts have in common gives the losses, gradients, references and figures of whole rows."""
 
+import contextlib
+
 import pytest
 import torch
 from trl import DPOConfig as TRLConfig
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers import DDPOConfig, DDPOTrainer, DPOConfig, ORPOConfig, ORPOTrainer
-from diversity_tuning.trainers.shared_prompts import pack
-from tests.tiny import make_pairs
-from tests.trainers.test_trainers import build, loss_and_gradient, settings
+from diversity_tuning.trainers.shared_prompts import SharedPrompts, check_sharing, pack
+from tests.tiny import make_model, make_pairs, make_tokenizer
+from tests.trainers.test_trainers import build, loss_and_gradient, move_policy, settings
 
 
 def test_packed_rows_by_hand():
@@ -121,3 +123,92 @@ def test_a_loss_of_trl_does_not_share_prompts(tmp_path):
     with pytest.raises(ValueError, match="share_prompts is of the sigmoid DPO loss"):
         DPOConfig(**settings(tmp_path, share_prompts=True, loss_type=["ipo"]))
     assert DPOConfig(**settings(tmp_path, share_prompts=True)).share_prompts
+
+
+def test_a_reference_that_reads_no_mask_is_refused(tmp_path):
+    config = DDPOConfig(**settings(tmp_path, share_prompts=True, check_first_step=False))
+    trainer = build(DDPOTrainer, config, make_pairs(4), lora=False)
+    trainer.ref_model.config._attn_implementation = "eager"
+    with pytest.raises(UserError, match="attention is computed by eager"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("where", ["adapter", "attention"])
+def test_dropout_is_refused(tmp_path, where):
+    trainer = build(ORPOTrainer, ORPOConfig(**settings(tmp_path, share_prompts=True)), make_pairs(4))
+    for layer in trainer.model.modules():
+        if where == "adapter" and hasattr(layer, "lora_dropout"):
+            layer.lora_dropout["default"] = torch.nn.Dropout(0.1)
+        elif where == "attention" and hasattr(layer, "attention_dropout"):
+            layer.attention_dropout = 0.1  # which disable_dropout leaves
+    with pytest.raises(UserError, match="its dropout is on"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(("max_length", "told"), [(40, False), (41, True), (None, True)])
+def test_positions_that_other_rows_stretch_are_refused(max_length, told):
+    model = make_model(make_tokenizer())
+    model.config.rope_parameters |= {"rope_type": "longrope", "original_max_position_embeddings": 40}
+    with pytest.raises(UserError, match="beyond 40 tokens") if told else contextlib.nullcontext():
+        check_sharing(model, False, max_length)
+
+
+def test_distances_read_from_the_mask_are_refused():
+    model = make_model(make_tokenizer())
+    model.config.alibi = True
+    with pytest.raises(UserError, match="ALiBi"):
+        check_sharing(model, False, 40)
+
+
+def test_rows_with_images_are_refused(tmp_path):
+    ids = torch.ones((2, 3), dtype=torch.long)
+    with pytest.raises(UserError, match="more than text"):
+        SharedPrompts(None)(ids, ids, ids, pixel_values=torch.zeros(2, 3, 4, 4), use_cache=False)
+
+
+def test_references_are_not_precomputed_for_a_model_that_does_not_obey_the_mask(tmp_path, monkeypatch):
+    from diversity_tuning.trainers import shared_prompts
+
+    def looks_everywhere(*batch):
+        packed, places = pack(*batch)
+        return {**packed, "attention_mask": torch.ones_like(packed["attention_mask"]).tril()}, places
+
+    monkeypatch.setattr(shared_prompts, "pack", looks_everywhere)
+    with pytest.raises(UserError, match="off those of whole rows"):
+        build(DDPOTrainer, DDPOConfig(**settings(tmp_path, share_prompts=True, precompute_ref_log_probs=True)), make_pairs(4))
+
+
+def test_odd_pairs_are_those_of_whole_rows(tmp_path):
+    """Nothing said, a side that begins another, pairs twice, prompts that begin others, cut rows; a single pair last."""
+    said = [
+        *(("the cat", "", "a dog"), ("the cat", "abc", "abcdef"), ("the cat", "abc", "abcdef"), ("the", "zz", "")),
+        *(
+            ("the cat sat", "x", "y"),
+            ("", "q", "w"),
+            ("x" * 15, "n", "m" * 9),
+            ("the cat", "same", "same"),
+            ("the cat s", "n", "m"),
+        ),
+    ]
+    sides = ("chosen", "rejected")
+    rows = [
+        {
+            name: [{"role": "user", "content": p}, {"role": "assistant", "content": each}]
+            for name, each in zip(sides, both, strict=True)
+        }
+        | {"deviation_chosen": 1.0}
+        for p, *both in said
+    ]
+    found = []
+    for share in (False, True):
+        trainer = build(DDPOTrainer, DDPOConfig(**settings(tmp_path, max_length=20, share_prompts=share)), rows)
+        move_policy(trainer)
+        trainer.model.train()
+        trainer.state.global_step = 1
+        losses = [trainer.compute_loss(trainer.model, trainer._prepare_inputs(one)) for one in trainer.get_train_dataloader()]
+        sum(losses).backward()
+        gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+        found.append((torch.stack(losses).detach(), gradient))
+    assert len(found[0][0]) == 3
+    assert found[0][0].isfinite().all()
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
