@@ -83,7 +83,7 @@ def _taken(rows: pd.DataFrame, baseline: str, strength: str) -> dict[str, list[s
 
 
 def _strengths(fronts: pd.DataFrame, baseline: str) -> list[str]:
-    """A line a model; bold where t over seeds excludes 0."""
+    """A line a model; bold where t over three seeds or more excludes 0."""
     rows = _over_seeds(fronts[fronts["front"] == baseline])
     lines = []
     groups = {tuple(model.rstrip(")").split(" (")): own for model, own in rows.groupby("model", sort=False)}
@@ -100,7 +100,8 @@ def _strengths(fronts: pd.DataFrame, baseline: str) -> list[str]:
 def _cell(row: pd.Series) -> str:
     told = interval(row, DIGITS.get(row["metric"], 3), True)
     low, high = row.get("t_low"), row.get("t_high")
-    return f"**{told}**" if not pd.isna(low) and low * high > 0 else told
+    shown = row.get("t_seeds", 0) > 2 and low * high > 0  # two seeds agree by chance too often
+    return f"**{told}**" if shown else told
 
 
 def _policies(models: pd.DataFrame) -> list[str]:
