@@ -7,13 +7,13 @@ import pandas as pd
 from benchmarks.document_tables import ALL, DIGITS, SHORT, interval, markdown, number, read
 from diversity_tuning.data.schema import REDDIT_REWARD, SEMANTIC_DIVERSITY, STYLE_DIVERSITY
 from studies.miniature.methods.choose import choose, least_reward
+from studies.reproduce.ending import ROWS
 
 _GROUPS = {"": ("dpo", "0.3"), "-reinforcement": ("grpo", "0.02")}  # suffix -> baseline, recipe's strength
-_METHODS = {
-    "sft": ("SFT", ""), "dpo": ("DPO", "β"), "ddpo-both": ("DDPO", "β"), "spl": ("SPL", "α/β"), "crpo": ("CrPO", "λ"),
-    "divpo": ("DivPO", "ρ"), "orpo": ("ORPO", "λ"), "dorpo-both": ("DORPO", "λ"), "grpo": ("GRPO", "KL's β"),
-    "grpo-advantage": ("δ on the advantage", "power"), "grpo-darling": ("DARLING", "power"), "grpo-dra": ("DRA", "power"),
-    "grpo-rare": ("rare", "power"), "grpo-dpwriter": ("DPWriter", "λ"),
+_LETTERS = {  # of a method's own strength
+    "sft": "", "dpo": "β", "ddpo-both": "β", "spl": "α/β", "crpo": "λ", "divpo": "ρ", "orpo": "λ", "dorpo-both": "λ",
+    "grpo": "KL's β", "grpo-advantage": "power", "grpo-darling": "power", "grpo-dra": "power", "grpo-rare": "power",
+    "grpo-dpwriter": "λ",
 }  # fmt: skip
 _ORDER = (REDDIT_REWARD, "craft", "distinct_direction", "distinct_voice", SEMANTIC_DIVERSITY, STYLE_DIVERSITY)
 _FURTHER = {"utility_k": "utility", "mixed": "mixed"}
@@ -54,13 +54,13 @@ def _chosen(models: pd.DataFrame, validation: pd.DataFrame, baseline: str, stren
     taken = _taken(validation[validation["seed"] != ALL], baseline, strength)
     rows = _over_seeds(models).set_index("method")
     lines = []
-    for method, (label, letter) in _METHODS.items():
+    for method, letter in _LETTERS.items():
         if method not in rows.index:
             continue
-        own = [_told(value) for value in taken.get(method, ())]
+        own = taken.get(method, ())
         told = f"{letter} {', '.join(own if len(set(own)) > 1 else own[:1])}" if own else "–"
         cells = [interval(rows.loc[method], DIGITS.get(column, 3), prefix=f"{column}_") for column in _ORDER]
-        lines.append([label, told, *cells, *(interval(rows.loc[method], 2, prefix=f"{column}_") for column in _FURTHER)])
+        lines.append([ROWS[method], told, *cells, *(interval(rows.loc[method], 2, prefix=f"{column}_") for column in _FURTHER)])
     seeds = models.loc[models["seed"] != ALL, "seed"].nunique()
     header = ["method", "strength" if seeds == 1 else "strength by seed", *(SHORT[column] for column in _ORDER)]
     return markdown([*header, *_FURTHER.values()], lines)
@@ -87,14 +87,13 @@ def _strengths(fronts: pd.DataFrame, baseline: str) -> list[str]:
     rows = _over_seeds(fronts[fronts["front"] == baseline])
     lines = []
     groups = {tuple(model.rstrip(")").split(" (")): own for model, own in rows.groupby("model", sort=False)}
-    for method, strength in sorted(groups, key=lambda key: (list(_METHODS).index(key[0]), float(key[1]))):
-        own, (label, letter) = groups[method, strength], _METHODS[method]
+    for method, strength in sorted(groups, key=lambda key: (list(_LETTERS).index(key[0]), float(key[1]))):
+        own = groups[method, strength]
         found = {(row["quality"], row["metric"]): row for _, row in own.iterrows()}
         cells = [_cell(found[quality, metric]) for quality in (REDDIT_REWARD, "craft") for metric in _FRONT]
-        lines.append([f"{label}, {letter} {_told(strength)}", *cells])
+        lines.append([f"{ROWS[method]}, {_LETTERS[method]} {_told(strength)}", *cells])
     header = [f"at equal {SHORT[quality]}: {SHORT[metric]}" for quality in (REDDIT_REWARD, "craft") for metric in _FRONT]
-    label = _METHODS[baseline][0]
-    return markdown([f"model − hull of {label} and SFT", *header], lines)
+    return markdown([f"model − hull of {ROWS[baseline]} and SFT", *header], lines)
 
 
 def _cell(row: pd.Series) -> str:

@@ -23,6 +23,7 @@ import trl
 from datasets import Dataset, load_from_disk
 from peft import LoraConfig
 
+from benchmarks.training import row_lines
 from benchmarks.training_step import LINEAR, step
 from diversity_tuning.cli import Parser, command
 from diversity_tuning.policy import load_base_model, load_tokenizer
@@ -156,11 +157,8 @@ def table(record: dict) -> str:
         f"`{record['command']}`", "",
         f"{record['threads']} thread(s), {record['capability']}, torch {record['versions']['torch']}, TRL "
         f"{record['versions']['trl']}, commit {record['git_commit']}.", "",
-        "| " + " | ".join(names) + " |", "|" + " --- |" * len(names),
+        *row_lines(names, record["rows"]),
     ]  # fmt: skip
-    for row in record["rows"]:
-        cells = ["–" if (value := row[name]) is None else value if type(value) is str else f"{value:.3g}" for name in names]
-        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

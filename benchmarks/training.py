@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from diversity_tuning.cli import Parser, command
@@ -141,12 +142,20 @@ def table(record: dict) -> str:
         f"`{record['command']}`", "",
         f"{record['machine']['device']}, {record['machine']['threads']} thread(s), torch {record['versions']['torch']}, "
         f"TRL {record['versions']['trl']}, commit {record['git_commit']}.", "",
-        "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns),
+        *row_lines(columns, record["rows"]),
     ]  # fmt: skip
-    for row in record["rows"]:
-        cells = [f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns]
-        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def row_lines(columns: Iterable[str], rows: list[dict]) -> list[str]:
+    """The lines of a table: three digits of a number with a point, a dash for None."""
+
+    def cell(value) -> str:
+        return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    cells = [list(columns), *([cell(row[name]) for name in columns] for row in rows)]
+    lines = ["| " + " | ".join(line) + " |" for line in cells]
+    return [lines[0], "|" + " --- |" * len(cells[0]), *lines[1:]]
 
 
 if __name__ == "__main__":
