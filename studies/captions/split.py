@@ -65,7 +65,7 @@ def main(argv=None) -> None:
                     rows = fold_rows(len(parts["train"]), args.folds, args.seed % args.folds)
                     made = {part: parts["train"].select(places) for part, places in rows.items()}
                 storage.finish(made, folder, {**record, "kind": name}, captions=counts)
-        print(f"{args.output}: {counts['contests']} contests; captions: " + ", ".join(f"{counts[p]} {p}" for p in PARTS))
+        print(f"{args.output}: {counts['contests']} prompts; responses: " + ", ".join(f"{counts[p]} {p}" for p in PARTS))
 
 
 def fold_rows(contests: int, folds: int, fold: int) -> dict[str, list[int]]:
