@@ -218,9 +218,9 @@ def test_the_command_reads_sampled_runs(tmp_path):
 
 def test_the_posters_prompt_is_checked_in_its_own_layout(tmp_path):
     told = (
-        "The Door That Wasn't There\n\nMina lay in the old apartment building, in the winter blackout. Kai had left a brass key."
-        '\n\n"Never answer knocks after 2 a.m.," Kai had said. At three Mina answered knocks.\n\nThe sound was coming from '
-        "inside the walls. Behind the plaster her own voice was still knocking."
+        "The Door That Wasn't There\n\nMina lay in the old apartment building, in the winter blackout. Kai had a brass key."
+        '\n\n"Never answer knocks after 2 a.m.," Kai had said. Then Mina answered the knocks.\n\nThe sound was coming '
+        "from inside the walls. Behind the plaster her own voice was still knocking."
     )
     source = tmp_path / "samples.jsonl"
     rows = [{"prompt": POSTER, "response": text, "finished": True, "sample": 0} for text in (told, "Anna found a door.")]

@@ -120,7 +120,7 @@ def test_the_report_holds_means_differences_and_figures(seeds, tmp_path):
 
 
 def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_path):
-    report.main(["--seeds", seeds[0], "--output", str(tmp_path / "plain")])
+    report.main(["--seeds", *seeds, "--output", str(tmp_path / "plain")])
     assert not {"groups.csv", "obedience.csv"} & {path.name for path in (tmp_path / "plain").iterdir()}
     held = [str(hold_out(make_seed(tmp_path / f"seed{i}"))) for i in range(2)]
     output = tmp_path / "report"
@@ -136,16 +136,11 @@ def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_p
     assert found["title", "inside"]["toy-base"].startswith("0.000")
     assert "4 inside, 2 outside, 1 poster" in (output / "report.md").read_text(encoding="utf-8")
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "toy-base tells The Door That Wasn&#x27;t There" in page
-    assert rows_of(output / "constraints.csv") == rows_of_report(seeds, tmp_path), "the other tables hold what is inside"
+    assert "toy-base tells The Door That Wasn" in page
+    assert rows_of(output / "constraints.csv") == rows_of(tmp_path / "plain" / "constraints.csv"), "of what is inside"
     with (output / "obedience.csv").open(encoding="utf-8", newline="") as stream:
         values = list(csv.DictReader(stream))
     assert sum(float(row["protagonist"]) for row in values if (row["model"], row["group"]) == ("sft", "outside")) == 2 * 0.5
-
-
-def rows_of_report(seeds, folder):
-    report.main(["--seeds", *seeds, "--output", str(folder / "other")])
-    return rows_of(folder / "other" / "constraints.csv")
 
 
 def test_models_of_other_prompts_and_seeds_without_held_out_ones_are_refused(seeds, tmp_path, capsys):
