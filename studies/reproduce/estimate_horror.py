@@ -5,7 +5,7 @@ from studies.reproduce.plans import Part
 from studies.reproduce.stages import Lanes, Stage
 
 _PROMPT, _STORY = 0.137, 0.182  # thousands of tokens of the synthetic ones (boundaries.json)
-# Seconds of one core with SmolLM2-135M in bfloat16: a thousand tokens of SFT, of pairs with their reference, read, and written in
+# Seconds of one core, SmolLM2-135M in bfloat16: a thousand tokens of SFT, of pairs with their reference, read, and written in
 # batches of about 20; a story embedded, a command's start.
 _SFT, _PAIRS, _READ, _WRITTEN, _EMBEDDED, _START = 7.5, 8.4, 1.2, 6.0, 0.05, 15.0
 _FLOAT32 = 1.9  # times as long
