@@ -151,8 +151,8 @@ def claims_rows(strengths: Mapping[str, float], fixed: Mapping[str, str]) -> tup
     """Train each of the fixed methods at its strength and sample it on the test prompts, as the models of --claims are."""
     found = {method: models("preference", strengths, fixed)[method] for method in fixed}
     rows = [(method, *row) for method, kept in found.items() for row in kept]
-    if there := [f"{method}={strength}" for method, _, strength, training in rows if method == "dpo" or training is None]:
-        raise UserError(f"--claims --methods --strengths {' '.join(there)}: --claims has this model; leave it out")
+    if there := [one for one in ("dpo", "ddpo-both") if one in fixed]:
+        raise UserError(f"--claims --methods --strengths {there[0]}=…: --claims has {there[0]}; leave it out")
     samples = [sample(name, method, strength, scores="--reward_model none") for method, name, strength, _ in rows]
     trained = [training for *_, training in rows if training]
     return (*_pairs(found), lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]))
