@@ -17,6 +17,7 @@ import pandas as pd
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.csvfiles import write_csv
+from diversity_tuning.evaluation.statistics import t_interval
 from studies.miniature.recognise import GOOD_CRAFT
 from studies.results.statistics import holm, t_test_p
 
@@ -72,7 +73,20 @@ def _at_equal_craft(fronts: pd.DataFrame, metric: str, model: str = MODEL) -> di
     if len(own) != 1:
         raise UserError(f"the report has {len(own)} rows of {metric} at equal craft over all seeds for {model}, not one")
     row = own.iloc[0]
+    if pd.isna(row["mean"]):
+        row = _of_seeds_within(fronts, metric, row)
     return _outcome(metric, f"hull of {row['points']} models", row, int(row["t_seeds"]), 1)
+
+
+def _of_seeds_within(fronts: pd.DataFrame, metric: str, row: pd.Series) -> pd.Series:
+    """Of a model whose mean craft no mixture has: mean and t of those seeds on which some have it, without a bootstrap."""
+    wanted = {"metric": metric, "quality": "craft", "front": RIVALS, "model": row["model"]}
+    own = fronts[(fronts[list(wanted)] == list(wanted.values())).all(axis=1) & (fronts["seed"] != "all")]
+    values = own["mean"].dropna().to_numpy(dtype=float)
+    t_low, t_high = t_interval(values[:, None])
+    mean = values.mean() if len(values) else float("nan")
+    found = pd.Series({"mean": mean, "t_low": t_low, "t_high": t_high, "t_seeds": len(values)})
+    return pd.concat([row.drop(list(found.index)), found])
 
 
 def _best_rival(controls: pd.DataFrame, metric: str) -> dict:
@@ -99,10 +113,9 @@ def _outcome(metric: str, against: str, row: pd.Series, seeds: int, sign: int) -
 
 def _line(row: dict) -> str:
     own = f"{row['model']}, " if "model" in row else ""
-    return own + (
-        "{outcome} − {against}: {mean:+.2f} [{low:+.2f}, {high:+.2f}], t over {seeds} seeds [{t_low:+.2f}, {t_high:+.2f}],"
-        " p {p:.3f}, after Holm {holm:.3f}".format(**row)
-    )
+    told = "[{low:+.2f}, {high:+.2f}]" if not pd.isna(row["low"]) else "(its mean craft is beyond the hull: of seeds within)"
+    t = "t over {seeds} seeds [{t_low:+.2f}, {t_high:+.2f}]" if not pd.isna(row["t_low"]) else "{seeds} seeds within: no t"
+    return (own + "{outcome} − {against}: {mean:+.2f} " + told + ", " + t + ", p {p:.3f}, after Holm {holm:.3f}").format(**row)
 
 
 if __name__ == "__main__":

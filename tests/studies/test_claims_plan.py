@@ -137,6 +137,20 @@ def test_the_outcomes_of_methods_by_hand():
         claims.outcomes_of(["divpo"], fronts)
 
 
+def test_a_model_beyond_the_hull_on_some_seeds_counts_where_it_lies_within():
+    """Mean craft beyond the hull's: -.1, -.3 and -.2 on three seeds, none on the fourth; t = -.2 / (.1 / sqrt 3) = -3.46."""
+    fronts, _ = tables()
+    own = fronts[fronts["seed"] == "all"].assign(model="crpo (2)", t_seeds=0)
+    own[["mean", "low", "high", "t_low", "t_high"]] = np.nan
+    seeds = [own.assign(seed=str(seed), mean=mean) for seed, mean in ((8, -0.1), (9, np.nan), (10, -0.3), (11, -0.2))]
+    rows = claims.outcomes_of(["crpo"], pd.concat([own, *seeds]))
+    assert list(rows["mean"]) == pytest.approx([-0.2] * 2)
+    assert list(rows["seeds"]) == [3, 3]
+    assert list(rows["p"]) == pytest.approx([0.0742] * 2, abs=1e-4)
+    assert list(claims.outcomes_of(["crpo"], pd.concat([own, seeds[0], seeds[1]]))["p"]) == [1, 1], "one seed has no t"
+    assert list(claims.outcomes_of(["crpo"], pd.concat([own, seeds[1]]))["p"]) == [1, 1]
+
+
 def test_a_rival_that_has_more_is_not_beaten():
     rows = claims.outcomes(*tables(good=(0.3, -0.4, 0.25)))
     assert list(rows["against"][2:]) == ["dpo (1)"] * 2
