@@ -136,7 +136,8 @@ def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_p
     assert found["title", "inside"]["toy-base"].startswith("0.000")
     assert "4 inside, 2 outside, 1 poster" in (output / "report.md").read_text(encoding="utf-8")
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "toy-base tells The Door That Wasn" in page
+    assert "<h4>toy-base " in page
+    assert page.count(">base tells The Door That Wasn") == 2, "the base's, and the toy's, which has the same stories"
     assert rows_of(output / "constraints.csv") == rows_of(tmp_path / "plain" / "constraints.csv"), "of what is inside"
     with (output / "obedience.csv").open(encoding="utf-8", newline="") as stream:
         values = list(csv.DictReader(stream))
