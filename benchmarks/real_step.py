@@ -91,30 +91,30 @@ def make_trainer(name: str, dtype: str, pairs: list[dict], references: int | Non
     return trainer
 
 
-def peak(name: str, dtype: str, pairs: list[dict], of_step: int) -> float:
-    """MiB of two steps above what this process holds before them: the model, and the scratch space of a step on one pair."""
+def peak(name: str, dtype: str, pairs: list[dict]) -> float:
+    """MiB of a step on these pairs above what this process holds before it: the model, and the scratch space of one pair."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(name, dtype, pairs, None, folder)
         rows = list(trainer.train_dataset)
         step(trainer, trainer.data_collator(rows[:1]))
+        trainer.state.global_step = 1  # past the check of the first step
         memory = PeakMemory("cpu")
-        for start in (0, of_step):
-            trainer.state.global_step += 1  # past the check of the first step
-            step(trainer, trainer.data_collator(rows[start : start + of_step]))
+        step(trainer, trainer.data_collator(rows))
         return memory.above()
 
 
-def peaks(cases: list[tuple[str, str]], pairs: list[dict], of_step: int) -> dict[tuple[str, str], float]:
+def peaks(cases: list[tuple[str, str]], pairs: list[dict]) -> dict[tuple[str, str], float]:
     """:func:`peak` of every case, in a process of its own."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
-        return {case: pool.submit(peak, *case, pairs[: 2 * of_step], of_step).result() for case in cases}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.real_step"])
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        return {case: pool.submit(peak, *case, pairs).result() for case in cases}
 
 
 def measure(args, pairs: list[dict]) -> list[dict]:
     """A row per trainer: the trainers take each batch in turn, the first batch is not timed."""
     cases = [(name, dtype) for dtype in args.dtypes for name in args.trainers if dtype != AUTOCAST or name == "TRL DPO"]
-    mib = peaks(cases, pairs, args.pairs)
+    mib = peaks(cases, pairs[args.pairs : 2 * args.pairs])
     with tempfile.TemporaryDirectory() as folder:  # autocast last: accelerate has one state for all trainers of a process
         trainers = {case: make_trainer(*case, pairs, args.references, folder) for case in sorted(cases, key=_is_autocast)}
         seconds, losses, log_probs = ({key: [] for key in trainers} for _ in range(3))
