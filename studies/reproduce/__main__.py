@@ -12,6 +12,7 @@ bash reproduce.sh --rlaif                    GRPO with several rewards and devia
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --methods        and SPL, CrPO, DivPO, min-p beside it
+bash reproduce.sh --recipe smollm2 --source FILE --folds captions --dial  captions, and votes that favour the common more and more
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
@@ -32,12 +33,12 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.locks import hold, release
 from diversity_tuning.names import nearest
 from diversity_tuning.outputs import check_place
+from studies.reproduce import dial
 from studies.reproduce.commands import Run
 from studies.reproduce.ending import print_ending
 from studies.reproduce.estimate import estimate
 from studies.reproduce.methods import GROUPS
 from studies.reproduce.plans import KINDS, Part, parts, table_of
-from studies.reproduce.popularity import VALUES
 from studies.reproduce.runner import Runner, StageFailed, cores, multiplies_bfloat16, print_parts
 from studies.reproduce.source import check_source
 
@@ -85,8 +86,13 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(
-        "--folds", action="store_true",
-        help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods other methods as well",
+        "--folds", nargs="?", const="", metavar="LIKE",
+        help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods other methods as well."
+        " LIKE: settings for texts like captions or storyer, folds-LIKE.yaml of the recipe (default: folds.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dial", type=float, nargs="*", metavar="L",
+        help="with --folds: also votes of which L times the deviation is taken, all in standard deviations (default: 0 0.3 0.6)",
     )  # fmt: skip
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
@@ -117,7 +123,12 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         raise UserError(f"--size: the recipe {args.recipe} has one size; leave the flag out")
     root = _folder(args)
     kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
-    if args.folds:
+    if args.dial is not None and args.folds is None:
+        raise UserError("--dial: goes with --folds; the miniature's votes are changed by --popularity")
+    if args.folds is not None:
+        sizes = [name.removeprefix("folds-") for name in there if name.startswith("folds-")]
+        if args.folds and args.folds not in sizes:
+            raise UserError(f"--folds {args.folds}: the recipe {args.recipe} has settings for: {', '.join(sizes) or 'none'}")
         if kind not in ("methods", "folds"):
             raise UserError(f"--folds --{kind}: of the others --folds goes with --methods alone; leave one out")
         kind = "folds"
@@ -133,19 +144,20 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
-    return list(parts(run, root, kind, seeds, args.popularity or VALUES, args.methods or ""))
+    values = args.popularity if kind == "popularity" else () if args.dial is None else args.dial or dial.VALUES
+    return list(parts(run, root, kind, seeds, values or (), args.methods or ""))
 
 
 def _size(args: argparse.Namespace) -> str:
-    if args.folds:
-        return "folds"
+    if args.folds is not None:
+        return f"folds-{args.folds}" if args.folds else "folds"
     return (args.size or "quick") if table_of(args.recipe).laptop else ""
 
 
 def _folder(args: argparse.Namespace) -> str:
     """Where everything is written to; a quick look has a folder of its own."""
     size = _size(args)
-    return args.out or f"runs/{args.recipe}" + (f"-{size}" if size in ("quick", "folds") else "")
+    return args.out or f"runs/{args.recipe}" + (f"-{size}" if size not in ("", "full") else "")
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:
