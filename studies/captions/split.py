@@ -8,7 +8,7 @@ Captions that differ in case and punctuation alone stay together, so that no tes
 With ``--folds K`` there is a third, ``policy``: half A's captions by contest, ``train``, ``validation`` and ``test``. The
 contests of ``test`` are those of fold ``--seed`` modulo K: K seeds test every contest once, and train on none that they test.
 With ``--deal prompts``, for few responses a prompt, a prompt's responses stay together: ``--half`` of the prompts that are not
-held out are half B, ``scored`` and ``policy`` are the other ones and the held-out ones, on which reward B is weighed and measured.
+held out are half B; ``scored`` and ``policy`` have the others, and those held out, on which reward B is weighed and measured.
 """
 
 if not __package__:
@@ -39,7 +39,9 @@ def build_parser() -> Parser:
     parser.add_argument("--test", type=float, default=0.07, help="share of the test part, of --deal responses")
     parser.add_argument("--most", type=at_least(LEAST), default=None, help="captions of a contest, at most, drawn at random")
     parser.add_argument("--folds", type=at_least(2), default=None, help="also hold out whole contests: one part of this many")
-    parser.add_argument("--deal", choices=DEALT, default=DEALT[0], help="what a half has: responses of every prompt, or prompts")
+    parser.add_argument(
+        "--deal", choices=DEALT, default=DEALT[0], help="what a half has: responses of every prompt, or prompts"
+    )
     return parser
 
 
@@ -77,15 +79,19 @@ def main(argv=None) -> None:
 def data_sets(parts: dict, args, counts: dict) -> dict[str, dict]:
     """``scored``, ``other`` and with ``--folds`` ``policy``: split -> data set of each.
 
-    ``parts``: of :func:`split_contests`. With ``--deal prompts`` there is ``train`` alone, with all responses, and ``counts`` of
-    the parts are written here.
+    ``parts``: of :func:`split_contests`. With ``--deal prompts`` there is ``train`` alone, with all responses, and the parts'
+    ``counts`` are written here.
     """
     if not args.folds:
         return {"scored": {k: v for k, v in parts.items() if k != "other"}, "other": {"train": parts["other"]}}
     rows = fold_rows(len(parts["train"]), args.folds, args.seed % args.folds)
     if args.deal == DEALT[0]:
         policy = {part: parts["train"].select(places) for part, places in rows.items()}
-        return {"scored": {k: v for k, v in parts.items() if k != "other"}, "other": {"train": parts["other"]}, "policy": policy}
+        return {
+            "scored": {k: v for k, v in parts.items() if k != "other"},
+            "other": {"train": parts["other"]},
+            "policy": policy,
+        }
     halves = deal(len(rows["train"]), {"train": None, "other": args.half}, np.random.default_rng(args.seed))
     if empty := next((name for name, own in halves.items() if not len(own)), None):
         raise UserError(f"--half {args.half}: of {len(rows['train'])} prompts none goes to the part '{empty}'")
@@ -133,7 +139,9 @@ def split_contests(source, shares: dict, seed: int, most: int | None = None) -> 
         kept = distinct(row[schema.COMMENT_TEXTS], row[schema.COMMENT_SCORES])
         counts["the same but for case and punctuation"] += len(row[schema.COMMENT_TEXTS]) - len(kept)
         title, where = _prompt(row), f"contest {number + 1} ('{row[schema.POST_TITLE][:60]}')"
-        _check(row, where, len(kept), least, prompts.setdefault(schema.prompt_text(title, row[schema.POST_TEXT]), number), number)
+        _check(
+            row, where, len(kept), least, prompts.setdefault(schema.prompt_text(title, row[schema.POST_TEXT]), number), number
+        )
         rng = np.random.default_rng([seed, number])
         kept = np.sort(rng.permutation(kept)[:most])
         transformed = transform_votes(row[schema.COMMENT_SCORES], low, high)

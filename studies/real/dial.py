@@ -1,7 +1,7 @@
 r"""Replace votes by others that favour the common, or the unusual, as much as asked for: the dial of `--folds --dial`.
 
-    R=runs/smollm2-folds-captions/seed0; python -m studies.real.dial --source $R/data --data_path $R/dial-0.3/data --strength 0.3 \
-        --style_model builtin:stylometry:$R/stylometry --semantic_model builtin:minilm --embedding_cache $R/../embeddings
+    R=runs/smollm2-folds-captions/seed0; python -m studies.real.dial --source $R/data --data_path $R/dial-0.3/data \
+        --strength 0.3 --style_model builtin:stylometry:$R/stylometry --semantic_model builtin:minilm
 
 Reads the data sets of `studies.captions.split --folds` and writes them again with the same texts in the same places, and other
 votes: within each prompt their standardised logarithm is z(log(1 + votes)) − λ·z(δ). δ is the deviation of stage 3, here of all
@@ -44,8 +44,8 @@ def dialled(votes, deviations, strength: float) -> np.ndarray:
 
     so that log(1 + v′), centred and divided by s, is z(log(1 + v)) − λ·z(δ), with z over the n responses (spread divided by n).
     What is returned is ``1000·(1 + v′) − 1``, rounded: at λ = 0 it is ``1000·v + 999``, exactly. Where all votes or all
-    deviations are equal, votes stay what they are. ``votes`` (n,) from 0 up, ``deviations`` (n,). Raises :class:`ValueError` for
-    a result below 0 or above 2^53.
+    deviations are equal, votes stay what they are. ``votes`` (n,) from 0 up, ``deviations`` (n,). Raises :class:`ValueError`
+    for a result below 0 or above 2^53.
     """
     logs = np.log1p(np.asarray(votes, dtype=np.float64))
     deviations = np.asarray(deviations, dtype=np.float64)
@@ -84,7 +84,7 @@ def run(args, record: dict, sources: dict[str, Path], places: dict[str, Path]) -
     votes = votes_by_prompt(split for splits in data.values() for split in splits.values())
     with storage.stage_output(next(iter(places.values()))) as (_, work):
         deltas, cut = deviations_of(votes, args.open_stores(work), args.floor)
-    replaced = {prompt: _replaced(prompt, own, deltas[prompt], args.strength) for prompt, own in votes.items()}
+        replaced = {prompt: _replaced(prompt, own, deltas[prompt], args.strength) for prompt, own in votes.items()}
     told = {GIVEN: correlation(votes, deltas), REPLACED: correlation(replaced, deltas)}
     every = [vote for own in replaced.values() for vote in own.values()]
     for name, place in places.items():

@@ -12,7 +12,7 @@ bash reproduce.sh --rlaif                    GRPO with several rewards and devia
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --methods        and SPL, CrPO, DivPO, min-p beside it
-bash reproduce.sh --recipe smollm2 --source FILE --folds captions --dial  captions, and votes that favour the common more and more
+bash reproduce.sh --recipe smollm2 --source FILE --folds captions --dial     captions, and votes that favour the common more
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
@@ -92,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--dial", type=float, nargs="*", metavar="L",
-        help="with --folds: also votes of which L times the deviation is taken, all in standard deviations (default: 0 0.3 0.6)",
+        help="with --folds: also with votes that lose L standard deviations for one of deviation (default: 0 0.3 0.6)",
     )  # fmt: skip
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
