@@ -16,7 +16,7 @@ _START = 15.0  # a command's imports and its model
 _TRAINED = 5.0  # a thousand tokens, forward and backward
 _READ = 1.0  # a thousand tokens, forward
 _WRITTEN = 4.5  # a thousand tokens sampled
-_EMBEDDED = 0.003  # a text
+_EMBEDDED, _LONG = (0.003, 0.25), 0.3  # a short text; a thousand tokens of one longer than .3 thousand, by windows
 _FLOAT32 = 1.9  # times as long
 _TEST = 0.2  # of the prompts
 _CHARACTERS, _TEMPLATE = 4.0, 25  # of a token; tokens of the chat template and the words around the prompt
@@ -27,6 +27,8 @@ def estimate(parts: list[Part], source: str, cores: int) -> str:
     lengths = list(_lengths(Path(source)))
     if not lengths:
         return ""
+    if most := _of_split(parts[0].run).number("most", 0):
+        lengths = [(prompt, response, min(number, most)) for prompt, response, number in lengths]
     took: list[tuple[str, float]] = []
     total = 0.0
     for part in parts:
@@ -61,18 +63,33 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) ->
     most = recipe.number("max_length", float("inf"))
     tokens = min(tokens, most) / 1000
     scale = 1 if run.dtype else _FLOAT32
+    embedded = _EMBEDDED[1] * tokens if tokens > _LONG else _EMBEDDED[0]
+    held_out = len(lengths) / _of_split(run).number("folds", 1 / _TEST)
+    answers = held_out * recipe.number("num_samples", 4)
     if stage.name.startswith("train_"):
         return _START + scale * _training(stage, recipe, run, tokens, lengths)
     if stage.needs == "eval1_1" and stage.name.startswith("eval_"):
         texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
-        return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + _EMBEDDED)
+        return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + embedded)
+    if stage.needs == "sample":
+        return 2 * _START + answers * scale * _WRITTEN * _written(recipe, lengths)
+    if stage.needs == "measure" and stage.name == "measure":  # of each of the eight models or so, by three models
+        samples = settings(Stage("sample", "sample", "{config}"), run).number("num_samples", 4)
+        return 2 * _START + 8 * held_out * samples * (3 * scale * _READ * tokens + embedded)
+    if stage.name in ("reward_b", "dial"):
+        return _START + embedded * responses * (0.5 if stage.name == "reward_b" else 1)
     if stage.name == "reward_check":  # with the own and with another prompt
         return _START + 2 * _FLOAT32 * _READ * tokens * _held_out(recipe, lengths)
     if stage.needs == "eval2":
-        return 2 * _START + (_FLOAT32 * _READ * tokens + _EMBEDDED) * _held_out(recipe, lengths)
+        return 2 * _START + (_FLOAT32 * _READ * tokens + embedded) * _held_out(recipe, lengths)
     if stage.name.startswith("3_"):
-        return _START + _EMBEDDED * 2 * _pairs(run, lengths)
+        return _START + embedded * 2 * _pairs(run, lengths)
     return _START
+
+
+def _of_split(run: Run) -> Recipe:
+    """The settings of --folds' split; none where the run has no folds."""
+    return settings(Stage("split", "split", "{config}"), run) if run.size.startswith("folds") else Recipe({}, None)
 
 
 def _held_out(recipe: Recipe, lengths: list) -> float:

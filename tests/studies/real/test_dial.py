@@ -23,7 +23,7 @@ FLAGS = ("--recipe", "smollm2", "--folds", "captions", "--dial", "0", "0.3")
 
 
 def test_votes_by_hand():
-    """log(1 + v) of 0 and e² − 1 is 0 and 2: s = 1. z(δ) is −1 and 1: λ = .5 adds .5 to the first and takes .5 of the second."""
+    """log(1 + v) of 0 and e² − 1 is 0 and 2: s = 1. z(δ) is −1 and 1: λ = .5 adds .5 to one and takes .5 of the other."""
     votes = [0, np.e**2 - 1]
     assert dial.dialled(votes, [0.2, 1.8], 0.5).tolist() == [round(1000 * np.exp(0.5)) - 1, round(1000 * np.exp(1.5)) - 1]
     assert dial.dialled([0, 3, 10], [1.0, 2.0, 0.5], 0).tolist() == [999, 3999, 10999]
@@ -130,7 +130,8 @@ def test_only_what_depends_on_votes_is_made_anew(capsys, source):
     assert (
         list(below)
         == (
-            "dial 1_filtering 2_pairs 3_weights_both reward_b train_dpo sample_dpo sample_dpo-t1.1 train_ddpo sample_ddpo measure"
+            "dial 1_filtering 2_pairs 3_weights_both reward_b train_dpo sample_dpo sample_dpo-t1.1 train_ddpo sample_ddpo"
+            " measure"
         ).split()
     )
     assert not [line for _, line in pairs if "dial-0/" in line], "λ = 0 is the fold itself"
@@ -241,7 +242,7 @@ def test_the_planted_growth_comes_back(sweep, tmp_path):
     output = tmp_path / "report"
     assert dial_report.main(["--points", *sweep, "--output", str(output)]) == 0
     rows = pd.read_csv(output / "dial.csv").set_index(["difference", "measure", "λ"])
-    own = rows.loc["DDPO − DPO", "semantic_diversity"]
+    own = rows.sort_index().loc["DDPO − DPO", "semantic_diversity"]
     assert own["mean"].tolist() == pytest.approx([0.01, 0.11, 0.21])
     assert own[f"{dial_report.ALL}_mean"].tolist() == pytest.approx([-0.05, -0.3, -0.6])
     assert own[f"{dial_report.TRAINED}_mean"].tolist() == pytest.approx([0.4, -0.4, -1.0])
