@@ -69,7 +69,7 @@ def main(argv=None) -> None:
         with storage.stage_output(places[missing[0]]) as (_, work):
             source = tables.load_source(args.source, work)
             parts, counts = split_contests(source, {"train": None} if whole else shares, args.seed, args.most)
-        made = data_sets(parts, args, counts)
+            made = data_sets(parts, args, counts)
         for name in missing:
             with storage.stage_output(places[name]) as (folder, _):
                 storage.finish(made[name], folder, {**record, "kind": name}, captions=counts)
