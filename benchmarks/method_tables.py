@@ -10,6 +10,7 @@ from studies.miniature.methods.choose import choose, least_reward
 from studies.reproduce.ending import ROWS
 
 _GROUPS = {"": ("dpo", "0.3"), "-reinforcement": ("grpo", "0.02")}  # suffix -> baseline, recipe's strength
+_CHOSEN_ON = ("-validation", "-validation-fixed")  # three strengths of every method; on more seeds, those that were fixed
 _LETTERS = {  # of a method's own strength
     "sft": "", "dpo": "β", "ddpo-both": "β", "spl": "α/β", "crpo": "λ", "divpo": "ρ", "orpo": "λ", "dorpo-both": "λ",
     "grpo": "KL's β", "grpo-advantage": "power", "grpo-darling": "power", "grpo-dra": "power", "grpo-rare": "power",
@@ -31,10 +32,16 @@ def method_tables(results: Path) -> dict[str, list[str]]:
     """For each published group of methods: the chosen models on test prompts, and every strength against a hull."""
     made = {}
     for suffix, (baseline, strength) in _GROUPS.items():
-        test, validation = (results / f"miniature-methods{suffix}{split}" for split in ("", "-validation"))
-        if (test / "models.csv").is_file():
-            made[f"methods{suffix}"] = _chosen(read(test, "models"), read(validation, "models"), baseline, strength)
-            made[f"strengths{suffix}"] = _strengths(read(validation, "fronts"), baseline)
+        test, validation, fixed = (results / f"miniature-methods{suffix}{split}" for split in ("", *_CHOSEN_ON))
+        if not (test / "models.csv").is_file():
+            continue
+        chosen_on = read(validation, "models")
+        made[f"strengths{suffix}"] = _strengths(read(validation, "fronts"), baseline)
+        if (fixed / "models.csv").is_file():
+            more = read(fixed, "models")
+            chosen_on = pd.concat([chosen_on, more[~more["seed"].isin(chosen_on["seed"])]])
+            made[f"fixed{suffix}"] = _strengths(read(fixed, "fronts"), baseline, ", strengths fixed")
+        made[f"methods{suffix}"] = _chosen(read(test, "models"), chosen_on, baseline, strength)
     if (results / "miniature-rlaif" / "models.csv").is_file():
         made["policies"] = _policies(read(results / "miniature-rlaif", "models"))
     return made
@@ -82,7 +89,7 @@ def _taken(rows: pd.DataFrame, baseline: str, strength: str) -> dict[str, list[s
     return told
 
 
-def _strengths(fronts: pd.DataFrame, baseline: str) -> list[str]:
+def _strengths(fronts: pd.DataFrame, baseline: str, which: str = "") -> list[str]:
     """A line a model; bold where t over three seeds or more excludes 0."""
     rows = _over_seeds(fronts[fronts["front"] == baseline])
     lines = []
@@ -93,7 +100,7 @@ def _strengths(fronts: pd.DataFrame, baseline: str) -> list[str]:
         cells = [_cell(found[quality, metric]) for quality in (REDDIT_REWARD, "craft") for metric in _FRONT]
         lines.append([f"{ROWS[method]}, {_LETTERS[method]} {_told(strength)}", *cells])
     header = [f"at equal {SHORT[quality]}: {SHORT[metric]}" for quality in (REDDIT_REWARD, "craft") for metric in _FRONT]
-    return markdown([f"model − hull of {ROWS[baseline]} and SFT", *header], lines)
+    return markdown([f"model − hull of {ROWS[baseline]} and SFT{which}", *header], lines)
 
 
 def _cell(row: pd.Series) -> str:

@@ -8,6 +8,7 @@ bash reproduce.sh --claims --seeds 8 9 10    DDPO against mixtures of DPO's mode
 bash reproduce.sh --popularity 0 0.5 1 1.5   the same texts with votes that favour the common more and more
 bash reproduce.sh --ablation                 at most 4, 8 or all responses a prompt x three kinds of weights, DivPO (figure 3)
 bash reproduce.sh --methods                  SPL, CrPO, DivPO beside DDPO, each at its own strength: docs/METHODS.md
+bash reproduce.sh --claims --methods --strengths spl=3 crpo=2    these beside the models of --claims, for their own outcomes
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
@@ -74,7 +75,6 @@ def make_parser() -> argparse.ArgumentParser:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
     kind.add_argument("--controls", action="store_true", help="what else could give the diversity: docs/RESULTS.md")
-    kind.add_argument("--claims", action="store_true", help="DDPO against mixtures of DPO's models and SFT: docs/LOG.md")
     kind.add_argument(
         "--popularity", type=float, nargs="*", metavar="P",
         help="the miniature with votes that favour the common more and more (default: 0 0.5 1 1.5): docs/RESULTS.md",
@@ -85,6 +85,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="methods of the field side by side, of pairs (default) or of reinforcement: docs/METHODS.md",
     )  # fmt: skip
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
+    parser.add_argument(
+        "--strengths", nargs="+", default=[], metavar="METHOD=VALUE",
+        help="of --methods: the one strength of these methods (default: three of each, to choose from)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--claims", action="store_true",
+        help="DDPO against mixtures of DPO's models and SFT: docs/LOG.md; with --methods and --strengths those as well",
+    )  # fmt: skip
     parser.add_argument(
         "--folds", nargs="?", const="", metavar="LIKE",
         help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods other methods as well."
@@ -122,16 +130,12 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
     if args.size and not table.laptop:
         raise UserError(f"--size: the recipe {args.recipe} has one size; leave the flag out")
     root = _folder(args)
-    kind = next((name for name in KINDS if name and getattr(args, name) not in (False, None)), "")
+    kind = _kind(args)
     if args.dial is not None and args.folds is None:
         raise UserError("--dial: goes with --folds; the miniature's votes are changed by --popularity")
-    if args.folds is not None:
-        sizes = [name.removeprefix("folds-") for name in there if name.startswith("folds-")]
-        if args.folds and args.folds not in sizes:
-            raise UserError(f"--folds {args.folds}: the recipe {args.recipe} has settings for: {', '.join(sizes) or 'none'}")
-        if kind not in ("methods", "folds"):
-            raise UserError(f"--folds --{kind}: of the others --folds goes with --methods alone; leave one out")
-        kind = "folds"
+    sizes = [name.removeprefix("folds-") for name in there if name.startswith("folds-")]
+    if args.folds and args.folds not in sizes:
+        raise UserError(f"--folds {args.folds}: the recipe {args.recipe} has settings for: {', '.join(sizes) or 'none'}")
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):  # NumPy has no others
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, below 2^32, each once")
@@ -145,7 +149,28 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
     values = args.popularity if kind == "popularity" else () if args.dial is None else args.dial or dial.VALUES
-    return list(parts(run, root, kind, seeds, values or (), args.methods or ""))
+    return list(parts(run, root, kind, seeds, values or (), args.methods or "", _strengths(args)))
+
+
+def _kind(args: argparse.Namespace) -> str:
+    """The one of :data:`KINDS` that the flags name; --folds and --claims go with --methods as well."""
+    named = [name for name in KINDS if name and getattr(args, name) not in (False, None)]
+    base = next((name for name in named if name in ("folds", "claims")), "")
+    if others := [name for name in named if base and name not in (base, "methods")]:
+        raise UserError(f"--{base} --{others[0]}: of the others --{base} goes with --methods alone; leave one out")
+    return base or next(iter(named), "")
+
+
+def _strengths(args: argparse.Namespace) -> dict[str, str]:
+    """Method -> strength of --strengths."""
+    told = [word.split("=", 1) for word in args.strengths]
+    if bad := [word for word, pair in zip(args.strengths, told, strict=True) if len(pair) < 2 or not all(pair)]:
+        raise UserError(f"--strengths {bad[0]}: give METHOD=NUMBER, such as spl=3")
+    if told and (not args.methods or args.folds is not None):
+        raise UserError("--strengths: of --methods on the miniature; leave it out")
+    if len(dict(told)) < len(told):
+        raise UserError(f"--strengths {' '.join(args.strengths)}: give each method once")
+    return dict(told)
 
 
 def _size(args: argparse.Namespace) -> str:

@@ -35,4 +35,7 @@ def rows(checkpoints: int) -> tuple[Stage | Lanes, ...]:
     )
 
 
-REPORT = (*PAPER.report, Stage("claims", "world", "python -m studies.miniature.claims --report {report}"))
+def report(methods: tuple[str, ...] = ()) -> tuple[Stage | Lanes, ...]:
+    """The report's rows; the outcomes are those of these methods, DDPO's own where there are none."""
+    own = f" --methods {' '.join(methods)}" if methods else ""
+    return (*PAPER.report, Stage("claims", "world", f"python -m studies.miniature.claims --report {{report}}{own}"))

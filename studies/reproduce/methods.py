@@ -1,9 +1,15 @@
 """--methods, after the paper's trainings: methods from one SFT, pairs (or reward) and steps, each at a strength of its own.
 
 Three strengths of a method are trained and sampled on the validation prompts; one is chosen there by a rule stated before
-(:mod:`studies.miniature.methods.choose`) and sampled once on the test prompts. docs/METHODS.md says what each method is.
+(:mod:`studies.miniature.methods.choose`) and sampled once on the test prompts. ``--strengths METHOD=VALUE`` fixes a method's
+strength before. With --claims the methods whose strength is given join the models of that plan. docs/METHODS.md says what each
+method is.
 """
 
+from collections.abc import Mapping
+
+from diversity_tuning.errors import UserError
+from diversity_tuning.names import nearest
 from studies.reproduce.stages import SFT, Lanes, Stage, lanes, sample, stage, train, weigh
 
 GROUPS = ("preference", "reinforcement")
@@ -38,11 +44,35 @@ COMPARE = {
 }
 
 
-def models(group: str, strengths: dict[str, float]) -> dict[str, list[tuple[str, str, Stage | None]]]:
+Models = dict[str, list[tuple[str, str, Stage | None]]]
+
+
+def models(group: str, strengths: Mapping[str, float], fixed: Mapping[str, str] | None = None) -> Models:
     """For each method its models: name of the run, strength, and the training, or None where the paper's plan has it.
 
-    ``strengths``: of the recipe, by the stem of its file (``dpo``, ``orpo``, ``grpo``).
+    ``strengths``: of the recipe, by the stem of its file (``dpo``, ``orpo``, ``grpo``). ``fixed``: methods of which one
+    strength alone is wanted, of the three that there are; another one, or no such method, is a :class:`UserError`.
     """
+    found = _all_models(group, strengths)
+    for method, strength in (fixed or {}).items():
+        if method not in found:
+            hint = nearest(method, found) or f"; there are: {' '.join(found)}"
+            raise UserError(f"--strengths {method}={strength}: no method '{method}' of {group}{hint}")
+        rows = [row for row in found[method] if float(row[1]) == _number(method, strength)]
+        if not rows:
+            raise UserError(f"--strengths {method}={strength}: {method} has {', '.join(one for _, one, _ in found[method])}")
+        found[method] = rows
+    return found
+
+
+def _number(method: str, strength: str) -> float:
+    try:
+        return float(strength)
+    except ValueError:
+        raise UserError(f"--strengths {method}={strength}: give METHOD=NUMBER, such as {method}=1") from None
+
+
+def _all_models(group: str, strengths: Mapping[str, float]) -> Models:
     if group == "reinforcement":
         grpo = [f"{strengths['grpo'] * factor:.3g}" for factor in SCALED]
         found = {"grpo": [(one, f"--beta {one} {MEANING}") for one in grpo]}
@@ -67,11 +97,11 @@ def models(group: str, strengths: dict[str, float]) -> dict[str, list[tuple[str,
     return {method: found[method] for method in METHODS[group]}
 
 
-def to_baseline(group: str, strengths: dict[str, float]) -> tuple[str, ...]:
+def to_baseline(group: str, strengths: Mapping[str, float], fixed: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """For the report on validation prompts: every model of another method against the baseline at the recipe's strength."""
     baseline = METHODS[group][0]
     measure = f"{baseline} ({strengths[baseline]:.3g})"
-    found = models(group, strengths).items()
+    found = models(group, strengths, fixed).items()
     return tuple(f"{method} ({strength}):{measure}" for method, rows in found if method != baseline for _, strength, _ in rows)
 
 
@@ -89,23 +119,25 @@ def _scaled(method: str, stem: str, factor: float, strength: float) -> tuple[str
     return name, shown, train(name, stem, "data/pairs-both", f"{start} --beta {shown}")
 
 
-def _pairs() -> list[Stage]:
-    """The pairs of CrPO and DivPO, of every strength."""
+def _pairs(found: Models) -> list[Stage]:
+    """The pairs of CrPO and DivPO, of their strengths."""
     scores = "--creativity quality=1 diversity={0} novelty={0}"
-    weights = [weigh(f"crpo-{one}", "semantic", scores.format(one)) for one in CREATIVITY]
-    return [*weights, *(stage("divpo_pairs", f"divpo-{one}", f"--rho {one}") for one in POOLS)]
+    weights = [weigh(name, "semantic", scores.format(one)) for name, one, _ in found.get("crpo", [])]
+    return [*weights, *(stage("divpo_pairs", name, f"--rho {one}") for name, one, _ in found.get("divpo", []))]
 
 
-def validation_rows(group: str, strengths: dict[str, float]) -> tuple[Stage | Lanes, ...]:
+def validation_rows(
+    group: str, strengths: Mapping[str, float], fixed: Mapping[str, str] | None = None
+) -> tuple[Stage | Lanes, ...]:
     """Train every strength of every method, sample on the validation prompts, choose."""
-    rows = [(method, *row) for method, found in models(group, strengths).items() for row in found]
+    by_method = models(group, strengths, fixed)
+    rows = [(method, *row) for method, found in by_method.items() for row in found]
     trained = [stage for *_, stage in rows if stage]
     samples = [sample(name, method, strength) for method, name, strength, _ in rows]
     samples.insert(0, sample("sft", adapter="{run}/generation"))
     baseline = METHODS[group][0]
     choose = stage("choose", group, baseline, f"{strengths[baseline]:.3g}")
-    more = _pairs() if group == "preference" else []
-    return (*more, lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]), choose)
+    return (*_pairs(by_method), lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]), choose)
 
 
 def test_rows(group: str) -> tuple[Stage | Lanes, ...]:
@@ -113,3 +145,14 @@ def test_rows(group: str) -> tuple[Stage | Lanes, ...]:
     rows = [sample(f"chosen-{name}", name, adapter=f"{{run}}/chosen-{group}/{name}") for name in METHODS[group]]
     rows.insert(0, sample("chosen-sft", "sft", adapter="{run}/generation"))
     return (lanes(rows[::2], rows[1::2]),)
+
+
+def claims_rows(strengths: Mapping[str, float], fixed: Mapping[str, str]) -> tuple[Stage | Lanes, ...]:
+    """Train each of the fixed methods at its strength and sample it on the test prompts, as the models of --claims are."""
+    found = {method: models("preference", strengths, fixed)[method] for method in fixed}
+    rows = [(method, *row) for method, kept in found.items() for row in kept]
+    if there := [one for one in ("dpo", "ddpo-both") if one in fixed]:
+        raise UserError(f"--claims --methods --strengths {there[0]}=…: --claims has {there[0]}; leave it out")
+    samples = [sample(name, method, strength, scores="--reward_model none") for method, name, strength, _ in rows]
+    trained = [training for *_, training in rows if training]
+    return (*_pairs(found), lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]))

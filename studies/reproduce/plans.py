@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +31,12 @@ class Part:
 
 def parts(
     run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = (),
-    group: str = "",
+    group: str = "", fixed: Mapping[str, str] | None = None,
 ) -> Iterator[Part]:  # fmt: skip
     """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
 
     ``seeds``: default ``run``'s own. ``values``: of the kind popularity, in the kind folds of the dial; ``group``: of methods,
-    in the kind folds those on pairs.
+    in the kinds folds and claims those on pairs. ``fixed``: methods of one strength, and it (:func:`methods.models`).
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
@@ -53,7 +53,7 @@ def parts(
         yield from _rlaif(runs, root)
         return
     if kind == "methods":
-        yield from _methods(runs, root, group or methods.GROUPS[0])
+        yield from _methods(runs, root, group or methods.GROUPS[0], fixed or {})
         return
     if kind == "popularity":
         yield from _popularity(runs, root, values or popularity.VALUES)
@@ -62,7 +62,7 @@ def parts(
         yield from _folds(runs, root, group, values)
         return
     if kind == "claims":
-        yield from _claims(runs, root)
+        yield from _claims(runs, root, group, fixed or {})
         return
     for one in runs:
         yield _part(one, table.seed)
@@ -93,7 +93,7 @@ def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
     yield Part(first, rlaif.REPORT, Report(f"{root}/report-rlaif{first.of_split}", tuple(results), folders, rlaif.PAIRS))
 
 
-def _methods(runs: list[Run], root: str, group: str) -> Iterator[Part]:
+def _methods(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) -> Iterator[Part]:
     """The trainings of each seed, every strength of every method on validation prompts, the chosen ones on test prompts."""
     first, own = runs[0], "" if group == methods.GROUPS[0] else f"-{group}"
     if not (first.makes_model and first.has("grpo")):
@@ -103,15 +103,15 @@ def _methods(runs: list[Run], root: str, group: str) -> Iterator[Part]:
             f"--methods --split {first.split}: strengths are chosen on validation and reported on test; leave it out"
         )
     suites = [_suite(one, f"methods{own}") for one in runs]
-    strengths = {name: _recipe(first, name).number("beta", 0.1) for name in ("dpo", "orpo", "grpo")}
+    strengths = _strengths(first)
     for one, suite in zip(runs, suites, strict=True):
         unused = methods.UNUSED if group == methods.GROUPS[0] else (*methods.UNUSED, "dpo", "orpo")
         yield _part(one, _without(table_of(one.recipe).seed, *unused))
-        yield _part(dataclasses.replace(suite, split="validation"), methods.validation_rows(group, strengths))
+        yield _part(dataclasses.replace(suite, split="validation"), methods.validation_rows(group, strengths, fixed))
         yield _part(suite, methods.test_rows(group))
     table, anchor = table_of(first.recipe), ("--anchor", "sft")
     chosen_on = [dataclasses.replace(suite, split="validation") for suite in suites]
-    pairs = methods.to_baseline(group, strengths)
+    pairs = methods.to_baseline(group, strengths, fixed)
     yield _report(table, f"{root}/report-methods{own}", suites, methods.COMPARE[group], anchor)
     yield _report(table, f"{root}/report-methods{own}-validation", chosen_on, pairs, anchor)
 
@@ -143,17 +143,25 @@ def _folds(runs: list[Run], root: str, group: str, values: Sequence[float]) -> I
         yield Part(first, dial.REPORT, Report(f"{root}/report-dial{first.of_split}", tuple(points), ()))
 
 
-def _claims(runs: list[Run], root: str) -> Iterator[Part]:
-    """The trainings of each seed that the announced outcomes need, and their report."""
+def _claims(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) -> Iterator[Part]:
+    """The trainings of each seed that the announced outcomes need, and their report; with a group, other methods as well."""
     first = runs[0]
     if not (first.makes_model and first.has("world")):
         raise UserError(f"--claims: of the miniature, whose plots rules can tell, not of the recipe {first.recipe}")
+    if group not in ("", methods.GROUPS[0]):
+        raise UserError(f"--claims --methods {group}: no GRPO is trained here; give --methods alone")
+    if bool(group) != bool(fixed):
+        raise UserError("--claims --methods: name them with their strengths, such as --strengths spl=3 crpo=2")
     suites = [_suite(one, "claims") for one in runs]
     for one, suite in zip(runs, suites, strict=True):
         yield _part(one, _without(table_of(one.recipe).seed, *claims.UNUSED))
         yield _part(suite, claims.rows(_checkpoints(one, "dpo")))
-    made = _report(table_of(first.recipe), f"{root}/report-claims{first.of_split}", suites, ("ddpo-both:dpo",), claims.FLAGS)
-    yield dataclasses.replace(made, rows=claims.REPORT)
+        if group:
+            yield _part(suite, methods.claims_rows(_strengths(one), fixed))
+    own, place = ("-methods" if group else ""), f"{root}/report-claims"
+    compare = ("ddpo-both:dpo", *(f"{method}:{other}" for method in fixed for other in ("dpo", "ddpo-both")))
+    made = _report(table_of(first.recipe), f"{place}{own}{first.of_split}", suites, compare, claims.FLAGS)
+    yield dataclasses.replace(made, rows=claims.report(tuple(fixed)))
 
 
 def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator[Part]:
@@ -260,6 +268,11 @@ def _divpo_differs(run: Run) -> bool:
     """Whether the recipe's stage 4 has other settings than the released code."""
     recipe = _recipe(run, "4_data_prep_divpo")
     return any(recipe.number(name, released) != released for name, released in stages.RELEASED_DIVPO.items())
+
+
+def _strengths(run: Run) -> dict[str, float]:
+    """β of the recipe's DPO and GRPO, λ of its ORPO."""
+    return {name: _recipe(run, name).number("beta", 0.1) for name in ("dpo", "orpo", "grpo")}
 
 
 def _beta(run: Run) -> float:

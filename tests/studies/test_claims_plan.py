@@ -52,15 +52,37 @@ def test_trainings_are_those_of_the_other_plans(capsys):
     assert all(own[place] == others[place] for place in shared)
 
 
-def test_every_command_is_known(tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [[], ["--methods", "--strengths", "spl=3", "crpo=2", "divpo=50"]])
+def test_every_command_is_known(tmp_path, monkeypatch, more):
     seen = set()
-    for module, argv, _ in recipes.dry_run(tmp_path, "--claims"):
+    for module, argv, _ in recipes.dry_run(tmp_path, "--claims", *more):
         seen.add(module)
-        if recipes.is_training(module):
+        if module == "diversity_tuning.training":
+            assert argv[0] == "spl"
+        elif recipes.is_training(module):
             recipes.parse_training(recipes.STEM[module], argv)
         else:
             recipes.parse_command(monkeypatch, module, argv)
     assert "studies.miniature.claims" in seen
+
+
+FIXED = ["--methods", "--strengths", "spl=3", "crpo=2", "dorpo-both=1"]
+
+
+def test_methods_join_the_models_of_the_claims(capsys):
+    """Those of the claims are trained and sampled by the same lines, so that they are skipped where they are there."""
+    own = dict(outputs_of(capsys, "--claims", "--seed", "8"))
+    more = dict(outputs_of(capsys, "--claims", *FIXED, "--seed", "8"))
+    here = "runs/miniature/seed8"
+    kept = {place for place in own if "report" not in place}
+    assert all(own[place] == more[place] for place in kept)
+    assert {f"{here}/spl-3", f"{here}/eval-claims/spl-3", f"{here}/eval-claims/crpo-2"} <= set(more) - kept
+    lines = lines_of(capsys, "--claims", *FIXED, "--seed", "8")
+    assert "--alpha 0.9" in lines["train_spl-3"]
+    assert "--reward_model none --seed 8 --name crpo --method crpo --strength 2" in lines["eval_crpo-2"]
+    assert f"--source {here}/data/pairs-both --beta 1 --seed 8" in lines["train_dorpo-both-beta-1"]
+    assert lines["claims"].endswith("--report runs/miniature/report-claims-methods --methods spl crpo dorpo-both")
+    assert "spl:dpo spl:ddpo-both crpo:dpo" in lines["report"]
 
 
 def test_other_recipes_have_none():
@@ -98,6 +120,35 @@ def test_the_outcomes_by_hand():
     assert rows["p"].iloc[1] == pytest.approx(0.00212, rel=0.01)  # t 4.729
     assert np.allclose(rows["holm"], [0.05, *[4 * rows["p"].iloc[1]] * 3])
     assert (rows["t_low"] < rows["mean"]).all()
+
+
+def test_the_outcomes_of_methods_by_hand():
+    """SPL as DDPO above; CrPO as far below the hull, and p is two-sided: Holm over the four."""
+    fronts, _ = tables()
+    others = [fronts.assign(model="spl (3)"), fronts.assign(model="crpo (2)")]
+    others[1][["mean", "low", "high", "t_low", "t_high"]] *= -1
+    others[1] = others[1].rename(columns={"low": "high", "high": "low", "t_low": "t_high", "t_high": "t_low"})
+    rows = claims.outcomes_of(["spl", "crpo"], pd.concat([fronts, *others])).set_index(["model", "outcome"])
+    assert list(rows.index) == [(model, metric) for model in ("spl", "crpo") for metric in claims.AT_EQUAL_CRAFT]
+    assert list(rows["p"]) == pytest.approx([0.05, 0.00212] * 2, rel=0.01)
+    assert list(rows["holm"]) == pytest.approx([0.1, 0.00848] * 2, rel=0.01)
+    assert list(rows["mean"]) == pytest.approx([0.1, 0.2, -0.1, -0.2])
+    with pytest.raises(UserError, match="0 rows of distinct_direction at equal craft over all seeds for divpo"):
+        claims.outcomes_of(["divpo"], fronts)
+
+
+def test_a_model_beyond_the_hull_on_some_seeds_counts_where_it_lies_within():
+    """Mean craft beyond the hull's: -.1, -.3 and -.2 on three seeds, none on the fourth; t = -.2 / (.1 / sqrt 3) = -3.46."""
+    fronts, _ = tables()
+    own = fronts[fronts["seed"] == "all"].assign(model="crpo (2)", t_seeds=0)
+    own[["mean", "low", "high", "t_low", "t_high"]] = np.nan
+    seeds = [own.assign(seed=str(seed), mean=mean) for seed, mean in ((8, -0.1), (9, np.nan), (10, -0.3), (11, -0.2))]
+    rows = claims.outcomes_of(["crpo"], pd.concat([own, *seeds]))
+    assert list(rows["mean"]) == pytest.approx([-0.2] * 2)
+    assert list(rows["seeds"]) == [3, 3]
+    assert list(rows["p"]) == pytest.approx([0.0742] * 2, abs=1e-4)
+    assert list(claims.outcomes_of(["crpo"], pd.concat([own, seeds[0], seeds[1]]))["p"]) == [1, 1], "one seed has no t"
+    assert list(claims.outcomes_of(["crpo"], pd.concat([own, seeds[1]]))["p"]) == [1, 1]
 
 
 def test_a_rival_that_has_more_is_not_beaten():

@@ -54,6 +54,40 @@ def test_every_command_is_known(tmp_path, monkeypatch, group):
             assert getattr(config, "weight_column", "") != "creativity" or "pairs-crpo" in argv[argv.index("--source") + 1]
 
 
+def test_a_fixed_strength_is_the_only_one_of_its_method(capsys):
+    flags = ["--methods", "--strengths", "spl=2", "crpo=.5"]
+    planned = names(part for part in parts_of(*flags) if not part.report)
+    trained = [name for name in planned if name.startswith(("train_spl", "train_crpo", "train_divpo"))]
+    assert sorted(trained) == ["train_crpo-0.5", "train_divpo-25", "train_divpo-35", "train_divpo-50", "train_spl-2"]
+    assert [name for name in planned if name.startswith("3_weights_crpo")] == ["3_weights_crpo-0.5"]
+    assert {"eval_spl-2", "eval_chosen-spl", "eval_chosen-crpo"} <= set(planned)
+    compared = [part.report for part in parts_of(*flags) if part.report][1].compare
+    assert [pair for pair in compared if pair.startswith(("spl", "crpo"))] == ["spl (2):dpo (0.3)", "crpo (0.5):dpo (0.3)"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--methods", "--strengths", "spll=2"], "no method 'spll' of preference"),
+        (["--methods", "--strengths", "spl=7"], "spl has 1.5, 2, 3"),
+        (["--methods", "--strengths", "spl=two"], "give METHOD=NUMBER, such as spl=1"),
+        (["--methods", "--strengths", "spl="], "give METHOD=NUMBER"),
+        (["--methods", "--strengths", "spl=2", "spl=3"], "each method once"),
+        (["--strengths", "spl=2"], "--strengths: of --methods"),
+        (["--claims", "--strengths", "spl=2"], "--strengths: of --methods"),
+        (["--claims", "--methods"], "name them with their strengths"),
+        (["--claims", "--methods", "reinforcement", "--strengths", "grpo-dra=1"], "no GRPO is trained"),
+        (["--claims", "--methods", "--strengths", "dpo=0.6"], "--claims has dpo; leave"),
+        (["--claims", "--methods", "--strengths", "ddpo-both=0.6"], "--claims has ddpo-both; leave"),
+        (["--claims", "--folds"], "--folds: of the others|--claims --folds|--folds --claims"),
+        (["--claims", "--rlaif"], "--claims --rlaif: of the others --claims goes with --methods alone"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, said):
+    with pytest.raises(UserError, match=said):
+        parts_of(*flags)
+
+
 def test_what_is_refused():
     with pytest.raises(UserError, match="leave it out"):
         parts_of("--methods", "--split", "validation")
