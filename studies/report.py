@@ -1,8 +1,11 @@
 """What the reports of all studies share: flags, files of the seeds' folders, and how tables, figures and values are written."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from diversity_tuning.cli import Parser
 from diversity_tuning.errors import UserError
@@ -38,6 +41,46 @@ def read_json(path: Path, study: str):
 def read_json_lines(path: Path, study: str) -> list[dict]:
     """The rows of a JSON Lines file of a seed's folder."""
     return [json.loads(line) for line in read_text(path, study).splitlines()]
+
+
+def folders_by_number(words: list[str], name: str = "NUMBER") -> dict[float, list[Path]]:
+    """``P=FOLDER`` each as number -> folders, in the order of the numbers; several of one number are several seeds.
+
+    A word of another form is a :class:`UserError`; ``name`` is what it calls the number.
+    """
+    folders: dict[float, list[Path]] = {}
+    for word in words:
+        value, equals, folder = word.partition("=")
+        if not equals or not _is_number(value):
+            raise UserError(f"--points {word}: expected {name}=FOLDER, such as 0.5=runs/study/seed0/point-0.5")
+        folders.setdefault(float(value), []).append(Path(folder))
+    if twice := next((own for own in folders.values() if len({one.resolve() for one in own}) < len(own)), None):
+        raise UserError(f"--points: {twice[0]} has a folder twice under one number; give each once")
+    return dict(sorted(folders.items()))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def pair_correlations(pairs: Path) -> np.ndarray:
+    """Spearman's ρ of deviation and votes of every training prompt of stage 3's output, as ``describe`` computes it: (n,)."""
+    from diversity_tuning.data import describe, schema
+    from diversity_tuning.data.tables import read_split
+
+    found = describe.figures(read_split(str(pairs), schema.TRAIN), str(pairs)).popularity
+    if found is None:
+        raise UserError(f"{pairs}: no correlation of deviation and votes; expected the output of stage 3")
+    return np.array(found.values)
+
+
+def stacked(rows: Sequence, longest: int = 0) -> np.ndarray:
+    """Arrays of any length as ``(len(rows), n)``, filled up with NaN: n is that of the longest, ``longest`` at least."""
+    longest = max(longest, *map(len, rows))
+    return np.array([np.pad(np.asarray(row, dtype=float), (0, longest - len(row)), constant_values=np.nan) for row in rows])
 
 
 def titled(module_file: str, name: str, header: list[str], rows: list[list], **values):

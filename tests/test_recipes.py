@@ -272,7 +272,7 @@ def dry_run(tmp_path, *flags):
     for line in lines:
         words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
         shape = (*words[:4], *(word for word in words if word.startswith("--")))  # of each kind one
-        if line.startswith("# ── ") or shape in seen or words[:2] == ["bash", "-c"]:
+        if line.startswith("# ") or shape in seen or words[:2] == ["bash", "-c"]:
             continue
         seen.add(shape)
         if words[0] != "bash":

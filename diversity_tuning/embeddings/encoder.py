@@ -1,5 +1,6 @@
 """Texts to unit vectors: sentence-transformers models and two built-in encoders that need no network."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from diversity_tuning.builtin import SMOLLM2, model_source
-from diversity_tuning.embeddings.store import EmbeddingStore
+from diversity_tuning.embeddings.store import EmbeddingStore, text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.missing import require
 from diversity_tuning.names import missing_path, nearest
@@ -108,6 +109,22 @@ def cut_texts(number: int, of: int, encoder: str) -> str:
         f"{number} of {of} texts ({100 * number / of:.0f}%) are longer than {encoder} reads, which sees their beginnings alone;"
         f" its name with {WINDOWS} after it takes the mean over windows, and {SMOLLM2} reads 8,192 tokens"
     )
+
+
+def tell_cut(encoder, texts: list[str]) -> int:
+    """How many of the distinct ``texts`` are longer than the encoder reads; says so on stderr where there are any.
+
+    Texts that are in the encoder's store are looked up there. An encoder that does not say what it reads counts none.
+    """
+    distinct = list(dict.fromkeys(texts))
+    if store := getattr(encoder, "store", None):
+        store.add(distinct)
+        number = store.count_truncated(np.array([text_key(text) for text in distinct], dtype="S16"))
+    else:
+        number = int(np.sum(encoder.truncated(distinct))) if hasattr(encoder, "truncated") else 0
+    if number:
+        print(f"warning: {cut_texts(number, len(distinct), encoder.name)}", file=sys.stderr, flush=True)
+    return number
 
 
 def require_encoder(name: str) -> None:

@@ -40,12 +40,14 @@ def main(argv=None) -> None:
     if is_finished(args.output, record, args.overwrite):
         return
     from diversity_tuning.embeddings import load_encoder
+    from diversity_tuning.embeddings.encoder import tell_cut
     from studies.captions.caption_reward import fit_reward, weigh_parts
     from studies.captions.data import read_captions
 
     fitted = read_captions(args.source, schema.TRAIN)
     held_out = {name: read_captions(args.held_out, name) for name in (schema.VALIDATION, schema.TEST)}
     encoder = load_encoder(args.semantic_model, batch_size=args.batch_size, cache=args.embedding_cache)
+    cut = tell_cut(encoder, [text for part in (fitted, *held_out.values()) for text in part.texts])
     reward = fit_reward(fitted.prompts, fitted.texts, fitted.targets, encoder.encode)
     validation, test = held_out[schema.VALIDATION], held_out[schema.TEST]
     weigh_parts(reward, validation.prompts, validation.texts, validation.targets)
@@ -53,7 +55,7 @@ def main(argv=None) -> None:
     with atomic_folder(args.output) as folder:
         reward.save(folder, semantic_model=args.semantic_model)
         (folder / ACCURACY).write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        write_provenance(folder, record, weights=reward.weights.tolist())
+        write_provenance(folder, record, weights=reward.weights.tolist(), truncated_texts=cut)
     mean, low, high = (figures["spearman"]["reward"][part] for part in ("mean", "low", "high"))
     print(f"{args.output}: Spearman {mean:.3f} [{low:.3f}, {high:.3f}] within {len(reward.prompts)} contests")
 

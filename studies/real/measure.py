@@ -56,6 +56,7 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
+    from diversity_tuning.evaluation.sampling.samples import read_samples
     from studies.captions.data import read_filtered
     from studies.captions.measure import sample_files
 
@@ -73,15 +74,19 @@ def main(argv=None) -> None:
         raise UserError(f"{inputs[other]}: not as many answers to the same prompts as {inputs[names[0]]}; sample them alike")
     people = drawn(read_filtered(args.source, args.split), next(iter(texts.values())), args.seed)
     texts = {PEOPLE: people, **texts}
-    answers, threshold = labelled(texts, args)
+    unfinished = {name: sum(not row.finished for row in read_samples(path.parent)) for name, path in inputs.items()}
+    answers, threshold, cut = labelled(texts, args)
     prompts = by_prompt(answers)
     with atomic_folder(args.output) as folder:
         prompts.to_csv(folder / PROMPTS, index=False, float_format="%.6g")
         shown = answers.drop(columns=["text", "plain"])
         shown.to_csv(folder / ANSWERS, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 0})
         (folder / EXAMPLES).write_text(examples(texts), encoding="utf-8")
-        write_provenance(folder, record, models=list(texts), threshold_of_kinds=threshold)
+        told = {"threshold_of_kinds": threshold, "truncated_texts": cut, "cut_at_max_new_tokens": unfinished}
+        write_provenance(folder, record, models=list(texts), **told)
     print(f"{args.output}: {len(texts)} models, {prompts['prompt'].nunique()} prompts, {len(answers)} answers", flush=True)
+    if any(unfinished.values()):
+        print("  cut at the longest length: " + ", ".join(f"{name} {n}" for name, n in unfinished.items()), flush=True)
 
 
 def lacks_models(output: str, record: dict) -> bool:
@@ -95,13 +100,14 @@ def lacks_models(output: str, record: dict) -> bool:
 
 
 def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
-    """(a table of a row per answer, the distance below which two answers are of one kind).
+    """(a table of a row per answer, the distance below which two answers are of one kind, encoder -> texts that it cuts).
 
     ``texts``: model -> prompt -> answers.
     """
     import pandas as pd
 
     from diversity_tuning.embeddings import load_encoder
+    from diversity_tuning.embeddings.encoder import tell_cut
     from diversity_tuning.evaluation.metrics import diversity_by_prompt
     from diversity_tuning.evaluation.scoring.fluency import log_probs
     from diversity_tuning.partition import near_classes
@@ -131,6 +137,7 @@ def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
     table["reward_b"] = load_caption_reward(args.reward_b, args.semantic_model, encoder.encode).score(asked, written)
     table["log_prob"] = log_probs(asked, written, args.fluency_model, dtype=args.dtype)
     table["lints"] = lints(written)
+    cut = {name: tell_cut(one, written) for name, one in ((args.semantic_model, encoder), (args.other_model, other))}
     vectors, groups = encoder.encode(written), [*zip(table["model"], asked, strict=True)]
     table["semantic_diversity"] = diversity_by_prompt(vectors, groups)
     table["other_diversity"] = diversity_by_prompt(other.encode(written), groups)
@@ -139,7 +146,7 @@ def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
     table["kind"] = -1
     for places in table.groupby(["model", "prompt"], sort=False).indices.values():
         table.loc[places, "kind"] = near_classes(vectors[places], threshold)
-    return table, threshold
+    return table, threshold, cut
 
 
 def lints(texts: list[str]) -> list[int]:

@@ -10,6 +10,7 @@ if not __package__:
     raise SystemExit("error: run it as python -m studies.real.report")
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from diversity_tuning.errors import UserError
 from studies.captions.fit import ACCURACY
 from studies.captions.measure import PEOPLE
 from studies.real.measure import ANSWERS, MEASURES, PROMPTS
-from studies.report import read_json, read_text, report_parser, write_report
+from studies.report import read_json, read_text, report_parser, stacked, write_report
 from studies.results.statistics import family
 
 STUDY = "smollm2 --folds"
@@ -41,7 +42,8 @@ X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(report_parser("studies.real.report", __doc__, STUDY), argv)
-    regimes = read(args.seeds, args.split)
+    groups = by_parent(args.seeds)
+    regimes = read(groups, args.split)
     told = write_report(
         args.output,
         "real_report",
@@ -49,36 +51,45 @@ def main(argv=None) -> None:
         "Real votes, a pretrained model",
         [table for name, folds in regimes.items() for table in tables(name, folds)],
         lambda folder: [(draw(regimes, folder / "real"), "reward, diversity and fluency")],
-        values(args.seeds, args.split) | figures(regimes),
+        values(groups, args.split) | figures(regimes),
         {name: folds["prompts"] for name, folds in regimes.items()},
         page=False,
     )
     print(told, flush=True)
 
 
-def read(seeds: list[str], split: str | None) -> dict[str, dict]:
+def by_parent(seeds: list[str]) -> dict[str, list[Path]]:
+    """Regime -> the folders of its folds; a folder that is given twice is a :class:`UserError`."""
+    if len({Path(seed).resolve() for seed in seeds}) < len(seeds):
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: a folder is there twice; give each once")
+    groups: dict[str, list[Path]] = {}
+    for seed in map(Path, seeds):
+        groups.setdefault(seed.resolve().parent.name, []).append(seed)
+    return groups
+
+
+def read(groups: dict[str, list[Path]], split: str | None) -> dict[str, dict]:
     """Regime -> ``{"values": model -> measure -> (folds, prompts), filled up with NaN, "prompts": how many, "accuracy": …}``.
 
-    A model that a fold does not have has no values there. A folder that is missing or given twice is a :class:`UserError`.
+    ``groups``: regime -> folders of its folds. A model that a fold does not have has no values there. A folder that is missing
+    is a :class:`UserError`.
     """
     import pandas as pd
 
-    if len({Path(seed).resolve() for seed in seeds}) < len(seeds):
-        raise UserError(f"--seeds {' '.join(map(str, seeds))}: a folder is there twice; give each once")
     regimes: dict[str, dict] = {}
-    for seed in map(Path, seeds):
-        text = read_text(_measures(seed, split) / PROMPTS, STUDY)
-        of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
-        regime = regimes.setdefault(seed.resolve().parent.name, {"tables": [], "accuracy": []})
-        regime["tables"].append(pd.read_csv(io.StringIO(text)))
-        regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
+    for name, folders in groups.items():
+        regime = regimes.setdefault(name, {"tables": [], "accuracy": []})
+        for seed in folders:
+            text = read_text(_measures(seed, split) / PROMPTS, STUDY)
+            of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
+            regime["tables"].append(pd.read_csv(io.StringIO(text)))
+            regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
     for regime in regimes.values():
         there = dict.fromkeys(model for table in regime["tables"] for model in table["model"])
         models = sorted(there, key=lambda model: list(LABELS).index(model) if model in LABELS else len(LABELS))
-        size = max(table["prompt"].nunique() for table in regime["tables"])
         regime["prompts"] = sum(table["prompt"].nunique() for table in regime["tables"])
         regime["values"] = {
-            model: {measure: _rows(regime["tables"], model, measure, size) for measure in MEASURES} for model in models
+            model: {measure: _rows(regime["tables"], model, measure) for measure in MEASURES} for model in models
         }
     return regimes
 
@@ -87,13 +98,14 @@ def _measures(seed: str | Path, split: str | None) -> Path:
     return Path(seed) / f"measures{f'-{split}' if split else ''}"
 
 
-def _rows(tables: list, model: str, measure: str, size: int) -> np.ndarray:
+def _rows(tables: list, model: str, measure: str) -> np.ndarray:
+    size = max(table["prompt"].nunique() for table in tables)
     rows = [table.loc[table["model"] == model, measure].to_numpy(dtype=float) for table in tables]
-    return np.array([np.pad(row, (0, size - len(row)), constant_values=np.nan) for row in rows])
+    return stacked(rows, size)
 
 
-def tables(name: str, folds: dict) -> list:
-    """Models, differences, and what lies above mixtures of unweighted models, of one regime."""
+def tables(name: str, folds: dict, of_a: str = "the votes that the policies were trained on") -> list:
+    """Models, differences, and what lies above mixtures of unweighted models, of one regime; ``of_a``: what reward A is of."""
     from diversity_tuning.evaluation.rendering import Table, interval, t_words
 
     values, number, frames = folds["values"], len(folds["tables"]), figures({name: folds})
@@ -105,7 +117,7 @@ def tables(name: str, folds: dict) -> list:
     accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length")}
     note = (
         f"{folds['prompts']} prompts that were never trained on, in {number} fold{'s' if number > 1 else ''}; {answers} answers"
-        " of each model to each. Reward A: a reward model trained on the votes that the policies were trained on. Reward B:"
+        f" of each model to each. Reward A: a reward model trained on {of_a}. Reward B:"
         " ridge regressions on the other half of the votes, of all prompts; its Spearman correlation with unseen votes is"
         f" {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of the other prompts"
         " that an answer is farther from than from its own. Different kinds: of the answers to a prompt. Copies: equal to a"
@@ -186,18 +198,19 @@ def label(model: str) -> str:
     return LABELS.get(model, model)
 
 
-def values(seeds: list[str], split: str | None) -> dict:
+def values(groups: dict[str, list[Path]], split: str | None) -> dict:
     """``prompts`` and ``answers`` of all regimes and folds: every value, no text of an answer."""
     import pandas as pd
 
     found = {}
     for name in (PROMPTS, ANSWERS):
         parts = []
-        for seed in map(Path, seeds):
+        for regime, seed in ((regime, seed) for regime, folders in groups.items() for seed in folders):
             part = pd.read_csv(_measures(seed, split) / name)
             part["prompt"] = part["prompt"].str.strip()
-            part.insert(0, "regime", seed.resolve().parent.name)
-            part.insert(1, "seed", seed.name)
+            part.insert(0, "regime", regime)
+            seeds = (one.name for one in (seed, *seed.parents) if re.fullmatch(r"seed\d+", one.name))
+            part.insert(1, "seed", next(seeds, seed.name))
             parts.append(part)
         found[name.partition(".")[0]] = pd.concat(parts)
     return found

@@ -13,6 +13,7 @@ bash reproduce.sh --rlaif                    GRPO with several rewards and devia
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --methods        and SPL, CrPO, DivPO, min-p beside it
+bash reproduce.sh --recipe smollm2 --source FILE --folds captions --dial     captions, and votes that favour the common more
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
 bash reproduce.sh --recipe llama-3.1-8b --dry_run     print the commands, each of which runs as printed
@@ -33,13 +34,17 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.locks import hold, release
 from diversity_tuning.names import nearest
 from diversity_tuning.outputs import check_place
+<<<<<<< HEAD
 from studies.reproduce import estimate_horror
+||||||| 44d2873
+=======
+from studies.reproduce import dial
+>>>>>>> dial
 from studies.reproduce.commands import Run
 from studies.reproduce.ending import print_ending
 from studies.reproduce.estimate import estimate
 from studies.reproduce.methods import GROUPS
 from studies.reproduce.plans import KINDS, Part, parts, table_of
-from studies.reproduce.popularity import VALUES
 from studies.reproduce.runner import Runner, StageFailed, cores, multiplies_bfloat16, print_parts
 from studies.reproduce.source import check_source
 
@@ -94,8 +99,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="DDPO against mixtures of DPO's models and SFT: docs/LOG.md; with --methods and --strengths those as well",
     )  # fmt: skip
     parser.add_argument(
-        "--folds", action="store_true",
-        help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods other methods as well",
+        "--folds", nargs="?", const="", metavar="LIKE",
+        help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods other methods as well."
+        " LIKE: settings for texts like captions or storyer, folds-LIKE.yaml of the recipe (default: folds.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dial", type=float, nargs="*", metavar="L",
+        help="with --folds: also with votes that lose L standard deviations for one of deviation (default: 0 0.3 0.6)",
     )  # fmt: skip
     parser.add_argument(
         "--engine", choices=("auto", "local", "vllm"), default="auto",
@@ -126,6 +136,11 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         raise UserError(f"--size: the recipe {args.recipe} has one size; leave the flag out")
     root = _folder(args)
     kind = _kind(args)
+    if args.dial is not None and args.folds is None:
+        raise UserError("--dial: goes with --folds; the miniature's votes are changed by --popularity")
+    sizes = [name.removeprefix("folds-") for name in there if name.startswith("folds-")]
+    if args.folds and args.folds not in sizes:
+        raise UserError(f"--folds {args.folds}: the recipe {args.recipe} has settings for: {', '.join(sizes) or 'none'}")
     seeds = args.seeds or ([0, 1, 2] if kind == "full" else [args.seed])
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):  # NumPy has no others
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: give numbers from 0 up, below 2^32, each once")
@@ -138,7 +153,8 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         processes=environment.get("PROCESSES", ""), launcher_flags=environment.get("LAUNCHER_FLAGS", ""),
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
-    return list(parts(run, root, kind, seeds, args.popularity or VALUES, args.methods or "", _strengths(args)))
+    values = args.popularity if kind == "popularity" else () if args.dial is None else args.dial or dial.VALUES
+    return list(parts(run, root, kind, seeds, values or (), args.methods or "", _strengths(args)))
 
 
 def _kind(args: argparse.Namespace) -> str:
@@ -155,7 +171,7 @@ def _strengths(args: argparse.Namespace) -> dict[str, str]:
     told = [word.split("=", 1) for word in args.strengths]
     if bad := [word for word, pair in zip(args.strengths, told, strict=True) if len(pair) < 2 or not all(pair)]:
         raise UserError(f"--strengths {bad[0]}: give METHOD=NUMBER, such as spl=3")
-    if told and (not args.methods or args.folds):
+    if told and (not args.methods or args.folds is not None):
         raise UserError("--strengths: of --methods on the miniature; leave it out")
     if len(dict(told)) < len(told):
         raise UserError(f"--strengths {' '.join(args.strengths)}: give each method once")
@@ -163,15 +179,15 @@ def _strengths(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _size(args: argparse.Namespace) -> str:
-    if args.folds:
-        return "folds"
+    if args.folds is not None:
+        return f"folds-{args.folds}" if args.folds else "folds"
     return (args.size or "quick") if table_of(args.recipe).laptop else ""
 
 
 def _folder(args: argparse.Namespace) -> str:
     """Where everything is written to; a quick look has a folder of its own."""
     size = _size(args)
-    return args.out or f"runs/{args.recipe}" + (f"-{size}" if size in ("quick", "folds") else "")
+    return args.out or f"runs/{args.recipe}" + (f"-{size}" if size not in ("", "full") else "")
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:

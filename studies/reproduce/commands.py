@@ -90,7 +90,8 @@ def command(stage: Stage, run: Run, report: Report | None = None) -> list[str]:
     for word in stage.command.split():
         words += lists[word] if word in lists else [word.format(**texts)]
     for name, value in _of_size(stage, run).items():
-        words += [f"--{name}", str(value)]
+        if f"--{name}" not in words:  # a row's own flag is what the row is about
+            words += [f"--{name}", str(value)]
     if words[0] == "copy_samples":
         return ["bash", "-c", _COPY, *words]
     return words

@@ -118,7 +118,7 @@ def following(args: argparse.Namespace) -> list[str]:
     more = f" --out {shlex.quote(args.out)}" if args.out else ""
     own = table_of(args.recipe)
     lines = []
-    if args.methods and not args.folds:
+    if args.methods and args.folds is None:
         group = "" if args.methods == GROUPS[0] else f" {args.methods}"
         return _aligned(
             [(f"{base} --methods{group} --seeds 0 1 2{more}", "three seeds"), ("less docs/METHODS.md", "what each method is")]

@@ -9,7 +9,7 @@ from pathlib import Path
 from diversity_tuning.errors import UserError
 from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.recipe import Recipe, read_recipe
-from studies.reproduce import claims, controls, methods, popularity, rlaif, stages
+from studies.reproduce import claims, controls, dial, methods, popularity, rlaif, stages
 from studies.reproduce.commands import Report, Run
 from studies.reproduce.stages import Lanes, Stage, Table
 
@@ -30,13 +30,13 @@ class Part:
 
 
 def parts(
-    run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = popularity.VALUES,
+    run: Run, root: str, kind: str = "", seeds: Sequence[int] = (), values: Sequence[float] = (),
     group: str = "", fixed: Mapping[str, str] | None = None,
 ) -> Iterator[Part]:  # fmt: skip
     """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
 
-    ``seeds``: default ``run``'s own. ``values``: of the kind popularity; ``group``: of methods, in
-    the kinds folds and claims those on pairs. ``fixed``: methods of one strength, and it (:func:`methods.models`).
+    ``seeds``: default ``run``'s own. ``values``: of the kind popularity, in the kind folds of the dial; ``group``: of methods,
+    in the kinds folds and claims those on pairs. ``fixed``: methods of one strength, and it (:func:`methods.models`).
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
@@ -56,10 +56,10 @@ def parts(
         yield from _methods(runs, root, group or methods.GROUPS[0], fixed or {})
         return
     if kind == "popularity":
-        yield from _popularity(runs, root, values)
+        yield from _popularity(runs, root, values or popularity.VALUES)
         return
     if kind == "folds":
-        yield from _folds(runs, root, group)
+        yield from _folds(runs, root, group, values)
         return
     if kind == "claims":
         yield from _claims(runs, root, group, fixed or {})
@@ -116,18 +116,31 @@ def _methods(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) -
     yield _report(table, f"{root}/report-methods{own}-validation", chosen_on, pairs, anchor)
 
 
-def _folds(runs: list[Run], root: str, group: str) -> Iterator[Part]:
-    """Every seed a fold, the control in the first alone; other methods where a group of them is asked for; one report."""
+def _folds(runs: list[Run], root: str, group: str, values: Sequence[float]) -> Iterator[Part]:
+    """Every seed a fold, the control in the first alone; other methods where a group of them is asked for; one report.
+
+    With ``values`` the same texts with other votes, and a report of these.
+    """
     first, table = runs[0], table_of(runs[0].recipe)
     if not (table.laptop and table.own_data):
         raise UserError(f"--folds: of the recipe smollm2, not of {first.recipe}")
     if group not in ("", methods.GROUPS[0]):
         raise UserError(f"--folds --methods {group}: on folds there are those on pairs; give --methods alone")
+    values = _once("--dial", values)
     *rows, measure = stages.FOLDS.seed
     rows = (*rows, *(stages.FOLDS.methods if group else ()), measure)
     for one in runs:
         yield _part(one, rows if one is first else _without(rows, "permuted"))
     yield Part(first, stages.FOLDS.report, Report(f"{root}/report{first.of_split}", (), tuple(one.folder for one in runs)))
+    points = []
+    for one in runs:
+        for value in values:
+            other = dataclasses.replace(one, folder=dial.folder_of(one.folder, value), main=one.folder)
+            points.append(f"{value:g}={(other if value else one).folder}")
+            if value:
+                yield _part(other, dial.rows(value, one))
+    if points:
+        yield Part(first, dial.REPORT, Report(f"{root}/report-dial{first.of_split}", tuple(points), ()))
 
 
 def _claims(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) -> Iterator[Part]:
@@ -156,10 +169,7 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
     first = runs[0]
     if not (first.makes_model and first.has("world")):
         raise UserError(f"--popularity: of the miniature, whose votes are made here, not of the recipe {first.recipe}")
-    shown = list(map("{:g}".format, values))  # as folders and the report name them
-    if len(set(shown)) < len(shown) or not all(map(math.isfinite, values)):
-        raise UserError(f"--popularity {' '.join(shown)}: give finite numbers of at most six digits, each once")
-    values = list(map(float, shown))
+    values = _once("--popularity", values)
     own = _recipe(first, "world").number("popularity", 1.0)
     points = []
     for one in runs:
@@ -173,6 +183,14 @@ def _popularity(runs: list[Run], root: str, values: Sequence[float]) -> Iterator
     flags = (*(("--split", first.split) if first.split else ()), *(("--mark", *marks) if marks else ()))
     report = Report(f"{root}/report-popularity{first.of_split}", tuple(points), (), flags=flags)
     yield Part(first, popularity.REPORT, report)
+
+
+def _once(flag: str, values: Sequence[float]) -> list[float]:
+    """The numbers as folders and reports name them; :class:`UserError` for one that is there twice or is not finite."""
+    shown = list(map("{:g}".format, values))
+    if len(set(map(float, shown))) < len(shown) or not all(map(math.isfinite, values)):
+        raise UserError(f"{flag} {' '.join(shown)}: give finite numbers of at most six digits, each once")
+    return list(map(float, shown))
 
 
 def _more(table: Table, run: Run, kind: str) -> Iterator[Part]:

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from diversity_tuning.data import describe
-from diversity_tuning.data.tables import read_split
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.report.runs import Run, RunGroup, check_seeds, group_runs, read_run
 from diversity_tuning.evaluation.statistics import mean_interval
+from studies.report import folders_by_number, pair_correlations, stacked
 
 RUNS = ("sft", "dpo", "ddpo-both")
 AUTHORS = "gold"  # shown where it is there
 _MEANS, _COUNTS = ("mean", "low", "high"), ("prompts", "responses")  # of all prompts, in a file of describe --correlation
-_PAIRS, _SPLIT = "data/pairs-both", "train"  # what is trained on
+_PAIRS = "data/pairs-both"  # what is trained on
 
 
 @dataclass
@@ -30,10 +29,7 @@ class Point:
     def correlation(self, seed: int | None = None) -> dict[str, float]:
         """``{"mean", "low", "high"}`` of one seed, over its prompts, or over all: seeds, then prompts within each."""
         own = list(self.rho.values()) if seed is None else [self.rho[seed]]
-        matrix = np.full((len(own), max(map(len, own))), np.nan)
-        for row, values in zip(matrix, own, strict=True):
-            row[: len(values)] = values
-        return mean_interval(matrix, nested=True)
+        return mean_interval(stacked(own), nested=True)
 
 
 @dataclass(frozen=True)
@@ -54,20 +50,8 @@ def read_points(words: list[str], split: str = "") -> list[Point]:
     ``split``: evaluations on another split than the recipe's. Points come in the order of popularity. A word of another form,
     or a run that is not there, is a :class:`UserError`.
     """
-    folders: dict[float, list[Path]] = {}
-    for word in words:
-        value, equals, folder = word.partition("=")
-        if not equals or not _is_number(value):
-            raise UserError(f"--points {word}: expected POPULARITY=FOLDER, such as 0.5=runs/miniature/seed0/popularity-0.5")
-        folders.setdefault(float(value), []).append(Path(folder))
-    return [_read_point(value, folders[value], f"eval-{split}" if split else "eval") for value in sorted(folders)]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    folders = folders_by_number(words, "POPULARITY")
+    return [_read_point(value, own, f"eval-{split}" if split else "eval") for value, own in folders.items()]
 
 
 def _read_point(value: float, folders: list[Path], evaluations: str) -> Point:
@@ -79,7 +63,7 @@ def _read_point(value: float, folders: list[Path], evaluations: str) -> Point:
         seed = _seed_of(runs[-len(names) :], folder)
         if seed in point.rho:
             raise UserError(f"--points: popularity {value:g} has seed {seed} twice, again in {folder}")
-        point.rho[seed] = _correlations(folder / _PAIRS)
+        point.rho[seed] = pair_correlations(folder / _PAIRS)
     check_seeds(runs)
     point.models = group_runs(runs)
     return point
@@ -90,14 +74,6 @@ def _seed_of(runs: list[Run], folder: Path) -> int:
     if len(seeds) != 1 or None in seeds:
         raise UserError(f"{folder}: its runs are of seeds {sorted(map(str, seeds))}; expected one seed")
     return seeds.pop()
-
-
-def _correlations(pairs: Path) -> np.ndarray:
-    """Spearman's rho of deviation and votes of every training prompt, as ``describe`` computes it."""
-    found = describe.figures(read_split(str(pairs), _SPLIT), str(pairs)).popularity
-    if found is None:
-        raise UserError(f"{pairs}: no correlation of deviation and votes; expected the output of stage 3")
-    return np.array(found.values)
 
 
 def read_marks(words: list[str]) -> list[Mark]:

@@ -120,6 +120,56 @@ def test_contests_that_cannot_be_compared_are_named(tmp_path, capsys, changes, m
     assert not (tmp_path / "x").exists()
 
 
+@pytest.fixture
+def stories(tmp_path):
+    """Ten prompts with two to four responses each, which are 0 or 1 vote apart."""
+    rows = [
+        {"post_title": f"Prompt {i}", "post_text": "", "comment_texts": [f"Story {j} of {i}" for j in range(2 + i % 3)],
+         "comment_scores": [j % 2 for j in range(2 + i % 3)]}
+        for i in range(10)
+    ]  # fmt: skip
+    path = tmp_path / "stories.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_whole_prompts_are_dealt_where_responses_are_few(stories, tmp_path):
+    """Of ten prompts in five folds two are tested, one is for validation, and of the seven others 40%, two, are half B."""
+    output, argv = tmp_path / "data", ["--source", str(stories), "--folds", "5", "--deal", "prompts", "--half", "0.4"]
+    assert split.main([*argv, "--output", str(output)]) == 0
+    scored, other, policy = (open_saved(output / name) for name in ("scored", "other", "policy"))
+    prompts = {part: list(rows["post_title"]) for part, rows in policy.items()}
+    assert {part: list(rows["post_title"]) for part, rows in scored.items()} == prompts
+    assert {part: len(own) for part, own in prompts.items()} == {"train": 5, "validation": 1, "test": 2}
+    assert len(other["train"]) == 2
+    every = [*other["train"]["post_title"], *(title for own in prompts.values() for title in own)]
+    assert len(every) == len(set(every)) == 10
+    for rows in (*policy.values(), *other.values()):
+        assert all(
+            len(texts) == 2 + int(title[-1]) % 3 for title, texts in zip(rows["post_title"], rows["comment_texts"], strict=True)
+        )
+    told = json.loads((output / "other" / "provenance.json").read_text())["captions"]
+    assert sum(told[part] for part in ("train", "other", "validation", "test")) == sum(2 + i % 3 for i in range(10))
+    again = tmp_path / "again"
+    assert split.main([*argv, "--output", str(again), "--seed", "1"]) == 0
+    assert set(open_saved(again / "policy")["test"]["post_title"]).isdisjoint(prompts["test"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--deal", "prompts"], "--deal prompts: needs --folds"),
+        (["--deal", "prompts", "--folds", "5", "--half", "0.1"], "of 7 prompts none goes to the part 'other'"),
+        (["--folds", "5"], "2 captions, fewer than 20; leave the contest out; --folds K --deal prompts is for few"),
+    ],
+)
+def test_few_responses_that_cannot_be_dealt_are_one_line(stories, tmp_path, capsys, flags, message):
+    with pytest.raises(SystemExit, match="2"):
+        split.main(["--source", str(stories), "--output", str(tmp_path / "x"), *flags])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_folds_test_every_contest_once_and_share_no_prompt():
     folds = [split.fold_rows(11, 3, fold) for fold in range(3)]
     assert sorted(row for fold in folds for row in fold["test"]) == list(range(11))

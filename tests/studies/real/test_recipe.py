@@ -19,11 +19,12 @@ from studies.reproduce.stages import Stage
 from tests import test_recipes as shared
 
 FOLDER = shared.ROOT / "recipes" / "smollm2"
-SIZES = ("quick", "folds")  # what differs, by stage
+SIZES = ("quick", "folds", "folds-captions", "folds-storyer")  # what differs, by stage
 STEMS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in SIZES)
 OF_FOLDS = {  # file -> module, and what must be on its command line
     "split": ("studies.captions.split", "--source x --output x"),
     "sample": ("scripts_eval.sample", "--source x --output x"),
+    "dial": ("studies.real.dial", "--source x --data_path x --strength 0"),
     "judge": ("studies.captions.fit", "--source x --held_out x --output x"),
     "measure": ("studies.real.measure", "--samples x --source x --reward_a x --reward_b x --output x"),
 }
