@@ -36,11 +36,11 @@ def method_tables(results: Path) -> dict[str, list[str]]:
         if not (test / "models.csv").is_file():
             continue
         chosen_on = read(validation, "models")
-        made[f"strengths{suffix}"] = _strengths(read(validation, "fronts"), baseline)
+        made[f"strengths{suffix}"] = _strengths(read(validation, "fronts"), chosen_on, baseline)
         if (fixed / "models.csv").is_file():
             more = read(fixed, "models")
             chosen_on = pd.concat([chosen_on, more[~more["seed"].isin(chosen_on["seed"])]])
-            made[f"fixed{suffix}"] = _strengths(read(fixed, "fronts"), baseline, ", strengths fixed")
+            made[f"fixed{suffix}"] = _strengths(read(fixed, "fronts"), more, baseline, ", strengths fixed")
         made[f"methods{suffix}"] = _chosen(read(test, "models"), chosen_on, baseline, strength)
     if (results / "miniature-rlaif" / "models.csv").is_file():
         made["policies"] = _policies(read(results / "miniature-rlaif", "models"))
@@ -89,11 +89,12 @@ def _taken(rows: pd.DataFrame, baseline: str, strength: str) -> dict[str, list[s
     return told
 
 
-def _strengths(fronts: pd.DataFrame, baseline: str, which: str = "") -> list[str]:
+def _strengths(fronts: pd.DataFrame, models: pd.DataFrame, baseline: str, which: str = "") -> list[str]:
     """A line a model; bold where t over three seeds or more excludes 0."""
     rows = _over_seeds(fronts[fronts["front"] == baseline])
     lines = []
-    groups = {tuple(model.rstrip(")").split(" (")): own for model, own in rows.groupby("model", sort=False)}
+    named = {row["model"]: (row["method"], row["strength"]) for row in models.to_dict("records")}
+    groups = {named[model]: own for model, own in rows.groupby("model", sort=False)}
     for method, strength in sorted(groups, key=lambda key: (list(_LETTERS).index(key[0]), float(key[1]))):
         own = groups[method, strength]
         found = {(row["quality"], row["metric"]): row for _, row in own.iterrows()}

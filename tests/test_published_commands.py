@@ -22,6 +22,7 @@ from studies.reproduce.__main__ import main as reproduce
 ROOT = Path(__file__).parents[1]
 # Folder of results/ -> document, the words of its command there, seeds that these words mean.
 EIGHT = [*range(8)]
+REWARDS = "bash reproduce.sh --methods reinforcement --seeds 0 1 2 --strengths"
 PUBLISHED = {
     "miniature": ("docs/RESULTS.md", "`bash reproduce.sh --seeds 0 1 2 3 4 5 6 7`", EIGHT),
     "miniature/controls": ("docs/RESULTS.md", "bash reproduce.sh --controls --seeds 0 1 2  ", [0, 1, 2]),
@@ -30,7 +31,8 @@ PUBLISHED = {
     "miniature-claims": ("docs/RESULTS.md", "bash reproduce.sh --claims --seeds 8 9 10 11 12 13 14 15", [*range(8, 16)]),
     "miniature-methods": ("docs/METHODS.md", "bash reproduce.sh --methods --seeds 0 1 2  ", [0, 1, 2]),
     "miniature-methods-validation": ("docs/METHODS.md", "bash reproduce.sh --methods --seeds 0 1 2  ", [0, 1, 2]),
-    "miniature-methods-reinforcement": ("docs/METHODS.md", "bash reproduce.sh --methods reinforcement  ", [0]),
+    "miniature-methods-reinforcement": ("docs/METHODS.md", REWARDS, [0, 1, 2]),
+    "miniature-methods-reinforcement-validation-fixed": ("docs/METHODS.md", REWARDS, [0, 1, 2]),
     "miniature-methods-reinforcement-validation": ("docs/METHODS.md", "bash reproduce.sh --methods reinforcement  ", [0]),
     "miniature-rlaif": ("docs/RLAIF.md", "`bash reproduce.sh --rlaif --seeds 0 1 2`", [0, 1, 2]),
 }

@@ -34,12 +34,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.locks import hold, release
 from diversity_tuning.names import nearest
 from diversity_tuning.outputs import check_place
-<<<<<<< HEAD
-from studies.reproduce import estimate_horror
-||||||| 44d2873
-=======
-from studies.reproduce import dial
->>>>>>> dial
+from studies.reproduce import dial, estimate_horror
 from studies.reproduce.commands import Run
 from studies.reproduce.ending import print_ending
 from studies.reproduce.estimate import estimate

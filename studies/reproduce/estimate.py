@@ -12,7 +12,6 @@ from studies.reproduce.commands import Run, settings
 from studies.reproduce.plans import Part
 from studies.reproduce.stages import Lanes, Stage
 
-<<<<<<< HEAD
 # Seconds of one core, measured with SmolLM2-135M in bfloat16 on a processor with AVX-512 for it: `--size quick` of `ocsai`
 # (stages' seconds and progress of its trainings), its sampling in benchmarks.sampling, measures and reward B of a fold.
 _START = 18.0  # a command's imports and its language model
@@ -21,22 +20,7 @@ _TRAINED = {"generation": 6.8, "reward": 3.5, "pairs": 6.7}  # a thousand tokens
 _REFERENCE = 1.65  # a thousand tokens of pairs, forward and log-probabilities
 _READ = 1.15  # a thousand tokens, forward
 _WRITTEN = 3.9  # a thousand tokens sampled
-_EMBEDDED = 0.0036  # a text
-||||||| 44d2873
-# Seconds of one core, measured with SmolLM2-135M in bfloat16 on a processor with AVX-512 for it (docs/OWN_DATA.md).
-_START = 15.0  # a command's imports and its model
-_TRAINED = 5.0  # a thousand tokens, forward and backward
-_READ = 1.0  # a thousand tokens, forward
-_WRITTEN = 4.5  # a thousand tokens sampled
-_EMBEDDED = 0.003  # a text
-=======
-# Seconds of one core, measured with SmolLM2-135M in bfloat16 on a processor with AVX-512 for it (docs/OWN_DATA.md).
-_START = 15.0  # a command's imports and its model
-_TRAINED = 5.0  # a thousand tokens, forward and backward
-_READ = 1.0  # a thousand tokens, forward
-_WRITTEN = 4.5  # a thousand tokens sampled
-_EMBEDDED, _LONG = (0.003, 0.25), 0.3  # a short text; a thousand tokens of one longer than .3 thousand, by windows
->>>>>>> dial
+_EMBEDDED, _LONG = (0.0036, 0.25), 0.3  # a short text; a thousand tokens of one longer than .3 thousand, by windows
 _FLOAT32 = 1.9  # times as long
 _TEST = 0.2  # of the prompts
 _OTHER = 0.54  # of the responses, of which reward B is made and weighed
@@ -86,67 +70,34 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]], mo
     """Processor seconds of a stage; ``models``: how many are sampled by then."""
     recipe = _settings(stage, run)
     scale = 1 if run.dtype else _FLOAT32
-<<<<<<< HEAD
-    texts = _sampled(recipe, lengths)
+    texts = _sampled(recipe, run, lengths)
     written = texts * scale * _WRITTEN * _written(stage, recipe, lengths)
-    read = _FLOAT32 * _READ * _tokens(recipe, lengths)  # a text by the reward model
-||||||| 44d2873
-=======
+    tokens = _tokens(recipe, lengths)
+    read = _FLOAT32 * _READ * tokens  # a text by the reward model
     embedded = _EMBEDDED[1] * tokens if tokens > _LONG else _EMBEDDED[0]
-    held_out = len(lengths) / _of_split(run).number("folds", 1 / _TEST)
-    answers = held_out * recipe.number("num_samples", 4)
->>>>>>> dial
     if stage.name.startswith("train_"):
         return _START + scale * _training(stage, recipe, run, lengths)
     if stage.name.startswith("sample_"):
         return _START + written
     if stage.needs == "eval1_1" and stage.name.startswith("eval_"):
-<<<<<<< HEAD
-        return _START + written + texts * (read + _EMBEDDED)
-||||||| 44d2873
-        texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
-        return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + _EMBEDDED)
-=======
-        texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
-        return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + embedded)
-    if stage.needs == "sample":
-        return 2 * _START + answers * scale * _WRITTEN * _written(recipe, lengths)
-    if stage.needs == "measure" and stage.name == "measure":  # of each of the eight models or so, by three models
-        samples = settings(Stage("sample", "sample", "{config}"), run).number("num_samples", 4)
-        return 2 * _START + 8 * held_out * samples * (3 * scale * _READ * tokens + embedded)
-    if stage.name in ("reward_b", "dial"):
-        return _START + embedded * responses * (0.5 if stage.name == "reward_b" else 1)
->>>>>>> dial
+        return _START + written + texts * (read + embedded)
     if stage.name == "reward_check":  # with the own and with another prompt
         return _START + 2 * read * _held_out(recipe, lengths)
     if stage.needs == "eval2":
-<<<<<<< HEAD
-        return _START + (read + _EMBEDDED) * _held_out(recipe, lengths)
+        return _START + (read + embedded) * _held_out(recipe, lengths)
     if stage.name == "measure":  # reward, log-likelihood and two encoders' vectors of models' and people's answers
-        texts = (models + 1) * _sampled(settings(Stage("sample", "sample", "{config}"), run), lengths)
+        texts = (models + 1) * _sampled(settings(Stage("sample", "sample", "{config}"), run), run, lengths)
         alone = sum(response for _, response, _ in lengths) / len(lengths) / 1000
-        return _START + texts * (read * (1 + scale / _FLOAT32) + _FLOAT32 * _READ * alone + _EMBEDDED)
+        return _START + texts * (read * (1 + scale / _FLOAT32) + _FLOAT32 * _READ * alone + embedded)
+    if stage.name == "dial":
+        return _SMALL + embedded * _responses(lengths)
     if stage.needs == "judge":
-        return _START + _EMBEDDED * _OTHER * _responses(lengths)
-||||||| 44d2873
-        return 2 * _START + (_FLOAT32 * _READ * tokens + _EMBEDDED) * _held_out(recipe, lengths)
-=======
-        return 2 * _START + (_FLOAT32 * _READ * tokens + embedded) * _held_out(recipe, lengths)
->>>>>>> dial
+        return _START + embedded * _OTHER * _responses(lengths)
     if stage.name.startswith("3_"):
-<<<<<<< HEAD
-        return _SMALL + _EMBEDDED * 2 * _pairs(run, lengths)
+        return _SMALL + embedded * 2 * _pairs(run, lengths)
     return _START if stage.name.startswith("1_") else _SMALL  # the first opens the model, which is converted then
-||||||| 44d2873
-        return _START + _EMBEDDED * 2 * _pairs(run, lengths)
-    return _START
-=======
-        return _START + embedded * 2 * _pairs(run, lengths)
-    return _START
->>>>>>> dial
 
 
-<<<<<<< HEAD
 def _settings(stage: Stage, run: Run) -> Recipe:
     """The stage's recipe with the numbers that its command says otherwise."""
     recipe = settings(stage, run)
@@ -163,22 +114,18 @@ def _responses(lengths: list[tuple[float, float, int]]) -> int:
     return sum(number for *_, number in lengths)
 
 
-def _sampled(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
+def _sampled(recipe: Recipe, run: Run, lengths: list[tuple[float, float, int]]) -> float:
     """Texts that are sampled of a model."""
-    return min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
+    held_out = len(lengths) / _of_split(run).number("folds", 1 / _TEST)
+    return min(recipe.number("num_prompts", 1000), held_out) * recipe.number("num_samples", 4)
 
 
-def _held_out(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
-||||||| 44d2873
-def _held_out(recipe: Recipe, lengths: list) -> float:
-=======
 def _of_split(run: Run) -> Recipe:
     """The settings of --folds' split; none where the run has no folds."""
     return settings(Stage("split", "split", "{config}"), run) if run.size.startswith("folds") else Recipe({}, None)
 
 
-def _held_out(recipe: Recipe, lengths: list) -> float:
->>>>>>> dial
+def _held_out(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
     """Responses to test prompts that are measured."""
     most, prompts = recipe.number("max_responses", float("inf")), recipe.number("num_prompts", float("inf"))
     return min(_TEST, prompts / len(lengths)) * sum(min(number, most) for *_, number in lengths)
