@@ -1,6 +1,6 @@
 """Reads what a study has as data beside its code: pools of words and sentences, patterns, plans; YAML files."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,10 @@ def pick(rng, pool: Sequence):
     return pool[rng.integers(len(pool))]
 
 
-def draw_different(draw: Callable, key: Callable[[Any], tuple], count: int, taken: Iterable[tuple] = ()) -> list:
-    """``count`` of what ``draw`` gives, no two with the same ``key``, none with one that is ``taken``."""
+def draw_different(draw: Callable, key: Callable[[Any], tuple], count: int) -> list:
+    """``count`` of what ``draw`` gives, no two with the same ``key``."""
     seen: dict[tuple, Any] = {}
-    taken = set(taken)
     while len(seen) < count:
         drawn = draw()
-        if key(drawn) not in taken:
-            seen.setdefault(key(drawn), drawn)
+        seen.setdefault(key(drawn), drawn)
     return list(seen.values())

@@ -26,7 +26,9 @@ def main(argv=None) -> None:
     from datasets import load_from_disk
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
+    from diversity_tuning.opening import from_pretrained
+
+    tokenizer = from_pretrained(PreTrainedTokenizerFast, args.tokenizer)
     found = {}
     for name in ("sft", "easy", "hard"):
         for split, rows in load_from_disk(str(Path(args.data) / name)).items():

@@ -66,4 +66,5 @@ def pairs_of(rows):
             for side in (schema.CHOSEN, schema.REJECTED):
                 yield row[side][0]["content"], row[side][-1]["content"]
         else:
-            yield from_mapping(row["specification"]).to_prompt(), row[schema.FILTERED_COMMENT_TEXTS][0]
+            for story in row[schema.FILTERED_COMMENT_TEXTS]:  # a held-out specification has none
+                yield from_mapping(row["specification"]).to_prompt(), story

@@ -9,7 +9,8 @@ import numpy as np
 from diversity_tuning.errors import UserError
 from studies.horror import acts, constraints, cues, ends, taboo, twist, wording
 from studies.horror.constraints import CONSTRAINTS, check
-from studies.horror.specification import from_mapping, from_prompt
+from studies.horror.play.prompts import read_prompt
+from studies.horror.specification import FIELDS, from_mapping, from_prompt
 from studies.pools import pools_file
 
 MODULES = (acts, constraints, cues, ends, taboo, twist, wording)  # the rules
@@ -26,7 +27,8 @@ def rules() -> str:
 def read(source: str, labelled: bool = False) -> list[dict]:
     """The rows of a JSON-lines file, with ``specification`` (a mapping) and ``story``; any other column is kept.
 
-    A row without ``specification`` but with ``prompt`` and ``response``, as samples have them, gets both from these.
+    A row without ``specification`` but with ``prompt`` and ``response``, as samples have them, gets both from these; a rule is
+    to be broken where the prompt does not say that it is kept.
     """
     try:
         lines = Path(source).read_text(encoding="utf-8").splitlines()
@@ -49,9 +51,11 @@ def _row(line: str, where: str, labelled: bool) -> dict:
         raise UserError(f"{where}: not an object; give one object per line")
     if "specification" not in row and isinstance(row.get("prompt"), str):
         spec = from_prompt(row["prompt"])
-        if spec is None:
-            raise UserError(f"{where}: the prompt is none of Specification.to_prompt; give a column 'specification'")
-        row = {**row, "specification": vars(spec), "story": row.get("response")}
+        given = vars(spec) if spec else read_prompt(row["prompt"])
+        if not given.keys() >= FIELDS.keys():
+            missing = ", ".join(label for name, label in FIELDS.items() if name not in given)
+            raise UserError(f"{where}: its prompt gives no {missing}; give a column 'specification'")
+        row = {**row, "specification": {"taboo_kept": False, **given}, "story": row.get("response")}
     if not isinstance(row.get("story"), str):
         raise UserError(f"{where}: column 'story' is missing or not a text; rows need specification and story")
     from_mapping(row.get("specification"), f"{where}, specification")

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_length", type=at_least(2), default=MAX_LENGTH)
     parser.add_argument("--batch_size", type=at_least(1), default=25)
     parser.add_argument("--device", default=None)
+    parser.add_argument("--dtype", default=None, help="precision of the weights; default: as saved")
     parser.add_output("JSON file")
     return parser
 
@@ -51,6 +52,8 @@ def main(argv=None) -> None:
         raise UserError("--pairs: give NAME=FOLDER")
     inputs = {"base_model": args.base_model, "reference": args.reference, **pairs, **policies}
     record = {name: fingerprint(path) for name, path in inputs.items() if path} | {"split": args.split}
+    if args.dtype:  # records of the weights as saved stay what they are
+        record["dtype"] = args.dtype
     output = Path(args.output)
     if output.is_file() and not args.overwrite and json.loads(output.read_text(encoding="utf-8")).get("inputs") == record:
         print(f"{output}: already made with these settings, skipped", flush=True)
@@ -88,7 +91,7 @@ def policy_margins(args: argparse.Namespace, adapter: str | None, rows: dict) ->
     """Per data set log π(chosen) − log π(rejected), summed over story tokens, in nats: ``(pairs,)``."""
     from diversity_tuning.policy import load_policy
 
-    model, tokenizer = load_policy(args.base_model, adapter, args.device)
+    model, tokenizer = load_policy(args.base_model, adapter, args.device, args.dtype)
     found = {}
     for name, data in rows.items():
         sides = [

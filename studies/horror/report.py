@@ -13,9 +13,10 @@ import html
 from pathlib import Path
 
 from diversity_tuning.cli import command, parse_with_recipe
+from studies.horror.specification import GROUPS, group
 from studies.report import as_frames, report_parser, write_report
 
-_SHOWN = 3  # specifications with a story of every model
+_SHOWN = 3  # specifications of a group with a story of every model
 
 
 @command
@@ -42,7 +43,7 @@ def main(argv=None) -> None:
         "Horror stories from specifications",
         found,
         lambda folder: draw_all(results, folder),
-        as_frames(found) | {"prompts": results.frame()},
+        as_frames(found) | results.frames(),
         {name: len(rows) for name, rows in results.stories.items()},
         sections={"Stories": _stories(results.stories)},
     )
@@ -50,8 +51,10 @@ def main(argv=None) -> None:
 
 
 def _stories(stories: dict[str, list[dict]]) -> str:
-    """The first story of every model for the first specifications."""
-    prompts = list(dict.fromkeys(row["prompt"] for row in stories["sft"]))[:_SHOWN]
+    """The first story of every model for the poster's prompts and the first specifications of each group."""
+    asked = {row["prompt"]: row["specification"] for row in stories["sft"]}
+    by_group = [[prompt for prompt, spec in asked.items() if group(spec) == one] for one in reversed(GROUPS)]
+    prompts = [prompt for found in by_group for prompt in found[:_SHOWN]]
     parts = []
     for prompt in prompts:
         parts.append(f"<h3>{html.escape(prompt.splitlines()[1])}</h3><pre>{html.escape(prompt)}</pre>")

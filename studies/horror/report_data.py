@@ -2,44 +2,57 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diversity_tuning.errors import UserError
 from studies.horror.constraint_rows import rates
 from studies.horror.constraints import CONSTRAINTS
+from studies.horror.specification import GROUPS, group
 from studies.report import read_json, read_json_lines
 
 STUDY = "horror"
 MODELS = ("base", "sft", "dpo-easy", "ddpo-easy", "dpo-hard", "ddpo-hard")
 TRAINED = ("generation", *MODELS[2:])  # folders of training runs
 LEVELS = ("easy", "hard")
-MEASURES = (*CONSTRAINTS, "all", "kept", "semantic", "words")
+OBEDIENCE = (*CONSTRAINTS, "all", "kept")
+MEASURES = (*OBEDIENCE, "semantic", "words")
 
 
 @dataclass
 class Results:
-    """Everything of one report. ``values[model][measure]`` is ``(seeds, specifications)``."""
+    """Everything of one report. ``values[model][measure]`` is ``(seeds, specifications)``, of those inside the pools.
+
+    ``obedience[model, group][constraint]`` is the same for each of :data:`.GROUPS` that is there; its models are those of
+    :data:`MODELS` and whatever else lies beside them in the folders of constraints. Empty where ``values`` holds all of it.
+    """
 
     seeds: list[Path]
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    obedience: dict[tuple[str, str], dict[str, np.ndarray]] = field(default_factory=dict)
     accuracy: list[dict] = field(default_factory=list)  # per seed: model -> level -> figures
     separability: list[dict] = field(default_factory=list)
     histories: list[dict[str, list[dict]]] = field(default_factory=list)  # per seed: run -> rows of metrics.jsonl
     runs: list[dict[str, dict]] = field(default_factory=list)  # per seed: run -> its provenance
     stories: dict[str, list[dict]] = field(default_factory=dict)  # model -> rows of the first seed
 
-    def frame(self):
-        """Every measure per seed, model and specification: what all means and intervals are computed from; no texts."""
+    def frames(self) -> dict:
+        """Every measure per seed, model, group and specification: what all means and intervals are computed from; no texts."""
+        found = {"prompts": self._frame(self.values, MEASURES, ["model"])}
+        return found | ({"obedience": self._frame(self.obedience, OBEDIENCE, ["model", "group"])} if self.obedience else {})
+
+    def _frame(self, found: dict, measures: tuple[str, ...], names: list[str]):
         import pandas as pd
 
         parts = [
-            pd.DataFrame({"seed": seed.name, "model": model, **{name: values[name][place] for name in MEASURES}})
-            for model, values in self.values.items()
+            pd.DataFrame(
+                {"seed": seed.name, **dict(zip(names, [key] if isinstance(key, str) else key, strict=True)),
+                 "specification": range(len(values["all"][place])), **{name: values[name][place] for name in measures}}
+            )
+            for key, values in found.items()
             for place, seed in enumerate(self.seeds)
-        ]
-        for part in parts:
-            part.insert(2, "specification", range(len(part)))
+        ]  # fmt: skip
         return pd.concat(parts)
 
 
@@ -47,12 +60,17 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
     """Read the seed folders of the horror recipe's stages; what is missing is a :class:`UserError`."""
     suffix = f"-{split}" if split else ""
     results = Results([Path(seed) for seed in seeds])
-    by_seed = []
+    by_seed, obedience = [], []
+    models = _models([folder / f"constraints{suffix}" for folder in results.seeds])
     for folder in results.seeds:
-        stories = {
-            model: read_json_lines(folder / f"constraints{suffix}" / model / "constraints.jsonl", STUDY) for model in MODELS
+        stories = _stories(folder / f"constraints{suffix}", models)
+        grouped = {
+            (model, one): [row for row in rows if group(row["specification"]) == one]
+            for model, rows in stories.items()
+            for one in GROUPS
         }
-        by_seed.append(_values(stories, folder / f"diversity{suffix}"))
+        by_seed.append(_values({model: grouped[model, GROUPS[0]] for model in MODELS}, folder / f"diversity{suffix}"))
+        obedience.append({key: {name: rates(rows, name) for name in OBEDIENCE} for key, rows in grouped.items() if rows})
         results.stories = results.stories or stories
         accuracy: dict = {}
         for level in LEVELS:
@@ -61,10 +79,29 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
         results.separability.append(read_json(folder / "data" / "separability.json", STUDY))
         results.histories.append({run: read_json_lines(folder / run / "metrics.jsonl", STUDY) for run in TRAINED})
         results.runs.append({run: read_json(folder / run / "provenance.json", STUDY) for run in TRAINED})
-    results.values = {
-        model: {measure: _stack([one[model][measure] for one in by_seed]) for measure in MEASURES} for model in MODELS
-    }
+    results.values = _stacked(by_seed)
+    if any(one.keys() != {(model, GROUPS[0]) for model in MODELS} for one in obedience):
+        results.obedience = _stacked(obedience)
     return results
+
+
+def _models(folders: list[Path]) -> list[str]:
+    """The recipe's models, and others whose stories were checked into the same folders."""
+    found = {path.parent.name for folder in folders for path in folder.glob("*/constraints.jsonl")}
+    return [*MODELS, *sorted(found - set(MODELS))]
+
+
+def _stories(folder: Path, models: list[str]) -> dict[str, list[dict]]:
+    """Model -> its rows, with ``all`` and ``kept`` among the constraints; every model must answer the same prompts."""
+    stories = {model: read_json_lines(folder / model / "constraints.jsonl", STUDY) for model in models}
+    asked = {row["prompt"] for row in stories["sft"]}
+    for model, rows in stories.items():
+        if {row["prompt"] for row in rows} != asked:
+            raise UserError(f"{folder / model}: other prompts than sft's; sample it with the same --source and --num_prompts")
+        for row in rows:
+            kept = [row["constraints"][name] for name in CONSTRAINTS]
+            row["constraints"] |= {"all": all(kept), "kept": float(np.mean(kept))}
+    return stories
 
 
 def spread(values: np.ndarray) -> dict[str, float]:
@@ -81,13 +118,18 @@ def _values(stories: dict[str, list[dict]], diversity: Path) -> dict[str, dict[s
         spread |= read_json(diversity / f"{level}.json", STUDY)["models"]
     values = {}
     for model, rows in stories.items():
-        for row in rows:
-            kept = [row["constraints"][name] for name in CONSTRAINTS]
-            row["constraints"] |= {"all": all(kept), "kept": float(np.mean(kept))}
         prompts = list(dict.fromkeys(row["prompt"] for row in rows))
-        values[model] = {name: rates(rows, name) for name in (*CONSTRAINTS, "all", "kept")}
+        values[model] = {name: rates(rows, name) for name in OBEDIENCE}
         values[model] |= {name: np.array([spread[model][name][prompt] for prompt in prompts]) for name in ("semantic", "words")}
     return values
+
+
+def _stacked(by_seed: list[dict[Any, dict[str, np.ndarray]]]) -> dict[Any, dict[str, np.ndarray]]:
+    """Key -> measure -> ``(seeds, specifications)``, from the same of each seed."""
+    if len({frozenset(one) for one in by_seed}) != 1:
+        raise UserError("the seeds were sampled for different kinds of specifications; sample them alike")
+    first = by_seed[0]
+    return {key: {name: _stack([one[key][name] for one in by_seed]) for name in first[key]} for key in first}
 
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:

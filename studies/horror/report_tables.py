@@ -5,7 +5,8 @@ import numpy as np
 from diversity_tuning.evaluation.rendering import Table, interval, t_words
 from diversity_tuning.evaluation.statistics import paired_difference, seed_means
 from studies.horror.constraints import CONSTRAINTS
-from studies.horror.report_data import LEVELS, MODELS, TRAINED, Results, spread
+from studies.horror.report_data import LEVELS, MODELS, OBEDIENCE, TRAINED, Results, spread
+from studies.horror.specification import GROUPS
 from studies.report import titled
 from studies.results.statistics import family
 
@@ -26,6 +27,7 @@ def tables(results: Results) -> list[Table]:
     """All tables, the most telling first."""
     return [
         constraints(results),
+        *groups(results),
         differences(results),
         by_seed(results),
         accuracies(results),
@@ -40,6 +42,27 @@ def constraints(results: Results) -> Table:
     seeds, prompts = results.values["sft"]["all"].shape
     rows = [[_label(name), *(interval(spread(results.values[m][name])) for m in MODELS)] for name in ROWS]
     return titled(__file__, "constraints", ["constraint", *MODELS], rows, seeds=seeds, prompts=prompts)
+
+
+def groups(results: Results) -> list[Table]:
+    """Inside and outside the pools, one below the other; none where nothing was held out."""
+    if not results.obedience:
+        return []
+    models, there = dict.fromkeys(model for model, _ in results.obedience), dict.fromkeys(one for _, one in results.obedience)
+    rows = [
+        [_label(name), one, *(_share(results.obedience[model, one][name], one) for model in models)]
+        for name in ROWS
+        if name in OBEDIENCE
+        for one in there
+    ]
+    counts = {one: results.obedience["sft", one]["all"].shape for one in there}
+    told = ", ".join(f"{size} {one}" for one, (_, size) in counts.items())
+    return [titled(__file__, "groups", ["constraint", "specifications", *models], rows, told=told)]
+
+
+def _share(values: np.ndarray, of_group: str) -> str:
+    """A mean with its interval; the poster's one specification has none."""
+    return f"{values.mean():.3f}" if of_group == GROUPS[2] else interval(spread(values))
 
 
 def differences(results: Results) -> Table:

@@ -6,7 +6,8 @@ The prompt has one format everywhere: data preparation, training, sampling, play
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -18,14 +19,13 @@ CONSTRAINTS = "2 to 4 paragraphs; suspenseful and eerie, not graphic; ends with 
 MARKER = "Story:"  # the last line of a prompt: what comes after it is the story
 KEPT, BROKEN = "it is kept", "it is broken"  # what the story should do with the taboo rule
 
-_POOLS = read_pools(__file__, "specification")
-_FEMALE, _MALE = _POOLS["female"], _POOLS["male"]
-NAMES = _FEMALE + _MALE
-SUPPORTING, OBJECTS = _POOLS["supporting"], _POOLS["objects"]
-SETTINGS = [f"the {place}" for place in _POOLS["places"]]
-TABOOS = _POOLS["taboos"]
-TWIST_SUBJECTS, TWIST_TRUTHS = _POOLS["twist_subjects"], _POOLS["twist_truths"]
-TITLE_HEADS, TITLE_TAILS = _POOLS["title_heads"], _POOLS["title_tails"]
+INSIDE, OUTSIDE = read_pools(__file__, "specification"), read_pools(__file__, "held_out")  # field -> what it is drawn from
+TABOOS, TWIST_SUBJECTS, TWIST_TRUTHS = INSIDE["taboos"], INSIDE["twist_subjects"], INSIDE["twist_truths"]
+_FEMALE, _MALE = ((*INSIDE[kind], *OUTSIDE[kind]) for kind in ("female", "male"))
+# The fields that the published poster shows, in a layout of their own.
+POSTER = (Path(__file__).with_name("data") / "poster.txt").read_text(encoding="utf-8").strip()
+
+GROUPS = ("inside", "outside", "poster")  # of test specifications
 
 FIELDS = {  # field -> its label in the prompt
     "title": "Title", "setting": "Setting", "protagonist": "Protagonist", "supporting": "Supporting character",
@@ -35,7 +35,7 @@ FIELDS = {  # field -> its label in the prompt
 
 @dataclasses.dataclass(frozen=True)
 class Specification:
-    """What a story is asked to hold. Texts are free; :func:`draw_specification` draws them from this module's pools."""
+    """What a story is asked to hold. Texts are free; :func:`draw_specification` draws them from pools."""
 
     title: str
     setting: str  # "the salt house"
@@ -110,23 +110,30 @@ def pronouns(name: str) -> dict[str, str]:
 
 def past_of(taboo: str) -> str:
     """The past tense of a taboo of the pools."""
-    return TABOOS[taboo]
+    return (TABOOS | OUTSIDE["taboos"])[taboo]
 
 
-def draw_specification(rng: np.random.Generator) -> Specification:
-    """Draw every field independently and uniformly."""
+def draw_specification(rng: np.random.Generator, pools: dict = INSIDE) -> Specification:
+    """Draw every field independently and uniformly from ``pools``, :data:`INSIDE` or :data:`OUTSIDE`."""
     return Specification(
-        title=f"The {pick(rng, TITLE_HEADS)} of {pick(rng, TITLE_TAILS)}",
-        setting=pick(rng, SETTINGS),
-        protagonist=pick(rng, NAMES),
-        supporting=pick(rng, SUPPORTING),
-        object=pick(rng, OBJECTS),
-        taboo=pick(rng, list(TABOOS)),
+        title=f"The {pick(rng, pools['title_heads'])} of {pick(rng, pools['title_tails'])}",
+        setting=f"the {pick(rng, pools['places'])}",
+        protagonist=pick(rng, pools["female"] + pools["male"]),
+        supporting=pick(rng, pools["supporting"]),
+        object=pick(rng, pools["objects"]),
+        taboo=pick(rng, list(pools["taboos"])),
         taboo_kept=bool(rng.integers(2)),
-        twist=f"the {pick(rng, TWIST_SUBJECTS)} {pick(rng, TWIST_TRUTHS)}",
+        twist=f"the {pick(rng, pools['twist_subjects'])} {pick(rng, pools['twist_truths'])}",
     )
 
 
-def draw_specifications(rng: np.random.Generator, count: int, taken: Iterable[tuple] = ()) -> list[Specification]:
-    """``count`` specifications, no two with the same :attr:`~Specification.parts`, none with parts that are ``taken``."""
-    return draw_different(lambda: draw_specification(rng), lambda drawn: drawn.parts, count, taken)
+def draw_specifications(rng: np.random.Generator, count: int, pools: dict = INSIDE) -> list[Specification]:
+    """``count`` specifications, no two with the same :attr:`~Specification.parts`."""
+    return draw_different(lambda: draw_specification(rng, pools), lambda drawn: drawn.parts, count)
+
+
+def group(specification: Mapping) -> str:
+    """Of :data:`GROUPS`, by the fields of a specification: of the pools that stories are trained on, held out, the poster's."""
+    if f"Title: {specification['title']}\n" in POSTER:
+        return "poster"
+    return "outside" if specification.get("protagonist") in (*OUTSIDE["female"], *OUTSIDE["male"]) else "inside"

@@ -13,14 +13,17 @@ if not __package__:
 
 import argparse
 import dataclasses
+import itertools
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_json, write_provenance
-from studies.horror.specification import Specification, draw_specifications
+from studies.horror.play.prompts import read_prompt
+from studies.horror.specification import OUTSIDE, POSTER, Specification, draw_specifications
 from studies.horror.stories import GOOD, draw_quality, hard_fault, write_story
 from studies.pools import pick
 
@@ -41,6 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--preference_{split}", type=at_least(1), default=preference, help="specifications of pairs")
     parser.add_argument("--pairs", type=at_least(1), default=3, help="pairs per specification")
     parser.add_argument("--pretraining", type=at_least(1), default=8000, help="stories for the base model")
+    parser.add_argument(
+        "--held_out", type=at_least(0), default=0,
+        help="specifications from pools that no story is written for, and the poster's prompt, in the test split of sft",
+    )  # fmt: skip
     parser.add_argument("--good", type=float, default=0.65, help="how often taboo, twist and end are each right in SFT stories")
     return parser
 
@@ -84,21 +91,38 @@ def make_data(args: argparse.Namespace) -> dict[str, dict[str, list[dict]]]:
         else:
             kinds = ("horror",) if name == "sft" else _KINDS
             data[name][split] = [story_row(rng, spec, kinds, args.good) for spec in specs]
+    if args.held_out:
+        data["sft"][schema.TEST] = _with_held_out(data["sft"][schema.TEST], args)
     return data
+
+
+def _with_held_out(inside: list[dict], args: argparse.Namespace) -> list[dict]:
+    """The poster's fields in its layout and in ours, then the rows and those of held-out pools by turns, which have no story.
+
+    They are drawn from a stream of their own, so that the other rows are what they are without them.
+    """
+    drawn = draw_specifications(np.random.default_rng([args.seed, 1]), args.held_out, OUTSIDE)
+    poster = Specification(**read_prompt(POSTER), taboo_kept=False)
+    posts = [(POSTER.split("\n", 1), poster), *((spec.to_post(), spec) for spec in (poster, *drawn))]
+    first, second, *outside = [_row(post, spec, []) for post, spec in posts]
+    both = (row for rows in itertools.zip_longest(inside, outside) for row in rows if row)
+    return [first, second, *both]
 
 
 def story_row(rng: np.random.Generator, spec: Specification, kinds: tuple[str, ...], good: float) -> dict:
     """One specification with one story, in the columns that the training commands read."""
     kind = kinds[0] if len(kinds) == 1 else str(rng.choice(kinds, p=_KIND_SHARES))
     story = write_story(rng, spec, kind, draw_quality(rng, good))
-    title, text = spec.to_post()
-    return {
-        schema.POST_TITLE: title,
-        schema.POST_TEXT: text,
-        schema.COMMENT_TEXTS: [story],
-        schema.FILTERED_COMMENT_TEXTS: [story],
-        "specification": dataclasses.asdict(spec),
-    }
+    return _row(spec.to_post(), spec, [story])
+
+
+def _row(post: Sequence[str], spec: Specification, stories: list[str]) -> dict:
+    texts = dict.fromkeys((schema.COMMENT_TEXTS, schema.FILTERED_COMMENT_TEXTS), stories)
+    return (
+        dict(zip((schema.POST_TITLE, schema.POST_TEXT), post, strict=True))
+        | texts
+        | {"specification": dataclasses.asdict(spec)}
+    )
 
 
 def preference_rows(rng: np.random.Generator, specs: list[Specification], pairs: int) -> tuple[list[dict], list[dict]]:

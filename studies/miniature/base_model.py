@@ -67,10 +67,11 @@ def write_model(args: argparse.Namespace, stage: str, columns: tuple[str, ...], 
     from transformers import PreTrainedTokenizerFast
 
     from diversity_tuning.data.tables import read_split
+    from diversity_tuning.opening import from_pretrained
 
     rows = read_split(args.source, schema.TRAIN, columns)
     with atomic_folder(args.output) as folder:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
+        tokenizer = from_pretrained(PreTrainedTokenizerFast, args.tokenizer)
         model, loss = train(rows, tokenizer, args, str(folder / "logs"))
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

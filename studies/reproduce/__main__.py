@@ -33,6 +33,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.locks import hold, release
 from diversity_tuning.names import nearest
 from diversity_tuning.outputs import check_place
+from studies.reproduce import estimate_horror
 from studies.reproduce.commands import Run
 from studies.reproduce.ending import print_ending
 from studies.reproduce.estimate import estimate
@@ -191,7 +192,10 @@ def _engine(args: argparse.Namespace, environment: dict[str, str]) -> str:
 
 def _print_estimate(parts: list[Part], args: argparse.Namespace) -> None:
     """How long it will take, where that is known; a comment, so that the printed commands stay a script."""
-    if table_of(args.recipe).laptop and (line := estimate(parts, args.source, cores())):
+    if not table_of(args.recipe).laptop:
+        return
+    made = parts[0].run.has("specifications")  # its texts are made here
+    if line := estimate_horror.estimate(parts, cores()) if made else estimate(parts, args.source, cores()):
         print(f"# {line}", flush=True)
 
 

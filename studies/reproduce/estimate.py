@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,37 +12,47 @@ from studies.reproduce.commands import Run, settings
 from studies.reproduce.plans import Part
 from studies.reproduce.stages import Lanes, Stage
 
-# Seconds of one core, measured with SmolLM2-135M in bfloat16 on a processor with AVX-512 for it (docs/OWN_DATA.md).
-_START = 15.0  # a command's imports and its model
-_TRAINED = 5.0  # a thousand tokens, forward and backward
-_READ = 1.0  # a thousand tokens, forward
-_WRITTEN = 4.5  # a thousand tokens sampled
-_EMBEDDED = 0.003  # a text
+# Seconds of one core, measured with SmolLM2-135M in bfloat16 on a processor with AVX-512 for it: `--size quick` of `ocsai`
+# (stages' seconds and progress of its trainings), its sampling in benchmarks.sampling, measures and reward B of a fold.
+_START = 18.0  # a command's imports and its language model
+_SMALL = 5.0  # of a command without one
+_TRAINED = {"generation": 6.8, "reward": 3.5, "pairs": 6.7}  # a thousand tokens, forward and backward
+_REFERENCE = 1.65  # a thousand tokens of pairs, forward and log-probabilities
+_READ = 1.15  # a thousand tokens, forward
+_WRITTEN = 3.9  # a thousand tokens sampled
+_EMBEDDED = 0.0036  # a text
 _FLOAT32 = 1.9  # times as long
 _TEST = 0.2  # of the prompts
+_OTHER = 0.54  # of the responses, of which reward B is made and weighed
 _CHARACTERS, _TEMPLATE = 4.0, 25  # of a token; tokens of the chat template and the words around the prompt
 
 
 def estimate(parts: list[Part], source: str, cores: int) -> str:
     """A line such as "about 21 min on 2 cores: train_dpo 6, …", or nothing for a source that is not read line by line."""
-    lengths = list(_lengths(Path(source)))
+    lengths = list(read_lengths(Path(source)))
     if not lengths:
         return ""
     took: list[tuple[str, float]] = []
     total = 0.0
-    for part in parts:
-        for row in part.rows:
-            lanes = row.lanes if isinstance(row, Lanes) else ((row,),)
-            seconds = [[(stage.name, _seconds(stage, part.run, lengths)) for stage in lane] for lane in lanes]
-            took += [one for lane in seconds for one in lane]
-            whole = [sum(second for _, second in lane) for lane in seconds]
-            total += max(whole) if cores >= len(whole) else sum(whole)
+    for seconds in predicted(parts, lengths):
+        took += [one for lane in seconds for one in lane]
+        whole = [sum(second for _, second in lane) for lane in seconds]
+        total += max(whole) if cores >= len(whole) else sum(whole)
     longest = sorted(took, key=lambda one: -one[1])[:5]
     shown = ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in longest)
     return f"about {total / 60:.0f} min on {cores} free cores ({len(lengths)} prompts; longest: {shown} min)"
 
 
-def _lengths(path: Path) -> Iterator[tuple[float, float, int]]:
+def predicted(parts: list[Part], lengths: list[tuple[float, float, int]]) -> Iterator[list[list[tuple[str, float]]]]:
+    """The lanes of every row, of stages' names with the processor seconds they take. ``lengths``: of :func:`read_lengths`."""
+    for part in parts:
+        rows = [row.lanes if isinstance(row, Lanes) else ((row,),) for row in part.rows]
+        models = sum(stage.name.startswith("sample_") for row in rows for lane in row for stage in lane)
+        for lanes in rows:
+            yield [[(stage.name, _seconds(stage, part.run, lengths, models)) for stage in lane] for lane in lanes]
+
+
+def read_lengths(path: Path) -> Iterator[tuple[float, float, int]]:
     """Tokens of the prompt, mean tokens of its responses, and how many, of every row of a JSON Lines file."""
     if path.suffix not in (".jsonl", ".gz"):  # rows of Parquet are not read line by line; some recipes make their own
         return
@@ -53,54 +64,83 @@ def _lengths(path: Path) -> Iterator[tuple[float, float, int]]:
             yield prompt + _TEMPLATE, sum(map(len, texts)) / len(texts) / _CHARACTERS, len(texts)
 
 
-def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]]) -> float:
-    """Processor seconds of a stage."""
-    recipe = settings(stage, run)
-    responses = sum(number for *_, number in lengths)
-    tokens = sum((prompt + response) * number for prompt, response, number in lengths) / responses  # of a text with its prompt
-    most = recipe.number("max_length", float("inf"))
-    tokens = min(tokens, most) / 1000
+def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]], models: int = 0) -> float:
+    """Processor seconds of a stage; ``models``: how many are sampled by then."""
+    recipe = _settings(stage, run)
     scale = 1 if run.dtype else _FLOAT32
+    texts = _sampled(recipe, lengths)
+    written = texts * scale * _WRITTEN * _written(stage, recipe, lengths)
+    read = _FLOAT32 * _READ * _tokens(recipe, lengths)  # a text by the reward model
     if stage.name.startswith("train_"):
-        return _START + scale * _training(stage, recipe, run, tokens, lengths)
+        return _START + scale * _training(stage, recipe, run, lengths)
+    if stage.name.startswith("sample_"):
+        return _START + written
     if stage.needs == "eval1_1" and stage.name.startswith("eval_"):
-        texts = min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
-        return 2 * _START + texts * (scale * (_WRITTEN * _written(recipe, lengths) + _READ * tokens) + _EMBEDDED)
+        return _START + written + texts * (read + _EMBEDDED)
     if stage.name == "reward_check":  # with the own and with another prompt
-        return _START + 2 * _FLOAT32 * _READ * tokens * _held_out(recipe, lengths)
+        return _START + 2 * read * _held_out(recipe, lengths)
     if stage.needs == "eval2":
-        return 2 * _START + (_FLOAT32 * _READ * tokens + _EMBEDDED) * _held_out(recipe, lengths)
+        return _START + (read + _EMBEDDED) * _held_out(recipe, lengths)
+    if stage.name == "measure":  # reward, log-likelihood and two encoders' vectors of models' and people's answers
+        texts = (models + 1) * _sampled(settings(Stage("sample", "sample", "{config}"), run), lengths)
+        alone = sum(response for _, response, _ in lengths) / len(lengths) / 1000
+        return _START + texts * (read * (1 + scale / _FLOAT32) + _FLOAT32 * _READ * alone + _EMBEDDED)
+    if stage.needs == "judge":
+        return _START + _EMBEDDED * _OTHER * _responses(lengths)
     if stage.name.startswith("3_"):
-        return _START + _EMBEDDED * 2 * _pairs(run, lengths)
-    return _START
+        return _SMALL + _EMBEDDED * 2 * _pairs(run, lengths)
+    return _START if stage.name.startswith("1_") else _SMALL  # the first opens the model, which is converted then
 
 
-def _held_out(recipe: Recipe, lengths: list) -> float:
+def _settings(stage: Stage, run: Run) -> Recipe:
+    """The stage's recipe with the numbers that its command says otherwise."""
+    recipe = settings(stage, run)
+    return Recipe({**recipe, **dict(re.findall(r"--(num_train_epochs) ([\d.]+)", stage.command))}, recipe.path)
+
+
+def _tokens(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
+    """Thousands of tokens of a text with its prompt."""
+    whole = sum((prompt + response) * number for prompt, response, number in lengths) / _responses(lengths)
+    return min(whole, recipe.number("max_length", float("inf"))) / 1000
+
+
+def _responses(lengths: list[tuple[float, float, int]]) -> int:
+    return sum(number for *_, number in lengths)
+
+
+def _sampled(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
+    """Texts that are sampled of a model."""
+    return min(recipe.number("num_prompts", 1000), _TEST * len(lengths)) * recipe.number("num_samples", 4)
+
+
+def _held_out(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
     """Responses to test prompts that are measured."""
     most, prompts = recipe.number("max_responses", float("inf")), recipe.number("num_prompts", float("inf"))
     return min(_TEST, prompts / len(lengths)) * sum(min(number, most) for *_, number in lengths)
 
 
-def _training(stage: Stage, recipe: Recipe, run: Run, tokens: float, lengths: list) -> float:
-    batch = recipe.number("per_device_train_batch_size", 8) * recipe.number("gradient_accumulation_steps", 1)
-    pairs = stage.needs not in ("generation", "reward")
-    responses = sum(number for *_, number in lengths)
-    examples = (1 - _TEST) * (_pairs(run, lengths) if pairs else responses)
-    steps = recipe.number("max_steps", -1)
-    trained = steps * batch if steps > 0 else examples * recipe.number("num_train_epochs", 3)
-    if not pairs:
-        return trained * _TRAINED * tokens
-    prompt = sum(prompt * number for prompt, _, number in lengths) / responses / 1000
-    pair = 2 * tokens - (min(prompt, tokens) if recipe.get("share_prompts") else 0)
-    return pair * (trained * _TRAINED + examples * _READ)  # and the reference
+def _training(stage: Stage, recipe: Recipe, run: Run, lengths: list[tuple[float, float, int]]) -> float:
+    micro = recipe.number("per_device_train_batch_size", 8)
+    examples = (1 - _TEST) * (_responses(lengths) if stage.needs in _TRAINED else _pairs(run, lengths))
+    steps = recipe.number("max_steps", -1) * micro * recipe.number("gradient_accumulation_steps", 1)
+    trained = steps if steps > 0 else examples * recipe.number("num_train_epochs", 3)
+    text = _tokens(recipe, lengths)
+    if stage.needs in _TRAINED:
+        return trained * _TRAINED[stage.needs] * text
+    pair = 2 * text
+    if recipe.get("share_prompts"):  # once a pair, the words around it once a batch
+        prompt = sum(prompt * number for prompt, _, number in lengths) / _responses(lengths) / 1000
+        pair = max(0, pair - prompt - (1 - 1 / micro) * _TEMPLATE / 1000)
+    return pair * (trained * _TRAINED["pairs"] + examples * _REFERENCE)
 
 
-def _pairs(run: Run, lengths: list) -> float:
+def _pairs(run: Run, lengths: list[tuple[float, float, int]]) -> float:
     most = settings(Stage("2_pairs", "2_data_prep_to_preference", "{config}"), run).number("max_pairs", 5)
     return sum(min(most, number / 2) for *_, number in lengths)
 
 
-def _written(recipe: Recipe, lengths: list) -> float:
-    """Thousands of tokens of a sample: twice as many as people write, at most what is allowed."""
+def _written(stage: Stage, recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
+    """Thousands of tokens of a sample: twice as many as people write, all that are allowed where no adapter was taught to."""
     people = sum(response for _, response, _ in lengths) / len(lengths)
-    return min(2 * people, recipe.number("max_new_tokens", 2048)) / 1000
+    most = recipe.number("max_new_tokens", 2048)
+    return (min(2 * people, most) if "--adapter" in stage.command else most) / 1000

@@ -10,7 +10,7 @@ from studies.horror import constraint_rows
 from studies.horror.constraints import CONSTRAINTS, check, has_name
 from studies.horror.cues import is_graphic, repeated_tail, special_tokens, trim_repeated_tail
 from studies.horror.ends import is_unsettling
-from studies.horror.specification import Specification, from_mapping
+from studies.horror.specification import POSTER, Specification, from_mapping
 from studies.horror.taboo import is_broken
 from studies.horror.wording import holds, paragraphs, stem, stems, windows
 
@@ -216,6 +216,22 @@ def test_the_command_reads_sampled_runs(tmp_path):
     assert [name for name, holds in found[0]["constraints"].items() if not holds] == ["complete"]
 
 
+def test_the_posters_prompt_is_checked_in_its_own_layout(tmp_path):
+    told = (
+        "The Door That Wasn't There\n\nMina lay in the old apartment building, in the winter blackout. Kai had a brass key."
+        '\n\n"Never answer knocks after 2 a.m.," Kai had said. Then Mina answered the knocks.\n\nThe sound was coming '
+        "from inside the walls. Behind the plaster her own voice was still knocking."
+    )
+    source = tmp_path / "samples.jsonl"
+    rows = [{"prompt": POSTER, "response": text, "finished": True, "sample": 0} for text in (told, "Anna found a door.")]
+    source.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    good, bad = constraint_rows.checked(constraint_rows.read(str(source)))
+    assert good["specification"]["taboo_kept"] is False
+    assert [name for name, holds in good["constraints"].items() if not holds] == []
+    asked = ("title", "setting", "protagonist", "supporting", "object", "taboo_mentioned", "taboo_as_told", "twist_revealed")
+    assert not any(bad["constraints"][name] for name in asked)
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
@@ -227,6 +243,7 @@ def test_the_command_reads_sampled_runs(tmp_path):
         (json.dumps({"specification": {**vars(SPEC), "taboo_kept": "no"}, "story": "x"}), "taboo_kept"),
         (json.dumps({"specification": vars(SPEC), "story": "x", "finished": 1}), "finished"),
         (json.dumps({"prompt": "hello", "response": "x"}), "prompt"),
+        (json.dumps({"prompt": POSTER.replace("Object:", "Thing"), "response": "x"}), "Important object"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, capsys, content, word):

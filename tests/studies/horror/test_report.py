@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from diversity_tuning.evaluation.statistics import mean_interval
 from studies.horror import report
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import LEVELS, MODELS, TRAINED, read_results, spread
+from studies.horror.specification import OUTSIDE
 
 RATES = {"base": 0.0, "sft": 0.5, "dpo-easy": 0.5, "ddpo-easy": 0.5, "dpo-hard": 1.0, "ddpo-hard": 1.0}
 
@@ -63,6 +65,22 @@ def seeds(tmp_path_factory):
     return [str(make_seed(root / f"seed{i}")) for i in range(2)]
 
 
+def hold_out(folder, toy=True):
+    """Beside them one specification of the poster and two outside the pools, whose protagonist SFT keeps in a quarter."""
+    for path in sorted((folder / "constraints").glob("*/constraints.jsonl")):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for i, title in enumerate(("The Door That Wasn't There", "o1", "o2")):
+            for sample in range(2):
+                kept = dict.fromkeys(CONSTRAINTS, True) | {"protagonist": path.parent.name != "sft" or i + sample == 1}
+                spec = {"title": title, "protagonist": "Mina" if i == 0 else OUTSIDE["female"][0]}
+                story = f"{path.parent.name} tells {title}"
+                rows.append({"prompt": f"p\nTitle: {title}", "specification": spec, "story": story, "constraints": kept})
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if toy:
+        shutil.copytree(folder / "constraints" / "base", folder / "constraints" / "toy-base")
+    return folder
+
+
 def rows_of(path):
     with path.open(encoding="utf-8") as stream:
         return {row[0]: row[1:] for row in csv.reader(stream)}
@@ -99,6 +117,44 @@ def test_the_report_holds_means_differences_and_figures(seeds, tmp_path):
     assert "&lt;i&gt;sft &amp; 0&lt;/i&gt;" in page
     assert "<b>" not in page
     assert report.main(["--seeds", seeds[0], "--output", str(output)]) == 0, "a report may be made anew"
+
+
+def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_path):
+    report.main(["--seeds", *seeds, "--output", str(tmp_path / "plain")])
+    assert not {"groups.csv", "obedience.csv"} & {path.name for path in (tmp_path / "plain").iterdir()}
+    held = [str(hold_out(make_seed(tmp_path / f"seed{i}"))) for i in range(2)]
+    output = tmp_path / "report"
+    assert report.main(["--seeds", *held, "--output", str(output)]) == 0
+    with (output / "groups.csv").open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert header == ["constraint", "specifications", *MODELS, "toy-base"]
+    found = {(row[0], row[1]): dict(zip(header, row, strict=True)) for row in rows}
+    assert found["protagonist", "inside"]["sft"] == "1.000 [1.000, 1.000]"
+    assert found["protagonist", "outside"]["sft"].startswith("0.250 [0.000, ")
+    assert found["protagonist", "outside"]["toy-base"] == "1.000 [1.000, 1.000]"
+    assert found["protagonist", "poster"]["sft"] == "0.500"
+    assert found["title", "inside"]["toy-base"].startswith("0.000")
+    assert "4 inside, 2 outside, 1 poster" in (output / "report.md").read_text(encoding="utf-8")
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert "<h4>toy-base " in page
+    assert page.count(">base tells The Door That Wasn") == 2, "the base's, and the toy's, which has the same stories"
+    assert rows_of(output / "constraints.csv") == rows_of(tmp_path / "plain" / "constraints.csv"), "of what is inside"
+    with (output / "obedience.csv").open(encoding="utf-8", newline="") as stream:
+        values = list(csv.DictReader(stream))
+    assert sum(float(row["protagonist"]) for row in values if (row["model"], row["group"]) == ("sft", "outside")) == 2 * 0.5
+
+
+def test_models_of_other_prompts_and_seeds_without_held_out_ones_are_refused(seeds, tmp_path, capsys):
+    alone = hold_out(make_seed(tmp_path / "alone"), toy=False)
+    write(alone / "constraints" / "toy" / "constraints.jsonl", json.dumps({"prompt": "other", "constraints": {}}) + "\n")
+    for seed_folders, told in (
+        ([str(alone)], "constraints/toy: other prompts than sft's"),
+        ([seeds[0], str(hold_out(make_seed(tmp_path / "held"), toy=False))], "sample them alike"),
+        ([seeds[0], str(hold_out(make_seed(tmp_path / "toy")))], "constraints/toy-base/constraints.jsonl: not there"),
+    ):
+        with pytest.raises(SystemExit):
+            report.main(["--seeds", *seed_folders, "--output", str(tmp_path / "out")])
+        assert told in capsys.readouterr().err
 
 
 def test_what_is_missing_is_named(seeds, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Specifications, stories and preference data: what is asked for is there, and what separates the levels is measured."""
 
+import hashlib
 import json
 import re
 
@@ -10,7 +11,7 @@ from datasets import load_from_disk
 from studies.horror import specifications
 from studies.horror.constraints import check
 from studies.horror.separability import separability
-from studies.horror.specification import draw_specification, draw_specifications, from_mapping, from_prompt
+from studies.horror.specification import OUTSIDE, draw_specification, draw_specifications, from_mapping, from_prompt, group
 from studies.horror.stories import GOOD, HARD_FAULTS, Quality, write_story
 from studies.horror.wording import paragraphs, sentences
 
@@ -137,6 +138,36 @@ def test_the_seed_decides_the_data():
     one, two, other = (specifications.make_data(arguments("--seed", seed)) for seed in ("0", "0", "1"))
     assert one == two
     assert one != other
+
+
+def texts_of(made):
+    """Everything that a model may be trained on: all but SFT's test split."""
+    kept = {name: {split: rows for split, rows in made[name].items() if (name, split) != ("sft", "test")} for name in made}
+    return json.dumps(kept).casefold()
+
+
+def test_held_out_specifications_stand_in_no_story_and_leave_all_other_rows_as_they_are():
+    plain, made = (specifications.make_data(arguments(*flags)) for flags in ((), ("--held_out", "7")))
+    assert hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16] == "57c286d625328ca4"
+    assert texts_of(made) == texts_of(plain)
+    rows = made["sft"]["test"]
+    assert [group(row["specification"]) for row in rows] == ["poster", "poster", *["inside", "outside"] * 5, *["outside"] * 2]
+    assert [row for row in rows if group(row["specification"]) == "inside"] == plain["sft"]["test"]
+    assert not any(row["comment_texts"] for row in rows if group(row["specification"]) != "inside")
+    texts = texts_of(specifications.make_data(arguments("--pretraining", "1500")))
+    for values in OUTSIDE.values():
+        assert [value for value in values if re.search(rf"\b{re.escape(value.casefold())}\b", texts)] == []
+    for kind in ("female", "male", "objects"):
+        words = [set(re.findall(r"[a-z]+", value.casefold())) for value in OUTSIDE[kind]]
+        assert all(any(not re.search(rf"\b{word}\b", texts) for word in own) for own in words), kind
+
+
+def test_the_rules_read_stories_of_held_out_specifications():
+    rng = np.random.default_rng(0)
+    drawn = draw_specifications(rng, 150, OUTSIDE)
+    found = [check(spec, write_story(rng, spec)) for spec in drawn]
+    assert all(kept for one in found for kept in one.values())
+    assert all(from_prompt(spec.to_prompt()) == spec for spec in drawn)
 
 
 def test_sft_stories_are_of_mixed_quality():
