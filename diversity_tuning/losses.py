@@ -52,8 +52,9 @@ def spl_loss(
 
         π(y) ∝ π_ref(y)^{β/α} · p(y)^{1/α},   p = exp r,   and   r = α·log π − β·log π_ref + const,
 
-    which Bradley and Terry's P(y_w over y_l) = σ(r(y_w) − r(y_l)) turns into the loss. α > β flattens, α < β sharpens the
-    reference; α = β is :func:`dpo_loss`, to the last bit. ``alpha`` and ``beta`` are > 0; returns shape ``(batch,)``, each ≥ 0.
+    which Bradley and Terry's P(y_w over y_l) = σ(r(y_w) − r(y_l)) turns into the loss. α > β flattens, α < β sharpens:
+    the optimum is DPO's at β, to the power β/α. α = β is :func:`dpo_loss`, to the last bit. ``alpha`` and ``beta`` are > 0;
+    returns shape ``(batch,)``, each ≥ 0.
     """
     policy = policy_chosen - policy_rejected
     scaled = beta * ((policy_chosen - ref_chosen) - (policy_rejected - ref_rejected)) + (alpha - beta) * policy

@@ -71,7 +71,7 @@ def run(args, record: dict) -> None:
     splits = storage.load_stage(args.source_pair, PAIRS, 2)
     strengths = creativity.parse_strengths(args.creativity) if args.creativity else {}
     for name, rows in splits.items():
-        creativity.check_columns(rows.column_names, strengths, f"{args.source_pair}, split '{name}',")
+        creativity.check_columns(rows, strengths, f"{args.source_pair}, split '{name}'")
     with storage.stage_output(args.data_path_pair_div) as (folder, work):
         stores = args.open_stores(work)
         keys, kept = {}, {}

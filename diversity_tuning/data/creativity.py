@@ -9,9 +9,9 @@ import numpy as np
 
 from diversity_tuning.data import schema
 from diversity_tuning.data.storage import add_columns
-from diversity_tuning.data.validate import NUMBER
+from diversity_tuning.data.validate import NUMBER, TableSchema, check_dataset
 from diversity_tuning.data.weigh import PairKeys, by_prompt, pair_texts, summary
-from diversity_tuning.deviation import mean_cosine_distance
+from diversity_tuning.deviation import CONSTANT, mean_cosine_distance
 from diversity_tuning.embeddings import EmbeddingStore, text_key
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none, unit_vectors
@@ -33,10 +33,13 @@ def creativity_weights(
     return sum(strength * np.maximum(0, chosen[name] - rejected[name]) for name, strength in strengths.items())
 
 
-def min_max(values: np.ndarray) -> np.ndarray:
-    """Scores of one prompt's responses on [0, 1]; .5 for all where they are equal, as published."""
+def min_max(values: np.ndarray, constant: float = 0.0) -> np.ndarray:
+    """Scores of one prompt's responses on [0, 1]; .5 for all where they are equal, as published.
+
+    ``constant``: a spread up to this is rounding, which must not be stretched to [0, 1]; then they are equal.
+    """
     spread = np.ptp(values)
-    return (values - values.min()) / spread if spread > 0 else np.full(len(values), 0.5)
+    return (values - values.min()) / spread if spread > constant else np.full(len(values), 0.5)
 
 
 def word_spread(units: np.ndarray) -> float:
@@ -76,15 +79,18 @@ def columns_of(name: str) -> tuple[str, str]:
     return _COLUMNS.get(name, (f"{name}_chosen", f"{name}_rejected"))
 
 
-def check_columns(columns: Sequence[str], strengths: Mapping[str, float], where: str) -> None:
-    """:class:`UserError` where a score is neither computed nor in the pairs."""
-    for name in strengths:
-        missing = [column for column in columns_of(name) if column not in columns]
-        if name not in COMPUTED and missing:
+def check_columns(rows, strengths: Mapping[str, float], where: str) -> None:
+    """:class:`UserError` where a score is neither computed nor in the pairs, or a value of it is missing or not finite."""
+    columns, read = rows.column_names, [name for name in strengths if name not in COMPUTED]
+    for name in read:
+        if missing := [column for column in columns_of(name) if column not in columns]:
             raise UserError(
                 f"--creativity {name}: {where} has no column '{missing[0]}'; without columns there are {', '.join(COMPUTED)}"
                 f" and quality (the votes); it has {', '.join(columns)}"
             )
+    if read:
+        kinds = {column: NUMBER for name in read for column in columns_of(name)}
+        check_dataset(rows, TableSchema(kinds), f"--creativity: {where}")
 
 
 class Vocabulary:
@@ -111,12 +117,12 @@ def pair_creativity(rows, keys: PairKeys, store: EmbeddingStore, strengths: Mapp
         texts, which = np.unique(np.concatenate([keys.chosen[places], keys.rejected[places]]), return_inverse=True)
         for name in strengths:
             if name == "diversity":
-                found = mean_cosine_distance(store.vectors(texts))[which]
+                found = (mean_cosine_distance(store.vectors(texts)) if len(texts) > 1 else np.zeros(1))[which]
             elif name == "novelty":
                 found = novelties([vocabulary.rows[bytes(text)] for text in texts], vocabulary.units)[which]
             else:
                 found = np.concatenate([one[places] for one in given[name]])
-            scaled = min_max(found)
+            scaled = min_max(found, CONSTANT if name in COMPUTED else 0.0)
             sides["chosen"][name][places], sides["rejected"][name][places] = scaled[: len(places)], scaled[len(places) :]
     return creativity_weights(sides["chosen"], sides["rejected"], strengths)
 

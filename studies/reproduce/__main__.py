@@ -86,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
     parser.add_argument(
-        "--strengths", nargs="+", default=[], metavar="METHOD=VALUE",
+        "--strengths", nargs="+", action="extend", default=[], metavar="METHOD=VALUE",
         help="of --methods: the one strength of these methods (default: three of each, to choose from)",
     )  # fmt: skip
     parser.add_argument(

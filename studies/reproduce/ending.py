@@ -120,9 +120,11 @@ def following(args: argparse.Namespace) -> list[str]:
     lines = []
     if args.methods and args.folds is None:
         group = "" if args.methods == GROUPS[0] else f" {args.methods}"
-        return _aligned(
-            [(f"{base} --methods{group} --seeds 0 1 2{more}", "three seeds"), ("less docs/METHODS.md", "what each method is")]
-        )
+        told = f" --strengths {' '.join(args.strengths)}" if args.strengths else ""
+        again = f"{base}{' --claims' if args.claims else ''} --methods{group}{told}"
+        seeds = ("8 9 10", "seeds 8 to 10") if args.claims else ("0 1 2", "three seeds")
+        several = [(f"{again} --seeds {seeds[0]}{more}", seeds[1])] if len(args.seeds or ()) < 2 else []
+        return _aligned([*several, ("less docs/METHODS.md", "what each method is")])
     if args.rlaif:
         return _aligned(
             [(f"{base} --rlaif --seeds 0 1 2{more}", "three seeds"), ("less docs/RLAIF.md", "what the numbers mean")]

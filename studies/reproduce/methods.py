@@ -6,11 +6,13 @@ strength before. With --claims the methods whose strength is given join the mode
 method is.
 """
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from diversity_tuning.errors import UserError
 from diversity_tuning.names import nearest
-from studies.reproduce.stages import SFT, Lanes, Stage, lanes, sample, stage, train, weigh
+from studies.reproduce.stages import PAPER, SFT, Lanes, Stage, lanes, sample, stage, train, weigh
 
 GROUPS = ("preference", "reinforcement")
 UNUSED = ("eval", "reward_check", "samples")  # words in the names of the paper's stages that are not needed: test prompts wait
@@ -98,11 +100,18 @@ def _all_models(group: str, strengths: Mapping[str, float]) -> Models:
 
 
 def to_baseline(group: str, strengths: Mapping[str, float], fixed: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """For the report on validation prompts: every model of another method against the baseline at the recipe's strength."""
+    """For the report on validation prompts: every model of another method against the baseline at the recipe's strength.
+
+    A model is called as a report calls it: without its strength where that is the only one of its method.
+    """
+    found = models(group, strengths, fixed)
+    called = {
+        (method, strength): f"{method} ({strength})" if len(rows) > 1 else method
+        for method, rows in found.items() for _, strength, _ in rows
+    }  # fmt: skip
     baseline = METHODS[group][0]
-    measure = f"{baseline} ({strengths[baseline]:.3g})"
-    found = models(group, strengths, fixed).items()
-    return tuple(f"{method} ({strength}):{measure}" for method, rows in found if method != baseline for _, strength, _ in rows)
+    measure = called[baseline, f"{strengths[baseline]:.3g}"]
+    return tuple(f"{name}:{measure}" for (method, _), name in called.items() if method != baseline)
 
 
 def _reinforced(method: str, strength: str, flags: str) -> tuple[str, str, Stage]:
@@ -129,14 +138,21 @@ def _pairs(found: Models) -> list[Stage]:
 def validation_rows(
     group: str, strengths: Mapping[str, float], fixed: Mapping[str, str] | None = None
 ) -> tuple[Stage | Lanes, ...]:
-    """Train every strength of every method, sample on the validation prompts, choose."""
-    by_method = models(group, strengths, fixed)
+    """Train every strength of every method, sample on the validation prompts, choose among these.
+
+    The choice is measured by the baseline at the recipe's strength: ``fixed`` at another one it is a :class:`UserError`.
+    """
+    by_method, baseline = models(group, strengths, fixed), METHODS[group][0]
+    measure = f"{strengths[baseline]:.3g}"
+    if measure not in [strength for _, strength, _ in by_method[baseline]]:
+        told = f"--strengths {baseline}={(fixed or {})[baseline]}"
+        raise UserError(f"{told}: other methods are chosen by {baseline} at {measure}; give that strength, or leave it out")
     rows = [(method, *row) for method, found in by_method.items() for row in found]
     trained = [stage for *_, stage in rows if stage]
     samples = [sample(name, method, strength) for method, name, strength, _ in rows]
     samples.insert(0, sample("sft", adapter="{run}/generation"))
-    baseline = METHODS[group][0]
-    choose = stage("choose", group, baseline, f"{strengths[baseline]:.3g}")
+    places = (f"{{eval}}/{name}" for name in sorted(sampled(samples)))  # of other strengths others may be there
+    choose = stage("choose", group, baseline, measure, " ".join(places))
     return (*_pairs(by_method), lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]), choose)
 
 
@@ -147,6 +163,24 @@ def test_rows(group: str) -> tuple[Stage | Lanes, ...]:
     return (lanes(rows[::2], rows[1::2]),)
 
 
+def sampled(rows: Iterable[Stage | Lanes]) -> list[str]:
+    """The names of the folders of evaluations that these rows make."""
+    stages = [one for row in rows for lane in getattr(row, "lanes", [(row,)]) for one in lane]
+    return [one.name.removeprefix("eval_") for one in stages if one.name.startswith("eval_")]
+
+
+def check_chosen(chosen: Path, evaluations: Path, fixed: Mapping[str, str]) -> None:
+    """:class:`UserError` where a fixed method has been chosen at another strength and sampled on test prompts."""
+    if not (chosen / "chosen.csv").is_file():
+        return
+    with (chosen / "chosen.csv").open(encoding="utf-8", newline="") as stream:
+        found = {row["method"]: row["strength"] for row in csv.DictReader(stream) if row["chosen"] == "1"}
+    for method, strength in fixed.items():
+        there, place = found.get(method), evaluations / f"chosen-{method}"
+        if there and place.is_dir() and float(there) != _number(method, strength):
+            raise UserError(f"--strengths {method}={strength}: {place} has samples of {there}; give another --out")
+
+
 def claims_rows(strengths: Mapping[str, float], fixed: Mapping[str, str]) -> tuple[Stage | Lanes, ...]:
     """Train each of the fixed methods at its strength and sample it on the test prompts, as the models of --claims are."""
     found = {method: models("preference", strengths, fixed)[method] for method in fixed}
@@ -154,5 +188,5 @@ def claims_rows(strengths: Mapping[str, float], fixed: Mapping[str, str]) -> tup
     if there := [one for one in ("dpo", "ddpo-both") if one in fixed]:
         raise UserError(f"--claims --methods --strengths {there[0]}=…: --claims has {there[0]}; leave it out")
     samples = [sample(name, method, strength, scores="--reward_model none") for method, name, strength, _ in rows]
-    trained = [training for *_, training in rows if training]
+    trained = [training or PAPER.stages(f"train_{name}")[0] for _, name, _, training in rows]  # --claims leaves ORPO's out
     return (*_pairs(found), lanes(trained[::2], trained[1::2]), lanes(samples[::2], samples[1::2]))

@@ -105,15 +105,17 @@ def _methods(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) -
     suites = [_suite(one, f"methods{own}") for one in runs]
     strengths = _strengths(first)
     for one, suite in zip(runs, suites, strict=True):
+        methods.check_chosen(one.root / one.folder / f"chosen-{group}", one.root / suite.evaluations(), fixed)
         unused = methods.UNUSED if group == methods.GROUPS[0] else (*methods.UNUSED, "dpo", "orpo")
         yield _part(one, _without(table_of(one.recipe).seed, *unused))
         yield _part(dataclasses.replace(suite, split="validation"), methods.validation_rows(group, strengths, fixed))
         yield _part(suite, methods.test_rows(group))
     table, anchor = table_of(first.recipe), ("--anchor", "sft")
+    shown = methods.sampled(methods.validation_rows(group, strengths, fixed)) if fixed else ()
     chosen_on = [dataclasses.replace(suite, split="validation") for suite in suites]
     pairs = methods.to_baseline(group, strengths, fixed)
     yield _report(table, f"{root}/report-methods{own}", suites, methods.COMPARE[group], anchor)
-    yield _report(table, f"{root}/report-methods{own}-validation", chosen_on, pairs, anchor)
+    yield _report(table, f"{root}/report-methods{own}-validation", chosen_on, pairs, anchor, shown)
 
 
 def _folds(runs: list[Run], root: str, group: str, values: Sequence[float]) -> Iterator[Part]:
@@ -153,14 +155,15 @@ def _claims(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) ->
     if bool(group) != bool(fixed):
         raise UserError("--claims --methods: name them with their strengths, such as --strengths spl=3 crpo=2")
     suites = [_suite(one, "claims") for one in runs]
+    rows = (*claims.rows(_checkpoints(first, "dpo")), *(methods.claims_rows(_strengths(first), fixed) if group else ()))
     for one, suite in zip(runs, suites, strict=True):
         yield _part(one, _without(table_of(one.recipe).seed, *claims.UNUSED))
-        yield _part(suite, claims.rows(_checkpoints(one, "dpo")))
-        if group:
-            yield _part(suite, methods.claims_rows(_strengths(one), fixed))
+        yield _part(suite, rows)
     own, place = ("-methods" if group else ""), f"{root}/report-claims"
     compare = ("ddpo-both:dpo", *(f"{method}:{other}" for method in fixed for other in ("dpo", "ddpo-both")))
-    made = _report(table_of(first.recipe), f"{place}{own}{first.of_split}", suites, compare, claims.FLAGS)
+    made = _report(
+        table_of(first.recipe), f"{place}{own}{first.of_split}", suites, compare, claims.FLAGS, methods.sampled(rows)
+    )
     yield dataclasses.replace(made, rows=claims.report(tuple(fixed)))
 
 
@@ -248,10 +251,16 @@ def _without(rows: tuple[Stage | Lanes, ...], *words: str) -> tuple[Stage | Lane
 
 
 def _report(
-    table: Table, output: str, runs: list[Run], compare: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
+    table: Table,
+    output: str,
+    runs: list[Run],
+    compare: tuple[str, ...] | None = None,
+    flags: tuple[str, ...] = (),
+    names: Sequence[str] = (),
 ) -> Part:
-    """The report of some runs, of which several may be of one seed."""
-    results, folders = tuple(f"{run.evaluations()}/*/" for run in runs), tuple(dict.fromkeys(run.folder for run in runs))
+    """The report of some runs, of which several may be of one seed; of these ``names`` alone where others may lie beside."""
+    results = tuple(f"{run.evaluations()}/{name}/" for run in runs for name in (sorted(names) or ["*"]))
+    folders = tuple(dict.fromkeys(run.folder for run in runs))
     note = ("--note", "synthetic data") if runs[0].has("world") else ()
     report = Report(output, results, folders, flags=(*flags, *note))
     report = dataclasses.replace(report, compare=compare or table.compare)

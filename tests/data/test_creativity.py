@@ -5,6 +5,7 @@ import pytest
 
 from diversity_tuning.data.creativity import (
     Vocabulary,
+    check_columns,
     creativity_weights,
     min_max,
     novelties,
@@ -46,11 +47,11 @@ def test_novelty_is_the_distance_from_the_spread_of_all():
 PAIRS = [("p", "a b", "c"), ("p", "c", "a b"), ("q", "a", "b")]
 
 
-def rows_of(**columns):
+def rows_of(pairs=PAIRS, **columns):
     from datasets import Dataset
 
     sides = {
-        side: [[{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[place]}] for pair in PAIRS]
+        side: [[{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[place]}] for pair in pairs]
         for place, side in enumerate(("chosen", "rejected"), start=1)
     }
     return Dataset.from_dict({**sides, **columns})
@@ -71,6 +72,35 @@ def test_diversity_and_novelty_come_from_the_embeddings():
     assert pair_creativity(rows_of(), keys_of(PAIRS), store, {"diversity": 1.0}).tolist() == [0, 0, 0]
     assert pair_creativity(rows_of(), keys_of(PAIRS), store, {"novelty": 1.0}) == pytest.approx([0, 1, 0])
     assert len(Vocabulary([["a b", "B c"]], store).units) == 3
+
+
+def test_rounding_is_no_lead():
+    """Two responses are as far from each other, whatever the last digits of their distances say: .5 both, weight 0."""
+    pairs = [(f"p{number}", f"a{number}", f"b{number}") for number in range(50)]
+    texts = [text for pair in pairs for text in pair[1:]]
+    store = store_of(texts, np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32))
+    assert not pair_creativity(rows_of(pairs), keys_of(pairs), store, {"diversity": 1.0}).any()
+
+
+def test_a_prompt_of_one_text_has_no_lead():
+    """Both sides of a pair may be the same text, which training leaves out."""
+    store = store_of(["a", "b", "c"], np.array([[1.0, 0], [0, 1], [1, 1]]))
+    store.add = lambda texts: None
+    pairs = [("p", "a", "a"), ("q", "b", "c")]
+    assert pair_creativity(rows_of(pairs), keys_of(pairs), store, {"diversity": 1.0}).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([1.0, None, 2.0], "row 2, column 'surprise_rejected': null"), ([1.0, 2.0, np.nan], "row 3, .*: NaN or infinity"),
+     ([np.inf, 2.0, 1.0], "row 1, .*: NaN or infinity"), (["1", "2", "3"], "expected a number, found string")],
+)  # fmt: skip
+def test_a_score_without_a_value_is_refused(values, said):
+    """It would make every score of its prompt equal, and the weight 0."""
+    rows = rows_of(surprise_chosen=[1, 2, 3], surprise_rejected=values)
+    with pytest.raises(UserError, match=f"--creativity: pairs: .*{said}"):
+        check_columns(rows, {"surprise": 1.0}, "pairs")
+    check_columns(rows, {"novelty": 1.0}, "pairs")
 
 
 @pytest.mark.parametrize(

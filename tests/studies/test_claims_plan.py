@@ -85,6 +85,24 @@ def test_methods_join_the_models_of_the_claims(capsys):
     assert "spl:dpo spl:ddpo-both crpo:dpo" in lines["report"]
 
 
+@pytest.mark.parametrize("method", ["orpo", "dorpo-both"])
+def test_a_method_at_the_recipes_strength_is_trained(capsys, method):
+    """As the main run trains it, of which --claims leaves it out."""
+    flags = ["--claims", "--methods", "--strengths", f"{method}=.5", "--seed", "8"]
+    planned = names(part for part in parts_of(*flags) if not part.report)
+    assert planned.index(f"train_{method}") < planned.index(f"eval_{method}")
+    place = f"runs/miniature/seed8/{method}"
+    assert dict(outputs_of(capsys, *flags))[place] == dict(outputs_of(capsys, "--seed", "8"))[place]
+
+
+@pytest.mark.parametrize("more", [[], FIXED])
+def test_the_report_has_the_models_of_the_command_whatever_lies_beside(more):
+    *parts, last = parts_of("--claims", *more, "--seeds", "8", "9")
+    own = [name.removeprefix("eval_") for name in names(parts) if name.startswith("eval_")]
+    folders = [f"runs/miniature/seed{seed}/eval-claims/{name}/" for seed in (8, 9) for name in sorted(set(own))]
+    assert list(last.report.results) == folders
+
+
 def test_other_recipes_have_none():
     with pytest.raises(UserError, match="--claims: of the miniature"):
         parts_of("--claims", "--recipe", "llama-3.1-8b")

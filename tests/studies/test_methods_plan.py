@@ -62,7 +62,54 @@ def test_a_fixed_strength_is_the_only_one_of_its_method(capsys):
     assert [name for name in planned if name.startswith("3_weights_crpo")] == ["3_weights_crpo-0.5"]
     assert {"eval_spl-2", "eval_chosen-spl", "eval_chosen-crpo"} <= set(planned)
     compared = [part.report for part in parts_of(*flags) if part.report][1].compare
-    assert [pair for pair in compared if pair.startswith(("spl", "crpo"))] == ["spl (2):dpo (0.3)", "crpo (0.5):dpo (0.3)"]
+    assert [pair for pair in compared if pair.startswith(("spl", "crpo"))] == ["spl:dpo (0.3)", "crpo:dpo (0.3)"], (
+        "a report calls the only model of a method without its strength"
+    )
+
+
+def test_what_is_fixed_is_chosen_and_shown_alone_whatever_lies_beside(capsys):
+    """An earlier run with three strengths leaves its evaluations in the same folders."""
+    flags = ["--methods", "reinforcement", "--strengths", "grpo-dra=1", "grpo-rare=2", "--strengths", "grpo-dpwriter=.3"]
+    planned = names(part for part in parts_of(*flags) if not part.report)
+    sampled = [name.removeprefix("eval_") for name in planned[: planned.index("choose_reinforcement")] if "eval_" in name]
+    assert [name for name in sampled if "dpwriter" in name] == ["grpo-dpwriter-0.3"], "of a flag given twice both count"
+    folder = "runs/miniature/seed0/eval-methods-reinforcement-validation"
+    line = lines_of(capsys, *flags)["choose_reinforcement"]
+    assert f"--runs {' '.join(f'{folder}/{name}' for name in sorted(sampled))} --models" in line
+    _, shown = (part.report for part in parts_of(*flags) if part.report)
+    assert shown.results == tuple(f"{folder}/{name}/" for name in sorted(sampled))
+
+
+def test_the_pairs_of_a_report_with_fixed_strengths_are_models_of_it(tmp_path):
+    """Three strengths of the baseline, one of another method: the names are those that the report gives."""
+    from diversity_tuning.evaluation.report.runs import group_runs, read_run
+    from diversity_tuning.evaluation.report.tables import paired_models
+    from tests.evaluation.synthetic import write_run
+
+    rows = [
+        (method, row[1]) for method, own in methods.models("reinforcement", BETAS, {"grpo-dra": "1"}).items() for row in own
+    ]
+    runs = [write_run(tmp_path / f"{method}-{one}", method, one, 0, 0.0, 0.4) for method, one in rows]
+    pairs = methods.to_baseline("reinforcement", BETAS, {"grpo-dra": "1"})
+    found = paired_models(group_runs([read_run(run) for run in runs]), list(pairs))
+    assert len(found) == len(pairs) == 1 + 4 * 3
+    assert {(one.method, one.strength) for one, _ in found} == {row for row in rows if row[0] != "grpo"}
+    assert {(other.method, other.strength) for _, other in found} == {("grpo", "0.02")}
+
+
+BETAS = {"dpo": 0.3, "orpo": 0.5, "grpo": 0.02}
+
+
+def test_another_strength_than_what_was_sampled_on_test_is_refused_at_once(tmp_path):
+    chosen, evaluations = tmp_path / "chosen-preference", tmp_path / "eval-methods"
+    methods.check_chosen(chosen, evaluations, {"spl": "3"})
+    chosen.mkdir()
+    (chosen / "chosen.csv").write_text("method,strength,chosen\nspl,3,0\nspl,2,1\n")
+    methods.check_chosen(chosen, evaluations, {"spl": "3"})
+    (evaluations / "chosen-spl").mkdir(parents=True)
+    methods.check_chosen(chosen, evaluations, {"spl": "2.0", "crpo": "1"})
+    with pytest.raises(UserError, match=r"--strengths spl=3: .*chosen-spl has samples of 2; give another --out"):
+        methods.check_chosen(chosen, evaluations, {"spl": "3"})
 
 
 @pytest.mark.parametrize(
@@ -72,6 +119,10 @@ def test_a_fixed_strength_is_the_only_one_of_its_method(capsys):
         (["--methods", "--strengths", "spl=7"], "spl has 1.5, 2, 3"),
         (["--methods", "--strengths", "spl=two"], "give METHOD=NUMBER, such as spl=1"),
         (["--methods", "--strengths", "spl="], "give METHOD=NUMBER"),
+        (["--methods", "--strengths", "spl=nan"], "spl has 1.5, 2, 3"),
+        (["--methods", "--strengths", "spl=2", "--strengths", "spl=3"], "each method once"),
+        (["--methods", "--strengths", "dpo=0.6"], "--strengths dpo=0.6: other methods are chosen by dpo at 0.3"),
+        (["--methods", "reinforcement", "--strengths", "grpo=.01"], "are chosen by grpo at 0.02"),
         (["--methods", "--strengths", "spl=2", "spl=3"], "each method once"),
         (["--strengths", "spl=2"], "--strengths: of --methods"),
         (["--claims", "--strengths", "spl=2"], "--strengths: of --methods"),
@@ -108,6 +159,20 @@ def test_what_it_ends_with(tmp_path, capsys, flags, group):
     assert max(map(len, said.splitlines())) <= 100
     assert len([line for line in said.splitlines() if ".123" in line]) == 1 + len(compared)
     assert f"bash reproduce.sh --methods{group} --seeds 0 1 2" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--methods --strengths spl=2 crpo=1", "--methods --strengths spl=2 crpo=1 --seeds 0 1 2"),
+        ("--claims --methods --strengths spl=3 --seed 8", "--claims --methods --strengths spl=3 --seeds 8 9 10"),
+        ("--claims --methods --strengths spl=3 --seeds 8 9", None),
+    ],
+)
+def test_next_is_the_same_on_more_seeds(flags, said):
+    lines = ending.following(make_parser().parse_args(flags.split()))
+    told = [line.split("reproduce.sh ")[1].split("  ")[0] for line in lines if "reproduce.sh" in line]
+    assert told == ([said] if said else [])
 
 
 def test_the_rule():
