@@ -29,6 +29,11 @@ PUBLISHED = {
     "miniature-popularity": ("docs/RESULTS.md", "bash reproduce.sh --popularity 0 0.5 1 1.5 --seeds 0 1 2 3 4 5 6 7", EIGHT),
     "miniature-ablation": ("docs/RESULTS.md", "`bash reproduce.sh --ablation`, seed 0", [0]),
     "miniature-claims": ("docs/RESULTS.md", "bash reproduce.sh --claims --seeds 8 9 10 11 12 13 14 15", [*range(8, 16)]),
+    "miniature-claims-methods": (
+        "docs/METHODS.md",
+        "bash reproduce.sh --claims --methods --strengths spl=3 crpo=2 divpo=50 dorpo-both=1 --seeds 8 9 10 11 12 13 14 15",
+        [*range(8, 16)],
+    ),
     "miniature-methods": ("docs/METHODS.md", "bash reproduce.sh --methods --seeds 0 1 2  ", [0, 1, 2]),
     "miniature-methods-validation": ("docs/METHODS.md", "bash reproduce.sh --methods --seeds 0 1 2  ", [0, 1, 2]),
     "miniature-methods-reinforcement": ("docs/METHODS.md", REWARDS, [0, 1, 2]),
