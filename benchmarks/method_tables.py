@@ -10,6 +10,7 @@ from studies.miniature.methods.choose import choose, least_reward
 from studies.reproduce.ending import ROWS
 
 _GROUPS = {"": ("dpo", "0.3"), "-reinforcement": ("grpo", "0.02")}  # suffix -> baseline, recipe's strength
+_KINDS = {"": "on pairs", "-reinforcement": "on rewards"}
 _CHOSEN_ON = ("-validation", "-validation-fixed")  # three strengths of every method; on more seeds, those that were fixed
 _LETTERS = {  # of a method's own strength
     "sft": "", "dpo": "β", "ddpo-both": "β", "spl": "α/β", "crpo": "λ", "divpo": "ρ", "orpo": "λ", "dorpo-both": "λ",
@@ -41,7 +42,7 @@ def method_tables(results: Path) -> dict[str, list[str]]:
             more = read(fixed, "models")
             chosen_on = pd.concat([chosen_on, more[~more["seed"].isin(chosen_on["seed"])]])
             made[f"fixed{suffix}"] = _strengths(read(fixed, "fronts"), more, baseline, ", strengths fixed")
-        made[f"methods{suffix}"] = _chosen(read(test, "models"), chosen_on, baseline, strength)
+        made[f"methods{suffix}"] = _chosen(read(test, "models"), chosen_on, baseline, strength, _KINDS[suffix])
     if (results / "miniature-rlaif" / "models.csv").is_file():
         made["policies"] = _policies(read(results / "miniature-rlaif", "models"))
     return made
@@ -56,7 +57,7 @@ def _told(strength: str) -> str:
     return f"{float(strength):g}".removeprefix("0")
 
 
-def _chosen(models: pd.DataFrame, validation: pd.DataFrame, baseline: str, strength: str) -> list[str]:
+def _chosen(models: pd.DataFrame, validation: pd.DataFrame, baseline: str, strength: str, kind: str) -> list[str]:
     """A line a method, with the strengths that were chosen, seed by seed where they differ."""
     taken = _taken(validation[validation["seed"] != ALL], baseline, strength)
     rows = _over_seeds(models).set_index("method")
@@ -69,7 +70,7 @@ def _chosen(models: pd.DataFrame, validation: pd.DataFrame, baseline: str, stren
         cells = [interval(rows.loc[method], DIGITS.get(column, 3), prefix=f"{column}_") for column in _ORDER]
         lines.append([ROWS[method], told, *cells, *(interval(rows.loc[method], 2, prefix=f"{column}_") for column in _FURTHER)])
     seeds = models.loc[models["seed"] != ALL, "seed"].nunique()
-    header = ["method", "strength" if seeds == 1 else "strength by seed", *(SHORT[column] for column in _ORDER)]
+    header = [f"method {kind}", "strength" if seeds == 1 else "strength by seed", *(SHORT[column] for column in _ORDER)]
     return markdown([*header, *_FURTHER.values()], lines)
 
 

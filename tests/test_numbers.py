@@ -36,8 +36,11 @@ UNPUBLISHED = {
         "costs a step; results/benchmarks/methods.json has them as ratio, least, most, of seconds and not of tries",
         "03625c65a9af",
     ),
-    "docs/OWN_DATA.md": (f"a user's path on the miniature's texts: {_NO_FILES}", "35f291cfb941"),
-    "docs/RLAIF.md": (f"the five roles with a simulated LLM: {_NO_FILES}", "d53c3c4e6970"),
+    "docs/OWN_DATA.md": (
+        f"a user's path on the miniature's texts, stories that may not be published: {_NO_FILES}",
+        "ab21b1fcceb9",
+    ),
+    "docs/RLAIF.md": (f"the five roles with a simulated LLM: {_NO_FILES}", "0da4ccc1ffb1"),
 }
 SHARE = re.compile(r"\d+% \[[^\]]+\]")
 DECIMAL = re.compile(r"(?<![\d.v])[−+]?\d*\.\d+(?![\d.])|\d+%")

@@ -76,7 +76,7 @@ def edition_of(study):
     if (home / TABLE).is_file():
         rows = pd.read_csv(home / TABLE, usecols=["seed", "prompt_digest"])
         found = {int(seed): set(own) for seed, own in rows.groupby("seed")["prompt_digest"]}
-        split = schema.VALIDATION if study.endswith("-validation") else schema.TEST
+        split = schema.VALIDATION if "-validation" in study else schema.TEST
         return next(one for one in EDITIONS if all(own == prompts_of(one, seed, split) for seed, own in found.items()))
     counts = {(run["seed"] or 0, run["counts"]["prompts"]) for run in read_study(home)["runs"]}
     return next(one for one in EDITIONS if counts == {(0, len(prompts_of(one, 0)))})
