@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from diversity_tuning.data import schema
@@ -34,15 +34,19 @@ def estimate(parts: list[Part], source: str, cores: int) -> str:
         return ""
     if most := _of_split(parts[0].run).number("most", 0):
         lengths = [(prompt, response, min(number, most)) for prompt, response, number in lengths]
-    took: list[tuple[str, float]] = []
-    total = 0.0
-    for seconds in predicted(parts, lengths):
-        took += [one for lane in seconds for one in lane]
-        whole = [sum(second for _, second in lane) for lane in seconds]
+    total, _, longest = summed(predicted(parts, lengths), cores)
+    return f"about {total / 60:.0f} min on {cores} free cores ({len(lengths)} prompts; longest: {longest} min)"
+
+
+def summed(rows: Iterable[list[list[tuple[str, float]]]], cores: int) -> tuple[float, float, str]:
+    """Seconds by the clock and of processors, and the five longest stages with their minutes, of :func:`predicted` rows."""
+    total, took = 0.0, []
+    for lanes in rows:
+        took += [one for lane in lanes for one in lane]
+        whole = [sum(seconds for _, seconds in lane) for lane in lanes]
         total += max(whole) if cores >= len(whole) else sum(whole)
     longest = sorted(took, key=lambda one: -one[1])[:5]
-    shown = ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in longest)
-    return f"about {total / 60:.0f} min on {cores} free cores ({len(lengths)} prompts; longest: {shown} min)"
+    return total, sum(seconds for _, seconds in took), ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in longest)
 
 
 def predicted(parts: list[Part], lengths: list[tuple[float, float, int]]) -> Iterator[list[list[tuple[str, float]]]]:

@@ -1,8 +1,9 @@
 """How long the recipe horror-smollm2 will take, before it starts: from its sizes and what stories were measured to cost."""
 
 from studies.reproduce.commands import Run, settings
+from studies.reproduce.estimate import summed
 from studies.reproduce.plans import Part
-from studies.reproduce.stages import Lanes, Stage
+from studies.reproduce.stages import Stage
 
 _PROMPT, _STORY = 0.137, 0.182  # thousands of tokens of the synthetic ones (boundaries.json)
 # Seconds of one core, SmolLM2-135M in bfloat16: a thousand tokens of SFT, of pairs with their reference, read, and written in
@@ -14,18 +15,11 @@ _POLICIES = {"accuracy_easy": 3, "accuracy_hard": 4}  # that read the test pairs
 
 def estimate(parts: list[Part], cores: int) -> str:
     """A line such as "about 35 min on 2 free cores (…)"."""
-    took: list[tuple[str, float]] = []
-    total = 0.0
-    for part in parts:
-        for row in part.rows:
-            lanes = row.lanes if isinstance(row, Lanes) else ((row,),)
-            seconds = [[(stage.name, _seconds(stage, part.run)) for stage in lane] for lane in lanes]
-            took += [one for lane in seconds for one in lane]
-            whole = [sum(second for _, second in lane) for lane in seconds]
-            total += max(whole) if cores >= len(whole) else sum(whole)
-    work = sum(seconds for _, seconds in took)
-    shown = ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in sorted(took, key=lambda one: -one[1])[:5])
-    return f"about {total / 60:.0f} min on {cores} free cores ({work / 60:.0f} core-minutes; longest: {shown} min)"
+    run = parts[0].run
+    rows = [getattr(row, "lanes", ((row,),)) for part in parts for row in part.rows]
+    timed = ([[(stage.name, _seconds(stage, run)) for stage in lane] for lane in lanes] for lanes in rows)
+    total, work, longest = summed(timed, cores)
+    return f"about {total / 60:.0f} min on {cores} free cores ({work / 60:.0f} core-minutes; longest: {longest} min)"
 
 
 def _seconds(stage: Stage, run: Run) -> float:
