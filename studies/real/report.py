@@ -26,16 +26,20 @@ from studies.results.statistics import family
 STUDY = "smollm2 --folds"
 
 LABELS = {
-    PEOPLE: "people", "untouched": "untouched", "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "sft-min-p": "SFT, min-p", "dpo": "DPO",
+    PEOPLE: "people", "untouched": "untouched", "untouched-verbalized": "untouched, verbalized",
+    "untouched-iterative": "untouched, iterative", "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "sft-min-p": "SFT, min-p", "dpo": "DPO",
     "dpo-t1.1": "DPO, T 1.1", "dpo-beta-0.4": "DPO, β .4", "dpo-half": "DPO, half the updates", "ddpo": "DDPO",
     "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL", "crpo": "CrPO", "divpo": "DivPO",
+    "grpo": "GRPO", "grpo-advantage": "GRPO, δ on the advantage",
 }  # fmt: skip
 COMPARED = (
     ("sft", PEOPLE), ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("ddpo", "dpo-t1.1"),
     ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"), ("dpo-beta-0.4", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"),
+    ("untouched-verbalized", "untouched"), ("untouched-iterative", "untouched"), ("grpo", "sft"), ("grpo", "dpo"),
+    ("grpo-advantage", "sft"), ("grpo-advantage", "dpo"), ("grpo-advantage", "grpo"),
 )  # fmt: skip
 HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1", "dpo-beta-0.4", "dpo-half")  # mixtures of these, prompt by prompt
-OVER_HULL = ("ddpo", "ddpo-permuted", "spl", "crpo", "divpo", "sft-min-p")  # are held against them
+OVER_HULL = ("ddpo", "ddpo-permuted", "spl", "crpo", "divpo", "sft-min-p", "grpo", "grpo-advantage")  # are held against them
 X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 
 
@@ -239,6 +243,7 @@ def draw(regimes: dict[str, dict], path: Path) -> Path:
     styles = {
         PEOPLE: (BLACK, "*"), "untouched": (SKY, "v"), "sft": (SLATE, "h"), "dpo": (BLUE, "o"), "ddpo": (VERMILION, "s"),
         "ddpo-permuted": (PINK, "D"), "spl": (GREEN, "P"), "crpo": (ORANGE, "X"), "divpo": (PURPLE, "^"),
+        "grpo": (ORANGE, "d"),
     }  # fmt: skip
     figure, axes = pyplot().subplots(len(regimes), 2, figsize=(10, 4.2 * len(regimes)), layout="constrained", squeeze=False)
     for (name, folds), row in zip(regimes.items(), axes, strict=True):

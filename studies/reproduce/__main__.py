@@ -13,6 +13,7 @@ bash reproduce.sh --rlaif                    GRPO with several rewards and devia
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --methods        and SPL, CrPO, DivPO, min-p beside it
+bash reproduce.sh --recipe smollm2 --source FILE --folds --rlaif          and GRPO with and without deviation
 bash reproduce.sh --recipe smollm2 --source FILE --folds captions --dial     captions, and votes that favour the common more
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md
 bash reproduce.sh --recipe llama-3.1-8b      r/WritingPrompts on eight GPUs; other machines: docs/RUN_8B.md
@@ -84,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--methods", nargs="?", const=GROUPS[0], choices=GROUPS,
         help="methods of the field side by side, of pairs (default) or of reinforcement: docs/METHODS.md",
     )  # fmt: skip
-    kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md")
+    kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md; with --folds two runs of it: docs/REAL.md")
     parser.add_argument(
         "--strengths", nargs="+", action="extend", default=[], metavar="METHOD=VALUE",
         help="of --methods: the one strength of these methods (default: three of each, to choose from)",
@@ -95,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--folds", nargs="?", const="", metavar="LIKE",
-        help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods other methods as well."
+        help="of --recipe smollm2: hold out whole prompts, seed by seed: docs/REAL.md; with --methods or --rlaif these as well."
         " LIKE: settings for texts like captions or storyer, folds-LIKE.yaml of the recipe (default: folds.yaml)",
     )  # fmt: skip
     parser.add_argument(
@@ -149,15 +150,18 @@ def plan(args: argparse.Namespace, environment: dict[str, str]) -> list[Part]:
         engine=_engine(args, environment), root=ROOT,
     )  # fmt: skip
     values = args.popularity if kind == "popularity" else () if args.dial is None else args.dial or dial.VALUES
-    return list(parts(run, root, kind, seeds, values or (), args.methods or "", _strengths(args)))
+    group = "rlaif" if kind == "folds" and args.rlaif else args.methods or ""
+    return list(parts(run, root, kind, seeds, values or (), group, _strengths(args)))
 
 
 def _kind(args: argparse.Namespace) -> str:
-    """The one of :data:`KINDS` that the flags name; --folds and --claims go with --methods as well."""
+    """The one of :data:`KINDS` that the flags name; --folds and --claims go with --methods as well, --folds with --rlaif."""
     named = [name for name in KINDS if name and getattr(args, name) not in (False, None)]
     base = next((name for name in named if name in ("folds", "claims")), "")
-    if others := [name for name in named if base and name not in (base, "methods")]:
-        raise UserError(f"--{base} --{others[0]}: of the others --{base} goes with --methods alone; leave one out")
+    beside = ("methods", "rlaif") if base == "folds" else ("methods",)
+    if others := [name for name in named if base and name not in (base, *beside)]:
+        told = " or ".join(f"--{name}" for name in beside)
+        raise UserError(f"--{base} --{others[0]}: of the others --{base} goes with {told} alone; leave one out")
     return base or next(iter(named), "")
 
 

@@ -40,7 +40,7 @@ def print_ending(parts: list[Part], root: Path, args: argparse.Namespace) -> Non
     reports = [part.report.output for part in parts if part.report]
     if not reports:
         return
-    models, columns = root / reports[0] / "models.csv", RLAIF_COLUMNS if args.rlaif else COLUMNS
+    models, columns = root / reports[0] / "models.csv", RLAIF_COLUMNS if args.rlaif and args.folds is None else COLUMNS
     print("\n".join(["", *(table(models, columns) if models.is_file() else []), ""]))
     print("\n".join([*paths(root, reports[0]), *(f"further  {other}/report.html" for other in reports[1:]), ""]))
     print("\n".join(following(args)))
@@ -125,7 +125,7 @@ def following(args: argparse.Namespace) -> list[str]:
         seeds = ("8 9 10", "seeds 8 to 10") if args.claims else ("0 1 2", "three seeds")
         several = [(f"{again} --seeds {seeds[0]}{more}", seeds[1])] if len(args.seeds or ()) < 2 else []
         return _aligned([*several, ("less docs/METHODS.md", "what each method is")])
-    if args.rlaif:
+    if args.rlaif and args.folds is None:
         return _aligned(
             [(f"{base} --rlaif --seeds 0 1 2{more}", "three seeds"), ("less docs/RLAIF.md", "what the numbers mean")]
         )

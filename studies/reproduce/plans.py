@@ -36,7 +36,8 @@ def parts(
     """What `reproduce.sh` runs, in order. ``root``: the folder of all seeds and of the report; ``kind``: of :data:`KINDS`.
 
     ``seeds``: default ``run``'s own. ``values``: of the kind popularity, in the kind folds of the dial; ``group``: of methods,
-    in the kinds folds and claims those on pairs. ``fixed``: methods of one strength, and it (:func:`methods.models`).
+    in the kinds folds and claims those on pairs, in the kind folds also ``rlaif``. ``fixed``: methods of one strength, and it
+    (:func:`methods.models`).
     """
     table = table_of(run.recipe)
     runs = [dataclasses.replace(run, seed=seed, folder=f"{root}/seed{seed}") for seed in seeds or [run.seed]]
@@ -82,7 +83,8 @@ def _rlaif(runs: list[Run], root: str) -> Iterator[Part]:
     """GRPO after the stages of each seed; one report of all."""
     first = runs[0]
     if not (first.makes_model and first.has("grpo")):
-        raise UserError(f"--rlaif: of the miniature, not of the recipe {first.recipe}; GRPO on it: docs/RLAIF.md")
+        hint = "give --folds --rlaif" if first.has("folds") and first.has("grpo") else "GRPO on it: docs/RLAIF.md"
+        raise UserError(f"--rlaif: of the miniature, not of the recipe {first.recipe}; {hint}")
     for one in runs:
         yield _part(one, _without(table_of(one.recipe).seed, *rlaif.UNUSED))
         saved = {model: _checkpoints(one, model) for model in ("dpo", "grpo")}
@@ -119,18 +121,19 @@ def _methods(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) -
 
 
 def _folds(runs: list[Run], root: str, group: str, values: Sequence[float]) -> Iterator[Part]:
-    """Every seed a fold, the control in the first alone; other methods where a group of them is asked for; one report.
+    """Every seed a fold, the control in the first alone; other methods or GRPO where ``group`` says so; one report.
 
     With ``values`` the same texts with other votes, and a report of these.
     """
     first, table = runs[0], table_of(runs[0].recipe)
     if not (table.laptop and table.own_data):
         raise UserError(f"--folds: of the recipe smollm2, not of {first.recipe}")
-    if group not in ("", methods.GROUPS[0]):
+    more = {"": (), methods.GROUPS[0]: stages.FOLDS.methods, "rlaif": stages.FOLDS.rlaif}
+    if group not in more:
         raise UserError(f"--folds --methods {group}: on folds there are those on pairs; give --methods alone")
     values = _once("--dial", values)
     *rows, measure = stages.FOLDS.seed
-    rows = (*rows, *(stages.FOLDS.methods if group else ()), measure)
+    rows = (*rows, *more[group], measure)
     for one in runs:
         yield _part(one, rows if one is first else _without(rows, "permuted"))
     yield Part(first, stages.FOLDS.report, Report(f"{root}/report{first.of_split}", (), tuple(one.folder for one in runs)))

@@ -174,7 +174,7 @@ def extras(checkpoints: dict[str, int], released_divpo: bool = False) -> Rows:
 
 @dataclass(frozen=True)
 class Table:
-    """A plan: the rows of one seed and of its reports, and those of --ablation and --folds --methods where it has them.
+    """A plan: the rows of one seed and of its reports, and those of --ablation and of --folds with --methods or --rlaif.
 
     ``after``: commands to go on with when all has run, each with what it is for; ``{run}`` is the folder of the seed.
     """
@@ -183,6 +183,7 @@ class Table:
     report: Rows
     ablation: Rows = ()
     methods: Rows = ()
+    rlaif: Rows = ()
     after: tuple[tuple[str, str], ...] = ()
     own_data: bool = False  # works on the user's own data or copy of published data: --source
     laptop: bool = False  # runs on a CPU unless another ACCELERATE is named, in the sizes quick and full
@@ -194,10 +195,13 @@ class Table:
         return [next(stage for stage in rows if stage.name == name) for name in names]
 
 
+_ROWS = ("seed", "report", "ablation", "methods", "rlaif")  # the fields of rows
+
+
 def read_table(name: str) -> Table:
     """The plan of ``data/NAME.yaml``."""
     content = read_pools(__file__, name)
-    return Table(**content | {part: read_rows(content.get(part, [])) for part in ("seed", "report", "ablation", "methods")})
+    return Table(**content | {part: read_rows(content.get(part, [])) for part in _ROWS})
 
 
 PAPER, FOLDS = read_table("paper"), read_table("folds")
