@@ -107,6 +107,7 @@ def _until_read(engine: Engine, waiting: list, request: Callable, read: Callable
     """``(item, answer)`` of every item in ``waiting``; one whose sample cannot be read is asked for anew.
 
     ``request(item, attempt)``; ``read(item, sample)``: what was asked for, or a failure, which is the answer of the last try.
+    Every answer knows how many samples of its item could not be read.
     """
     for attempt in range(_TRIES):
         asked, waiting = waiting, []
@@ -114,10 +115,12 @@ def _until_read(engine: Engine, waiting: list, request: Callable, read: Callable
             found = []
             for i, answer in answers:
                 told = read(asked[i], answer) if isinstance(answer, Sample) else answer
-                if isinstance(answer, Sample) and isinstance(told, Failure) and attempt < _TRIES - 1:
+                unread = isinstance(answer, Sample) and isinstance(told, Failure)
+                if unread and attempt < _TRIES - 1:
                     waiting.append(asked[i])
                 else:
-                    found.append((asked[i], told))
+                    each = [replace(one, unread=attempt + unread) for one in (told if isinstance(told, list) else [told])]
+                    found.append((asked[i], each if isinstance(told, list) else each[0]))
             if found:
                 yield found
 

@@ -77,17 +77,20 @@ class Sample:
     tokens: int | None  # None where a server does not say
     tokens_in: int | None = field(default=None, compare=False)  # of the prompt; None where it is not known
     thinking: int = field(default=0, compare=False)  # characters of reasoning that were cut off before the text
+    unread: int = field(default=0, compare=False)  # answers before it that did not have the form that was asked for
 
 
 @dataclass(frozen=True)
 class Failure:
     """No response, and why, in one line without secrets. Asking again may help.
 
-    ``stopped``: the run was stopped, or a cap reached, before the server had its chance.
+    ``stopped``: the run was stopped, or a cap reached, before the server had its chance. ``unread``: answers that came and did
+    not have the form that was asked for.
     """
 
     error: str
     stopped: bool = field(default=False, compare=False)
+    unread: int = field(default=0, compare=False)
 
 
 class Engine(Protocol):

@@ -5,12 +5,14 @@ r"""Measure sampled answers to held-out prompts, and people's beside them: rewar
 
 Beside the models stands a row ``people``: as many responses of the split, drawn at random. Writes prompts.csv (model, prompt,
 measures), answers.csv.gz (a row per answer, its measures, no texts) and examples.md (the first answers of every model). Where
-models have been added to those of an earlier run, all are measured again.
+models have been added to those of an earlier run, all are measured again. Where answers of a model are missing that its sampling
+gave up (--accept_failures), the prompt is left out for this model, and counted in provenance.json.
 """
 
 if not __package__:
     raise SystemExit("error: run it as python -m studies.real.measure")
 
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +29,10 @@ MEASURES = {
     "other_diversity": "diversity, other encoder", "ngram_diversity": "n-gram diversity", "distinct": "distinct",
     "distinct_k": "different kinds", "log_prob": "log-likelihood a token", "lints": "lints per 100 words", "fit": "fit",
     "copies": "copies", "words": "words",
+}  # fmt: skip
+# What is counted of models that were asked for answers in a form, or have some missing.
+FORM = {
+    "replies": "replies", "read": "in the form that was asked for", "missing": "answers missing", "left_out": "prompts left out",
 }  # fmt: skip
 OF_ALL = ("ngram_diversity", "distinct", "distinct_k", "lints")
 PROMPTS, ANSWERS, EXAMPLES = "prompts.csv", "answers.csv.gz", "examples.md"
@@ -56,6 +62,7 @@ def build_parser() -> Parser:
 @command
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
+    from diversity_tuning.evaluation.sampling.run import followed
     from diversity_tuning.evaluation.sampling.samples import read_samples
     from studies.captions.data import read_filtered
     from studies.captions.measure import sample_files
@@ -68,13 +75,12 @@ def main(argv=None) -> None:
     record = provenance("real_measure", settings, {**inputs, **more})
     if is_finished(args.output, record, args.overwrite or lacks_models(args.output, record)):
         return
-    texts = {name: sampled(path.parent) for name, path in inputs.items()}
-    counts = {name: {prompt: len(answers) for prompt, answers in own.items()} for name, own in texts.items()}
-    if other := next((name for name in names if counts[name] != counts[names[0]] or not counts[name]), None):
-        raise UserError(f"{inputs[other]}: not as many answers to the same prompts as {inputs[names[0]]}; sample them alike")
-    people = drawn(read_filtered(args.source, args.split), next(iter(texts.values())), args.seed)
+    texts, given_up = alike({name: path.parent for name, path in inputs.items()})
+    first = next(name for name in names if name not in given_up)
+    people = drawn(read_filtered(args.source, args.split), texts[first], args.seed)
     texts = {PEOPLE: people, **texts}
     unfinished = {name: sum(not row.finished for row in read_samples(path.parent)) for name, path in inputs.items()}
+    form = {name: found for name, path in inputs.items() if (found := followed(path.parent) | given_up.get(name, {}))}
     answers, threshold, cut = labelled(texts, args)
     prompts = by_prompt(answers)
     with atomic_folder(args.output) as folder:
@@ -82,11 +88,40 @@ def main(argv=None) -> None:
         shown = answers.drop(columns=["text", "plain"])
         shown.to_csv(folder / ANSWERS, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 0})
         (folder / EXAMPLES).write_text(examples(texts), encoding="utf-8")
-        told = {"threshold_of_kinds": threshold, "truncated_texts": cut, "cut_at_max_new_tokens": unfinished}
+        told = {"threshold_of_kinds": threshold, "truncated_texts": cut, "cut_at_max_new_tokens": unfinished, "form": form}
         write_provenance(folder, record, models=list(texts), **told)
     print(f"{args.output}: {len(texts)} models, {prompts['prompt'].nunique()} prompts, {len(answers)} answers", flush=True)
     if any(unfinished.values()):
         print("  cut at the longest length: " + ", ".join(f"{name} {n}" for name, n in unfinished.items()), flush=True)
+    for name, own in form.items():
+        print(f"  {name}: {', '.join(f'{n} {FORM[key]}' for key, n in own.items())}", flush=True)
+
+
+def alike(folders: dict[str, Path]) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, int]]]:
+    """(model -> prompt -> answers, model -> ``{"missing": answers, "left_out": prompts}`` where sampling gave answers up).
+
+    As many answers to the same prompts everywhere; a model that gave some up has those prompts alone to which it has all
+    answers, perhaps none. :class:`UserError` where a model lacks answers otherwise.
+    """
+    from diversity_tuning.evaluation.sampling.run import read_record
+
+    texts = {name: sampled(folder) for name, folder in folders.items()}
+    counts = {name: {prompt: len(answers) for prompt, answers in own.items()} for name, own in texts.items()}
+    missing = {name: len(read_record(folder).get("failures", [])) for name, folder in folders.items()}
+    first = next((name for name in folders if not missing[name]), None)
+    if first is None:
+        raise UserError("--samples: answers are missing of every model; sample at least one to its end")
+    given_up = {}
+    for name, own in counts.items():
+        whole = own.items() & counts[first].items()
+        lacks = sum(counts[first].values()) - sum(own.values())
+        same = own.keys() <= counts[first].keys() and lacks == missing[name] if missing[name] else own == counts[first]
+        if not same or not counts[first]:
+            raise UserError(f"{folders[name]}: not as many answers to the same prompts as {folders[first]}; sample them alike")
+        if missing[name]:
+            texts[name] = {prompt: texts[name][prompt] for prompt in own if (prompt, own[prompt]) in whole}
+            given_up[name] = {"missing": missing[name], "left_out": len(counts[first]) - len(whole)}
+    return texts, given_up
 
 
 def lacks_models(output: str, record: dict) -> bool:
@@ -187,7 +222,9 @@ def kinds_threshold(training: dict[str, list[str]], encode) -> float:
 
 
 def by_prompt(answers):
-    """A row per model and prompt with the :data:`MEASURES`."""
+    """A row per model and prompt with the :data:`MEASURES`; NaN where a model has no answers to a prompt of the others."""
+    import pandas as pd
+
     from diversity_tuning.evaluation.metrics import ngram_diversity_score
 
     groups = answers.groupby(["model", "prompt"], sort=False)
@@ -198,6 +235,9 @@ def by_prompt(answers):
     words = groups["words"].sum()
     table["lints"] = 100 * groups["lints"].sum() / words.where(words > 0)
     table.insert(0, "answers", groups.size())
+    both = [answers[name].unique() for name in ("model", "prompt")]
+    table = table.reindex(pd.MultiIndex.from_product(both, names=["model", "prompt"]))
+    table["answers"] = table["answers"].fillna(0).astype(int)
     return table.reset_index()[["model", "prompt", "answers", *MEASURES]]
 
 

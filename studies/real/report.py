@@ -17,9 +17,10 @@ import numpy as np
 
 from diversity_tuning.cli import command, parse_with_recipe
 from diversity_tuning.errors import UserError
+from diversity_tuning.outputs import read_provenance
 from studies.captions.fit import ACCURACY
 from studies.captions.measure import PEOPLE
-from studies.real.measure import ANSWERS, MEASURES, PROMPTS
+from studies.real.measure import ANSWERS, FORM, MEASURES, PROMPTS
 from studies.report import read_json, read_text, report_parser, stacked, write_report
 from studies.results.statistics import family
 
@@ -82,11 +83,12 @@ def read(groups: dict[str, list[Path]], split: str | None) -> dict[str, dict]:
 
     regimes: dict[str, dict] = {}
     for name, folders in groups.items():
-        regime = regimes.setdefault(name, {"tables": [], "accuracy": []})
+        regime = regimes.setdefault(name, {"tables": [], "accuracy": [], "asked": []})
         for seed in folders:
             text = read_text(_measures(seed, split) / PROMPTS, STUDY)
             of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
             regime["tables"].append(pd.read_csv(io.StringIO(text)))
+            regime["asked"].append(read_provenance(_measures(seed, split)).get("form", {}))
             regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
     for regime in regimes.values():
         there = dict.fromkeys(model for table in regime["tables"] for model in table["model"])
@@ -149,7 +151,25 @@ def tables(name: str, folds: dict, of_a: str = "the votes that the policies were
         " [95% interval over prompts and folds]; t: over the folds."
     )
     header = ["model", *(MEASURES[y] for y in Y), *(f"t, {MEASURES[y]}" for y in Y)]
-    return [*found, Table(f"{name}-hull", f"{name}: at equal reward B", note, header, hull)]
+    found.append(Table(f"{name}-hull", f"{name}: at equal reward B", note, header, hull))
+    return found + form_tables(name, folds.get("asked", []))
+
+
+def form_tables(name: str, folds: list[dict[str, dict[str, int]]]) -> list:
+    """How often models kept to the form that they were asked for, over the folds; no table where none was."""
+    from diversity_tuning.evaluation.rendering import Table
+
+    rows = []
+    for model in dict.fromkeys(model for fold in folds for model in fold):
+        own = {key: sum(fold.get(model, {}).get(key, 0) for fold in folds) for key in FORM}
+        rows.append([label(model), f"{own['read']} of {own['replies']}", str(own["missing"]), str(own["left_out"])])
+    note = (
+        "Some models are asked for all answers to a prompt in one form; what has another form is asked for anew, up to three"
+        " times. In form: of the model's replies. Missing: answers that came in no reply. Left out: prompts without all answers,"
+        " which count in no measure of this model."
+    )
+    header = ["model", "replies in form", "answers missing", "prompts left out"]
+    return [Table(f"{name}-form", f"{name}: the form that was asked for", note, header, rows)] if rows else []
 
 
 def figures(regimes: dict[str, dict]) -> dict:

@@ -85,7 +85,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--methods", nargs="?", const=GROUPS[0], choices=GROUPS,
         help="methods of the field side by side, of pairs (default) or of reinforcement: docs/METHODS.md",
     )  # fmt: skip
-    kind.add_argument("--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md; with --folds two runs of it: docs/REAL.md")
+    kind.add_argument(
+        "--rlaif", action="store_true", help="GRPO after SFT: docs/RLAIF.md; with --folds two runs of it: docs/REAL.md"
+    )
     parser.add_argument(
         "--strengths", nargs="+", action="extend", default=[], metavar="METHOD=VALUE",
         help="of --methods: the one strength of these methods (default: three of each, to choose from)",

@@ -112,10 +112,12 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
         _check_folder(output, record, config.overwrite)
     processes.wait()
     made = read_record(output)
-    if made.get("finished") and not made.get("failures"):
+    failures = made.get("failures", [])
+    if made.get("finished") and (not failures or (config.accept_failures and _of_form(failures))):
         processes.end()
         if processes.first:
-            print(f"{output}: all {made['responses']} responses are there", flush=True)
+            missing = f"; {len(failures)} could not be read in the form that was asked for" if failures else ""
+            print(f"{output}: all {made['responses']} responses are there{missing}", flush=True)
         return False if processes.first else None
     prompts = select_prompts(config.source, config.split, config.start, config.num_prompts, say=processes.first)
     turns, log = config.num_samples if config.iterative else 1, f"{config.output.rstrip('/')}.vllm.log"
@@ -130,7 +132,7 @@ def sample_run(config: SamplingConfig, server=None) -> bool | None:
     processes.wait()
     before, begin = {row.key: row.response for row in read_samples(output)}, time.perf_counter()
     with contextlib.closing(engine) if hasattr(engine, "close") else contextlib.nullcontext():
-        failed = processes.together(_sample_missing(config, engine, prompts, before, processes, made.get("failures", [])))
+        failed = processes.together(_sample_missing(config, engine, prompts, before, processes, failures))
     seconds = round(time.perf_counter() - begin, 1)
     processes.end()
     return _finish(config, record, failed, len(prompts), len(before), seconds) if processes.first else None
@@ -161,7 +163,9 @@ def _sample_missing(
     total = sum((row, number) not in before for row in share for number in range(config.num_samples))
     if before and total and processes.first:
         print(f"{output}: {len(before)} of {len(prompts) * config.num_samples} responses are there, resuming", flush=True)
-    ask, runs = independent, {(failure["prompt_id"], failure["sample"]): failure["runs"] for failure in failures}
+    before_now = {(failure["prompt_id"], failure["sample"]): failure for failure in failures}
+    runs, unread = ({key: one.get(name, 0) for key, one in before_now.items()} for name in ("runs", "unread"))
+    ask = independent
     if config.iterative:
         ask = iterative
     if config.verbalized:
@@ -169,36 +173,71 @@ def _sample_missing(
         ask = functools.partial(verbalized, candidates=config.verbalized, tried=tried)
     if config.seed_of_thought:
         ask = functools.partial(seeded, tried=runs)
-    failed: dict[tuple[int, int], str] = {}
+    failed: dict[tuple[int, int], Failure] = {}
     with (
         LineFile(output / (f"samples-{processes.rank}.jsonl" if processes.count > 1 else SAMPLES)) as file,
         tqdm(total=total, desc="sampling", unit="response", disable=not processes.first) as bar,
     ):
         for answers in ask(engine, share, before, config.num_samples, config.settings, config.seed):
-            failed |= {key: answer.error for key, answer in answers if isinstance(answer, Failure)}
+            failed |= {key: answer for key, answer in answers if isinstance(answer, Failure)}
             file.append(
-                asdict(SampleRow(row, share[row], number, answer.text, answer.finished, answer.tokens, answer.thinking))
-                for (row, number), answer in answers
+                asdict(_row(key, share[key[0]], answer, unread.get(key, 0)))
+                for key, answer in answers
                 if isinstance(answer, Sample)
             )
             bar.update(len(answers))
     return [
-        {"prompt_id": row, "sample": number, "error": error, "runs": runs.get((row, number), 0) + 1}
-        for (row, number), error in sorted(failed.items())
-    ]
+        {"prompt_id": row, "sample": number, "error": failure.error, "runs": runs.get((row, number), 0) + 1,
+         **({"unread": count} if (count := failure.unread + unread.get((row, number), 0)) else {})}
+        for (row, number), failure in sorted(failed.items())
+    ]  # fmt: skip
+
+
+def _of_form(failures: list[dict]) -> bool:
+    """Whether the model has answered each time, only not in the form that it was asked for: to ask again is no remedy."""
+    return all(one.get("unread") for one in failures)
+
+
+def _row(key: tuple[int, int], prompt: str, answer: Sample, unread: int) -> SampleRow:
+    """A line of the samples; ``unread``: answers of earlier runs that did not have the form that was asked for."""
+    return SampleRow(
+        *(key[0], prompt, key[1], answer.text, answer.finished, answer.tokens, answer.thinking), answer.unread + unread
+    )
+
+
+def followed(folder: str | Path) -> dict[str, int]:
+    """``{"replies": n, "read": k}``: k of the model's n replies had the form that --verbalized or --seed_of_thought asks for.
+
+    A reply of --verbalized holds all responses to a prompt. Empty where no form was asked for.
+    """
+    record = read_record(folder)
+    arguments = record.get("arguments", {})
+    if not (arguments.get("verbalized") or arguments.get("seed_of_thought")):
+        return {}
+    rows = [(row.prompt_id, row.sample, row.unread, 1) for row in read_samples(folder)]
+    rows += [(one["prompt_id"], one["sample"], one.get("unread", 0), 0) for one in record.get("failures", [])]
+    asked: dict[tuple[int, int], tuple[int, int]] = {}
+    for prompt, number, unread, read in rows:
+        key = (prompt, 0 if arguments.get("verbalized") else number)
+        before = asked.get(key, (0, 0))
+        asked[key] = (max(before[0], unread), max(before[1], read))
+    read = sum(one for _, one in asked.values())
+    return {"replies": read + sum(unread for unread, _ in asked.values()), "read": read}
 
 
 def _finish(config: SamplingConfig, record: dict, failed: list[dict], prompts: int, before: int, seconds: float) -> bool:
     """Record what came of it, and say which responses did not come. True where any were added to those of ``before``."""
     output, wanted = Path(config.output), prompts * config.num_samples
     there = merge_shards(output)
-    answered = there > 0 and there + len(failed) == wanted
+    answered = (there > 0 or _of_form(failed)) and there + len(failed) == wanted
     results = {"finished": answered and (config.accept_failures or not failed), "responses": there, "failures": failed}
     results |= {"versions": library_versions(), "last_run": {"seconds": seconds, "responses": there - before}}
     write_json(output / RECORD, {**record, **results}, sort_keys=True)
     if results["finished"]:
         forget_retired(output)
     release(output)
+    if form := followed(output):
+        print(f"{output}: {form['read']} of {form['replies']} replies had the form that was asked for", flush=True)
     if failed:
         print(f"{output}: {len(failed)} of {wanted} responses failed (prompt/sample):", flush=True)
     reasons: dict[str, list[str]] = {}

@@ -24,6 +24,7 @@ class SampleRow:
     finished: bool  # EOS was seen; else cut at max_new_tokens
     tokens: int | None  # generated, EOS not counted; None where a server does not say
     thinking: int = 0  # characters of reasoning that stood before the response and were cut off; tokens counts them, too
+    unread: int = 0  # answers to its request, before this one, without the form that was asked for
 
     def __post_init__(self):
         """:class:`TypeError` or :class:`ValueError` for values that no sample has."""
