@@ -32,7 +32,7 @@ SEEDED = (
     " that follows these choices, and nothing else, between <answer> and </answer>.\n\nPrompt: {prompt}"
 )
 _ROOM = 1024  # tokens for the string and what is worked out from it
-_TRIES = 3  # requests for a prompt's responses in one run, while too few of them can be read
+TRIES = 3  # requests for a prompt's responses in one run, while too few of them can be read
 _ANSWER = re.compile(r"<answer[^>]*>(.*)</answer>", re.DOTALL | re.IGNORECASE)
 _BLOCK = re.compile(r"<response[^>]*>(.*?)(</response>|(?=<response)|\Z)", re.DOTALL | re.IGNORECASE)
 _TEXT = re.compile(r"<text[^>]*>(.*?)(?:</text>|(?=<probability))", re.DOTALL | re.IGNORECASE)
@@ -90,7 +90,7 @@ def seeded(
     settings = replace(settings, max_new_tokens=settings.max_new_tokens + _ROOM)
 
     def request(key: Key, attempt: int) -> ChatRequest:
-        number = key[1] + count * ((tried or {}).get(key, 0) * _TRIES + attempt)
+        number = key[1] + count * ((tried or {}).get(key, 0) * TRIES + attempt)
         return user_request(SEEDED.format(prompt=prompts[key[0]]), number)
 
     def read(_: Key, sample: Sample) -> Sample | Failure:
@@ -109,14 +109,14 @@ def _until_read(engine: Engine, waiting: list, request: Callable, read: Callable
     ``request(item, attempt)``; ``read(item, sample)``: what was asked for, or a failure, which is the answer of the last try.
     Every answer knows how many samples of its item could not be read.
     """
-    for attempt in range(_TRIES):
+    for attempt in range(TRIES):
         asked, waiting = waiting, []
         for answers in engine.complete([request(item, attempt) for item in asked], settings, seed):
             found = []
             for i, answer in answers:
                 told = read(asked[i], answer) if isinstance(answer, Sample) else answer
                 unread = isinstance(answer, Sample) and isinstance(told, Failure)
-                if unread and attempt < _TRIES - 1:
+                if unread and attempt < TRIES - 1:
                     waiting.append(asked[i])
                 else:
                     each = [replace(one, unread=attempt + unread) for one in (told if isinstance(told, list) else [told])]

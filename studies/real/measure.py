@@ -5,8 +5,8 @@ r"""Measure sampled answers to held-out prompts, and people's beside them: rewar
 
 Beside the models stands a row ``people``: as many responses of the split, drawn at random. Writes prompts.csv (model, prompt,
 measures), answers.csv.gz (a row per answer, its measures, no texts) and examples.md (the first answers of every model). Where
-models have been added to those of an earlier run, all are measured again. Where answers of a model are missing that its sampling
-gave up (--accept_failures), the prompt is left out for this model, and counted in provenance.json.
+models have been added to those of an earlier run, all are measured again. A prompt of which sampling gave up answers
+(--accept_failures) is left out for this model, and counted in provenance.json.
 """
 
 if not __package__:
@@ -32,7 +32,7 @@ MEASURES = {
 }  # fmt: skip
 # What is counted of models that were asked for answers in a form, or have some missing.
 FORM = {
-    "replies": "replies", "read": "in the form that was asked for", "missing": "answers missing", "left_out": "prompts left out",
+    "replies": "replies", "read": "in the form that was asked for", "missing": "answers missing", "left_out": "prompts lost",
 }  # fmt: skip
 OF_ALL = ("ngram_diversity", "distinct", "distinct_k", "lints")
 PROMPTS, ANSWERS, EXAMPLES = "prompts.csv", "answers.csv.gz", "examples.md"

@@ -28,7 +28,8 @@ STUDY = "smollm2 --folds"
 
 LABELS = {
     PEOPLE: "people", "untouched": "untouched", "untouched-verbalized": "untouched, verbalized",
-    "untouched-iterative": "untouched, iterative", "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "sft-min-p": "SFT, min-p", "dpo": "DPO",
+    "untouched-iterative": "untouched, iterative",
+    "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "sft-min-p": "SFT, min-p", "dpo": "DPO",
     "dpo-t1.1": "DPO, T 1.1", "dpo-beta-0.4": "DPO, β .4", "dpo-half": "DPO, half the updates", "ddpo": "DDPO",
     "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL", "crpo": "CrPO", "divpo": "DivPO",
     "grpo": "GRPO", "grpo-advantage": "GRPO, δ on the advantage",
@@ -165,10 +166,10 @@ def form_tables(name: str, folds: list[dict[str, dict[str, int]]]) -> list:
         rows.append([label(model), f"{own['read']} of {own['replies']}", str(own["missing"]), str(own["left_out"])])
     note = (
         "Some models are asked for all answers to a prompt in one form; what has another form is asked for anew, up to three"
-        " times. In form: of the model's replies. Missing: answers that came in no reply. Left out: prompts without all answers,"
+        " times. In form: of the model's replies. Missing: answers that came in no reply. Lost: prompts without all answers,"
         " which count in no measure of this model."
     )
-    header = ["model", "replies in form", "answers missing", "prompts left out"]
+    header = ["model", "replies in form", "answers missing", "prompts lost"]
     return [Table(f"{name}-form", f"{name}: the form that was asked for", note, header, rows)] if rows else []
 
 

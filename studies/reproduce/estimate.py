@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from diversity_tuning.data import schema
+from diversity_tuning.generation.baselines import TRIES
 from diversity_tuning.recipe import Recipe
 from studies.reproduce.commands import Run, settings
 from studies.reproduce.plans import Part
@@ -24,6 +25,7 @@ _EMBEDDED, _LONG = (0.0036, 0.25), 0.3  # a short text; a thousand tokens of one
 _FLOAT32 = 1.9  # times as long
 _TEST = 0.2  # of the prompts
 _OTHER = 0.54  # of the responses, of which reward B is made and weighed
+_ANOTHER = 45  # tokens that ask for another answer
 _CHARACTERS, _TEMPLATE = 4.0, 25  # of a token; tokens of the chat template and the words around the prompt
 
 
@@ -82,7 +84,7 @@ def _seconds(stage: Stage, run: Run, lengths: list[tuple[float, float, int]], mo
     if stage.name.startswith("train_"):
         return _START + scale * _training(stage, recipe, run, lengths)
     if stage.name.startswith("sample_"):
-        return _START + written
+        return _START + written * (TRIES if recipe.get("verbalized") else 1) + scale * _READ * _history(stage, recipe, texts)
     if stage.needs == "eval1_1" and stage.name.startswith("eval_"):
         return _START + written + texts * (read + embedded)
     if stage.name == "reward_check":  # with the own and with another prompt
@@ -141,6 +143,8 @@ def _training(stage: Stage, recipe: Recipe, run: Run, lengths: list[tuple[float,
     steps = recipe.number("max_steps", -1) * micro * recipe.number("gradient_accumulation_steps", 1)
     trained = steps if steps > 0 else examples * recipe.number("num_train_epochs", 3)
     text = _tokens(recipe, lengths)
+    if stage.needs == "grpo":
+        return steps * _completion(recipe, lengths)  # steps: completions
     if stage.needs in _TRAINED:
         return trained * _TRAINED[stage.needs] * text
     pair = 2 * text
@@ -148,6 +152,22 @@ def _training(stage: Stage, recipe: Recipe, run: Run, lengths: list[tuple[float,
         prompt = sum(prompt * number for prompt, _, number in lengths) / _responses(lengths) / 1000
         pair = max(0, pair - prompt - (1 - 1 / micro) * _TEMPLATE / 1000)
     return pair * (trained * _TRAINED["pairs"] + examples * _REFERENCE)
+
+
+def _completion(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
+    """Seconds of a completion of GRPO: written, scored by the reward model, read by the reference, trained on."""
+    prompt, people = (sum(one[i] for one in lengths) / len(lengths) for i in (0, 1))
+    answer = min(2 * people, recipe.number("max_completion_length", 256)) / 1000
+    read = _FLOAT32 * _READ + _REFERENCE + _TRAINED["generation"]
+    return _WRITTEN * answer + read * (prompt / 1000 + answer)
+
+
+def _history(stage: Stage, recipe: Recipe, texts: float) -> float:
+    """Thousands of tokens that are read again where every answer is asked for in sight of the ones before."""
+    if "--iterative" not in stage.command:
+        return 0.0
+    before = (recipe.number("num_samples", 4) - 1) / 2
+    return texts * before * (recipe.number("max_new_tokens", 2048) + _ANOTHER) / 1000
 
 
 def _pairs(run: Run, lengths: list[tuple[float, float, int]]) -> float:
