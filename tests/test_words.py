@@ -7,10 +7,12 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.generation.local import LocalEngine, encode_conversations
 from diversity_tuning.generation.requests import ChatRequest, user_request
 from diversity_tuning.policy import load_tokenizer, policy_tokenizer
+from diversity_tuning.trainers import GRPOTrainer
 from diversity_tuning.training import preference
 from diversity_tuning.training import sft as training_sft
 from scripts_dpo import generation_dpo_model_train as dpo
 from scripts_finetuning import generation_model_train as sft
+from scripts_grpo import generation_grpo_model_train as grpo
 from tests.tiny import make_tokenizer
 from tests.training_runs import LORA, adapter, make_world, train
 
@@ -87,6 +89,27 @@ def test_training_and_sampling_read_the_same_tokens(root, monkeypatch):
     [sampled] = encode_conversations(tokenizer, [request])
     assert pairs[0]["prompt_ids"] == sampled
     assert "{% A %}" in tokenizer.decode(sampled)
+
+
+def test_grpo_asks_with_the_words_of_the_adapter(root, monkeypatch):
+    """What completions are drawn for is what sampling asks, token for token."""
+    if not (root / "sft-words").exists():
+        train(sft, root, "sft-words", source="filtered", flags=["--max_steps", "1", *LORA, *WORDS])
+    seen, original = set(), GRPOTrainer._generate_and_score_completions
+
+    def spy(trainer, inputs):
+        made = original(trainer, inputs)
+        rows = zip(made["prompt_ids"], made["prompt_mask"].bool(), strict=True)
+        seen.update(tuple(ids[mask].tolist()) for ids, mask in rows)
+        return made
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
+    flags = ["--adapter", str(root / "sft-words"), "--reward", "builtin:length", "--max_steps", "1"]
+    flags += ["--per_device_train_batch_size", "4", "--num_generations", "2", "--max_completion_length", "4"]
+    assert train(grpo, root, "grpo-words", source="filtered", flags=flags) == 0
+    tokenizer = policy_tokenizer(str(root / "base"), str(root / "sft-words"))
+    assert seen == set(map(tuple, encode_conversations(tokenizer, [user_request(f"title {i}\n") for i in (0, 1)])))
+    assert all("{% A %}" in tokenizer.decode(ids) for ids in seen)
 
 
 def test_an_untouched_model_is_sampled_with_the_words_of_an_adapter(root):

@@ -87,11 +87,14 @@ def test_verbalized_goes_on_with_the_same_draw():
 def test_verbalized_asks_anew_where_too_few_can_be_read():
     good = tagged(("a", 0.5), ("b", 0.5))
     engine = Script(lambda request: good if request.sample == 4 or "moon" in request.key else "I would rather not.")
-    found = collect(verbalized(engine, PROMPTS, {}, 2, SETTINGS, 0, candidates=2, tried={7: 3}))
+    answers = dict(pair for batch in verbalized(engine, PROMPTS, {}, 2, SETTINGS, 0, 2, tried={7: 3}) for pair in batch)
+    found = {key: answer.text for key, answer in answers.items()}
     assert {found[7, 0], found[7, 1]} == {"a", "b"}
     assert [request.sample for request in engine.asked if "door" in request.key] == [3, 4]
+    assert {key: answer.unread for key, answer in answers.items()} == {(7, 0): 1, (7, 1): 1, (9, 0): 0, (9, 1): 0}
     found = collect(verbalized(engine, PROMPTS, {}, 2, SETTINGS, 0, candidates=2))
     assert "0 responses could be read of the 2" in found[7, 0].error
+    assert found[7, 0].unread == 3
     assert found[7, 1] == found[7, 0]
     assert set(found) == {(7, 0), (7, 1), (9, 0), (9, 1)}
 

@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pandas as pd
 import pytest
 
-from diversity_tuning.evaluation.sampling.run import SamplingConfig, sampling_record
+from diversity_tuning.evaluation.sampling.run import SamplingConfig, followed, sampling_record
 from diversity_tuning.evaluation.sampling.samples import Processes
 from diversity_tuning.flags import parse_flags
 from scripts_eval import generation_eval1_1, sample
@@ -142,6 +144,37 @@ def test_iterative_and_verbalized(world, tmp_path, capsys):
         with pytest.raises(SystemExit):
             sample.main(server_flags(world, server, tmp_path / "few", "--verbalized=1"))
         assert "--verbalized 1: at least --num_samples 2" in capsys.readouterr().err
+
+
+def test_replies_without_the_form_are_counted_and_given_up_once(world, tmp_path, capsys):
+    """Of nine prompts one never gets the form, one at the second try, one at the fourth, which is another run."""
+    form = "".join(f"<response><text>text {i}</text><probability>.5</probability></response>" for i in range(2))
+    needed, output = {"title 3": 99, "title 4": 2, "title 5": 4}, tmp_path / "vs"
+    asked = Counter()
+
+    def answer(body, times):
+        title = re.search(r"title \d+", body["messages"][0]["content"])[0]
+        asked[title] += 1
+        return openai_reply(form if asked[title] >= needed.get(title, 1) else "I would rather not.")
+
+    with chat_server(answer) as server:
+        flags = server_flags(world, server, output, "--verbalized=2")
+        with pytest.raises(SystemExit):
+            sample.main(flags)
+        assert "7 of 14 replies had the form that was asked for" in capsys.readouterr().out
+        assert followed(output) == {"replies": 14, "read": 7}
+        sample.main([*flags, "--accept_failures"])  # three tries more, of what is missing
+        assert followed(output) == {"replies": 18, "read": 8}
+        assert {row["unread"] for row in lines(output) if row["prompt"].startswith("title 5")} == {3}
+        assert [(row["prompt_id"], row["unread"]) for row in record(output)["failures"]] == [(3, 6), (3, 6)]
+        before = len(server.bodies)
+        sample.main([*flags, "--accept_failures"])  # the model has answered: that is the result
+        assert "all 16 responses are there; 2 could not be read" in capsys.readouterr().out
+        assert len(server.bodies) == before
+        never = server_flags(world, server, tmp_path / "never", "--verbalized=3", "--accept_failures", num_samples=3)
+        sample.main(never)
+        assert record(tmp_path / "never")["finished"]
+        assert followed(tmp_path / "never") == {"replies": 27, "read": 0}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from datasets import Dataset, DatasetDict
 
+from diversity_tuning.errors import UserError
+from diversity_tuning.evaluation.sampling.run import followed
 from studies.real import measure, report
 from studies.reproduce.__main__ import main
 from tests import test_recipes as recipes
@@ -19,7 +21,8 @@ from tests import test_recipes as recipes
 SAMPLED = ("untouched", "sft", "sft-t1.1", "dpo", "dpo-t1.1", "ddpo", "ddpo-permuted")
 
 
-METHODS = ("spl", "crpo", "divpo", "dpo-beta-0.4", "dpo-half", "sft-min-p")
+METHODS = ("spl", "crpo", "divpo", "dpo-beta-0.4", "dpo-half", "sft-min-p", "untouched-verbalized", "untouched-iterative")
+UNTRAINED = ("sft-min-p", "untouched-verbalized", "untouched-iterative")
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def test_methods_from_the_same_adapter_pairs_and_steps(capsys, source, monkeypat
     assert {f"sample_{name}" for name in METHODS} < added
     assert of_fold.index("measure") > max(map(of_fold.index, added))
     lines = dict(both)
-    trained = {name: lines[f"train_{name}"] for name in METHODS if name != "sft-min-p"}
+    trained = {name: lines[f"train_{name}"] for name in METHODS if name not in UNTRAINED}
     own = {
         "spl": "--alpha 0.3", "crpo": "--weight_column creativity", "dpo-beta-0.4": "--beta 0.4",
         "dpo-half": "--num_train_epochs 0.5", "divpo": "",
@@ -78,6 +81,12 @@ def test_methods_from_the_same_adapter_pairs_and_steps(capsys, source, monkeypat
     assert "--adapter runs/smollm2-folds/seed4/generation" in lines["sample_sft-min-p"]
     assert "--top_k 0 --top_p 1 --min_p 0.05" in lines["sample_sft-min-p"]
     assert "--source runs/smollm2-folds/seed4/data/unpaired-wide" in lines["4_divpo"]
+    for name, own in {"verbalized": "--verbalized 8 --max_new_tokens 80", "iterative": "--iterative"}.items():
+        line = lines[f"sample_untouched-{name}"]
+        assert line.endswith(own)
+        assert "--chat_template_from runs/smollm2-folds/seed4/generation" in line
+        assert "--adapter" not in line
+    assert "--accept_failures" in lines["sample_untouched-verbalized"]
     for name in ("3_weights_crpo", "2_unpaired", "4_divpo", "train_spl", *(f"sample_{name}" for name in METHODS)):
         words = shlex.split(lines[name])
         place = words.index("-m")
@@ -85,9 +94,39 @@ def test_methods_from_the_same_adapter_pairs_and_steps(capsys, source, monkeypat
             recipes.parse_command(monkeypatch, words[place + 1], words[place + 2 :])
 
 
+def test_grpo_beside_a_fold(capsys, source, monkeypatch):
+    """From the fold's SFT adapter, on its training prompts, with reward A; the deviation is all that differs."""
+    base = ["--recipe", "smollm2", "--source", str(source)]
+    plain, both = (commands(capsys, *base, "--folds", *more, "--seeds", "3", "4", "--dry_run") for more in ([], ["--rlaif"]))
+    assert [pair for pair in both if pair in plain] == plain  # a finished fold is gone on with
+    of_fold = [name for name, line in both if "seed4/" in line and "seed3/" not in line]
+    added = [name for name in of_fold if name not in dict(plain)]
+    assert sorted(added) == ["sample_grpo", "sample_grpo-advantage", "train_grpo", "train_grpo-advantage"]
+    assert of_fold.index("measure") > max(map(of_fold.index, added))
+    lines, run = dict(both), "runs/smollm2-folds/seed4"
+    alone, weighted = (shlex.split(lines[f"train_{name}"]) for name in ("grpo", "grpo-advantage"))
+    config, of_recipe = None, ["--config", str(recipes.ROOT / "recipes" / "smollm2" / "grpo.yaml")]
+    for words in (alone, weighted):
+        assert "MODEL=smollm2" in words
+        arguments, _, config = recipes.parse_training("grpo", [*of_recipe, *words[words.index("cm_grpo.sh") + 1 :]])
+        assert (arguments.adapter, arguments.source) == (f"{run}/generation", f"{run}/data/filtered")
+        assert arguments.reward == [f"{run}/reward"]
+        assert config.encoders == ["builtin:minilm", f"builtin:stylometry:{run}/stylometry"]
+    assert config.deviation == "advantage"
+    apart = [word for word in weighted if word not in alone]
+    assert apart == ["--deviation", "advantage", f"{run}/grpo-advantage"]
+    assert f"--adapter {run}/grpo-advantage " in lines["sample_grpo-advantage"]
+    assert main([*base, "--rlaif", "--dry_run"]) == 2
+    assert "give --folds --rlaif" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(["--methods", "reinforcement"], "those on pairs"), (["--full"], "--folds --full"), (["--rlaif"], "--folds --rlaif")],
+    [
+        (["--methods", "reinforcement"], "those on pairs"),
+        (["--full"], "--folds --full: of the others --folds goes with --methods or --rlaif alone"),
+        (["--claims", "--rlaif"], "--claims"),
+    ],
 )
 def test_what_does_not_go_with_folds_is_refused(capsys, source, flags, said):
     assert main(["--recipe", "smollm2", "--source", str(source), "--folds", *flags, "--dry_run"]) == 2
@@ -119,6 +158,54 @@ def test_measures_of_a_prompt_by_hand():
     assert first["distinct"] == pytest.approx(2 / 3)
     assert first["lints"] == pytest.approx(20.0)  # 1 fault in 5 words
     assert np.isnan(second["lints"])  # no word
+
+
+def test_a_prompt_without_all_answers_has_no_measures_and_keeps_its_place():
+    """The second model has no answer to the first prompt: what is paired by prompt stays paired."""
+    rows = [
+        (model, prompt, text, 1, 0, 0) for model, asked in {"sft": "pq", "vs": "q"}.items() for prompt in asked for text in "ab"
+    ]
+    answers = pd.DataFrame(rows, columns=["model", "prompt", "plain", "words", "lints", "kind"])
+    for name in measure.MEASURES:
+        if name not in answers and name not in measure.OF_ALL:
+            answers[name] = 1.0
+    table = measure.by_prompt(answers)
+    assert table[["model", "prompt", "answers"]].values.tolist() == [
+        ["sft", "p", 2],
+        ["sft", "q", 2],
+        ["vs", "p", 0],
+        ["vs", "q", 2],
+    ]
+    assert table["reward_a"].isna().tolist() == [False, False, True, False]
+
+
+def sampled_folder(folder, answers, failures=(), **arguments):
+    """A folder of samples: prompt -> how many answers; ``failures``: prompts whose missing ones are listed, by unread replies."""
+    folder.mkdir()
+    rows = [
+        {"prompt_id": i, "prompt": f"{prompt}\n", "sample": j, "response": f"{prompt} {j}", "finished": True, "tokens": 2}
+        for i, (prompt, number) in enumerate(answers.items()) for j in range(number)
+    ]  # fmt: skip
+    (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lost = [{"prompt_id": i, "sample": j, "error": "no form", "runs": 1, "unread": 3} for i, j in failures]
+    (folder / "sampling.json").write_text(json.dumps({"arguments": arguments, "failures": lost, "finished": True}))
+    return folder
+
+
+def test_only_answers_that_sampling_gave_up_may_be_missing(tmp_path):
+    whole = sampled_folder(tmp_path / "sft", {"p": 2, "q": 2})
+    part = sampled_folder(tmp_path / "vs", {"p": 2, "q": 0}, [(1, 0), (1, 1)], verbalized=2)
+    none = sampled_folder(tmp_path / "none", {"p": 0, "q": 1}, [(0, 0), (0, 1), (1, 1)], verbalized=2)
+    texts, given_up = measure.alike({"vs": part, "sft": whole, "none": none})
+    assert texts == {"vs": {"p\n": ["p 0", "p 1"]}, "sft": {"p\n": ["p 0", "p 1"], "q\n": ["q 0", "q 1"]}, "none": {}}
+    assert given_up == {"vs": {"missing": 2, "left_out": 1}, "none": {"missing": 3, "left_out": 2}}
+    assert followed(part) == {"replies": 4, "read": 1}
+    lacks = sampled_folder(tmp_path / "dpo", {"p": 2, "q": 1})
+    for folders in ({"sft": whole, "dpo": lacks}, {"dpo": lacks, "sft": whole, "vs": part}):
+        with pytest.raises(UserError, match="not as many answers to the same prompts"):
+            measure.alike(folders)
+    with pytest.raises(UserError, match="answers are missing of every model"):
+        measure.alike({"vs": part})
 
 
 class _Reward:
@@ -252,6 +339,35 @@ def test_report_of_other_methods(seeds, tmp_path):
     text = (tmp_path / "report" / "report.md").read_text()
     assert "concave hull of SFT, DPO, DPO, half the updates at" in text
     assert "| CrPO − DPO |" in text
+
+
+def test_report_of_grpo_and_of_models_that_were_asked_for_a_form(seeds, tmp_path):
+    """GRPO minus SFT, DPO and itself with the deviation; replies in form over both folds; a prompt without answers pairs none."""
+    means = {"grpo": (0.6, 0.3), "grpo-advantage": (0.5, 0.5), "untouched": (-1.0, 0.2), "untouched-verbalized": (-1.0, 0.5)}
+    for place, fold in enumerate(seeds):
+        path = Path(fold) / "measures" / measure.PROMPTS
+        table = pd.read_csv(path)
+        own = table[table["model"] == "dpo"]
+        rows = [own.assign(model=name, reward_b=x, semantic_diversity=y) for name, (x, y) in means.items()]
+        rows[-1].loc[rows[-1].index[0], list(measure.MEASURES)] = np.nan
+        rows[2].loc[rows[2].index[0], "semantic_diversity"] = 7.0
+        pd.concat([table, *rows]).to_csv(path, index=False)
+        form = {"untouched-verbalized": {"replies": 9 + place, "read": 2, "missing": 8, "left_out": 1}}
+        made = {"stage": "real_measure", "versions": {}, "form": form}
+        (path.parent / "provenance.json").write_text(json.dumps(made))
+    assert report.main(["--seeds", *seeds, "--output", str(tmp_path / "report")]) == 0
+    rows = pd.read_csv(tmp_path / "report" / "differences.csv").set_index(["models", "measure"])
+    found = {pair: rows.loc[(pair, "semantic_diversity"), "mean"] for pair, _ in rows.index if "grpo" in pair or "verb" in pair}
+    assert found == pytest.approx(
+        {"grpo - sft": -0.3, "grpo - dpo": -0.1, "grpo-advantage - sft": -0.1, "grpo-advantage - dpo": 0.1,
+         "grpo-advantage - grpo": 0.2, "untouched-verbalized - untouched": 0.3}
+    )  # fmt: skip
+    above = pd.read_csv(tmp_path / "report" / "hull.csv").set_index(["model", "measure"])["mean"]
+    assert above["grpo-advantage", "semantic_diversity"] == pytest.approx(0.0)  # of (0, .6) and (1, .4)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| untouched, verbalized | 4 of 19 | 16 | 2 |" in text
+    assert "| untouched, verbalized | 3 |" in text  # prompts that are measured
+    assert "| GRPO, δ on the advantage − GRPO |" in text
 
 
 def test_a_hull_is_of_models_that_the_folds_have(seeds, tmp_path):
