@@ -162,25 +162,20 @@ def test_measures_of_a_prompt_by_hand():
 
 def test_a_prompt_without_all_answers_has_no_measures_and_keeps_its_place():
     """The second model has no answer to the first prompt: what is paired by prompt stays paired."""
-    rows = [
-        (model, prompt, text, 1, 0, 0) for model, asked in {"sft": "pq", "vs": "q"}.items() for prompt in asked for text in "ab"
-    ]
+    asked = [("sft", "p"), ("sft", "q"), ("vs", "q")]
+    rows = [(*pair, text, 1, 0, 0) for pair in asked for text in "ab"]
     answers = pd.DataFrame(rows, columns=["model", "prompt", "plain", "words", "lints", "kind"])
     for name in measure.MEASURES:
         if name not in answers and name not in measure.OF_ALL:
             answers[name] = 1.0
     table = measure.by_prompt(answers)
-    assert table[["model", "prompt", "answers"]].values.tolist() == [
-        ["sft", "p", 2],
-        ["sft", "q", 2],
-        ["vs", "p", 0],
-        ["vs", "q", 2],
-    ]
+    found = [*zip(table["model"], table["prompt"], table["answers"], strict=True)]
+    assert found == [("sft", "p", 2), ("sft", "q", 2), ("vs", "p", 0), ("vs", "q", 2)]
     assert table["reward_a"].isna().tolist() == [False, False, True, False]
 
 
 def sampled_folder(folder, answers, failures=(), **arguments):
-    """A folder of samples: prompt -> how many answers; ``failures``: prompts whose missing ones are listed, by unread replies."""
+    """A folder of samples: prompt -> how many answers; ``failures``: numbers of prompt and answer, after three replies each."""
     folder.mkdir()
     rows = [
         {"prompt_id": i, "prompt": f"{prompt}\n", "sample": j, "response": f"{prompt} {j}", "finished": True, "tokens": 2}
@@ -342,7 +337,7 @@ def test_report_of_other_methods(seeds, tmp_path):
 
 
 def test_report_of_grpo_and_of_models_that_were_asked_for_a_form(seeds, tmp_path):
-    """GRPO minus SFT, DPO and itself with the deviation; replies in form over both folds; a prompt without answers pairs none."""
+    """GRPO minus SFT, DPO and with the deviation; replies in form over both folds; a prompt without answers pairs none."""
     means = {"grpo": (0.6, 0.3), "grpo-advantage": (0.5, 0.5), "untouched": (-1.0, 0.2), "untouched-verbalized": (-1.0, 0.5)}
     for place, fold in enumerate(seeds):
         path = Path(fold) / "measures" / measure.PROMPTS
