@@ -21,6 +21,7 @@ _TRAINED = {"generation": 6.8, "reward": 3.5, "pairs": 6.7}  # a thousand tokens
 _REFERENCE = 1.65  # a thousand tokens of pairs, forward and log-probabilities
 _READ = 1.15  # a thousand tokens, forward
 _WRITTEN = 3.9  # a thousand tokens sampled
+_GENERATED = 6.5  # a thousand tokens of room for a completion of GRPO: TRL's rows wait for the longest
 _EMBEDDED, _LONG = (0.0036, 0.25), 0.3  # a short text; a thousand tokens of one longer than .3 thousand, by windows
 _FLOAT32 = 1.9  # times as long
 _TEST = 0.2  # of the prompts
@@ -159,7 +160,7 @@ def _completion(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> floa
     prompt, people = (sum(one[i] for one in lengths) / len(lengths) for i in (0, 1))
     answer = min(2 * people, recipe.number("max_completion_length", 256)) / 1000
     read = _FLOAT32 * _READ + _REFERENCE + _TRAINED["generation"]
-    return _WRITTEN * answer + read * (prompt / 1000 + answer)
+    return _GENERATED * recipe.number("max_completion_length", 256) / 1000 + read * (prompt / 1000 + answer)
 
 
 def _history(stage: Stage, recipe: Recipe, texts: float) -> float:

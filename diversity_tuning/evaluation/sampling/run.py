@@ -163,8 +163,8 @@ def _sample_missing(
     total = sum((row, number) not in before for row in share for number in range(config.num_samples))
     if before and total and processes.first:
         print(f"{output}: {len(before)} of {len(prompts) * config.num_samples} responses are there, resuming", flush=True)
-    before_now = {(failure["prompt_id"], failure["sample"]): failure for failure in failures}
-    runs, unread = ({key: one.get(name, 0) for key, one in before_now.items()} for name in ("runs", "unread"))
+    earlier = {(failure["prompt_id"], failure["sample"]): failure for failure in failures}
+    runs, unread = ({key: one.get(name, 0) for key, one in earlier.items()} for name in ("runs", "unread"))
     ask = independent
     if config.iterative:
         ask = iterative

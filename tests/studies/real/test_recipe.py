@@ -28,7 +28,7 @@ OF_FOLDS = {  # file -> module, and what must be on its command line
     "judge": ("studies.captions.fit", "--source x --held_out x --output x"),
     "measure": ("studies.real.measure", "--samples x --source x --reward_a x --reward_b x --output x"),
 }
-TRAINING = ("generation", "reward", "dpo", "ddpo")
+TRAINING = ("generation", "reward", "dpo", "ddpo", "grpo")
 
 
 @pytest.fixture
@@ -170,15 +170,19 @@ def test_the_estimate_is_near_a_measured_run(source, monkeypatch):
 
 
 def test_the_estimate_counts_what_folds_measure_and_what_a_command_says_otherwise(source):
-    """Processor minutes of a fold and of the other methods beside it, which ocsai took 30 and 17 of."""
+    """Processor minutes of a fold, which ocsai took 30 of, of the other methods beside it (17 without the untouched model's two),
+    and of GRPO: 16 steps of about 50 s in each of two lanes."""
     minutes = []
-    for more in ([], ["--methods"]):
+    for more in ([], ["--rlaif"], ["--methods"]):
         parts = plan(make_parser().parse_args(["--recipe", "smollm2", "--source", str(source), "--folds", *more]), {})
         parts = [dataclasses.replace(part, run=dataclasses.replace(part.run, dtype="bfloat16")) for part in parts]
         told = {name: seconds for lanes in estimating.predicted(parts, OCSAI) for lane in lanes for name, seconds in lane}
         minutes.append(sum(told.values()) / 60)
     assert minutes[0] == pytest.approx(30, rel=0.2)
-    assert minutes[1] - minutes[0] == pytest.approx(17, rel=0.25)
+    assert minutes[1] - minutes[0] == pytest.approx(2 * 16 * 50 / 60, rel=0.15)
+    assert minutes[2] - minutes[0] == pytest.approx(20, rel=0.25)
+    assert 60 < told["sample_untouched-verbalized"] < 150
+    assert told["sample_untouched"] < told["sample_untouched-iterative"] < told["sample_untouched-verbalized"]
     assert told["measure"] > 150
     assert told["reward_b"] > 60
     assert told["train_dpo-half"] < 0.7 * told["train_dpo"]
