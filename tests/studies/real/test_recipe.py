@@ -170,7 +170,7 @@ def test_the_estimate_is_near_a_measured_run(source, monkeypatch):
 
 
 def test_the_estimate_counts_what_folds_measure_and_what_a_command_says_otherwise(source):
-    """Processor minutes of a fold, 30 on ocsai; of other methods, 17 without the untouched model's two; of 2 x 16 GRPO steps."""
+    """Processor minutes of a fold, 30 on ocsai; of other methods, 17 without the untouched model's two; of 32 GRPO steps."""
     minutes = []
     for more in ([], ["--rlaif"], ["--methods"]):
         parts = plan(make_parser().parse_args(["--recipe", "smollm2", "--source", str(source), "--folds", *more]), {})
