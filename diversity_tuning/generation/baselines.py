@@ -132,8 +132,8 @@ def verbalized(
     """``count`` of the ``candidates`` that one request asks for, drawn by their stated probabilities (Zhang et al. 2025).
 
     Without replacement, since a response drawn twice would measure the draw and not the model. A request has room for
-    ``candidates`` times ``max_new_tokens``. ``tried``: how often a row was asked in vain before, by row: such a request is not
-    repeated, it is a new one. Source: "Verbalized Sampling", arXiv 2510.01171; the wording of the request is ours.
+    ``candidates`` times ``max_new_tokens``. ``tried``: how many replies of a row were in vain before, by row: such a request is
+    not repeated, it is a new one. Source: "Verbalized Sampling", arXiv 2510.01171; the wording of the request is ours.
     """
     settings = replace(settings, max_new_tokens=candidates * settings.max_new_tokens)
 

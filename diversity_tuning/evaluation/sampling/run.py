@@ -169,7 +169,7 @@ def _sample_missing(
     if config.iterative:
         ask = iterative
     if config.verbalized:
-        tried = {row: max(runs.get((row, number), 0) for number in range(config.num_samples)) for row in share}
+        tried = {row: max(unread.get((row, number), 0) for number in range(config.num_samples)) for row in share}
         ask = functools.partial(verbalized, candidates=config.verbalized, tried=tried)
     if config.seed_of_thought:
         ask = functools.partial(seeded, tried=runs)
