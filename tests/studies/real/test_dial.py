@@ -169,6 +169,16 @@ def test_every_command_is_known(tmp_path, monkeypatch, source, like):
     assert {"studies.real.dial", "studies.real.dial_report"} <= seen
 
 
+def test_a_strength_below_0_reaches_the_report(capsys, source, tmp_path):
+    """Its words begin with a minus, wherever they stand."""
+    for strengths in (("-0.3", "0.6"), ("0.6", "-0.3")):
+        made = dict(commands(capsys, source, "--dial", *strengths))["report_dial"]
+        words = shlex.split(made)[3:]
+        with pytest.raises(SystemExit):
+            dial_report.main([*words[:-1], str(tmp_path / "report")])
+        assert "measures/prompts.csv: not there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("like", ["captions", "storyer"])
 def test_every_setting_is_of_a_stage(capsys, source, like):
     """What a file of settings names is on a command line, but for what a row of the plan says itself."""
