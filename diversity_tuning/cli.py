@@ -146,8 +146,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 class OneLineErrors:
     """An :class:`argparse.ArgumentParser` whose complaints are one line that names the nearest flag or choice.
 
-    Flags may be typed with dashes for underscores: ``--data-path`` is ``--data_path``. A word such as ``-0.3=FOLDER`` or ``-1e-3``
-    is a value: no flag begins with a number.
+    Flags may be typed with dashes for underscores: ``--data-path`` is ``--data_path``. A word such as ``-0.3=FOLDER`` is a
+    value: no flag begins with a number.
     """
 
     def error(self, message: str) -> None:
