@@ -3,7 +3,7 @@
 import numpy as np
 
 from diversity_tuning.evaluation.rendering import Table, interval, t_words
-from diversity_tuning.evaluation.statistics import paired_difference, seed_means
+from diversity_tuning.evaluation.statistics import paired_difference, seed_means, t_interval
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import LEVELS, MODELS, OBEDIENCE, TRAINED, Results, spread
 from studies.horror.specification import GROUPS, group
@@ -63,8 +63,10 @@ def groups(results: Results) -> list[Table]:
 
 
 def _share(values: np.ndarray, of_group: str) -> str:
-    """A mean with its interval; the poster's one specification has none."""
-    return f"{values.mean():.3f}" if of_group == GROUPS[2] else interval(spread(values))
+    """A mean with its intervals; the poster's one specification has none."""
+    if of_group == GROUPS[2]:
+        return f"{values.mean():.3f}"
+    return interval(spread(values)) + t_words(dict(zip(("t_low", "t_high"), t_interval(values), strict=True)), sign="")
 
 
 def differences(results: Results) -> Table:

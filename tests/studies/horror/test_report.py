@@ -129,9 +129,9 @@ def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_p
         header, *rows = csv.reader(stream)
     assert header == ["constraint", "specifications", *MODELS, "toy-base"]
     found = {(row[0], row[1]): dict(zip(header, row, strict=True)) for row in rows}
-    assert found["protagonist", "inside"]["sft"] == "1.000 [1.000, 1.000]"
+    assert found["protagonist", "inside"]["sft"] == "1.000 [1.000, 1.000]; t [1.000, 1.000]"
     assert found["protagonist", "outside"]["sft"].startswith("0.250 [0.000, ")
-    assert found["protagonist", "outside"]["toy-base"] == "1.000 [1.000, 1.000]"
+    assert found["protagonist", "outside"]["toy-base"] == "1.000 [1.000, 1.000]; t [1.000, 1.000]"
     assert found["protagonist", "poster"]["sft"] == "0.500"
     assert found["title", "inside"]["toy-base"].startswith("0.000")
     text = (output / "report.md").read_text(encoding="utf-8")
