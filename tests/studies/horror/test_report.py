@@ -131,10 +131,12 @@ def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_p
     found = {(row[0], row[1]): dict(zip(header, row, strict=True)) for row in rows}
     assert found["protagonist", "inside"]["sft"] == "1.000 [1.000, 1.000]; t [1.000, 1.000]"
     assert found["protagonist", "outside"]["sft"].startswith("0.250 [0.000, ")
-    assert found["protagonist", "outside"]["toy-base"].startswith("1.000 [1.000, 1.000]")
+    assert found["protagonist", "outside"]["toy-base"] == "1.000 [1.000, 1.000]; t [1.000, 1.000]"
     assert found["protagonist", "poster"]["sft"] == "0.500"
     assert found["title", "inside"]["toy-base"].startswith("0.000")
-    assert "4 inside, 2 outside, 1 poster" in (output / "report.md").read_text(encoding="utf-8")
+    text = (output / "report.md").read_text(encoding="utf-8")
+    assert "4 inside, 2 outside, 1 poster" in text
+    assert "4 test specifications each, 2 stories a specification" in text
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "<h4>toy-base " in page
     assert page.count(">base tells The Door That Wasn") == 2, "the base's, and the toy's, which has the same stories"
