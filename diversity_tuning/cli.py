@@ -30,6 +30,7 @@ _FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "Pytor
 # What datasets, sentence-transformers and torch say of a worker process that was killed.
 _KILLED = (DIED, "has abruptly died during map operation", "pool worker(s) died", "DataLoader worker (pid")
 _FEWER = "a worker process was killed, most often for memory; use fewer processes, then the same command goes on"
+_NEGATIVE = re.compile(r"-\.?\d")  # how a word begins that is a value below 0
 REQUESTS = "requests"  # how the threads are named that a stopped command does not wait for
 _running: list[list[str]] = []  # the words of the commands that are under way, each called by the one before
 STOPPED = "stopped; the same command goes on"
@@ -145,13 +146,15 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 class OneLineErrors:
     """An :class:`argparse.ArgumentParser` whose complaints are one line that names the nearest flag or choice.
 
-    Flags may be typed with dashes for underscores: ``--data-path`` is ``--data_path``.
+    Flags may be typed with dashes for underscores: ``--data-path`` is ``--data_path``. A word such as ``-0.3=FOLDER`` is a
+    value: no flag begins with a number.
     """
 
     def error(self, message: str) -> None:
         raise UserError(f"{message} (see {self.prog} --help)")
 
     def parse_known_args(self, args=None, namespace=None):
+        self._negative_number_matcher = _NEGATIVE  # before Python 3.14: of whole numbers and decimals alone
         return super().parse_known_args(list(self._as_known(sys.argv[1:] if args is None else args)), namespace)
 
     def _as_known(self, words: Iterable[str]) -> Iterator[str]:

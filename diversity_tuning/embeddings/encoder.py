@@ -50,10 +50,19 @@ class Encoder:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         if texts:
             vectors[order] = self.embed([texts[number] for number in order])
-        if not np.isfinite(vectors).all():
-            raise UserError(f"encoder {self.name}: some vectors are not finite; try another device or model")
+        check_finite(vectors, texts, self.name)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def check_finite(vectors: np.ndarray, texts: list[str], encoder: str) -> None:
+    """:class:`UserError` that names the first of n texts whose vector, of ``(n, d)``, holds a number that is not finite."""
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise UserError(
+            f"encoder {encoder}: the vectors of {len(bad)} of {len(texts)} texts are not finite, the first of"
+            f" '{texts[bad[0]].strip()[:60]}'; try another device or model"
+        )
 
 
 @unsharded()

@@ -52,9 +52,9 @@ def difference(row: pd.Series | dict) -> str:
     return f"{interval(row, '', '+')}, {p_value(row['p'])}{t_words(row)}"
 
 
-def t_words(row: pd.Series | dict) -> str:
+def t_words(row: pd.Series | dict, sign: str = "+") -> str:
     """``; t [low, high]`` of the t interval over seeds; nothing where there is none."""
-    return "" if pd.isna(row["t_low"]) else f"; t [{row['t_low']:+.3f}, {row['t_high']:+.3f}]"
+    return "" if pd.isna(row["t_low"]) else f"; t [{row['t_low']:{sign}.3f}, {row['t_high']:{sign}.3f}]"
 
 
 def markdown(table: Table) -> str:

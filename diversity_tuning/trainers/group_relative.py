@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from transformers.hf_argparser import HfArg
 
 from diversity_tuning.deviation import mean_cosine_distance
+from diversity_tuning.embeddings.encoder import check_finite
 from diversity_tuning.errors import UserError
 from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.ranges import TrainingRanges
@@ -180,7 +181,10 @@ class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
         texts, ended, cut = self._responses(completions, completion_ids_list)
         vectors = {}
         for name, encode in self._encoders.items():  # every process embeds its own completions
-            own = torch.as_tensor(np.asarray(encode(texts)), dtype=torch.float32, device=rewards.device)
+            with np.errstate(over="ignore"):  # told below
+                found = np.asarray(encode(texts)).astype(np.float32)
+            check_finite(found, texts, name)
+            own = torch.as_tensor(found, device=rewards.device)
             vectors[name] = self.accelerator.gather(own).cpu().numpy()
         finished, thinking = gather_object(ended.tolist()), np.array(gather_object(cut.tolist()))
         self._scored = _Scored(gather_object(texts), np.array(finished, dtype=bool), rewards, vectors, thinking)

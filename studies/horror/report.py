@@ -2,6 +2,7 @@ r"""The report of the horror recipe: tables and figures as one HTML page, Markdo
 
 python -m studies.horror.report --seeds runs/horror/seed0 runs/horror/seed1 \
         --output runs/horror/report
+python -m studies.horror.report --seeds runs/horror-smollm2/seed0 --obedience --output runs/obedience    # before any DPO
 python -m scripts_eval.judge_samples --reward judge.yaml --runs runs/horror/seed0/samples/sft --output runs/judged
 python -m studies.horror.report … --judged unsettling_end=runs/judged
 """
@@ -26,23 +27,27 @@ def main(argv=None) -> None:
         "--judged", nargs="+", default=[], metavar="CONSTRAINT=FOLDER",
         help="print how a judge's verdicts (scripts_eval.judge_samples) on the first seed's stories agree with the rules",
     )  # fmt: skip
+    parser.add_argument(
+        "--obedience", action="store_true",
+        help="the constraints inside and outside the pools alone, of the models sampled so far; needs no preference training",
+    )  # fmt: skip
     args = parse_with_recipe(parser, argv)
     from diversity_tuning.evaluation.rendering import markdown
     from studies.horror import second_opinion
-    from studies.horror.report_data import read_results
+    from studies.horror.report_data import read_obedience, read_results
     from studies.horror.report_figures import draw_all
-    from studies.horror.report_tables import tables
+    from studies.horror.report_tables import groups, tables
 
-    results = read_results(args.seeds, args.split)
+    results = read_obedience(args.seeds, args.split) if args.obedience else read_results(args.seeds, args.split)
     judged = second_opinion.tables(results, args.judged)
-    found = tables(results) + judged
+    found = (groups(results) if args.obedience else tables(results)) + judged
     told = write_report(
         args.output,
         "horror_report",
         {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]},
         "Horror stories from specifications",
         found,
-        lambda folder: draw_all(results, folder),
+        lambda folder: [] if args.obedience else draw_all(results, folder),
         as_frames(found) | results.frames(),
         {name: len(rows) for name, rows in results.stories.items()},
         sections={"Stories": _stories(results.stories)},

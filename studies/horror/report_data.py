@@ -39,7 +39,7 @@ class Results:
 
     def frames(self) -> dict:
         """Every measure per seed, model, group and specification: what all means and intervals are computed from; no texts."""
-        found = {"prompts": self._frame(self.values, MEASURES, ["model"])}
+        found = {"prompts": self._frame(self.values, MEASURES, ["model"])} if self.values else {}
         return found | ({"obedience": self._frame(self.obedience, OBEDIENCE, ["model", "group"])} if self.obedience else {})
 
     def _frame(self, found: dict, measures: tuple[str, ...], names: list[str]):
@@ -64,13 +64,9 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
     models = _models([folder / f"constraints{suffix}" for folder in results.seeds])
     for folder in results.seeds:
         stories = _stories(folder / f"constraints{suffix}", models)
-        grouped = {
-            (model, one): [row for row in rows if group(row["specification"]) == one]
-            for model, rows in stories.items()
-            for one in GROUPS
-        }
+        grouped = _grouped(stories)
         by_seed.append(_values({model: grouped[model, GROUPS[0]] for model in MODELS}, folder / f"diversity{suffix}"))
-        obedience.append({key: {name: rates(rows, name) for name in OBEDIENCE} for key, rows in grouped.items() if rows})
+        obedience.append(_obedience(grouped))
         results.stories = results.stories or stories
         accuracy: dict = {}
         for level in LEVELS:
@@ -85,10 +81,35 @@ def read_results(seeds: list[str], split: str | None = None) -> Results:
     return results
 
 
+def read_obedience(seeds: list[str], split: str | None = None) -> Results:
+    """What the checked stories alone say, of all models that are there, ``sft`` among them; needs no preference training."""
+    folders = [Path(seed) / (f"constraints-{split}" if split else "constraints") for seed in seeds]
+    present = _present(folders)
+    models = [*(model for model in MODELS if model in present | {"sft"}), *sorted(present - set(MODELS))]
+    by_seed = [_stories(folder, models) for folder in folders]
+    obedience = _stacked([_obedience(_grouped(stories)) for stories in by_seed])
+    return Results([Path(seed) for seed in seeds], obedience=obedience, stories=by_seed[0])
+
+
+def _grouped(stories: dict[str, list[dict]]) -> dict[tuple[str, str], list[dict]]:
+    return {
+        (model, one): [row for row in rows if group(row["specification"]) == one]
+        for model, rows in stories.items()
+        for one in GROUPS
+    }
+
+
+def _obedience(grouped: dict[tuple[str, str], list[dict]]) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    return {key: {name: rates(rows, name) for name in OBEDIENCE} for key, rows in grouped.items() if rows}
+
+
 def _models(folders: list[Path]) -> list[str]:
     """The recipe's models, and others whose stories were checked into the same folders."""
-    found = {path.parent.name for folder in folders for path in folder.glob("*/constraints.jsonl")}
-    return [*MODELS, *sorted(found - set(MODELS))]
+    return [*MODELS, *sorted(_present(folders) - set(MODELS))]
+
+
+def _present(folders: list[Path]) -> set[str]:
+    return {path.parent.name for folder in folders for path in folder.glob("*/constraints.jsonl")}
 
 
 def _stories(folder: Path, models: list[str]) -> dict[str, list[dict]]:

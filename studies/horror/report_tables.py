@@ -3,10 +3,10 @@
 import numpy as np
 
 from diversity_tuning.evaluation.rendering import Table, interval, t_words
-from diversity_tuning.evaluation.statistics import paired_difference, seed_means
+from diversity_tuning.evaluation.statistics import paired_difference, seed_means, t_interval
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import LEVELS, MODELS, OBEDIENCE, TRAINED, Results, spread
-from studies.horror.specification import GROUPS
+from studies.horror.specification import GROUPS, group
 from studies.report import titled
 from studies.results.statistics import family
 
@@ -41,7 +41,9 @@ def constraints(results: Results) -> Table:
     """Rate of every constraint, and diversity, per model."""
     seeds, prompts = results.values["sft"]["all"].shape
     rows = [[_label(name), *(interval(spread(results.values[m][name])) for m in MODELS)] for name in ROWS]
-    return titled(__file__, "constraints", ["constraint", *MODELS], rows, seeds=seeds, prompts=prompts)
+    stories = sum(group(row["specification"]) == GROUPS[0] for row in results.stories["sft"]) / prompts
+    counts = {"seeds": seeds, "prompts": prompts, "stories": f"{stories:g}"}
+    return titled(__file__, "constraints", ["constraint", *MODELS], rows, **counts)
 
 
 def groups(results: Results) -> list[Table]:
@@ -61,8 +63,10 @@ def groups(results: Results) -> list[Table]:
 
 
 def _share(values: np.ndarray, of_group: str) -> str:
-    """A mean with its interval; the poster's one specification has none."""
-    return f"{values.mean():.3f}" if of_group == GROUPS[2] else interval(spread(values))
+    """A mean with its intervals; the poster's one specification has none."""
+    if of_group == GROUPS[2]:
+        return f"{values.mean():.3f}"
+    return interval(spread(values)) + t_words(dict(zip(("t_low", "t_high"), t_interval(values), strict=True)), sign="")
 
 
 def differences(results: Results) -> Table:

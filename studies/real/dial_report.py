@@ -9,6 +9,7 @@ The texts, the prompts and the SFT adapter of a fold are the same at every λ; v
 if not __package__:
     raise SystemExit("error: run it as python -m studies.real.dial_report")
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def main(argv=None) -> None:
     points = folders_by_number(args.points)
     groups = {f"λ {value:g}": folders for value, folders in points.items()}
     regimes = report.read(groups, args.split)
+    check_points(points)
     check_alike(regimes)
     frames = dict(zip(("dial", "slopes"), summary(points, regimes), strict=True))
     told = write_report(
@@ -62,8 +64,27 @@ def main(argv=None) -> None:
     print(told, flush=True)
 
 
+def check_points(points: dict[float, list[Path]]) -> None:
+    """:class:`UserError` for a folder whose votes were made with another λ than it is given with; a fold's own are of λ = 0."""
+    for value, folder in ((value, folder) for value, folders in points.items() for folder in folders):
+        made = _votes(folder)["arguments"].get("strength", 0.0)
+        if made != value:
+            raise UserError(f"--points {value:g}={folder}: its votes are of λ {made:g}; give it as {made:g}={folder}")
+
+
+def _votes(folder: Path) -> dict:
+    """What is recorded of a folder's votes."""
+    return read_json(folder / "data" / "policy" / "provenance.json", report.STUDY)
+
+
 def check_alike(regimes: dict[str, dict]) -> None:
-    """:class:`UserError` unless every λ has the same prompts in the same folds: differences over λ are of one prompt."""
+    """:class:`UserError` unless every λ has the compared models, and the same prompts in the same folds.
+
+    Differences over λ are of one prompt.
+    """
+    for name, folds in regimes.items():
+        if missing := [model for model in dict.fromkeys(itertools.chain(*PAIRS)) if model not in folds["values"]]:
+            raise UserError(f"--points: {name} has no measures of {' and '.join(missing)}; finish the run, then report")
     first = next(iter(regimes))
     asked = {name: [list(dict.fromkeys(table["prompt"])) for table in folds["tables"]] for name, folds in regimes.items()}
     if other := next((name for name in asked if asked[name] != asked[first]), None):
@@ -110,7 +131,7 @@ def correlations(points: dict[float, list[Path]]) -> dict[float, dict[str, dict[
             TRAINED: mean_interval(stacked([pair_correlations(one / "data" / "pairs-both") for one in folders]), nested=True)
         }
         if value:
-            told = [read_json(one / "data" / "policy" / "provenance.json", report.STUDY)["correlation"] for one in folders]
+            told = [_votes(one)["correlation"] for one in folders]
             found[value][ALL] = _mean([one[REPLACED] for one in told])
             given += [one[GIVEN] for one in told]
     if 0.0 in found and given:

@@ -31,6 +31,7 @@ import signal
 import sys
 from pathlib import Path
 
+from diversity_tuning.cli import STOPPED
 from diversity_tuning.errors import UserError
 from diversity_tuning.locks import hold, release
 from diversity_tuning.names import nearest
@@ -237,8 +238,12 @@ def main(argv: list[str] | None = None) -> int:
     except StageFailed:
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
+    except SystemExit as ended:
+        if ended.code == 128 + signal.SIGTERM:
+            print(STOPPED, file=sys.stderr)
+        raise
     finally:
         release()
     return 0

@@ -217,6 +217,22 @@ def test_what_cannot_be(tmp_path, extra, error, message):
         build(GRPOTrainer, GRPOConfig, tmp_path, extra=extra, rewards=[reward])
 
 
+@pytest.mark.parametrize(
+    ("deviation", "value"),
+    [("none", math.nan), ("reward", math.inf), ("dra", math.nan), ("darling", -math.inf), ("rare", 1e39)],
+)
+def test_vectors_that_are_not_finite_in_float32_stop_with_the_text_and_the_encoder(tmp_path, deviation, value):
+    def broken(texts):
+        found = positions(texts)
+        found[texts.index("a dog ran"), 1] = value
+        return found
+
+    extra = {"deviation": deviation, "distinct_threshold": "0.1"}
+    trainer = build(GRPOTrainer, GRPOConfig, tmp_path, extra=extra, rewards=[reward], encoders={"plane": broken})
+    with pytest.raises(UserError, match="encoder plane: the vectors of 1 of 8 texts are not finite, the first of 'a dog ran'"):
+        batch_of(trainer)
+
+
 def test_openings():
     assert opening("Once upon A time") == "once upon a"
     assert opening("祝你生日快乐，万事如意") == "祝你生日"

@@ -129,12 +129,14 @@ def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_p
         header, *rows = csv.reader(stream)
     assert header == ["constraint", "specifications", *MODELS, "toy-base"]
     found = {(row[0], row[1]): dict(zip(header, row, strict=True)) for row in rows}
-    assert found["protagonist", "inside"]["sft"] == "1.000 [1.000, 1.000]"
+    assert found["protagonist", "inside"]["sft"] == "1.000 [1.000, 1.000]; t [1.000, 1.000]"
     assert found["protagonist", "outside"]["sft"].startswith("0.250 [0.000, ")
-    assert found["protagonist", "outside"]["toy-base"] == "1.000 [1.000, 1.000]"
+    assert found["protagonist", "outside"]["toy-base"] == "1.000 [1.000, 1.000]; t [1.000, 1.000]"
     assert found["protagonist", "poster"]["sft"] == "0.500"
     assert found["title", "inside"]["toy-base"].startswith("0.000")
-    assert "4 inside, 2 outside, 1 poster" in (output / "report.md").read_text(encoding="utf-8")
+    text = (output / "report.md").read_text(encoding="utf-8")
+    assert "4 inside, 2 outside, 1 poster" in text
+    assert "4 test specifications each, 2 stories a specification" in text
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "<h4>toy-base " in page
     assert page.count(">base tells The Door That Wasn") == 2, "the base's, and the toy's, which has the same stories"
@@ -142,6 +144,36 @@ def test_obedience_inside_and_outside_the_pools_stands_side_by_side(seeds, tmp_p
     with (output / "obedience.csv").open(encoding="utf-8", newline="") as stream:
         values = list(csv.DictReader(stream))
     assert sum(float(row["protagonist"]) for row in values if (row["model"], row["group"]) == ("sft", "outside")) == 2 * 0.5
+
+
+def test_obedience_alone_is_told_before_any_preference_training(tmp_path, capsys):
+    held = [hold_out(make_seed(tmp_path / f"seed{i}")) for i in range(3)]
+    for folder in held:
+        for path in folder.iterdir():
+            if path.name != "constraints":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in (folder / "constraints").glob("*dpo*"):
+            shutil.rmtree(path)
+    output = tmp_path / "obedience"
+    with pytest.raises(SystemExit, match="2"):
+        report.main(["--seeds", *map(str, held), "--output", str(output)])  # the whole report needs every model
+    assert report.main(["--seeds", *map(str, held), "--obedience", "--output", str(output)]) == 0
+    with (output / "groups.csv").open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert header == ["constraint", "specifications", "base", "sft", "toy-base"]
+    found = {(row[0], row[1]): dict(zip(header, row, strict=True)) for row in rows}
+    assert found["protagonist", "outside"]["sft"].endswith("; t [0.250, 0.250]"), "the same in all three seeds"
+    assert {path.name for path in output.iterdir()} == {
+        "groups.csv",
+        "obedience.csv",
+        "provenance.json",
+        "report.html",
+        "report.md",
+    }
+    shutil.rmtree(held[2] / "constraints" / "sft")
+    with pytest.raises(SystemExit, match="2"):
+        report.main(["--seeds", *map(str, held), "--obedience", "--output", str(output)])
+    assert "sft" in capsys.readouterr().err
 
 
 def test_models_of_other_prompts_and_seeds_without_held_out_ones_are_refused(seeds, tmp_path, capsys):

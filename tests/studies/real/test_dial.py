@@ -3,6 +3,7 @@
 import itertools
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,16 @@ def test_every_command_is_known(tmp_path, monkeypatch, source, like):
     assert {"studies.real.dial", "studies.real.dial_report"} <= seen
 
 
+def test_a_strength_below_0_reaches_the_report(capsys, source, tmp_path):
+    """Its words begin with a minus, wherever they stand."""
+    for strengths in (("-0.3", "0.6"), ("0.6", "-0.3")):
+        made = dict(commands(capsys, source, "--dial", *strengths))["report_dial"]
+        words = shlex.split(made)[3:]
+        with pytest.raises(SystemExit):
+            dial_report.main([*words[:-1], str(tmp_path / "report")])
+        assert "measures/prompts.csv: not there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("like", ["captions", "storyer"])
 def test_every_setting_is_of_a_stage(capsys, source, like):
     """What a file of settings names is on a command line, but for what a row of the plan says itself."""
@@ -216,10 +227,12 @@ def sweep(tmp_path):
             accuracy = {"by_contest": {"reward": {"a": 0.4}, "length": {"a": 0.1}}}
             (folder / "reward-b" / "accuracy.json").write_text(json.dumps(accuracy))
             (folder / "data" / "policy").mkdir(parents=True)
+            made = {"arguments": {}}
             if value:
                 told = {name: {"mean": -one, "low": -one - 0.1, "high": 0.1 - one} for name, one in
                         ((dial.GIVEN, 0.05), (dial.REPLACED, value))}  # fmt: skip
-                (folder / "data" / "policy" / "provenance.json").write_text(json.dumps({"correlation": told}))
+                made = {"arguments": {"strength": value}, "correlation": told}
+            (folder / "data" / "policy" / "provenance.json").write_text(json.dumps(made))
             made = weighted({0: [0, 3, 1, 2], 0.3: [2, 1, 3, 0], 0.6: [3, 2, 1, 0]}[value])
             DatasetDict({"train": made}).save_to_disk(str(folder / "data" / "pairs-both"))
             words.append(f"{value:g}={folder}")
@@ -256,6 +269,45 @@ def test_the_planted_growth_comes_back(sweep, tmp_path):
     assert (output / "dial.png").stat().st_size > 5_000
     values = pd.read_csv(output / "prompts.csv")
     assert (set(values["regime"]), set(values["seed"])) == ({"λ 0", "λ 0.3", "λ 0.6"}, {"seed0", "seed1"})
+
+
+def test_slope_interval_and_t_by_hand(sweep, tmp_path):
+    """Prompts of fold 0 rise by 5/6 and 0 over λ, those of fold 1 by 1/2.
+
+    Mean of the folds' means 5/12 and 1/2; their standard error is 1/24, t of one degree of freedom 12.7062. A draw of two folds
+    and their prompts has mean 0 or 5/6 in 1/64 each; the next values inwards are 5/24 and 2/3.
+    """
+    rises = [{"a": (0, 0.1, 0.5), "b": (0.2, 0.2, 0.2)}, {"d": (0, -0.3, 0.3), "e": (0.1, 0.1, 0.4)}]
+    for place, word in enumerate(sweep):
+        path = Path(word.partition("=")[2]) / "measures" / measure.PROMPTS
+        rows = pd.read_csv(path)
+        rows = rows[rows["prompt"].str.strip().isin(rises[place // 3])].copy()
+        gains = [rises[place // 3][prompt.strip()][place % 3] for prompt in rows.loc[rows["model"] == "dpo", "prompt"]]
+        dpo = rows.loc[rows["model"] == "dpo", "semantic_diversity"].to_numpy()
+        rows.loc[rows["model"] == "ddpo", "semantic_diversity"] = dpo + gains
+        rows.to_csv(path, index=False)
+    assert dial_report.main(["--points", *sweep, "--output", str(tmp_path / "report")]) == 0
+    slopes = pd.read_csv(tmp_path / "report" / "slopes.csv").set_index(["difference", "measure"])
+    found = slopes.loc[("DDPO − DPO", "semantic_diversity")]
+    half = 12.7062 / 24
+    wanted = {"mean": 11 / 24, "low": 5 / 24, "high": 2 / 3, "t_low": 11 / 24 - half, "t_high": 11 / 24 + half}
+    assert found[list(wanted)].to_dict() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_another_strength_than_was_made_and_models_that_are_not_there(sweep, tmp_path, capsys):
+    zero, other = sweep[0], sweep[1].partition("=")[2]
+    path = Path(other) / "measures" / measure.PROMPTS
+    rows = pd.read_csv(path)
+    for words, model, told in (
+        ([zero, f"0.6={other}"], "", f"its votes are of λ 0.3; give it as 0.3={other}"),
+        ([f"0.3={zero[2:]}"], "", "its votes are of λ 0;"),
+        ([zero, f"0.3={other}"], "ddpo", "λ 0.3 has no measures of ddpo"),
+    ):
+        rows[rows["model"] != model].to_csv(path, index=False)
+        with pytest.raises(SystemExit, match="2"):
+            dial_report.main(["--points", *words, "--output", str(tmp_path / "report")])
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
 
 
 def test_folds_that_differ_between_points_are_refused(sweep, tmp_path):
