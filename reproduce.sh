@@ -12,12 +12,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Flags are checked, and --help and --dry_run answered, before anything is installed: that needs nothing but Python.
+# Flags are checked, and --help and --dry_run answered, before anything is installed, if Python has the few packages for that.
 python=.venv/bin/python
 [ -x "$python" ] || python=${PYTHON:-python3}
-case " $* " in
-  *" -h "* | *" --help "* | *" --dry_run "*) exec "$python" -m studies.reproduce "$@" ;;
-esac
-"$python" -m studies.reproduce "$@" --dry_run >/dev/null
+if "$python" -c "import numpy, pandas, psutil, pyarrow, regex, yaml" 2>/dev/null; then
+  case " $* " in
+    *" -h "* | *" --help "* | *" --dry_run "*) exec "$python" -m studies.reproduce "$@" ;;
+  esac
+  "$python" -m studies.reproduce "$@" --dry_run >/dev/null
+fi
 source ./setup.sh
 exec python -m studies.reproduce "$@"

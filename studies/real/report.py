@@ -20,6 +20,7 @@ from diversity_tuning.errors import UserError
 from diversity_tuning.outputs import read_provenance
 from studies.captions.fit import ACCURACY
 from studies.captions.measure import PEOPLE
+from studies.real import trainings
 from studies.real.measure import ANSWERS, FORM, MEASURES, PROMPTS
 from studies.report import read_json, read_text, report_parser, stacked, write_report
 from studies.results.statistics import family
@@ -84,7 +85,7 @@ def read(groups: dict[str, list[Path]], split: str | None) -> dict[str, dict]:
 
     regimes: dict[str, dict] = {}
     for name, folders in groups.items():
-        regime = regimes.setdefault(name, {"tables": [], "accuracy": [], "asked": []})
+        regime = regimes.setdefault(name, {"folders": folders, "tables": [], "accuracy": [], "asked": []})
         for seed in folders:
             text = read_text(_measures(seed, split) / PROMPTS, STUDY)
             of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
@@ -153,7 +154,7 @@ def tables(name: str, folds: dict, of_a: str = "the votes that the policies were
     )
     header = ["model", *(MEASURES[y] for y in Y), *(f"t, {MEASURES[y]}" for y in Y)]
     found.append(Table(f"{name}-hull", f"{name}: at equal reward B", note, header, hull))
-    return found + form_tables(name, folds.get("asked", []))
+    return found + trainings.tables(name, frames["trainings"], label) + form_tables(name, folds.get("asked", []))
 
 
 def form_tables(name: str, folds: list[dict[str, dict[str, int]]]) -> list:
@@ -174,7 +175,7 @@ def form_tables(name: str, folds: list[dict[str, dict[str, int]]]) -> list:
 
 
 def figures(regimes: dict[str, dict]) -> dict:
-    """``models``, ``differences`` and ``hull``: the tables' numbers, a row a value with its interval."""
+    """``models``, ``differences``, ``hull``, ``trainings``: the tables' numbers, a row a value with interval, or a training."""
     import pandas as pd
 
     from diversity_tuning.evaluation.statistics import mean_interval, paired_difference
@@ -192,7 +193,10 @@ def figures(regimes: dict[str, dict]) -> dict:
                 found["differences"].append({**about, "models": f"{one} - {other}", **row})
         for model in [one for one in OVER_HULL if one in of]:
             found["hull"] += [{"regime": name, "measure": y, "model": model, **over_hull(of, model, y)} for y in Y]
-    return {name: pd.DataFrame(rows) for name, rows in found.items()}
+    trained = [
+        trainings.frame(folds["folders"], list(folds["values"]), STUDY).assign(regime=name) for name, folds in regimes.items()
+    ]
+    return {name: pd.DataFrame(rows) for name, rows in found.items()} | {"trainings": pd.concat(trained)}
 
 
 def over_hull(values: dict, model: str, y: str) -> dict[str, float]:

@@ -592,3 +592,22 @@ def test_no_name_stands_twice_in_a_studys_data(path):
                 check(one)
 
     check(yaml.compose(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry_run"], ["--help"]])
+def test_a_python_without_the_packages_makes_the_environment_first(tmp_path, flags):
+    """A new user's Python has none of them."""
+    shutil.copy(ROOT / "reproduce.sh", tmp_path)
+    bare, made = tmp_path / "bare", tmp_path / "made" / "python"
+    made.parent.mkdir()
+    for path, says in ((bare, "echo bare python $*; exit 1"), (made, 'echo "ran $*"')):
+        path.write_text(f"#!/bin/sh\n{says}\n", encoding="utf-8")
+        path.chmod(0o755)
+    (tmp_path / "setup.sh").write_text('echo made it; export PATH="$PWD/made:$PATH"\n', encoding="utf-8")
+    said = subprocess.run(
+        ["bash", tmp_path / "reproduce.sh", *flags], env=os.environ | {"PYTHON": str(bare)}, capture_output=True, text=True
+    )
+    ran = " ".join(["ran -m studies.reproduce", *flags])
+    assert said.stdout.splitlines() == ["bare python -c import numpy, pandas, psutil, pyarrow, regex, yaml", "made it", ran], (
+        said.stderr
+    )

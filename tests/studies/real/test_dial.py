@@ -183,9 +183,9 @@ def test_a_strength_below_0_reaches_the_report(capsys, source, tmp_path):
 @pytest.mark.parametrize("like", ["captions", "storyer"])
 def test_every_setting_is_of_a_stage(capsys, source, like):
     """What a file of settings names is on a command line, but for what a row of the plan says itself."""
-    assert (
-        main(["--recipe", "smollm2", "--source", str(source), "--folds", like, "--methods", "--dial", "0.3", "--dry_run"]) == 0
-    )
+    flags = ["--recipe", "smollm2", "--source", str(source), "--folds", like, "--dry_run"]
+    for more in (["--methods", "--dial", "0.3"], ["--rlaif"]):
+        assert main([*flags, *more]) == 0
     lines = capsys.readouterr().out
     words = [*itertools.pairwise(shlex.split(lines.replace("# ──", "")))]
     for name, own in recipes.recipe("smollm2", f"folds-{like}").items():
