@@ -62,7 +62,7 @@ def real_values():
 
 def test_differences_and_hull_on_real_votes():
     values, rows = real_values()
-    again = real.figures({"ocsai": {"values": values}})
+    again = real.figures({"ocsai": {"values": values, "folders": []}})
     for name in ("differences", "hull"):
         published = pd.read_csv(RESULTS / "real" / f"{name}.csv")
         both = published.merge(again[name], on=["regime", "measure", *published.columns[2:3]], suffixes=("", "_again"))
@@ -72,7 +72,7 @@ def test_differences_and_hull_on_real_votes():
     folds = [fold for _, fold in rows.groupby("seed")]
     accuracy = [{"reward": [0.0], "length": [0.0]}]
     report = (RESULTS / "real" / "report.md").read_text(encoding="utf-8")
-    made = real.tables("ocsai", {"values": values, "tables": folds, "prompts": 33, "accuracy": accuracy})
+    made = real.tables("ocsai", {"values": values, "folders": [], "tables": folds, "prompts": 33, "accuracy": accuracy})
     for table in made[1:]:
         assert markdown(table) in report
 
