@@ -18,7 +18,7 @@ from diversity_tuning.partition import number_or_none, read_threshold
 from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.thinking import cut_thinking, decode_response, marks_thinking, template_opens_thinking
 from diversity_tuning.trainers.group_advantages import DEVIATIONS, Group, combined_rewards, group_advantages, inverted
-from diversity_tuning.trainers.head_choice import CheckedHeadMixin
+from diversity_tuning.trainers.head_choice import OURS, TRL, CheckedHeadMixin, ChosenHeadMixin, LMHeadArguments
 from diversity_tuning.trainers.precision import FiniteMixin
 from diversity_tuning.trainers.weights import check_choices
 from diversity_tuning.unsharded import unsharded
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class GRPOConfig(TrainingRanges, trl.GRPOConfig):
-    """:class:`trl.GRPOConfig` plus the deviation, and what a cut completion is worth."""
+class GRPOConfig(TrainingRanges, LMHeadArguments, trl.GRPOConfig):
+    """:class:`trl.GRPOConfig` plus the deviation, what a cut completion is worth, and the choice of the LM head."""
 
     deviation: str = HfArg(
         default="none",
@@ -86,6 +86,12 @@ class GRPOConfig(TrainingRanges, trl.GRPOConfig):
                 "mask_truncated_completions leaves the rewards of cut completions in the mean of their group, which then "
                 "punishes finished ones; leave it off and set truncated_reward"
             )
+        if self.entropy_coef or self.use_adaptive_entropy:
+            if self.lm_head == OURS:
+                raise ValueError(
+                    f"lm_head {OURS} has no gradient of the entropy, which entropy_coef asks for: leave it at auto"
+                )
+            self.lm_head = TRL
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError("rewards are summed, then normalised; leave multi_objective_aggregation at sum_then_normalize")
 
@@ -104,7 +110,7 @@ class _Scored:
     thinking: np.ndarray
 
 
-class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
+class GRPOTrainer(FiniteMixin, ChosenHeadMixin, CheckedHeadMixin, trl.GRPOTrainer):
     """:class:`trl.GRPOTrainer` whose only change is the advantages: :func:`.group_advantages.group_advantages` for TRL's.
 
     With ``deviation="none"``, no cut completion and no failed reward they are TRL's. Otherwise: a completion's diversity within
@@ -146,6 +152,10 @@ class GRPOTrainer(FiniteMixin, CheckedHeadMixin, trl.GRPOTrainer):
         self._origin = args.reward_origin or self._deviation.origin
         self._warned = False
         self._scored: _Scored | None = None
+
+    def _get_per_token_logps_and_entropies(self, model, input_ids, *args, **kwargs):
+        with self._head(input_ids):
+            return super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
 
     def _as_reward_func(self, reward: Callable) -> Callable:
         """A reward of texts as TRL calls its reward functions."""

@@ -1,4 +1,4 @@
-"""Which LM head a preference trainer uses: TRL's fused one, or the one whose gradient is made in the forward pass."""
+"""Which LM head a trainer uses: TRL's fused one, or the one whose gradient is made in the forward pass."""
 
 import contextlib
 from collections import Counter
@@ -126,7 +126,7 @@ def check_trl() -> None:
     known = trl.__version__.startswith(f"{_TRL}.") and all(hasattr(trl.trainer.utils, name) for name in _EXCHANGED)
     if not (known and hasattr(trl.trainer.dpo_trainer, "create_model_from_path")):
         raise UserError(
-            f"trl {trl.__version__}: training on pairs changes the inside of trl {_TRL}, and this is another: "
+            f"trl {trl.__version__}: training changes the inside of trl {_TRL}, and this is another: "
             f"pip install 'trl=={_TRL}.*'"
         )
 
@@ -184,7 +184,7 @@ class CheckedHeadMixin:
 
 
 class ChosenHeadMixin:
-    """A :class:`trl.DPOTrainer` whose every pass through the fused head is through the one of ``args.lm_head``."""
+    """A trainer of TRL whose loss is made through the fused head of ``args.lm_head``."""
 
     heads_used: Counter  # calls by head, in this process
 
@@ -192,7 +192,6 @@ class ChosenHeadMixin:
         check_trl()
         self.heads_used = Counter()
         super().__init__(*args, **kwargs)
-        _check_trained_rows(self.model)
 
     @contextlib.contextmanager
     def _head(self, ids: Tensor, wanted: tuple[str, ...] = OUTPUTS):
@@ -201,8 +200,16 @@ class ChosenHeadMixin:
             yield
 
     def compute_loss(self, model, inputs, *args, **kwargs):
-        with self._head(inputs["input_ids"]):
+        with self._head(inputs["input_ids"] if "input_ids" in inputs else inputs["completion_ids"]):
             return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+class PairHeadMixin(ChosenHeadMixin):
+    """A :class:`trl.DPOTrainer` whose policy and reference are read through the fused head of ``args.lm_head``."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        _check_trained_rows(self.model)
 
     def compute_ref_log_probs(self, model, inputs):
         with self._head(inputs["input_ids"], wanted=("log_probs",)):

@@ -14,7 +14,7 @@ from transformers.hf_argparser import HfArg
 from diversity_tuning.errors import UserError
 from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.trainers.batches import PAIR_SHARES, ExactEvaluationMixin, LengthGroupedPairsMixin
-from diversity_tuning.trainers.head_choice import ChosenHeadMixin, LMHeadArguments, check_head
+from diversity_tuning.trainers.head_choice import LMHeadArguments, PairHeadMixin, check_head
 from diversity_tuning.trainers.portable import PortablePrecision, chat_tokenizer
 from diversity_tuning.trainers.precision import FullPrecisionMixin, check_not_rounded
 from diversity_tuning.trainers.shared_prompts import SharedPrompts, check_sharing, compare_sharing
@@ -35,7 +35,7 @@ class PairConfig(TrainingRanges, LMHeadArguments, PortablePrecision, trl.DPOConf
     )
 
 
-class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMixin, ChosenHeadMixin, trl.DPOTrainer):
+class PairTrainer(FullPrecisionMixin, ExactEvaluationMixin, LengthGroupedPairsMixin, PairHeadMixin, trl.DPOTrainer):
     """A :class:`trl.DPOTrainer` of which the models, data, reference and logs are TRL's, and the loss is ``objective``'s.
 
     A subclass gives ``_config_class``, ``_values`` and ``objective``. ``train_sampling_strategy="group_by_length"`` works, and

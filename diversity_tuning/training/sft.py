@@ -7,7 +7,7 @@ import trl
 from diversity_tuning.data.examples import desired, prompt_completions
 from diversity_tuning.ranges import TrainingRanges
 from diversity_tuning.trainers.batches import ResumableOrderMixin
-from diversity_tuning.trainers.head_choice import CheckedHeadMixin
+from diversity_tuning.trainers.head_choice import CheckedHeadMixin, ChosenHeadMixin, LMHeadArguments
 from diversity_tuning.trainers.portable import check_chat_template
 from diversity_tuning.trainers.precision import FullPrecisionMixin
 from diversity_tuning.training.arguments import check_examples_left, first_rows, given_to_trainer, parse, rows_of
@@ -16,11 +16,11 @@ from diversity_tuning.training.models import policy_of
 
 
 @dataclass
-class SFTConfig(TrainingRanges, trl.SFTConfig):
-    """TRL's arguments of supervised fine-tuning."""
+class SFTConfig(TrainingRanges, LMHeadArguments, trl.SFTConfig):
+    """:class:`trl.SFTConfig` plus the choice of the LM head."""
 
 
-class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, CheckedHeadMixin, trl.SFTTrainer):
+class ResumableSFTTrainer(FullPrecisionMixin, ResumableOrderMixin, ChosenHeadMixin, CheckedHeadMixin, trl.SFTTrainer):
     """TRL's trainer; a resumed run keeps the order of its batches."""
 
     def _prepare_dataset(self, dataset, processing_class, *arguments, **options):

@@ -13,6 +13,7 @@ from diversity_tuning.deviation import response_weights
 from diversity_tuning.errors import UserError
 from diversity_tuning.trainers import GRPOConfig, GRPOTrainer
 from diversity_tuning.trainers.group_relative import opening, text_of
+from diversity_tuning.trainers.head_choice import OURS
 from tests.tiny import make_tokenizer
 from tests.trainers.test_trainers import assert_same, move_policy, policy, settings
 
@@ -95,16 +96,25 @@ def loss_and_gradient(trainer):
 
 @pytest.mark.parametrize("scale", ["group", "batch"])
 @pytest.mark.parametrize("deviation", ["none", "reward", "advantage"])
-def test_at_delta_1_it_is_trls_grpo(tmp_path, deviation, scale):
-    if (deviation, scale) == ("none", "batch"):
+@pytest.mark.parametrize("entropy", [0.0, 0.3])
+def test_at_delta_1_it_is_trls_grpo(tmp_path, deviation, scale, entropy):
+    if (deviation, scale) == ("none", "batch") or (entropy and (deviation, scale) != ("advantage", "group")):
         pytest.skip("shown by the others")
-    extra = {"scale_rewards": scale}
+    extra = {"scale_rewards": scale, "entropy_coef": entropy}
     ours = build(
         GRPOTrainer, GRPOConfig, tmp_path, extra={**extra, "deviation": deviation}, rewards=[reward],
         encoders={"axes": equidistant},
     )  # fmt: skip
     theirs = build(trl.GRPOTrainer, trl.GRPOConfig, tmp_path, extra=extra, reward_funcs=trl_reward)
     assert_same(loss_and_gradient(ours), loss_and_gradient(theirs))
+    assert set(ours.heads_used) == (set() if entropy else {OURS})
+
+
+def test_the_bonus_of_entropy_needs_trls_head(tmp_path):
+    for asked in ({"entropy_coef": 0.1}, {"use_adaptive_entropy": True}):
+        assert GRPOConfig(**settings(tmp_path, num_generations=4, **asked)).lm_head == "trl"
+        with pytest.raises(ValueError, match="has no gradient of the entropy"):
+            GRPOConfig(**settings(tmp_path, num_generations=4, lm_head=OURS, **asked))
 
 
 def advantages_of(trainer):

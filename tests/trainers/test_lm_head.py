@@ -29,6 +29,7 @@ from diversity_tuning.trainers import (
 )
 from diversity_tuning.trainers.head_choice import OURS, TRL, _obstacles, head_of_choice
 from diversity_tuning.trainers.lm_head import OUTPUTS, label_log_probs
+from diversity_tuning.training.sft import ResumableSFTTrainer, SFTConfig
 from tests.tiny import make_model, make_pairs, make_tokenizer
 from tests.trainers.test_trainers import LORA, assert_same, build, loss_and_gradient, policy, settings
 
@@ -409,6 +410,21 @@ def test_a_trainer_gives_the_same_loss_gradient_and_log_with_either_head(tmp_pat
     assert logged[0] == pytest.approx(logged[1], rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("loss_type", ["nll", "dft"])
+@pytest.mark.parametrize("lora", [True, False])
+def test_fine_tuning_gives_the_same_with_either_head(tmp_path, lora, loss_type):
+    results, logged = [], []
+    rows = [{"prompt": row["chosen"][:-1], "completion": row["chosen"][-1:]} for row in make_pairs(4)]
+    for choice in ("auto", "trl"):
+        config = SFTConfig(**settings(tmp_path, lm_head=choice, loss_type=loss_type))
+        trainer = build(ResumableSFTTrainer, config, rows, lora)
+        results.append(loss_and_gradient(trainer))
+        logged.append({name: values[-1] for name, values in trainer._metrics["train"].items()})
+        assert trainer.heads_used == ({} if choice == "trl" else {OURS if lora else TRL: 1})
+    assert_same(*results)
+    assert logged[0] == pytest.approx(logged[1], rel=1e-4, abs=1e-5)
+
+
 def test_a_reference_pass_asks_for_log_probabilities_only(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
@@ -422,7 +438,7 @@ def test_a_reference_pass_asks_for_log_probabilities_only(tmp_path, monkeypatch)
 def test_the_choice_is_checked_and_explained(tmp_path):
     from transformers import HfArgumentParser
 
-    for _, config_class in TRAINERS:
+    for _, config_class in [*TRAINERS, (None, SFTConfig)]:
         with pytest.raises(ValueError, match="lm_head must be one of auto, gradient_in_forward, trl"):
             config_class(**settings(tmp_path, lm_head="liger"))
         assert "gradient of the hidden states" in HfArgumentParser(config_class).format_help().replace("\n", " ")
