@@ -48,17 +48,23 @@ X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 
 @command
 def main(argv=None) -> None:
-    args = parse_with_recipe(report_parser("studies.real.report", __doc__, STUDY), argv)
+    parser = report_parser("studies.real.report", __doc__, STUDY)
+    parser.add_argument("--models", nargs="+", help="these alone, such as people sft dpo ddpo (default: all that are measured)")
+    args = parse_with_recipe(parser, argv)
     groups = by_parent(args.seeds)
-    regimes = read(groups, args.split)
+    regimes = read(groups, args.split, args.models)
     told = write_report(
         args.output,
         "real_report",
-        {"split": args.split, "seeds": [f"{Path(seed).resolve().parent.name}/{Path(seed).name}" for seed in args.seeds]},
+        {
+            "split": args.split,
+            "models": args.models,
+            "seeds": [f"{Path(seed).resolve().parent.name}/{Path(seed).name}" for seed in args.seeds],
+        },
         "Real votes, a pretrained model",
         [table for name, folds in regimes.items() for table in tables(name, folds)],
         lambda folder: [(draw(regimes, folder / "real"), "reward, diversity and fluency")],
-        values(groups, args.split) | figures(regimes),
+        values(groups, args.split, args.models) | figures(regimes),
         {name: folds["prompts"] for name, folds in regimes.items()},
         page=False,
     )
@@ -75,11 +81,11 @@ def by_parent(seeds: list[str]) -> dict[str, list[Path]]:
     return groups
 
 
-def read(groups: dict[str, list[Path]], split: str | None) -> dict[str, dict]:
+def read(groups: dict[str, list[Path]], split: str | None, models: list[str] | None = None) -> dict[str, dict]:
     """Regime -> ``{"values": model -> measure -> (folds, prompts), filled up with NaN, "prompts": how many, "accuracy": …}``.
 
     ``groups``: regime -> folders of its folds. A model that a fold does not have has no values there. A folder that is missing
-    is a :class:`UserError`.
+    is a :class:`UserError`, and so is one of ``models`` that no fold has.
     """
     import pandas as pd
 
@@ -89,9 +95,13 @@ def read(groups: dict[str, list[Path]], split: str | None) -> dict[str, dict]:
         for seed in folders:
             text = read_text(_measures(seed, split) / PROMPTS, STUDY)
             of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
-            regime["tables"].append(pd.read_csv(io.StringIO(text)))
-            regime["asked"].append(read_provenance(_measures(seed, split)).get("form", {}))
+            regime["tables"].append(_of(models, pd.read_csv(io.StringIO(text))))
+            form = read_provenance(_measures(seed, split)).get("form", {})
+            regime["asked"].append({model: found for model, found in form.items() if model in (models or form)})
             regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
+    found = {model for regime in regimes.values() for table in regime["tables"] for model in table["model"]}
+    if missing := [model for model in models or () if model not in found]:
+        raise UserError(f"--models {' '.join(missing)}: in none of these folders; leave the flag out to see what there is")
     for regime in regimes.values():
         there = dict.fromkeys(model for table in regime["tables"] for model in table["model"])
         models = sorted(there, key=lambda model: list(LABELS).index(model) if model in LABELS else len(LABELS))
@@ -100,6 +110,10 @@ def read(groups: dict[str, list[Path]], split: str | None) -> dict[str, dict]:
             model: {measure: _rows(regime["tables"], model, measure) for measure in MEASURES} for model in models
         }
     return regimes
+
+
+def _of(models: list[str] | None, table):
+    return table if models is None else table[table["model"].isin(models)]
 
 
 def _measures(seed: str | Path, split: str | None) -> Path:
@@ -227,7 +241,7 @@ def label(model: str) -> str:
     return LABELS.get(model, model)
 
 
-def values(groups: dict[str, list[Path]], split: str | None) -> dict:
+def values(groups: dict[str, list[Path]], split: str | None, models: list[str] | None = None) -> dict:
     """``prompts`` and ``answers`` of all regimes and folds: every value, no text of an answer."""
     import pandas as pd
 
@@ -235,7 +249,7 @@ def values(groups: dict[str, list[Path]], split: str | None) -> dict:
     for name in (PROMPTS, ANSWERS):
         parts = []
         for regime, seed in ((regime, seed) for regime, folders in groups.items() for seed in folders):
-            part = pd.read_csv(_measures(seed, split) / name)
+            part = _of(models, pd.read_csv(_measures(seed, split) / name)).copy()
             part["prompt"] = part["prompt"].str.strip()
             part.insert(0, "regime", regime)
             seeds = (one.name for one in (seed, *seed.parents) if re.fullmatch(r"seed\d+", one.name))

@@ -314,6 +314,17 @@ def test_report_of_two_folds(seeds, tmp_path):
     assert (len(values), set(values["regime"]), set(values["prompt"])) == (20, {"votes"}, set("abcde"))
 
 
+def test_report_of_some_models(seeds, tmp_path, capsys):
+    out = tmp_path / "report"
+    assert report.main(["--seeds", *seeds, "--models", "dpo", "ddpo", "--output", str(out)]) == 0
+    for table in ("prompts", "answers", "models"):
+        assert set(pd.read_csv(out / f"{table}.csv")["model"]) == {"dpo", "ddpo"}
+    with pytest.raises(SystemExit, match="2"):
+        report.main(["--seeds", *seeds, "--models", "ddpo", "dppo", "--output", str(tmp_path / "other")])
+    assert capsys.readouterr().err.startswith("error: --models dppo: in none of these folders")
+    assert not (tmp_path / "other").exists()
+
+
 def test_report_of_other_methods(seeds, tmp_path):
     """Each against DPO, and against mixtures of SFT's and DPO's models, those of half the updates among them."""
     means = {"spl": (0.5, 0.7), "crpo": (0.9, 0.5), "divpo": (1.0, 0.3), "dpo-half": (0.5, 0.55), "sft-min-p": (0.0, 0.7)}
