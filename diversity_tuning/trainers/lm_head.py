@@ -12,9 +12,11 @@ sum of weighted rows u, which start at −∞, 0 and 0, a tile T of vocabulary e
 
     m' = max(m, max_T z_v)      r = exp(m − m')      s' = r·s + Σ_T exp(z_v − m')      u' = r·u + Σ_T exp(z_v − m') W_v
 
-and at the end log Σ exp z = m + log s, Σ p_v W_v = u/s, g = W_y − u/s. The same numbers give the entropy, m + log s − h·u/s,
-because the mean logit under p is h·Σ p_v W_v; the mean logit over the vocabulary is h·mean(W). These are two products of the
-size tokens × vocabulary × width, as with full logits, of which no more than a tile is held at a time. TRL's fused head
+and at the end log Σ exp z = m + log s, Σ p_v W_v = u/s, g = W_y − u/s. The entropy is log s − d/s with d = Σ exp(z_v − m)(z_v − m),
+d' = r·(d + (m − m')·s) + Σ_T exp(z_v − m')(z_v − m'). As m + log s − h·u/s, which is equal in exact arithmetic, it would be the
+difference of rounded and of unrounded logits: in bfloat16 off by 0.1 nats, more than the whole entropy of a confident token.
+The mean logit over the vocabulary is h·mean(W). These are two products of the size tokens × vocabulary × width, as with full
+logits, of which no more than two tiles are held at a time. TRL's fused head
 (``trl.kernels.chunked_logprob``), which can train W too, makes the logits again in the backward pass: three products, and the
 exponentials twice.
 """
@@ -52,11 +54,12 @@ class _LabelLogProbs(torch.autograd.Function):
         product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         with torch.autocast(device, enabled=False):
-            scan = _Scan(weight, product, exact, weigh=keep_gradient or "entropy" in outputs, rank="is_top1" in outputs)
+            scan = _Scan(weight, product, exact, keep_gradient, spread="entropy" in outputs, rank="is_top1" in outputs)
             parts = [scan(h, y) for h, y in zip(hidden.split(_TOKENS), labels.split(_TOKENS), strict=True)]
-            log_z, target, is_top1, expected = (None if x[0] is None else torch.cat(x) for x in zip(*parts, strict=True))
+            log_z, target, is_top1, entropy, expected = (
+                None if x[0] is None else torch.cat(x) for x in zip(*parts, strict=True)
+            )
             log_probs = target - log_z
-            entropy = log_z - (hidden.to(exact) * expected).sum(-1) if "entropy" in outputs else None
             mean_logits = hidden.to(exact) @ weight.mean(0, dtype=exact) if "mean_logits" in outputs else None
             if keep_gradient:
                 ctx.save_for_backward(expected.neg_().add_(weight[labels].to(product)))
@@ -81,6 +84,7 @@ class _Scan:
     product: torch.dtype  # of the matrix products' factors
     exact: torch.dtype  # of everything else
     weigh: bool  # also Σ p_v W_v
+    spread: bool  # also the entropy
     rank: bool  # also whether the label is the first of the largest
 
     def __post_init__(self):
@@ -89,14 +93,15 @@ class _Scan:
 
         self.logits = tile(self.exact)
         self.raw = self.logits if self.product == self.exact else tile(self.product)
+        self.powers = tile(self.exact) if self.spread else self.logits
 
-    def __call__(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """log Σ exp z, z_y, whether y is the top one, Σ p_v W_v."""
+    def __call__(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """log Σ exp z, z_y, whether y is the top one, the entropy, Σ p_v W_v."""
         hidden = hidden.to(self.product)
         like = dict(dtype=self.exact, device=hidden.device)
         largest, total = torch.full((len(hidden),), -torch.inf, **like), torch.zeros(len(hidden), **like)
         weighted = torch.zeros(hidden.shape, **like) if self.weigh else None
-        target, before = torch.zeros_like(total), torch.zeros_like(total)
+        target, before, distance = (torch.zeros_like(total) for _ in range(3))
         for start, rows in self._rows_by_tile(labels):
             entries = self.weight[start : start + _ENTRIES].to(self.product)
             logits = self._logits(hidden, entries)
@@ -105,14 +110,18 @@ class _Scan:
             if self.rank:
                 before[rows] = torch.maximum(largest[rows], _largest_before(logits[rows], columns))
             grown = torch.maximum(largest, logits.amax(-1))
-            rescale = torch.exp(largest - grown)
+            sunk = (largest - grown).clamp_(min=torch.finfo(self.exact).min)  # of the first tile −∞, which times 0 is NaN
+            rescale = torch.exp(sunk)
             largest = grown
-            powers = logits.sub_(largest.unsqueeze(-1)).exp_()
+            powers = torch.exp(logits.sub_(largest.unsqueeze(-1)), out=self.powers[: logits.numel()].view(logits.shape))
+            if self.spread:
+                distance.addcmul_(sunk, total).mul_(rescale).add_(logits.mul_(powers).sum(-1))
             total.mul_(rescale).add_(powers.sum(-1))
             if self.weigh:
                 _add_product(weighted.mul_(rescale.unsqueeze(-1)), powers, entries)
         is_top1 = (target >= largest) & (target > before) if self.rank else None
-        return largest + total.log(), target, is_top1, weighted.div_(total.unsqueeze(-1)) if self.weigh else None
+        entropy = total.log() - distance / total if self.spread else None
+        return largest + total.log(), target, is_top1, entropy, weighted.div_(total.unsqueeze(-1)) if self.weigh else None
 
     def _rows_by_tile(self, labels):
         """The first entry of each tile, and which tokens have their label in it."""

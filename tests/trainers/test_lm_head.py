@@ -72,7 +72,7 @@ def by_trl(hidden, weight, labels, upstream):
 
 
 def assert_alike(ours, theirs, tolerance):
-    """Values to ``tolerance`` of the largest (entropy, a difference of larger numbers: five times that), hits to the last."""
+    """Values to ``tolerance`` of the largest (TRL's entropy, a difference of larger numbers: five times that), hits to the last."""
     for name, one, other in zip((*OUTPUTS, "gradient"), ours, theirs, strict=True):
         if name == "is_top1":
             assert torch.equal(one, other), name
@@ -125,6 +125,23 @@ def test_under_autocast_products_are_taken_in_its_dtype():
     exact = label_log_probs(hidden, weight, labels)
     assert (ours[0] - exact[0]).abs().max() > 1e-4, "autocast rounds"
     torch.testing.assert_close(ours[2], exact[2], rtol=1e-5, atol=1e-6)  # but not what is no product with the whole head
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-3)])
+def test_the_entropy_of_a_confident_token_is_small_and_not_negative(dtype, tolerance):
+    """The most likely token leads by about 20 nats; logits in bfloat16 are rounded to multiples of 0.125."""
+    torch.manual_seed(0)
+    weight = torch.randn(301, 64) * 0.06
+    top = torch.randint(301, (70,))
+    hidden = torch.randn(70, 64) + 50 * torch.nn.functional.normalize(weight[top], dim=1)
+    hidden, weight = hidden.to(dtype), weight.to(dtype)
+    exact = by_full_logits(hidden, weight, top, torch.ones(70))[1]
+    assert exact.max() < 1e-2
+    for asks_gradient in (False, True):
+        entropy = label_log_probs(hidden.requires_grad_(asks_gradient), weight, top)[1]
+        assert (entropy >= 0).all()
+        assert (entropy - exact).abs().max() < tolerance
 
 
 @hypothesis_settings(max_examples=25, deadline=None)
