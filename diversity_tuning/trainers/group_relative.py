@@ -92,6 +92,8 @@ class GRPOConfig(TrainingRanges, LMHeadArguments, trl.GRPOConfig):
                     f"lm_head {OURS} has no gradient of the entropy, which entropy_coef asks for: leave it at auto"
                 )
             self.lm_head = TRL
+        if self.lm_head == OURS and self.temperature != 1:
+            raise ValueError(f"lm_head {OURS} knows no temperature but 1, not {self.temperature}: leave lm_head at auto")
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError("rewards are summed, then normalised; leave multi_objective_aggregation at sum_then_normalize")
 

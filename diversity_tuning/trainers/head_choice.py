@@ -192,6 +192,7 @@ class ChosenHeadMixin:
         check_trl()
         self.heads_used = Counter()
         super().__init__(*args, **kwargs)
+        _check_trained_rows(self.model)
 
     @contextlib.contextmanager
     def _head(self, ids: Tensor, wanted: tuple[str, ...] = OUTPUTS):
@@ -207,10 +208,6 @@ class ChosenHeadMixin:
 class PairHeadMixin(ChosenHeadMixin):
     """A :class:`trl.DPOTrainer` whose policy and reference are read through the fused head of ``args.lm_head``."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        _check_trained_rows(self.model)
-
     def compute_ref_log_probs(self, model, inputs):
         with self._head(inputs["input_ids"], wanted=("log_probs",)):
             return super().compute_ref_log_probs(model, inputs)
@@ -221,7 +218,6 @@ def _check_trained_rows(model) -> None:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if isinstance(base.get_output_embeddings(), TrainableTokensWrapper):
         raise UserError(
-            "trainable_token_indices: rows of the LM head, or of embeddings tied to it, cannot be trained by preference. "
-            "Train them by SFT and merge them, end a turn with a token that the base model was trained on, or give "
-            "modules_to_save=['lm_head']"
+            "trainable_token_indices: rows of the LM head, or of embeddings tied to it, cannot be trained. "
+            "Merge them first, end a turn with a token that the base model was trained on, or give modules_to_save=['lm_head']"
         )

@@ -12,7 +12,7 @@ sum of weighted rows u, which start at −∞, 0 and 0, a tile T of vocabulary e
 
     m' = max(m, max_T z_v)      r = exp(m − m')      s' = r·s + Σ_T exp(z_v − m')      u' = r·u + Σ_T exp(z_v − m') W_v
 
-and at the end log Σ exp z = m + log s, Σ p_v W_v = u/s, g = W_y − u/s. The entropy is log s − d/s with d = Σ exp(z_v − m)(z_v − m),
+and at the end log Σ exp z = m + log s, Σ p_v W_v = u/s, g = W_y − u/s. The entropy is log s − d/s with the sum
 d' = r·(d + (m − m')·s) + Σ_T exp(z_v − m')(z_v − m'). As m + log s − h·u/s, which is equal in exact arithmetic, it would be the
 difference of rounded and of unrounded logits: in bfloat16 off by 0.1 nats, more than the whole entropy of a confident token.
 The mean logit over the vocabulary is h·mean(W). These are two products of the size tokens × vocabulary × width, as with full
@@ -95,7 +95,7 @@ class _Scan:
         self.raw = self.logits if self.product == self.exact else tile(self.product)
         self.powers = tile(self.exact) if self.spread else self.logits
 
-    def __call__(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    def __call__(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor | None, ...]:
         """log Σ exp z, z_y, whether y is the top one, the entropy, Σ p_v W_v."""
         hidden = hidden.to(self.product)
         like = dict(dtype=self.exact, device=hidden.device)

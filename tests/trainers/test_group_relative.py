@@ -117,6 +117,12 @@ def test_the_bonus_of_entropy_needs_trls_head(tmp_path):
             GRPOConfig(**settings(tmp_path, num_generations=4, lm_head=OURS, **asked))
 
 
+def test_a_temperature_with_our_head_is_refused_before_anything_is_sampled(tmp_path):
+    assert GRPOConfig(**settings(tmp_path, num_generations=4, temperature=0.7)).lm_head == "auto"
+    with pytest.raises(ValueError, match=r"knows no temperature but 1, not 0\.7"):
+        GRPOConfig(**settings(tmp_path, num_generations=4, temperature=0.7, lm_head=OURS))
+
+
 def advantages_of(trainer):
     """The advantages by the text of the completion."""
     batch = batch_of(trainer)

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -23,6 +24,8 @@ from diversity_tuning.trainers import (
     DORPOTrainer,
     DPOConfig,
     DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
     ORPOConfig,
     ORPOTrainer,
     lm_head,
@@ -72,7 +75,7 @@ def by_trl(hidden, weight, labels, upstream):
 
 
 def assert_alike(ours, theirs, tolerance):
-    """Values to ``tolerance`` of the largest (TRL's entropy, a difference of larger numbers: five times that), hits to the last."""
+    """Values to ``tolerance`` of the largest (TRL's entropy, a difference of larger numbers: five times that), hits all."""
     for name, one, other in zip((*OUTPUTS, "gradient"), ours, theirs, strict=True):
         if name == "is_top1":
             assert torch.equal(one, other), name
@@ -471,3 +474,18 @@ def test_trained_rows_of_the_head_are_refused(tmp_path):
     lora = LoraConfig(r=4, target_modules=["q_proj"], trainable_token_indices={"lm_head": [1, 2]})
     with pytest.raises(UserError, match="rows of the LM head"):
         build(DDPOTrainer, DDPOConfig(**settings(tmp_path)), make_pairs(2), lora=False, peft_config=lora)
+
+
+@pytest.mark.parametrize("rows", [{"lm_head": [1, 2]}, [1, 2]], ids=["head", "tied embeddings"])
+def test_trained_rows_of_the_head_are_refused_by_sft_and_grpo(tmp_path, rows):
+    model = make_model(TOKENIZER)
+    if isinstance(rows, list):
+        model.config.tie_word_embeddings = True
+        model.tie_weights()
+    lora = LoraConfig(r=4, target_modules=["q_proj"], trainable_token_indices=rows)
+    data = [{"prompt": row["chosen"][:-1], "completion": row["chosen"][-1:]} for row in make_pairs(2)]
+    common = dict(model=get_peft_model(model, lora), train_dataset=Dataset.from_list(data), processing_class=make_tokenizer())
+    with pytest.raises(UserError, match="rows of the LM head"):
+        ResumableSFTTrainer(args=SFTConfig(**settings(tmp_path)), **common)
+    with pytest.raises(UserError, match="rows of the LM head"):
+        GRPOTrainer(args=GRPOConfig(**settings(tmp_path, num_generations=4, beta=0.0)), rewards=[lambda *_: [1.0]], **common)
