@@ -105,7 +105,7 @@ OTHERS = {
     ),
     "real": (
         "docs/REAL.md",
-        "bash reproduce.sh --recipe smollm2 --source runs/ocsai.jsonl.gz --folds --seeds 0 1 2 --out runs/real/ocsai",
+        "bash reproduce.sh --recipe smollm2 --source runs/ocsai.jsonl.gz --folds --seeds 0 1 2 3 4 --out runs/real/ocsai",
         "prompts.csv", {"people"},
     ),
 }  # fmt: skip
@@ -140,7 +140,7 @@ def test_the_command_beside_a_study_makes_its_seeds_and_models(study, capsys, vo
 
 PLANS = [
     "", "--full", "--controls", "--popularity", "--ablation", "--rlaif", "--recipe horror", "--recipe llama-3.1-8b --full",
-    "--recipe captions --source s", "--recipe smollm2 --source s --folds --seeds 0 1 2 --out runs/real/ocsai",
+    "--recipe captions --source s", "--recipe smollm2 --source s --folds --seeds 0 1 2 3 4 --out runs/real/ocsai",
     "--recipe smollm2 --source s --folds captions --dial --out runs/real/captions",
     "--recipe smollm2 --source s --folds storyer --out runs/real/storyer",
 ]  # fmt: skip

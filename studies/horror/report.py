@@ -47,7 +47,7 @@ def main(argv=None) -> None:
         {"split": args.split, "seeds": [Path(seed).name for seed in args.seeds]},
         "Horror stories from specifications",
         found,
-        lambda folder: [] if args.obedience else draw_all(results, folder),
+        lambda folder: draw_all(results, folder),
         as_frames(found) | results.frames(),
         {name: len(rows) for name, rows in results.stories.items()},
         sections={"Stories": _stories(results.stories)},

@@ -7,6 +7,7 @@ import numpy as np
 from diversity_tuning.drawing import BLACK, BLUE, DARK, FAINT, GREEN, GREY, PINK, VERMILION, draw_grid, pyplot, save_figure
 from studies.horror.constraints import CONSTRAINTS
 from studies.horror.report_data import MODELS, TRAINED, Results, spread
+from studies.horror.specification import GROUPS
 from studies.pools import read_pools
 
 _COLOURS = {"base": GREY, "sft": BLACK, "generation": BLACK, "dpo": BLUE, "ddpo": VERMILION}  # a level has its own line style
@@ -14,13 +15,16 @@ _CAPTIONS = {
     "pipeline": "The pipeline: the SFT adapter is the start and the frozen reference of all four preference runs.",
     "losses": "Training (line) and validation loss (dots), one panel per run, a line per seed.",
     "rewards": "Rewards of chosen and rejected training stories and their margin (validation dotted). Scales differ.",
+    "groups": "Share of stories that keep each constraint, inside (filled) and outside the pools, 95% bootstrap intervals.",
     "constraints": "Share of stories that keep each constraint, synthetic data, mean over seeds, 95% bootstrap intervals.",
 }
 
 
 def draw_all(results: Results, folder: Path) -> list[tuple[Path, str]]:
     """Draw every figure as PNG; returns paths and captions."""
-    paths = [draw_pipeline(folder), *(draw(results, folder) for draw in (draw_losses, draw_rewards, draw_constraints))]
+    drawn = (draw_losses, draw_rewards, draw_constraints) if results.values else ()
+    paths = [draw_pipeline(folder)] if drawn else []
+    paths += [draw(results, folder) for draw in (*drawn, *([draw_groups] if results.obedience else []))]
     return [(path, _CAPTIONS[path.stem]) for path in paths]
 
 
@@ -85,27 +89,46 @@ def _draw_history(axis, results: Results, run: str, key: str, colour: str, label
 
 def draw_constraints(results: Results, folder: Path) -> Path:
     """A row per constraint, a dot with its interval per model."""
+    series = []
+    for model in MODELS:
+        marker = "s" if model.endswith("easy") else "^" if model.endswith("hard") else "o"
+        filled = "white" if model.endswith("easy") else _colour(model)
+        series.append((results.values[model], {"fmt": marker, "color": _colour(model), "mfc": filled, "label": model}))
+    return _save(_shares(series), folder / "constraints")
+
+
+def draw_groups(results: Results, folder: Path) -> Path:
+    """A row per constraint, per model a dot inside the pools and a hollow one outside, with their intervals."""
+    series = []
+    for model, of_group in results.obedience:
+        if of_group != GROUPS[2]:
+            filled = "white" if of_group == GROUPS[1] else _colour(model)
+            style = {"fmt": "s" if model == "sft" else "o", "color": _colour(model), "mfc": filled}
+            series.append((results.obedience[model, of_group], style | {"label": f"{model}, {of_group}"}))
+    return _save(_shares(series), folder / "groups")
+
+
+def _shares(series: list[tuple[dict, dict]]):
+    """A figure of the share of stories that keep each constraint: values by constraint, and the style of their dots."""
     names = [*CONSTRAINTS, "kept", "all"]
     figure, axis = pyplot().subplots(figsize=(8.5, 7.5), layout="constrained")
-    for i, model in enumerate(MODELS):
-        found = [spread(results.values[model][name]) for name in names]
+    for i, (values, style) in enumerate(series):
+        found = [spread(values[name]) for name in names]
         means = np.array([one["mean"] for one in found])
         bars = np.abs(np.array([[one["low"], one["high"]] for one in found]).T - means)
-        marker = "s" if model.endswith("easy") else "^" if model.endswith("hard") else "o"
-        places = np.arange(len(names)) + (i - (len(MODELS) - 1) / 2) * 0.13
-        filled = "white" if model.endswith("easy") else _colour(model)
-        axis.errorbar(means, places, xerr=bars, fmt=marker, color=_colour(model), mfc=filled, ms=5, lw=1, label=model)
+        places = np.arange(len(names)) + (i - (len(series) - 1) / 2) * 0.13
+        axis.errorbar(means, places, xerr=bars, ms=5, lw=1, **style)
     labels = {"kept": "share kept", "all": "all fifteen"}
     axis.set_yticks(range(len(names)), [labels.get(name, name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
     axis.set(xlabel="share of stories", xlim=(-0.02, 1.02))
     draw_grid(axis)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=len(MODELS), fontsize=8, frameon=False)
-    return _save(figure, folder / "constraints")
+    return figure
 
 
 def _colour(name: str) -> str:
-    return _COLOURS[name.split("-")[0]]
+    return _COLOURS.get(name.split("-")[0], GREEN)
 
 
 def _save(figure, path: Path) -> Path:

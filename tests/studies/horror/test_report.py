@@ -165,6 +165,7 @@ def test_obedience_alone_is_told_before_any_preference_training(tmp_path, capsys
     assert found["protagonist", "outside"]["sft"].endswith("; t [0.250, 0.250]"), "the same in all three seeds"
     assert {path.name for path in output.iterdir()} == {
         "groups.csv",
+        "groups.png",
         "obedience.csv",
         "provenance.json",
         "report.html",
