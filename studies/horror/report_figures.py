@@ -11,6 +11,7 @@ from studies.horror.specification import GROUPS
 from studies.pools import read_pools
 
 _COLOURS = {"base": GREY, "sft": BLACK, "generation": BLACK, "dpo": BLUE, "ddpo": VERMILION}  # a level has its own line style
+_OF_MODELS, _MARKERS = (GREY, BLACK, BLUE, VERMILION, GREEN, PINK, DARK), "osD^vPX*"  # of any models, by their place
 _CAPTIONS = {
     "pipeline": "The pipeline: the SFT adapter is the start and the frozen reference of all four preference runs.",
     "losses": "Training (line) and validation loss (dots), one panel per run, a line per seed.",
@@ -99,12 +100,14 @@ def draw_constraints(results: Results, folder: Path) -> Path:
 
 def draw_groups(results: Results, folder: Path) -> Path:
     """A row per constraint, per model a dot inside the pools and a hollow one outside, with their intervals."""
+    models = list(dict.fromkeys(model for model, _ in results.obedience))
     series = []
     for model, of_group in results.obedience:
         if of_group != GROUPS[2]:
-            filled = "white" if of_group == GROUPS[1] else _colour(model)
-            style = {"fmt": "s" if model == "sft" else "o", "color": _colour(model), "mfc": filled}
-            series.append((results.obedience[model, of_group], style | {"label": f"{model}, {of_group}"}))
+            place = models.index(model)
+            colour = _OF_MODELS[place % len(_OF_MODELS)]
+            style = {"fmt": _MARKERS[place % len(_MARKERS)], "color": colour, "label": f"{model}, {of_group}"}
+            series.append((results.obedience[model, of_group], style | {"mfc": "white" if of_group == GROUPS[1] else colour}))
     return _save(_shares(series), folder / "groups")
 
 
@@ -116,7 +119,7 @@ def _shares(series: list[tuple[dict, dict]]):
         found = [spread(values[name]) for name in names]
         means = np.array([one["mean"] for one in found])
         bars = np.abs(np.array([[one["low"], one["high"]] for one in found]).T - means)
-        places = np.arange(len(names)) + (i - (len(series) - 1) / 2) * 0.13
+        places = np.arange(len(names)) + (i - (len(series) - 1) / 2) * min(0.13, 0.8 / len(series))
         axis.errorbar(means, places, xerr=bars, ms=5, lw=1, **style)
     labels = {"kept": "share kept", "all": "all fifteen"}
     axis.set_yticks(range(len(names)), [labels.get(name, name.replace("_", " ")) for name in names])
@@ -128,7 +131,7 @@ def _shares(series: list[tuple[dict, dict]]):
 
 
 def _colour(name: str) -> str:
-    return _COLOURS.get(name.split("-")[0], GREEN)
+    return _COLOURS[name.split("-")[0]]
 
 
 def _save(figure, path: Path) -> Path:
