@@ -72,7 +72,9 @@ def test_differences_and_hull_on_real_votes():
     folds = [fold for _, fold in rows.groupby("seed")]
     accuracy = [{"reward": [0.0], "length": [0.0]}]
     report = (RESULTS / "real" / "report.md").read_text(encoding="utf-8")
-    made = real.tables("ocsai", {"values": values, "folders": [], "tables": folds, "prompts": 33, "accuracy": accuracy})
+    made = real.tables(
+        "ocsai", {"values": values, "folders": [], "tables": folds, "prompts": rows["prompt"].nunique(), "accuracy": accuracy}
+    )
     for table in made[1:]:
         assert markdown(table) in report
 
