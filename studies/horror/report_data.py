@@ -109,7 +109,13 @@ def _models(folders: list[Path]) -> list[str]:
 
 
 def _present(folders: list[Path]) -> set[str]:
-    return {path.parent.name for folder in folders for path in folder.glob("*/constraints.jsonl")}
+    """The models with checked stories; one that the recipe does not make must have them in every folder."""
+    there = {folder: {path.parent.name for path in folder.glob("*/constraints.jsonl")} for folder in folders}
+    present = set().union(*there.values())
+    for model in sorted(present - set(MODELS)):
+        if lacking := [str(folder / model / "constraints.jsonl") for folder in folders if model not in there[folder]]:
+            raise UserError(f"{', '.join(lacking)}: not there, but for other seeds; sample and check {model} for all of them")
+    return present
 
 
 def _stories(folder: Path, models: list[str]) -> dict[str, list[dict]]:

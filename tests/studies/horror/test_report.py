@@ -171,6 +171,15 @@ def test_obedience_alone_is_told_before_any_preference_training(tmp_path, capsys
         "report.html",
         "report.md",
     }
+    shutil.rmtree(held[1] / "constraints" / "toy-base")
+    with pytest.raises(SystemExit, match="2"):
+        report.main(["--seeds", *map(str, held), "--obedience", "--output", str(output)])
+    assert (
+        f"{held[1] / 'constraints' / 'toy-base'}/constraints.jsonl: not there, but for other seeds; sample"
+        in capsys.readouterr().err
+    )
+    for folder in (held[0], held[2]):
+        shutil.rmtree(folder / "constraints" / "toy-base")
     shutil.rmtree(held[2] / "constraints" / "sft")
     with pytest.raises(SystemExit, match="2"):
         report.main(["--seeds", *map(str, held), "--obedience", "--output", str(output)])
