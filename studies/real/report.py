@@ -107,7 +107,7 @@ def read(groups: dict[str, list[Path]], split: str | None, models: list[str] | N
         models = sorted(there, key=lambda model: list(LABELS).index(model) if model in LABELS else len(LABELS))
         regime["prompts"] = sum(table["prompt"].nunique() for table in regime["tables"])
         regime["values"] = {
-            model: {measure: _rows(regime["tables"], model, measure) for measure in MEASURES} for model in models
+            model: {measure: fold_values(regime["tables"], model, measure) for measure in MEASURES} for model in models
         }
     return regimes
 
@@ -120,7 +120,8 @@ def _measures(seed: str | Path, split: str | None) -> Path:
     return Path(seed) / f"measures{f'-{split}' if split else ''}"
 
 
-def _rows(tables: list, model: str, measure: str) -> np.ndarray:
+def fold_values(tables: list, model: str, measure: str) -> np.ndarray:
+    """The values of a model by fold and prompt: (folds, prompts), filled up with NaN; ``tables``: a fold's values by prompt."""
     size = max(table["prompt"].nunique() for table in tables)
     rows = [table.loc[table["model"] == model, measure].to_numpy(dtype=float) for table in tables]
     return stacked(rows, size)

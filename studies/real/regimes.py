@@ -1,0 +1,149 @@
+r"""One table and one figure of several reports: every set of votes, every method, minus DPO.
+
+    python -m studies.real.regimes --reports ocsai=results/real ocsai=results/real-methods captions=results/real-dial \
+        --output results/real-regimes
+
+Reads the tables that ``studies.real.report`` and ``studies.real.dial_report`` write: no run is needed. Reports of one name are
+of one set of votes: what stands in several is taken from the first.
+"""
+
+if not __package__:
+    raise SystemExit("error: run it as python -m studies.real.regimes")
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from diversity_tuning.cli import Parser, command, parse_with_recipe
+from diversity_tuning.errors import UserError
+from studies.real.measure import MEASURES
+from studies.real.report import COMPARED, LABELS, STUDY, fold_values
+from studies.report import read_text, write_report
+
+SHOWN = ("semantic_diversity", "reward_b", "lints")
+PAIRS = [
+    *(f"{one} - {other}" for one, other in COMPARED if "dpo" in (one, other)),
+    *("dpo-t1.1 - dpo", "ddpo - dpo-t1.1", "grpo-advantage - grpo"),
+]
+NOTE = (
+    "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds, where there are two"
+    " or more. Reward B: in standard deviations within a prompt, of votes that nothing was trained on. No correction for the"
+    " number of comparisons."
+)
+
+
+@command
+def main(argv=None) -> None:
+    parser = Parser("studies.real.regimes", __doc__)
+    parser.add_argument(
+        "--reports", nargs="+", required=True, metavar="NAME=FOLDER", help="what votes these are, and the report"
+    )
+    parser.add_argument("--output", required=True, help="folder for report.md, regimes.csv and regimes.png")
+    args = parse_with_recipe(parser, argv)
+    rows = read(args.reports)
+    told = write_report(
+        args.output,
+        "real_regimes",
+        {"reports": args.reports},
+        "Real votes: all regimes, all methods",
+        [table(rows)],
+        lambda folder: [(draw(rows, folder / "regimes"), "differences from DPO, regime by regime")],
+        {"regimes": rows},
+        {regime: int(own["prompts"].max()) for regime, own in rows.groupby("regime", sort=False)},
+        page=False,
+    )
+    print(told, flush=True)
+
+
+def read(reports: list[str]):
+    """A row for each regime, difference of :data:`PAIRS` and measure of :data:`SHOWN`, with its prompts and folds.
+
+    ``reports``: ``NAME=FOLDER`` each; a folder without the values by prompt is a :class:`UserError`, and so is a word of
+    another form. A regime goes by the report's name, followed by its own where it has another (``captions, λ 0``).
+    """
+    import pandas as pd
+
+    found = {}
+    for word in reports:
+        name, equals, folder = word.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"--reports {word}: expected NAME=FOLDER, such as ocsai=results/real")
+        table = pd.read_csv(io.StringIO(read_text(Path(folder) / "prompts.csv", STUDY)))
+        for regime, own in table.groupby("regime", sort=False):
+            told = found.setdefault(name if regime == name else f"{name}, {regime}", {})
+            for pair, rows in differences([fold for _, fold in own.groupby("seed", sort=False)]).items():
+                told.setdefault(pair, [row | {"report": folder} for row in rows])
+    ordered = [(regime, pair, row) for regime, own in found.items() for pair in PAIRS for row in own.get(pair, ())]
+    return pd.DataFrame([{"regime": regime, "models": pair, **row} for regime, pair, row in ordered])
+
+
+def differences(folds: list) -> dict[str, list[dict]]:
+    """Pair -> a row for each measure of :data:`SHOWN`, of pairs whose models are there; ``folds``: values by prompt."""
+    from diversity_tuning.evaluation.statistics import paired_difference
+
+    there, found = {model for fold in folds for model in fold["model"]}, {}
+    for pair in PAIRS:
+        models = pair.split(" - ")
+        if not there.issuperset(models):
+            continue
+        for measure in SHOWN:
+            one, other = (fold_values(folds, model, measure) for model in models)
+            both = ~np.isnan(one - other)
+            row = {"measure": measure, "prompts": int(both.sum()), "folds": int(both.any(axis=1).sum())}
+            found.setdefault(pair, []).append(row | paired_difference(one, other, nested=True))
+    return found
+
+
+def label(pair: str) -> str:
+    """``DDPO − DPO`` of ``ddpo - dpo``."""
+    return " − ".join(LABELS[one] for one in pair.split(" - "))
+
+
+def table(rows):
+    """A row for each regime and difference."""
+    from diversity_tuning.evaluation.rendering import Table, interval, t_words
+
+    made = []
+    for (regime, pair), own in rows.groupby(["regime", "models"], sort=False):
+        first, by_measure = own.iloc[0], own.set_index("measure")
+        cells = (interval(by_measure.loc[key], sign="+") + t_words(by_measure.loc[key]) for key in SHOWN)
+        made.append([regime, label(pair), f"{first['prompts']}", f"{first['folds']}", *cells])
+    header = ["votes", "models", "prompts", "folds", *(MEASURES[key] for key in SHOWN)]
+    return Table("regimes", "Differences", NOTE, header, made)
+
+
+def draw(rows, path: Path) -> Path:
+    """``path``.png: a line for each regime and difference; thick: bootstrap over prompts and folds, thin: t over folds."""
+    from diversity_tuning.drawing import DARK, GREY, VERMILION, pyplot, save_figure
+
+    regimes = list(rows.groupby("regime", sort=False))
+    sizes = [own["models"].nunique() for _, own in regimes]
+    figure, axes = pyplot().subplots(
+        len(regimes), 2, figsize=(10, 0.9 + 0.24 * sum(sizes) + 0.45 * len(sizes)), layout="constrained", squeeze=False,
+        sharex="col", height_ratios=[size + 0.6 for size in sizes],
+    )  # fmt: skip
+    for (regime, own), line in zip(regimes, axes, strict=True):
+        pairs = list(dict.fromkeys(own["models"]))
+        for axis, measure in zip(line, SHOWN, strict=False):
+            axis.axvline(0, color=DARK, lw=0.8)
+            for _, row in own[own["measure"] == measure].iterrows():
+                at, colour = pairs.index(row["models"]), VERMILION if row["models"] == "ddpo - dpo" else GREY
+                axis.plot([row["low"], row["high"]], [at, at], color=colour, lw=3.5, alpha=0.55, solid_capstyle="butt")
+                axis.plot([row["t_low"], row["t_high"]], [at, at], color=colour, lw=1.1)
+                axis.plot(row["mean"], at, "o", color=colour, ms=4.5)
+            axis.set(ylim=(len(pairs) - 0.4, -0.6), yticks=range(len(pairs)))
+            axis.set_yticklabels([label(pair) for pair in pairs] if axis is line[0] else [])
+            axis.tick_params(axis="y", length=0, labelsize=8)
+            axis.spines[["top", "right", "left"]].set_visible(False)
+            axis.grid(axis="x", alpha=0.25)
+        folds = sorted(set(own["folds"]))
+        told = f"{folds[0]} to {folds[-1]} folds" if len(folds) > 1 else f"{folds[0]} fold" + "s" * (folds[0] > 1)
+        line[0].set_title(f"{regime}: up to {own['prompts'].max()} prompts, {told}", loc="left", fontsize=9)
+    for axis, measure in zip(axes[-1], SHOWN, strict=False):
+        axis.set_xlabel(f"difference in {MEASURES[measure]}")
+    return save_figure(figure, path, ("png",), dpi=130)[0]
+
+
+if __name__ == "__main__":
+    main()
