@@ -72,7 +72,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="what to evaluate on: validation to choose settings (default: the recipe's, which is test)",
     )  # fmt: skip
     parser.add_argument("--source", default="", help="your file of texts and votes, for --recipe smollm2 and captions")
-    parser.add_argument("--size", choices=("quick", "full"), help="of --recipe smollm2: a look, or the whole (default: quick)")
+    parser.add_argument(
+        "--size", choices=("quick", "full"), help="of recipes with smollm2: a look, or the whole (default: quick)"
+    )
     parser.add_argument("--out", default=None, help="folder to write to (default: runs/RECIPE)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="several seeds, and everything that results/ shows")
