@@ -48,12 +48,16 @@ def provenance(stage: str, arguments: dict, inputs: dict[str, str | Path | None]
 
 
 def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of every data file under a folder; a hub id is its own fingerprint."""
+    """SHA-256 of a file's bytes, or of every data file under a folder; a hub id is its own fingerprint.
+
+    ``FOLDER:WORD`` is the folder's, with how it is read after it (an encoder's ``:windows``).
+    """
     path = Path(path)
     if path.is_file():
         return file_digest(path)
     if not path.is_dir():
-        return f"hub:{path}"
+        whole, colon, reading = str(path).rpartition(":")
+        return f"{fingerprint(whole)}:{reading}" if colon and Path(whole).is_dir() else f"hub:{path}"
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         relative = file.relative_to(path)

@@ -137,6 +137,18 @@ def test_a_fingerprint_is_of_content_not_of_place_or_time(tmp_path):
     assert fingerprint(one / "a") == fingerprint(other / "a")
 
 
+def test_a_fingerprint_holds_how_a_folder_is_read(tmp_path):
+    """An encoder that reads over windows gives other vectors from the same files: outputs made with one are not the other's."""
+    from diversity_tuning.embeddings import encoder_input
+
+    plain = filled(tmp_path / "model", weights="1")
+    assert fingerprint(f"{plain}:windows") == f"{fingerprint(plain)}:windows"
+    for name in ("builtin:minilm", str(plain), "org/model"):
+        assert encoder_input(name) == name
+        assert encoder_input(f"{name}:windows") == f"{name}:windows"
+        assert fingerprint(encoder_input(f"{name}:windows")) != fingerprint(encoder_input(name))
+
+
 @pytest.mark.parametrize(
     "files",
     [

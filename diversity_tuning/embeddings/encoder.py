@@ -94,11 +94,11 @@ def load_encoder(
 
 
 def encoder_input(name: str) -> str:
-    """What to fingerprint for provenance: the folder of a local model, else its name.
+    """What to fingerprint for provenance: the folder of a local model, else its name; with ``:windows`` where that is read.
 
     A built-in encoder or a folder that there is not is a :class:`UserError`, before anything is computed.
     """
-    folder = name.removeprefix(STYLOMETRY)
+    folder, asked = name.removeprefix(STYLOMETRY), name
     if folder == name:
         name = folder = name.removesuffix(WINDOWS)
     if name.startswith("builtin:") and folder == name not in (MINILM, SMOLLM2):
@@ -109,7 +109,7 @@ def encoder_input(name: str) -> str:
         )
     if missing := missing_path(folder):
         raise UserError(f"{name}: {missing}")
-    return folder
+    return folder + asked.removeprefix(name)
 
 
 def cut_texts(number: int, of: int, encoder: str) -> str:

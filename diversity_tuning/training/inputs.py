@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diversity_tuning.embeddings.encoder import encoder_input, require_encoder
+from diversity_tuning.embeddings.encoder import WINDOWS, encoder_input, require_encoder
 from diversity_tuning.errors import UserError
 from diversity_tuning.missing import require
 from diversity_tuning.reward_functions import check_reward, parse_reward, source_of
@@ -45,8 +45,8 @@ def words_of(setting: object) -> list[str]:
 
 
 def _keep(path: str, name: str, inputs: dict[str, str]) -> bool:
-    """Take a path that exists as an input; says whether it does."""
-    found = bool(path) and Path(path).exists()
+    """Take a path that exists as an input, an encoder's perhaps with how it is read; says whether it does."""
+    found = bool(path) and Path(path.removesuffix(WINDOWS)).exists()
     if found:
         inputs[name] = path
     return found
