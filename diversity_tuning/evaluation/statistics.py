@@ -181,12 +181,15 @@ def concave_hull_at(x: np.ndarray, y: np.ndarray, at: float | np.ndarray) -> np.
     which broadcasts against the axes before ``n`` (of one set of points: any shape). Returns ``(...)``.
     """
     x, y = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
-    at = np.asarray(at, dtype=float)[..., None]
-    height = np.full(np.broadcast_shapes(at.shape[:-1], x.shape[:-1]), -np.inf)
-    for i in range(x.shape[-1]):  # the hull is the highest of the chords between any two points
-        x0, y0 = x[..., i : i + 1], y[..., i : i + 1]
-        share = np.divide(at - x0, x - x0, out=np.zeros(np.broadcast_shapes(at.shape, x.shape)), where=x != x0)
-        inside = (np.minimum(x0, x) <= at) & (at <= np.maximum(x0, x)) & ~np.isnan(y0 + y)
+    at = np.asarray(at, dtype=float)
+    height = np.full(np.broadcast_shapes(at.shape, x.shape[:-1]), -np.inf)
+    shape = (x.shape[-1], *(1,) * (height.ndim - x.ndim + 1), *x.shape[:-1])  # points first: the maximum over them is quick
+    x, y = (np.ascontiguousarray(np.moveaxis(values, -1, 0)).reshape(shape) for values in (x, y))
+    for x0, y0 in zip(x, y, strict=True):  # the hull is the highest of the chords between any two points
+        apart = x != x0
+        share = (at - x0) / np.where(apart, x - x0, 1.0)
         chord = np.where(share < 1, y0 + share * (y - y0), y)  # exact in both ends
-        height = np.maximum(height, np.where(inside, np.where(x != x0, chord, np.maximum(y0, y)), -np.inf).max(axis=-1))
+        chord = np.where(apart, chord, np.maximum(y0, y))
+        inside = (np.minimum(x0, x) <= at) & (at <= np.maximum(x0, x)) & ~np.isnan(y0 + y)
+        height = np.maximum(height, np.where(inside, chord, -np.inf).max(axis=0))
     return np.where(np.isneginf(height), np.nan, height)
