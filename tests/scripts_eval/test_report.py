@@ -74,7 +74,9 @@ def test_difference_at_equal_reward(output):
 def test_outside_the_range_is_said(study, tmp_path):
     runs = [str(study / name) for name in ("dpo-0.5-0", "dpo-1.0-0")]
     write_run(tmp_path / "far", "ddpo-both", "1.0", 0, 3.0, 0.3)
-    report.main(["--runs", *runs, str(tmp_path / "far"), f"--output={tmp_path / 'out'}", "--compare", "ddpo-both:dpo"])
+    report.main(
+        ["--runs", *runs, str(tmp_path / "far"), f"--output={tmp_path / 'out'}", "--compare", "ddpo-both:dpo", "--no-figure"]
+    )
     assert "outside the range" in (tmp_path / "out" / "report.md").read_text()
 
 
@@ -295,7 +297,7 @@ def test_arrows_are_named_by_what_they_join_and_left_out_where_they_are_many(con
 
     def named(*pairs):
         content = tradeoff_figure.Content(models, [pair for words in pairs for pair in pair_models(models, words)])
-        figure = tradeoff_figure.draw_tradeoff(content, ("semantic_diversity", "style_diversity"))
+        figure = tradeoff_figure.draw_tradeoff(content, ("semantic_diversity",))  # the legend is the same for any number
         return [text.get_text() for text in figure.legends[0].get_texts() if "→" in text.get_text()]
 
     assert named("ddpo-both:dpo") == ["unweighted → weighted, one seed"]
