@@ -13,4 +13,5 @@ source ./setup.sh
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 ruff check .
 ruff format --check .
-exec python -m pytest -n "${PYTEST_WORKERS:-2}" "$@"
+# worksteal: each worker takes a run of whole modules, so that nearly every fixture of a module is made once.
+exec python -m pytest -n "${PYTEST_WORKERS:-2}" --dist worksteal "$@"

@@ -583,7 +583,7 @@ def test_a_prompt_that_comes_twice_counts_twice(tmp_path):
         rows["prompt"] = rows["prompt"].replace("prompt 1", "prompt 0")
         rows.to_csv(tmp_path / method / "prompts.csv", index=False)
     change(tmp_path / "b", prompt=pd.read_csv(tmp_path / "b" / "prompts.csv")["prompt"].replace("prompt 2", "another"))
-    make(tmp_path / "out", "--compare", "b:a")
+    make(tmp_path / "out", "--compare", "b:a", "--no-figure")
     models = pd.read_csv(tmp_path / "out" / "models.csv").set_index("model")
     mean = pd.read_csv(tmp_path / "a" / "prompts.csv")["semantic_diversity"].mean()
     assert models.loc["a", "semantic_diversity_mean"] == pytest.approx(mean)
@@ -614,7 +614,7 @@ def test_a_run_on_other_prompts_among_seeds_is_named(tmp_path, capsys):
 def test_names_may_hold_colons(tmp_path):
     for method in ("llama3.1:8b", "gpt"):
         write_run(tmp_path / method.replace(":", "-"), method, None, None, 0.5, 0.3)
-    for pairs in (["all"], ["llama3.1:8b:gpt"]):
+    for pairs in (["all"], ["llama3.1:8b:gpt", "--no-figure"]):
         assert "llama3.1:8b" in make(tmp_path / "out", "--compare", *pairs).split("Paired differences")[1]
 
 
@@ -623,7 +623,7 @@ def test_failures_are_counted(tmp_path):
     content = json.loads((folder / "metrics.json").read_text())
     content["counts"]["failed"] = 7
     (folder / "metrics.json").write_text(json.dumps(content))
-    assert "| gpt | – | 240 | 7 |" in make(tmp_path / "out")
+    assert "| gpt | – | 240 | 7 |" in make(tmp_path / "out", "--no-figure")
 
 
 def test_the_strongest_of_a_name_is_shown_and_other_prompts_are_not(tmp_path):
