@@ -1,7 +1,7 @@
 r"""One table and one figure of several reports: every set of votes, every method, minus DPO.
 
     python -m studies.real.regimes --reports ocsai=results/real ocsai=results/real-methods captions=results/real-dial \
-        --output results/real-regimes
+        storyer=results/real-storyer --output runs/real/regimes
 
 Reads the tables that ``studies.real.report`` and ``studies.real.dial_report`` write: no run is needed. Reports of one name are
 of one set of votes: what stands in several is taken from the first.
@@ -29,7 +29,7 @@ PAIRS = [
 NOTE = (
     "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds, where there are two"
     " or more. Reward B: in standard deviations within a prompt, of votes that nothing was trained on. No correction for the"
-    " number of comparisons."
+    " number of comparisons. What stands in several reports of the same votes is of the first (`report` in regimes.csv)."
 )
 
 
@@ -59,8 +59,9 @@ def main(argv=None) -> None:
 def read(reports: list[str]):
     """A row for each regime, difference of :data:`PAIRS` and measure of :data:`SHOWN`, with its prompts and folds.
 
-    ``reports``: ``NAME=FOLDER`` each; a folder without the values by prompt is a :class:`UserError`, and so is a word of
-    another form. A regime goes by the report's name, followed by its own where it has another (``captions, λ 0``).
+    ``reports``: ``NAME=FOLDER`` each. A word of another form, a folder without the values by prompt and reports with nothing
+    to compare are a :class:`UserError`. A regime goes by the report's name, followed by its own where it has another
+    (``captions, λ 0``).
     """
     import pandas as pd
 
@@ -70,10 +71,16 @@ def read(reports: list[str]):
         if not (name and equals and folder):
             raise UserError(f"--reports {word}: expected NAME=FOLDER, such as ocsai=results/real")
         table = pd.read_csv(io.StringIO(read_text(Path(folder) / "prompts.csv", STUDY)))
+        if lacking := [column for column in ("regime", "seed", "model", "prompt", *SHOWN) if column not in table]:
+            raise UserError(f"{folder}/prompts.csv: without {', '.join(lacking)}; expected what studies.real.report writes")
         for regime, own in table.groupby("regime", sort=False):
             told = found.setdefault(name if regime == name else f"{name}, {regime}", {})
             for pair, rows in differences([fold for _, fold in own.groupby("seed", sort=False)]).items():
                 told.setdefault(pair, [row | {"report": folder} for row in rows])
+    if not any(found.values()):
+        raise UserError(
+            f"--reports {' '.join(reports)}: no two of the models to compare are in any of them; nothing to compare"
+        )
     ordered = [(regime, pair, row) for regime, own in found.items() for pair in PAIRS for row in own.get(pair, ())]
     return pd.DataFrame([{"regime": regime, "models": pair, **row} for regime, pair, row in ordered])
 

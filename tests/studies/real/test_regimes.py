@@ -43,7 +43,15 @@ def test_planted_differences_by_regime(tmp_path):
 
 
 def test_what_is_refused(tmp_path, capsys):
-    for word, said in (("results/real", "expected NAME=FOLDER"), (f"votes={tmp_path}", "not there; run the stages")):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "prompts.csv").write_text("seed,model,prompt\n0,dpo,a\n")
+    write(tmp_path / "lone", {"dpo": {0: 0.5}})
+    for word, said in (
+        ("results/real", "expected NAME=FOLDER"),
+        (f"votes={tmp_path}", "not there; run the stages"),
+        (f"votes={tmp_path / 'other'}", "without regime, semantic_diversity, reward_b, lints"),
+        (f"votes={tmp_path / 'lone'}", "nothing to compare"),
+    ):
         with pytest.raises(SystemExit, match="2"):
             regimes.main(["--reports", word, "--output", str(tmp_path / "out")])
         assert said in capsys.readouterr().err
