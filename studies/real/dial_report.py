@@ -4,11 +4,14 @@ r"""The report of --folds --dial: does DDPO − DPO grow with the correlation of
         --points 0=$R/seed0 0.3=$R/seed0/dial-0.3 0=$R/seed1 0.3=$R/seed1/dial-0.3
 
 The texts, the prompts and the SFT adapter of a fold are the same at every λ; votes, pairs, reward B, DPO and DDPO are not.
+With `--published REPORT` the values by prompt of an earlier report stand in for the λ whose folders are gone; its SFT adapters
+were then others, of the same settings.
 """
 
 if not __package__:
     raise SystemExit("error: run it as python -m studies.real.dial_report")
 
+import io
 import itertools
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from diversity_tuning.errors import UserError
 from studies.real import report
 from studies.real.dial import GIVEN, REPLACED
 from studies.real.measure import MEASURES
-from studies.report import folders_by_number, pair_correlations, read_json, stacked, write_report
+from studies.report import folders_by_number, pair_correlations, read_json, read_text, stacked, write_report
 
 SHOWN = ("reward_b", "semantic_diversity", "other_diversity", "distinct_k", "log_prob", "lints", "fit")
 PAIRS = {("ddpo", "dpo"): "DDPO − DPO", ("dpo", "sft"): "DPO − SFT"}
@@ -32,25 +35,30 @@ least squares. Reward B is of the votes at that λ, in standard deviations withi
 rewards. Intervals: 95% bootstrap over folds and their prompts; t: Student's over folds. No correction for the number of
 comparisons in these tables.
 """
+_PUBLISHED = "λ {} and the correlations there are of an earlier report, `{}`, whose SFT adapters were others.\n"
 
 
 @command
 def main(argv=None) -> None:
     parser = Parser("studies.real.dial_report", __doc__)
     parser.add_argument("--points", nargs="+", required=True, metavar="L=FOLDER", help="λ and folder of a fold; several folds")
+    parser.add_argument("--published", metavar="REPORT", help="folder of an earlier report: its values for λ not in --points")
     parser.add_argument("--split", default=None, help="read the results of another split than test")
     parser.add_argument("--output", required=True, help="folder for report.html, report.md, tables and figures")
     args = parse_with_recipe(parser, argv)
     points = folders_by_number(args.points)
-    groups = {f"λ {value:g}": folders for value, folders in points.items()}
+    groups = {_name(value): folders for value, folders in points.items()}
     regimes = report.read(groups, args.split)
     check_points(points)
-    check_alike(regimes)
-    frames = dict(zip(("dial", "slopes"), summary(points, regimes), strict=True))
+    known, found = published(args.published, points) if args.published else ({}, {})
+    at = dict(sorted(({value: regimes[_name(value)] for value in points} | known).items()))
+    check_alike({_name(value): folds for value, folds in at.items()})
+    frames = dict(zip(("dial", "slopes"), summary(at, correlations(points) | found), strict=True))
+    method = METHOD + (_PUBLISHED.format(", ".join(f"{value:g}" for value in known), args.published) if known else "")
     told = write_report(
         args.output,
         "dial_report",
-        {"points": args.points, "split": args.split},
+        {"points": args.points, "split": args.split, "published": args.published},
         "Votes that favour the common more and more",
         [
             *tables(frames),
@@ -58,10 +66,52 @@ def main(argv=None) -> None:
         ],
         lambda folder: [(draw(frames["dial"], folder / "dial"), "DDPO − DPO against the correlation of δ and votes")],
         frames | report.values(groups, args.split) | report.figures(regimes),
-        {name: folds["prompts"] for name, folds in regimes.items()},
-        method=METHOD,
+        {_name(value): folds["prompts"] for value, folds in at.items()},
+        method=method,
     )
     print(told, flush=True)
+
+
+def _name(value: float) -> str:
+    return f"λ {value:g}"
+
+
+def published(folder: str, points: dict[float, list[Path]]) -> tuple[dict, dict]:
+    """(λ -> what :func:`check_alike` and :func:`summary` read of a regime, λ -> correlations) of a report's further λ.
+
+    Of the folds of ``points``, in their order. A :class:`UserError` where the report lacks one of these, or has no further λ.
+    Its correlations are over all folds that it has.
+    """
+    import pandas as pd
+
+    by_prompt, told = (
+        pd.read_csv(io.StringIO(read_text(Path(folder) / name, report.STUDY))) for name in ("prompts.csv", "dial.csv")
+    )
+    known, found = {}, {}
+    folds = [report.fold_name(one) for one in next(iter(points.values()))]
+    for value, row in told.groupby("λ"):
+        if value in points:
+            continue
+        own = by_prompt[by_prompt["regime"] == _name(value)]
+        if lacking := [fold for fold in folds if fold not in set(own["seed"])]:
+            raise UserError(
+                f"--published {folder}: {_name(value)} has no {', '.join(lacking)}; give --points of its folds alone"
+            )
+        parts = [own[own["seed"] == fold] for fold in folds]
+        values = {
+            model: {measure: report.fold_values(parts, model, measure) for measure in SHOWN}
+            for model in dict.fromkeys(own["model"])
+        }
+        known[value] = {"tables": parts, "values": values, "prompts": sum(part["prompt"].nunique() for part in parts)}
+        first = row.iloc[0]
+        found[value] = {
+            kind: {part: first[f"{kind}_{part}"] for part in ("mean", "low", "high")}
+            for kind in (ALL, TRAINED)
+            if f"{kind}_mean" in first
+        }
+    if not known:
+        raise UserError(f"--published {folder}: no λ but those of --points; leave the flag out")
+    return known, found
 
 
 def check_points(points: dict[float, list[Path]]) -> None:
@@ -86,24 +136,29 @@ def check_alike(regimes: dict[str, dict]) -> None:
         if missing := [model for model in dict.fromkeys(itertools.chain(*PAIRS)) if model not in folds["values"]]:
             raise UserError(f"--points: {name} has no measures of {' and '.join(missing)}; finish the run, then report")
     first = next(iter(regimes))
-    asked = {name: [list(dict.fromkeys(table["prompt"])) for table in folds["tables"]] for name, folds in regimes.items()}
+    asked = {
+        name: [list(dict.fromkeys(table["prompt"].str.strip())) for table in folds["tables"]] for name, folds in regimes.items()
+    }
     if other := next((name for name in asked if asked[name] != asked[first]), None):
         raise UserError(
             f"--points: {other} has not the prompts and folds of {first}, in their order; give every fold at every λ"
         )
 
 
-def summary(points: dict[float, list[Path]], regimes: dict[str, dict]) -> tuple:
-    """(a row per λ, difference and measure with the correlations there; a row per difference and measure: the slope over λ)."""
+def summary(at: dict[float, dict], found: dict[float, dict]) -> tuple:
+    """(a row per λ, difference and measure with the correlations there; a row per difference and measure: the slope over λ).
+
+    ``at``: λ -> what :func:`report.read` says of it; ``found``: λ -> :func:`correlations`.
+    """
     import pandas as pd
 
     from diversity_tuning.evaluation.statistics import paired_difference
 
-    rows, slopes, strengths, found = [], [], np.array(list(points)), correlations(points)
+    rows, slopes, strengths = [], [], np.array(list(at))
     for (one, other), label in PAIRS.items():
         for measure in SHOWN:
             apart = []
-            for value, folds in zip(points, regimes.values(), strict=True):
+            for value, folds in at.items():
                 pair = [folds["values"][model][measure] for model in (one, other)]
                 apart.append(pair[0] - pair[1])
                 own = {"λ": value, "difference": label, "measure": measure, **paired_difference(*pair, nested=True)}

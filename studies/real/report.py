@@ -120,6 +120,11 @@ def _measures(seed: str | Path, split: str | None) -> Path:
     return Path(seed) / f"measures{f'-{split}' if split else ''}"
 
 
+def fold_name(folder: Path) -> str:
+    """``seed0`` of ``…/seed0`` and of a folder in it, such as ``…/seed0/dial-0.3``; else the folder's own name."""
+    return next((one.name for one in (folder, *folder.parents) if re.fullmatch(r"seed\d+", one.name)), folder.name)
+
+
 def fold_values(tables: list, model: str, measure: str) -> np.ndarray:
     """The values of a model by fold and prompt: (folds, prompts), filled up with NaN; ``tables``: a fold's values by prompt."""
     size = max(table["prompt"].nunique() for table in tables)
@@ -209,7 +214,8 @@ def figures(regimes: dict[str, dict]) -> dict:
         for model in [one for one in OVER_HULL if one in of]:
             found["hull"] += [{"regime": name, "measure": y, "model": model, **over_hull(of, model, y)} for y in Y]
     trained = [
-        trainings.frame(folds["folders"], list(folds["values"]), STUDY).assign(regime=name) for name, folds in regimes.items()
+        trainings.frame({fold_name(one): one for one in folds["folders"]}, list(folds["values"]), STUDY).assign(regime=name)
+        for name, folds in regimes.items()
     ]
     return {name: pd.DataFrame(rows) for name, rows in found.items()} | {"trainings": pd.concat(trained)}
 
@@ -253,8 +259,7 @@ def values(groups: dict[str, list[Path]], split: str | None, models: list[str] |
             part = _of(models, pd.read_csv(_measures(seed, split) / name)).copy()
             part["prompt"] = part["prompt"].str.strip()
             part.insert(0, "regime", regime)
-            seeds = (one.name for one in (seed, *seed.parents) if re.fullmatch(r"seed\d+", one.name))
-            part.insert(1, "seed", next(seeds, seed.name))
+            part.insert(1, "seed", fold_name(seed))
             parts.append(part)
         found[name.partition(".")[0]] = pd.concat(parts)
     return found

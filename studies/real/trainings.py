@@ -11,24 +11,25 @@ PARTS = {"rewards/margins": "margin", "rewards/accuracies": "accuracy", "loss": 
 _FILE = "metrics.jsonl"
 
 
-def frame(folders: list[Path], models: list[str], study: str):
+def frame(folders: dict[str, Path], models: list[str], study: str):
     """A row per model and fold that was trained on pairs: ``updates``, and the means of :data:`PARTS` over the second half.
 
-    The margin is β times how much more log-likelihood the chosen response gained than the rejected one, in nats; the accuracy
-    is the share of pairs in which it gained more (chance .5). Models without a training on pairs have no row.
+    ``folders``: fold -> folder. The margin is β times how much more log-likelihood the chosen response gained than the
+    rejected one, in nats; the accuracy is the share of pairs in which it gained more (chance .5). Models without a training on
+    pairs have no row.
     """
     import pandas as pd
 
     rows = []
     for model in models:
-        for folder in folders:
+        for fold, folder in folders.items():
             if not (folder / model / _FILE).exists():
                 continue
             logged = [row for row in read_json_lines(folder / model / _FILE, study) if PARTS.keys() <= row.keys()]
             if logged:
                 late = logged[len(logged) // 2 :]
                 means = {name: float(np.mean([row[key] for row in late])) for key, name in PARTS.items()}
-                rows.append({"model": model, "fold": folder.name, "updates": logged[-1]["step"], **means})
+                rows.append({"model": model, "fold": fold, "updates": logged[-1]["step"], **means})
     return pd.DataFrame(rows, columns=["model", "fold", "updates", *PARTS.values()])
 
 

@@ -271,6 +271,16 @@ def test_the_planted_growth_comes_back(sweep, tmp_path):
     assert (set(values["regime"]), set(values["seed"])) == ({"λ 0", "λ 0.3", "λ 0.6"}, {"seed0", "seed1"})
 
 
+def test_trainings_are_told_by_fold(sweep, tmp_path):
+    for word in sweep:
+        row = {"step": 5, "loss": 0.7, "rewards/margins": 0.1, "rewards/accuracies": 0.6}
+        (Path(word.partition("=")[2]) / "dpo").mkdir()
+        (Path(word.partition("=")[2]) / "dpo" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert dial_report.main(["--points", *sweep, "--output", str(tmp_path / "report")]) == 0
+    rows = pd.read_csv(tmp_path / "report" / "trainings.csv")
+    assert rows["fold"].tolist() == ["seed0", "seed1"] * 3
+
+
 def test_slope_interval_and_t_by_hand(sweep, tmp_path):
     """Prompts of fold 0 rise by 5/6 and 0 over λ, those of fold 1 by 1/2.
 
@@ -292,6 +302,28 @@ def test_slope_interval_and_t_by_hand(sweep, tmp_path):
     half = 12.7062 / 24
     wanted = {"mean": 11 / 24, "low": 5 / 24, "high": 2 / 3, "t_low": 11 / 24 - half, "t_high": 11 / 24 + half}
     assert found[list(wanted)].to_dict() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_an_earlier_report_stands_in_for_folders_that_are_gone(sweep, tmp_path, capsys):
+    """λ .3 from folders and 0, .6 from a report of them give the tables of all from folders; a fold it lacks is refused."""
+    earlier, whole, found = (tmp_path / name for name in ("earlier", "whole", "found"))
+    apart = {one: [word for word in sweep if word.startswith("0.3=") == (one == ".3")] for one in (".3", "others")}
+    assert dial_report.main(["--points", *apart["others"], "--output", str(earlier)]) == 0
+    assert dial_report.main(["--points", *sweep, "--output", str(whole)]) == 0
+    assert dial_report.main(["--points", *apart[".3"], "--published", str(earlier), "--output", str(found)]) == 0
+    for name in ("dial.csv", "slopes.csv"):
+        pd.testing.assert_frame_equal(pd.read_csv(found / name), pd.read_csv(whole / name), rtol=1e-4, check_like=True)
+    assert set(pd.read_csv(found / "prompts.csv")["regime"]) == {"λ 0.3"}
+    assert "are of an earlier report" in (found / "report.md").read_text()
+    rows = pd.read_csv(earlier / "prompts.csv")
+    rows[(rows["seed"] != "seed1")].to_csv(earlier / "prompts.csv", index=False)
+    for words, said in ((apart[".3"], "λ 0 has no seed1"), (apart["others"], "no λ but those of --points")):
+        with pytest.raises(SystemExit, match="2"):
+            dial_report.main(["--points", *words, "--published", str(earlier), "--output", str(tmp_path / "again")])
+        assert said in capsys.readouterr().err
+    one = [word for word in apart[".3"] if "seed0" in word]
+    assert dial_report.main(["--points", *one, "--published", str(earlier), "--output", str(tmp_path / "one")]) == 0
+    assert pd.read_csv(tmp_path / "one" / "dial.csv")["λ"].tolist()[:3] == [0, 0.3, 0.6]
 
 
 def test_another_strength_than_was_made_and_models_that_are_not_there(sweep, tmp_path, capsys):
