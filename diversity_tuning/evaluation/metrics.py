@@ -94,6 +94,17 @@ def ngram_diversity_score(responses: Sequence[str], max_n: int = 4, variant: str
     return total
 
 
+def seq_rep(text: str, n: int = 4) -> float:
+    """seq-rep-n: the share of a text's n-grams that stood in it before, in [0, 1): 1 − distinct / all; 0 without an n-gram.
+
+    Words as in :func:`ngram_diversity_score`. A loop of the same words is likely and without faults of grammar; this finds it.
+    Source: Welleck et al. 2020 (arXiv 1908.04319).
+    """
+    words = pieces_of(text)
+    grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
 def distinct_k(labels: Sequence[Hashable | None]) -> int:
     """How many different labels k samples have, 1 … k; None (no label) is not counted.
 

@@ -27,8 +27,8 @@ from studies.captions.measure import PEOPLE, drawn, examples, sampled
 MEASURES = {
     "reward_a": "reward A", "reward_b": "reward B", "semantic_diversity": "semantic diversity",
     "other_diversity": "diversity, other encoder", "ngram_diversity": "n-gram diversity", "distinct": "distinct",
-    "distinct_k": "different kinds", "log_prob": "log-likelihood a token", "lints": "lints per 100 words", "fit": "fit",
-    "copies": "copies", "words": "words",
+    "distinct_k": "different kinds", "log_prob": "log-likelihood a token", "lints": "lints per 100 words",
+    "seq_rep_4": "seq-rep-4", "fit": "fit", "copies": "copies", "words": "words",
 }  # fmt: skip
 # What is counted of models that were asked for answers in a form, or have some missing.
 FORM = {
@@ -73,7 +73,7 @@ def main(argv=None) -> None:
     settings = {name: getattr(args, name) for name in kept}
     more = {"source": args.source, "reward_a": args.reward_a, "reward_b": args.reward_b}
     record = provenance("real_measure", settings, {**inputs, **more})
-    if is_finished(args.output, record, args.overwrite or lacks_models(args.output, record)):
+    if is_finished(args.output, record, args.overwrite or lacks_something(args.output, record)):
         return
     texts, given_up = alike({name: path.parent for name, path in inputs.items()})
     first = next(name for name in names if name not in given_up)
@@ -124,14 +124,24 @@ def alike(folders: dict[str, Path]) -> tuple[dict[str, dict[str, list[str]]], di
     return texts, given_up
 
 
-def lacks_models(output: str, record: dict) -> bool:
-    """Whether the measures in ``output`` differ from those asked for in nothing but that models have been added since.
+def lacks_something(output: str, record: dict) -> bool:
+    """Whether the measures in ``output`` differ from those asked for in nothing but models or measures added since.
 
     They are made again then: of what was measured nothing is lost.
     """
     made = read_provenance(output)
+    if not all(made.get(key) == record[key] for key in ("stage", "arguments")):
+        return False
     inputs = made.get("inputs", {})
-    return inputs.items() < record["inputs"].items() and all(made.get(key) == record[key] for key in ("stage", "arguments"))
+    return inputs.items() < record["inputs"].items() or (inputs == record["inputs"] and lacks_measures(output))
+
+
+def lacks_measures(output: str) -> bool:
+    """Whether the values by prompt in ``output`` are of an edition with fewer :data:`MEASURES`."""
+    import pandas as pd
+
+    table = Path(output) / PROMPTS
+    return table.exists() and not MEASURES.keys() <= set(pd.read_csv(table, nrows=0).columns)
 
 
 def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
@@ -143,7 +153,7 @@ def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
 
     from diversity_tuning.embeddings import load_encoder
     from diversity_tuning.embeddings.encoder import tell_cut
-    from diversity_tuning.evaluation.metrics import diversity_by_prompt
+    from diversity_tuning.evaluation.metrics import diversity_by_prompt, seq_rep
     from diversity_tuning.evaluation.scoring.fluency import log_probs
     from diversity_tuning.partition import near_classes
     from diversity_tuning.reward_model import load_reward_model
@@ -172,6 +182,7 @@ def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
     table["reward_b"] = load_caption_reward(args.reward_b, args.semantic_model, encoder.encode).score(asked, written)
     table["log_prob"] = log_probs(asked, written, args.fluency_model, dtype=args.dtype)
     table["lints"] = lints(written)
+    table["seq_rep_4"] = [seq_rep(text) for text in table["plain"]]
     cut = {name: tell_cut(one, written) for name, one in ((args.semantic_model, encoder), (args.other_model, other))}
     vectors, groups = encoder.encode(written), [*zip(table["model"], asked, strict=True)]
     table["semantic_diversity"] = diversity_by_prompt(vectors, groups)

@@ -95,7 +95,10 @@ def read(groups: dict[str, list[Path]], split: str | None, models: list[str] | N
         for seed in folders:
             text = read_text(_measures(seed, split) / PROMPTS, STUDY)
             of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
-            regime["tables"].append(_of(models, pd.read_csv(io.StringIO(text))))
+            table = pd.read_csv(io.StringIO(text))
+            if lacking := [MEASURES[key] for key in MEASURES if key not in table]:
+                raise UserError(f"{_measures(seed, split)}: made before {', '.join(lacking)} was measured; run its stage again")
+            regime["tables"].append(_of(models, table))
             form = read_provenance(_measures(seed, split)).get("form", {})
             regime["asked"].append({model: found for model, found in form.items() if model in (models or form)})
             regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
@@ -148,7 +151,8 @@ def tables(name: str, folds: dict, of_a: str = "the votes that the policies were
         f" of each model to each. Reward A: a reward model trained on {of_a}. Reward B:"
         " ridge regressions on the other half of the votes, of all prompts; its Spearman correlation with unseen votes is"
         f" {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of the other prompts"
-        " that an answer is farther from than from its own. Different kinds: of the answers to a prompt. Copies: equal to a"
+        " that an answer is farther from than from its own. seq-rep-4: share of an answer's four-word sequences that stood in"
+        " it before. Different kinds: of the answers to a prompt. Copies: equal to a"
         " training response. Mean [95% interval over prompts and folds]."
     )
     found = [Table(f"{name}-models", f"{name}: models", note, ["model", "prompts", *MEASURES.values()], models)]

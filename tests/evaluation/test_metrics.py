@@ -18,6 +18,7 @@ from diversity_tuning.evaluation.metrics import (
     ngram_diversity_score,
     ratings,
     rouge_l,
+    seq_rep,
     utility_k,
 )
 from diversity_tuning.words import count_words, words_of
@@ -67,6 +68,20 @@ def test_ranges_and_order(responses):
     assert score == pytest.approx(homogenization_score(responses[::-1]))
     assert 0 <= ngram_diversity_score(responses) <= 4
     assert 0 <= duplicates(responses) < len(responses)
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "expected"),
+    [
+        ("the door is shut", 4, 0.0),
+        ("the door", 4, 0.0),  # no four words
+        ("a b c d a b c d", 4, 1 - 4 / 5),
+        (" ".join(["she was wearing a hat"] * 10), 4, 1 - 5 / 47),
+        ("a a a", 1, 1 - 1 / 3),
+    ],
+)
+def test_sequences_that_stood_before_by_hand(text, n, expected):
+    assert seq_rep(text, n) == pytest.approx(expected)
 
 
 def test_compression_is_gzip_once():

@@ -265,6 +265,9 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
     again = pd.read_csv(output / measure.PROMPTS).set_index(["model", "prompt"])
     assert again.loc[table.index].equals(table)
     assert len(again) == len(table) + 2
+    again.drop(columns="seq_rep_4").to_csv(output / measure.PROMPTS)  # an edition without this measure: made again
+    assert measure.main(more) == 0
+    assert pd.read_csv(output / measure.PROMPTS)["seq_rep_4"].notna().all()
     capsys.readouterr()
     assert measure.main(more) == 0
     assert "already made" in capsys.readouterr().out
@@ -312,6 +315,14 @@ def test_report_of_two_folds(seeds, tmp_path):
     assert (tmp_path / "report" / "real.png").stat().st_size > 10_000
     values = pd.read_csv(tmp_path / "report" / "prompts.csv")
     assert (len(values), set(values["regime"]), set(values["prompt"])) == (20, {"votes"}, set("abcde"))
+
+
+def test_measures_of_an_earlier_edition_are_named(seeds, tmp_path, capsys):
+    path = Path(seeds[0]) / "measures" / measure.PROMPTS
+    pd.read_csv(path).drop(columns="seq_rep_4").to_csv(path, index=False)
+    with pytest.raises(SystemExit, match="2"):
+        report.main(["--seeds", *seeds, "--output", str(tmp_path / "report")])
+    assert "made before seq-rep-4 was measured; run its stage again" in capsys.readouterr().err
 
 
 def test_report_of_some_models(seeds, tmp_path, capsys):
