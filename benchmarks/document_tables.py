@@ -30,6 +30,12 @@ _LONG = {
 _OF_FOUR = {"plots": "plots of 4", "voices": "voices of 4"}
 # Measures that are in no δ and in no vote.
 _APART = {"ngram_diversity_score": "n-grams", "homogenization_score": "homogenization", "compression_ratio": "compression"}
+# Regime of results/real-regimes -> what README calls its votes, and their mark in results/popularity.
+_REAL = {
+    "captions, λ 0": ("captions", "caption_contest_full"),
+    "storyer": ("r/WritingPrompts, one fold", "all_responses/writingprompts_windows"),
+    "ocsai": ("divergent thinking", "ocsai"),
+}
 _STORIES = "writingprompts"  # the mark of real stories with real votes in results/popularity
 DIGITS = dict.fromkeys(("distinct_direction", "distinct_voice", "craft"), 2)  # of the others: 3
 _NAMES = {
@@ -88,6 +94,9 @@ def document_tables(study: Path) -> dict[str, list[str]]:
         if mark.is_file():
             low = json.loads(mark.read_text(encoding="utf-8"))[ALL]["low"]
             made["as in real stories"] = _at_least(read(sweep, "means"), read(sweep, "popularity"), low)
+        regimes = study.with_name("real-regimes") / "regimes.csv"
+        if regimes.is_file():
+            made["votes"] = _votes(read(sweep, "popularity"), pd.read_csv(regimes), mark.parent)
     announced = study.with_name(f"{study.name}-claims") / "claims.csv"
     if announced.is_file():
         made["announced"] = _claims(pd.read_csv(announced))
@@ -270,6 +279,19 @@ def _at_least(means: pd.DataFrame, rows: pd.DataFrame, low: float) -> list[str]:
     found = own[(own["popularity"] == value) & (own["difference"] == "ddpo-both − dpo")].set_index("metric")
     cells.append(["DDPO − DPO", *(_marked(found.loc[column], DIGITS.get(column, 3)) for column in shown)])
     return markdown([f"popularity {value:g}", *(SHORT[column] for column in shown)], cells)
+
+
+def _votes(sweep: pd.DataFrame, regimes: pd.DataFrame, marks: Path) -> list[str]:
+    """DDPO − DPO in meaning on the miniature's votes and on real ones, beside the correlation of δ and votes."""
+    rows = sweep[(sweep["seed"] == ALL) & (sweep["difference"] == "ddpo-both − dpo") & (sweep["metric"] == SEMANTIC_DIVERSITY)]
+    own = rows.loc[rows["popularity"].idxmax()]
+    lines = [["synthetic, miniature", interval(own, 2, True, "correlation_"), _marked(own, 3)]]
+    found = regimes[(regimes["models"] == "ddpo - dpo") & (regimes["measure"] == SEMANTIC_DIVERSITY)].set_index("regime")
+    for regime, (name, mark) in _REAL.items():
+        if regime in found.index:
+            correlation = json.loads((marks / f"{mark}.json").read_text(encoding="utf-8"))[ALL]
+            lines.append([name, interval(correlation, 2, True), _marked(found.loc[regime], 3)])
+    return markdown(["votes", "δ and votes", "DDPO − DPO in meaning"], lines)
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> list[str]:

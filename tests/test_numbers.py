@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "miniature"
 SWEEP = {"popularity, DDPO − DPO", "popularity, DPO − SFT"}
 TABLES = {
-    "README.md": {"models", "as in real stories"},
+    "README.md": {"models", "as in real stories", "votes"},
     "docs/RESULTS.md": {"all models", "differences", "at equal quality", "fewer responses", "shares", *SWEEP},
 }
 TOLD = re.compile(r"[−+-]?\d*\.\d+ \[[^\]]+\]")  # a value with its interval
