@@ -35,7 +35,10 @@ least squares. Reward B is of the votes at that λ, in standard deviations withi
 rewards. Intervals: 95% bootstrap over folds and their prompts; t: Student's over folds. No correction for the number of
 comparisons in these tables.
 """
-_PUBLISHED = "λ {} and the correlations there are of an earlier report, `{}`, whose SFT adapters were others.\n"
+_PUBLISHED = (
+    "λ {} of an earlier report, `{}`, whose SFT adapters were others: of the same folds ({}), so that slopes are of these; its"
+    " correlations are over all folds that it has.\n"
+)
 
 
 @command
@@ -54,7 +57,8 @@ def main(argv=None) -> None:
     at = dict(sorted(({value: regimes[_name(value)] for value in points} | known).items()))
     check_alike({_name(value): folds for value, folds in at.items()})
     frames = dict(zip(("dial", "slopes"), summary(at, correlations(points) | found), strict=True))
-    method = METHOD + (_PUBLISHED.format(", ".join(f"{value:g}" for value in known), args.published) if known else "")
+    told = ", ".join(f"{value:g}" for value in known), args.published, ", ".join(fold_names(points))
+    method = METHOD + (_PUBLISHED.format(*told) if known else "")
     told = write_report(
         args.output,
         "dial_report",
@@ -76,6 +80,11 @@ def _name(value: float) -> str:
     return f"λ {value:g}"
 
 
+def fold_names(points: dict[float, list[Path]]) -> list[str]:
+    """The folds of the first λ, in their order; :func:`check_alike` wants the same of every λ."""
+    return [report.fold_name(one) for one in next(iter(points.values()))]
+
+
 def published(folder: str, points: dict[float, list[Path]]) -> tuple[dict, dict]:
     """(λ -> what :func:`check_alike` and :func:`summary` read of a regime, λ -> correlations) of a report's further λ.
 
@@ -88,11 +97,15 @@ def published(folder: str, points: dict[float, list[Path]]) -> tuple[dict, dict]
         pd.read_csv(io.StringIO(read_text(Path(folder) / name, report.STUDY))) for name in ("prompts.csv", "dial.csv")
     )
     known, found = {}, {}
-    folds = [report.fold_name(one) for one in next(iter(points.values()))]
+    folds = fold_names(points)
     for value, row in told.groupby("λ"):
         if value in points:
             continue
         own = by_prompt[by_prompt["regime"] == _name(value)]
+        if own.empty:
+            raise UserError(
+                f"--published {folder}: no values by prompt of {_name(value)}; give the report that it was made with"
+            )
         if lacking := [fold for fold in folds if fold not in set(own["seed"])]:
             raise UserError(
                 f"--published {folder}: {_name(value)} has no {', '.join(lacking)}; give --points of its folds alone"

@@ -218,7 +218,7 @@ def figures(regimes: dict[str, dict]) -> dict:
         for model in [one for one in OVER_HULL if one in of]:
             found["hull"] += [{"regime": name, "measure": y, "model": model, **over_hull(of, model, y)} for y in Y]
     trained = [
-        trainings.frame({fold_name(one): one for one in folds["folders"]}, list(folds["values"]), STUDY).assign(regime=name)
+        trainings.frame([(fold_name(one), one) for one in folds["folders"]], list(folds["values"]), STUDY).assign(regime=name)
         for name, folds in regimes.items()
     ]
     return {name: pd.DataFrame(rows) for name, rows in found.items()} | {"trainings": pd.concat(trained)}

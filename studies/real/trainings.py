@@ -11,10 +11,10 @@ PARTS = {"rewards/margins": "margin", "rewards/accuracies": "accuracy", "loss": 
 _FILE = "metrics.jsonl"
 
 
-def frame(folders: dict[str, Path], models: list[str], study: str):
+def frame(folders: list[tuple[str, Path]], models: list[str], study: str):
     """A row per model and fold that was trained on pairs: ``updates``, and the means of :data:`PARTS` over the second half.
 
-    ``folders``: fold -> folder. The margin is β times how much more log-likelihood the chosen response gained than the
+    ``folders``: (fold, folder) each. The margin is β times how much more log-likelihood the chosen response gained than the
     rejected one, in nats; the accuracy is the share of pairs in which it gained more (chance .5). Models without a training on
     pairs have no row.
     """
@@ -22,7 +22,7 @@ def frame(folders: dict[str, Path], models: list[str], study: str):
 
     rows = []
     for model in models:
-        for fold, folder in folders.items():
+        for fold, folder in folders:
             if not (folder / model / _FILE).exists():
                 continue
             logged = [row for row in read_json_lines(folder / model / _FILE, study) if PARTS.keys() <= row.keys()]

@@ -314,13 +314,18 @@ def test_an_earlier_report_stands_in_for_folders_that_are_gone(sweep, tmp_path, 
     for name in ("dial.csv", "slopes.csv"):
         pd.testing.assert_frame_equal(pd.read_csv(found / name), pd.read_csv(whole / name), rtol=1e-4, check_like=True)
     assert set(pd.read_csv(found / "prompts.csv")["regime"]) == {"λ 0.3"}
-    assert "are of an earlier report" in (found / "report.md").read_text()
+    assert "of the same folds (seed0, seed1)" in (found / "report.md").read_text()
     rows = pd.read_csv(earlier / "prompts.csv")
     rows[(rows["seed"] != "seed1")].to_csv(earlier / "prompts.csv", index=False)
     for words, said in ((apart[".3"], "λ 0 has no seed1"), (apart["others"], "no λ but those of --points")):
         with pytest.raises(SystemExit, match="2"):
             dial_report.main(["--points", *words, "--published", str(earlier), "--output", str(tmp_path / "again")])
         assert said in capsys.readouterr().err
+    words = ["--points", *apart["others"], "--published", str(found), "--output", str(tmp_path / "again")]
+    pd.read_csv(found / "dial.csv").assign(λ=0.9).to_csv(found / "dial.csv", index=False)
+    with pytest.raises(SystemExit, match="2"):
+        dial_report.main(words)
+    assert "no values by prompt of λ 0.9" in capsys.readouterr().err
     one = [word for word in apart[".3"] if "seed0" in word]
     assert dial_report.main(["--points", *one, "--published", str(earlier), "--output", str(tmp_path / "one")]) == 0
     assert pd.read_csv(tmp_path / "one" / "dial.csv")["λ"].tolist()[:3] == [0, 0.3, 0.6]

@@ -21,7 +21,7 @@ def test_margins_and_accuracies_of_the_second_half_by_hand(tmp_path):
     write(folds[1] / "dpo", [0.0, 0.0, 0.3])
     (folds[0] / "generation").mkdir()
     (folds[0] / "generation" / "metrics.jsonl").write_text('{"step": 5, "loss": 1.0}\n', encoding="utf-8")
-    frame = trainings.frame({folder.name: folder for folder in folds}, ["sft", "generation", "dpo", "ddpo"], "study")
+    frame = trainings.frame([(folder.name, folder) for folder in folds], ["sft", "generation", "dpo", "ddpo"], "study")
     assert frame[["model", "fold", "updates"]].to_numpy().tolist() == [["dpo", "seed0", 20], ["dpo", "seed1", 15]]
     assert frame["margin"].round(9).tolist() == [0.3, 0.15], "the means of .2, .4 and of 0, .3"
     assert frame["accuracy"].round(9).tolist() == [0.8, 0.65]
@@ -30,4 +30,4 @@ def test_margins_and_accuracies_of_the_second_half_by_hand(tmp_path):
 
 
 def test_no_table_where_nothing_was_trained_on_pairs(tmp_path):
-    assert trainings.tables("votes", trainings.frame({"seed0": tmp_path}, ["sft"], "study"), str) == []
+    assert trainings.tables("votes", trainings.frame([("seed0", tmp_path)], ["sft"], "study"), str) == []
