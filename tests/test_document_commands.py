@@ -50,7 +50,8 @@ def place(tmp_path_factory):
             (place / path.name).symlink_to(path)
     bin_folder = place / "bin"
     bin_folder.mkdir()
-    write = f'{{ printf "%s\\0" "${{0##*/}}" "$@"; echo; }} >> {place}/log'
+    # One write a call: documents start servers in the background, whose calls may come in between.
+    write = f'printf "%s\\0" "${{0##*/}}" "$@" "\n" >> {place}/log'
     for name in ("python", "accelerate", "diversity-tuning"):
         stand_in(bin_folder, name, f"{READS}\n{write}" if name == "python" else write)
     (place / "human-eval").mkdir()
@@ -87,7 +88,7 @@ def calls(place, code):
     environment |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     answer = subprocess.run(["/bin/bash", "-c", code], cwd=place, env=environment, capture_output=True, text=True, timeout=120)
     assert answer.stderr == "", code
-    return [line.split("\0")[:-1] for line in (place / "log").read_text().splitlines()]
+    return [call.split("\0") for call in (place / "log").read_text().split("\0\n\0")[:-1]]
 
 
 def module_and_words(call):
