@@ -33,7 +33,7 @@ _APART = {"ngram_diversity_score": "n-grams", "homogenization_score": "homogeniz
 # Regime of results/real-regimes -> what README calls its votes, and their mark in results/popularity.
 _REAL = {
     "captions, λ 0": ("captions", "caption_contest_full"),
-    "storyer": ("r/WritingPrompts, one fold", "all_responses/writingprompts_windows"),
+    "storyer": ("r/WritingPrompts", "all_responses/writingprompts_windows"),
     "ocsai": ("divergent thinking", "ocsai"),
 }
 _STORIES = "writingprompts"  # the mark of real stories with real votes in results/popularity
@@ -290,6 +290,7 @@ def _votes(sweep: pd.DataFrame, regimes: pd.DataFrame, marks: Path) -> list[str]
     for regime, (name, mark) in _REAL.items():
         if regime in found.index:
             correlation = json.loads((marks / f"{mark}.json").read_text(encoding="utf-8"))[ALL]
+            name += ", one fold" if found.loc[regime, "folds"] == 1 else ""
             lines.append([name, interval(correlation, 2, True), _marked(found.loc[regime], 3)])
     return markdown(["votes", "δ and votes", "DDPO − DPO in meaning"], lines)
 
