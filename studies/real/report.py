@@ -31,18 +31,22 @@ LABELS = {
     PEOPLE: "people", "untouched": "untouched", "untouched-verbalized": "untouched, verbalized",
     "untouched-iterative": "untouched, iterative",
     "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "sft-min-p": "SFT, min-p", "dpo": "DPO",
-    "dpo-t1.1": "DPO, T 1.1", "dpo-beta-0.4": "DPO, β .4", "dpo-half": "DPO, half the updates", "ddpo": "DDPO",
+    "dpo-t1.1": "DPO, T 1.1", "dpo-min-p": "DPO, min-p", "dpo-beta-0.4": "DPO, β .4", "dpo-beta-4": "DPO, β 4",
+    "dpo-quarter": "DPO, a quarter of the updates", "dpo-half": "DPO, half the updates", "ddpo": "DDPO",
     "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL", "crpo": "CrPO", "divpo": "DivPO",
     "grpo": "GRPO", "grpo-advantage": "GRPO, δ on the advantage",
 }  # fmt: skip
 COMPARED = (
     ("sft", PEOPLE), ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("ddpo", "dpo-t1.1"),
-    ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"), ("dpo-beta-0.4", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"),
+    ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"), ("dpo-beta-0.4", "dpo"), ("dpo-beta-4", "dpo"),
+    ("dpo-quarter", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"), ("dpo-min-p", "dpo"),
     ("untouched-verbalized", "untouched"), ("untouched-iterative", "untouched"), ("grpo", "sft"), ("grpo", "dpo"),
     ("grpo-advantage", "sft"), ("grpo-advantage", "dpo"), ("grpo-advantage", "grpo"),
 )  # fmt: skip
-HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1", "dpo-beta-0.4", "dpo-half")  # mixtures of these, prompt by prompt
-OVER_HULL = ("ddpo", "ddpo-permuted", "spl", "crpo", "divpo", "sft-min-p", "grpo", "grpo-advantage")  # are held against them
+# Mixtures of these, prompt by prompt …
+HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1", "dpo-beta-0.4", "dpo-beta-4", "dpo-quarter", "dpo-half")
+# … against which these are held.
+OVER_HULL = ("ddpo", "ddpo-permuted", "spl", "crpo", "divpo", "sft-min-p", "dpo-min-p", "grpo", "grpo-advantage")
 X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 
 

@@ -21,8 +21,8 @@ from tests import test_recipes as recipes
 SAMPLED = ("untouched", "sft", "sft-t1.1", "dpo", "dpo-t1.1", "ddpo", "ddpo-permuted")
 
 
-METHODS = ("spl", "crpo", "divpo", "dpo-beta-0.4", "dpo-half", "sft-min-p", "untouched-verbalized", "untouched-iterative")
-UNTRAINED = ("sft-min-p", "untouched-verbalized", "untouched-iterative")
+UNTRAINED = ("sft-min-p", "dpo-min-p", "untouched-verbalized", "untouched-iterative")
+METHODS = ("spl", "crpo", "divpo", "dpo-beta-0.4", "dpo-beta-4", "dpo-quarter", "dpo-half", *UNTRAINED)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_methods_from_the_same_adapter_pairs_and_steps(capsys, source, monkeypat
     trained = {name: lines[f"train_{name}"] for name in METHODS if name not in UNTRAINED}
     own = {
         "spl": "--alpha 0.3", "crpo": "--weight_column creativity", "dpo-beta-0.4": "--beta 0.4",
-        "dpo-half": "--num_train_epochs 0.5", "divpo": "",
+        "dpo-beta-4": "--beta 4", "dpo-quarter": "--num_train_epochs 0.25", "dpo-half": "--num_train_epochs 0.5", "divpo": "",
     }  # fmt: skip
     dpo = lines["train_dpo"].partition(" --source ")[2].replace("/dpo ", "/{name} ").replace("/dpo-", "/{name}-")
     for name, line in trained.items():
@@ -79,7 +79,9 @@ def test_methods_from_the_same_adapter_pairs_and_steps(capsys, source, monkeypat
         assert own[name] in line
         assert words == dpo.format(name=name).replace("pairs-both", pairs)
     assert "--adapter runs/smollm2-folds/seed4/generation" in lines["sample_sft-min-p"]
-    assert "--top_k 0 --top_p 1 --min_p 0.05" in lines["sample_sft-min-p"]
+    assert "--adapter runs/smollm2-folds/seed4/dpo " in lines["sample_dpo-min-p"]
+    for name in ("sft-min-p", "dpo-min-p"):
+        assert "--temperature 1.1 --top_k 0 --top_p 1 --min_p 0.05" in lines[f"sample_{name}"]
     assert "--source runs/smollm2-folds/seed4/data/unpaired-wide" in lines["4_divpo"]
     for name, own in {"verbalized": "--verbalized 8 --max_new_tokens 80", "iterative": "--iterative"}.items():
         line = lines[f"sample_untouched-{name}"]

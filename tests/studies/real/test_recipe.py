@@ -179,7 +179,7 @@ def test_the_estimate_counts_what_folds_measure_and_what_a_command_says_otherwis
         minutes.append(sum(told.values()) / 60)
     assert minutes[0] == pytest.approx(30, rel=0.2)
     assert minutes[1] - minutes[0] == pytest.approx(2 * 16 * 50 / 60, rel=0.15)
-    assert minutes[2] - minutes[0] == pytest.approx(20, rel=0.25)
+    assert minutes[2] - minutes[0] == pytest.approx(26.5, rel=0.2)
     assert 60 < told["sample_untouched-verbalized"] < 150
     assert told["sample_untouched"] < told["sample_untouched-iterative"] < told["sample_untouched-verbalized"]
     assert told["measure"] > 150
