@@ -31,7 +31,10 @@ _OF_FOUR = {"plots": "plots of 4", "voices": "voices of 4"}
 # Measures that are in no δ and in no vote.
 _APART = {"ngram_diversity_score": "n-grams", "homogenization_score": "homogenization", "compression_ratio": "compression"}
 # Regime of results/real-regimes -> what README calls its votes, and their mark in results/popularity.
+_DIAL = "real-dial-0.3/dial.csv"  # its correlations, where votes were changed
 _REAL = {
+    "captions, λ 0.6": ("captions, λ .6", _DIAL),
+    "captions, λ 0.3": ("captions, λ .3", _DIAL),
     "captions, λ 0": ("captions", "caption_contest_full"),
     "storyer": ("r/WritingPrompts", "all_responses/writingprompts_windows"),
     "ocsai": ("divergent thinking", "ocsai"),
@@ -287,12 +290,21 @@ def _votes(sweep: pd.DataFrame, regimes: pd.DataFrame, marks: Path) -> list[str]
     own = rows.loc[rows["popularity"].idxmax()]
     lines = [["synthetic, miniature", interval(own, 2, True, "correlation_"), _marked(own, 3)]]
     found = regimes[(regimes["models"] == "ddpo - dpo") & (regimes["measure"] == SEMANTIC_DIVERSITY)].set_index("regime")
-    for regime, (name, mark) in _REAL.items():
+    for regime, (name, source) in _REAL.items():
         if regime in found.index:
-            correlation = json.loads((marks / f"{mark}.json").read_text(encoding="utf-8"))[ALL]
+            correlation = _correlation(marks, source, regime)
             name += ", one fold" if found.loc[regime, "folds"] == 1 else ""
             lines.append([name, interval(correlation, 2, True), _marked(found.loc[regime], 3)])
     return markdown(["votes", "δ and votes", "DDPO − DPO in meaning"], lines)
+
+
+def _correlation(marks: Path, source: str, regime: str) -> dict[str, float]:
+    """``{"mean", "low", "high"}`` of δ and votes of all responses: of a mark, or at the λ that a regime is named after."""
+    if source != _DIAL:
+        return json.loads((marks / f"{source}.json").read_text(encoding="utf-8"))[ALL]
+    rows = pd.read_csv(marks.parent / source).set_index("λ")
+    at = rows.loc[float(regime.rpartition(" ")[2])].iloc[0]
+    return {key: at[f"δ and votes, all responses_{key}"] for key in ("mean", "low", "high")}
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> list[str]:
