@@ -61,7 +61,7 @@ def read(reports: list[str]):
 
     ``reports``: ``NAME=FOLDER`` each. A word of another form, a folder without the values by prompt and reports with nothing
     to compare are a :class:`UserError`. A regime goes by the report's name, followed by its own where it has another
-    (``captions, λ 0``).
+    (``captions, λ 0``); those of one name stand in the order of these, whichever report they are of.
     """
     import pandas as pd
 
@@ -74,9 +74,10 @@ def read(reports: list[str]):
         if lacking := [column for column in ("regime", "seed", "model", "prompt", *SHOWN) if column not in table]:
             raise UserError(f"{folder}/prompts.csv: without {', '.join(lacking)}; expected what studies.real.report writes")
         for regime, own in table.groupby("regime", sort=False):
-            told = found.setdefault(name if regime == name else f"{name}, {regime}", {})
+            told = found.setdefault(name, {}).setdefault(name if regime == name else f"{name}, {regime}", {})
             for pair, rows in differences([fold for _, fold in own.groupby("seed", sort=False)]).items():
                 told.setdefault(pair, [row | {"report": folder} for row in rows])
+    found = {regime: of[regime] for of in found.values() for regime in sorted(of)}
     if not any(found.values()):
         raise UserError(
             f"--reports {' '.join(reports)}: no two of the models to compare are in any of them; nothing to compare"

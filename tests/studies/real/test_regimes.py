@@ -22,12 +22,17 @@ def test_planted_differences_by_regime(tmp_path):
     write(tmp_path / "first", both)
     write(tmp_path / "second", both | {"ddpo": {0: 0.9, 1: 0.9}, "spl": {1: 0.1}})
     write(tmp_path / "third", {"sft": {0: 0.2}, "dpo": {0: 0.1}, "grpo": {0: 0.3}}, regime="λ 0")
-    words = [f"votes={tmp_path / 'first'}", f"votes={tmp_path / 'second'}", f"lines={tmp_path / 'third'}"]
+    write(tmp_path / "fourth", {"sft": {0: 0.2}, "dpo": {0: 0.1}}, regime="λ 0.3")
+    words = [
+        f"{name}={tmp_path / of}"
+        for name, of in (("votes", "first"), ("lines", "fourth"), ("votes", "second"), ("lines", "third"))
+    ]
     assert regimes.main(["--reports", *words, "--output", str(tmp_path / "out")]) == 0
     table = pd.read_csv(tmp_path / "out" / "regimes.csv").set_index(["regime", "models", "measure"])
     assert [*dict.fromkeys(key[:2] for key in table.index)] == [
         *(("votes", pair) for pair in ("dpo - sft", "ddpo - dpo", "spl - dpo")),
         *(("lines, λ 0", pair) for pair in ("dpo - sft", "grpo - dpo")),
+        ("lines, λ 0.3", "dpo - sft"),
     ]  # fmt: skip
     found = table.xs("semantic_diversity", level="measure")
     # By hand: .1 and .2 on two folds; t(.975, 1) = 12.706, standard error .05.
