@@ -155,8 +155,9 @@ def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
         )
     finite = plain.isfinite() & padded.isfinite()
     spread = plain[finite].std()
-    tolerance = 0.02 if next(model.parameters()).dtype == torch.float32 else 0.2
-    return bool((plain - padded)[finite].abs().max() <= tolerance * spread)
+    # The mean square, since the greatest of tens of thousands of roundings in bfloat16 passes any bound on some processor.
+    tolerance = 0.01 if next(model.parameters()).dtype == torch.float32 else 0.1
+    return bool((plain - padded)[finite].square().mean().sqrt() <= tolerance * spread)
 
 
 def read_tokens(

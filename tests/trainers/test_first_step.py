@@ -14,10 +14,11 @@ from tests.tiny import make_pairs
 from tests.trainers.test_trainers import assert_same, build, loss_and_gradient, settings
 
 
-def check(margins, dtype=torch.float32, mixed="no", step=0, training=True, off=1.0, rounded=False, **args):
+def check(margins, dtype=torch.float32, mixed="no", step=0, training=True, off=1.0, rounded=False, beta=0.1, **args):
     """Run the check on two pairs of 4 and 16 tokens, with weights 1 and 3 and a mean loss of ``off`` x ln 2 x 2."""
     trainer = object.__new__(DDPOTrainer)
     trainer.model = torch.nn.Linear(1, 1).to(dtype).train(training)
+    trainer.beta = beta
     trainer.args, trainer.state = SimpleNamespace(**args), SimpleNamespace(global_step=step)
     trainer.accelerator = SimpleNamespace(mixed_precision=mixed)
     log_probs = -10 * torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) - 1
@@ -39,6 +40,18 @@ def test_what_rounding_explains_passes():
         check([sign * 0.49, sign * 0.99], mixed="bf16")
     check([0.0, 0.0], off=1.04)
     check([0.0, 0.0], off=0.96)
+
+
+def test_rounding_of_the_mean_loss_grows_with_beta():
+    """Mean weight × margin (1 × .4 + 3 × .9) / 2 = 1.55: at β .4 the mean loss may be .62 + 5% off, at β .1 .155 + 5%."""
+    rounded, mean = [0.4, 0.9], 2 * math.log(2)
+    for beta, far in ((0.4, 0.62), (0.1, 0.155)):
+        within, beyond = (1 + (far + 0.05 * mean + more) / mean for more in (-0.001, 0.001))
+        check(rounded, dtype=torch.bfloat16, beta=beta, off=within)
+        with pytest.raises(UserError, match="the mean loss is"):
+            check(rounded, dtype=torch.bfloat16, beta=beta, off=beyond)
+    with pytest.raises(UserError, match="the mean loss is"):
+        check([0.0, 0.0], beta=4.0, off=1.06)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
