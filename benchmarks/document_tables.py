@@ -30,8 +30,8 @@ _LONG = {
 _OF_FOUR = {"plots": "plots of 4", "voices": "voices of 4"}
 # Measures that are in no δ and in no vote.
 _APART = {"ngram_diversity_score": "n-grams", "homogenization_score": "homogenization", "compression_ratio": "compression"}
-# Regime of results/real-regimes -> what README calls its votes, and their mark in results/popularity.
-_DIAL = "real-dial-0.3/dial.csv"  # its correlations, where votes were changed
+_DIAL = "real-dial-0.3/dial.csv"  # δ and changed votes, by λ
+# Regime of results/real-regimes -> what README calls its votes, and their mark in results/popularity, or _DIAL.
 _REAL = {
     "captions, λ 0.6": ("captions, λ .6", _DIAL),
     "captions, λ 0.3": ("captions, λ .3", _DIAL),
