@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from trl import DPOConfig, DPOTrainer
 from diversity_tuning import policy
 from diversity_tuning.data.schema import to_messages
 from diversity_tuning.errors import UserError
+from diversity_tuning.generation import local
 from diversity_tuning.generation.local import encode_conversations, ignores_padding
 from diversity_tuning.generation.requests import user_request
 from diversity_tuning.opening import weights_of
@@ -263,6 +265,25 @@ def test_folders_with_dead_links_and_stops_that_are_no_tokens_are_one_line(tmp_p
     (base / "model.safetensors").symlink_to(tmp_path / "gone")
     with pytest.raises(UserError, match=r"model.safetensors is a link to .*gone, which is not there"):
         load_base_model(str(base))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "greatest", "ignores"),
+    [
+        ("bfloat16", 0.05, 0.5, True),
+        ("bfloat16", 0.15, 0.15, False),
+        ("float32", 0.005, 0.1, True),
+        ("float32", 0.02, 0.02, False),
+    ],
+)
+def test_padding_that_is_read_is_told_from_rounding(tmp_path, monkeypatch, dtype, off, greatest, ignores):
+    """``off``: how far the logits of a padded text are, in their standard deviations; ``greatest``: how far one of them is."""
+    plain = torch.randn(50_000, generator=torch.Generator().manual_seed(0))
+    shift = off * plain.std() * torch.where(torch.arange(50_000) % 2 == 0, 1, -1)
+    shift[7] = greatest * plain.std()
+    answers = iter([plain, plain + shift])
+    monkeypatch.setattr(local, "generate", lambda *_, **__: SimpleNamespace(logits=[next(answers)[None]]))
+    assert ignores_padding(*load_policy(str(save_base(tmp_path / "base")), device="cpu", dtype=dtype)) is ignores
 
 
 def test_a_model_whose_scores_are_not_numbers_is_not_sampled(tmp_path):
