@@ -2,7 +2,8 @@
 
 What is made of texts alone is the fold's own: the split, style features, embeddings, and the SFT adapter, which is trained on
 every kept response whatever its votes, with its samples. So is reward A, of the votes as people gave them. Made anew, in a
-folder below the fold's: votes, pairs, their deviations, reward B, DPO, DDPO. λ = 0 is the fold itself.
+folder below the fold's: votes, pairs, their deviations, reward B, DPO, DDPO, and the control with deviations permuted within a
+prompt. λ = 0 is the fold itself.
 """
 
 import dataclasses
@@ -29,10 +30,10 @@ def rows(value: float, run: Run) -> tuple[Stage | Lanes, ...]:
         stage("dial", f"{value:g}"),
         *FOLDS.stages("1_filtering"),
         dataclasses.replace(pairs, command=f"{pairs.command} --gap {gap:.15g}"),
-        *FOLDS.stages("3_weights_both", "reward_b"),
+        *FOLDS.stages("3_weights_both", "3_weights_permuted", "reward_b"),
         lanes(
             FOLDS.stages("train_dpo", "sample_dpo", "sample_dpo-t1.1"),
-            FOLDS.stages("train_ddpo", "sample_ddpo"),
+            FOLDS.stages("train_ddpo", "train_ddpo-permuted", "sample_ddpo", "sample_ddpo-permuted"),
         ),
         stage("measure", " ".join(f"{{main}}/samples{{suffix}}/{name}" for name in _SHARED)),
     )

@@ -131,8 +131,8 @@ def test_only_what_depends_on_votes_is_made_anew(capsys, source):
     assert (
         list(below)
         == (
-            "dial 1_filtering 2_pairs 3_weights_both reward_b train_dpo sample_dpo sample_dpo-t1.1 train_ddpo sample_ddpo"
-            " measure"
+            "dial 1_filtering 2_pairs 3_weights_both 3_weights_permuted reward_b train_dpo sample_dpo sample_dpo-t1.1 train_ddpo"
+            " train_ddpo-permuted sample_ddpo sample_ddpo-permuted measure"
         ).split()
     )
     assert not [line for _, line in pairs if "dial-0/" in line], "λ = 0 is the fold itself"
@@ -141,6 +141,8 @@ def test_only_what_depends_on_votes_is_made_anew(capsys, source):
     for name in ("train_dpo", "train_ddpo"):
         assert f"--adapter {main_run}/generation" in below[name]
         assert f"--source {main_run}/dial-0.3/data/pairs-both" in below[name]
+    assert f"--source {main_run}/dial-0.3/data/pairs-permuted" in below["train_ddpo-permuted"]
+    assert "--permute prompt --permute_seed 1" in below["3_weights_permuted"]
     assert f"{main_run}/dial-0.3/data/other" in below["reward_b"]
     assert f"--samples {main_run}/samples/sft {main_run}/samples/sft-t1.1 {main_run}/dial-0.3/samples/*/" in below["measure"]
     assert f"--reward_a {main_run}/reward --reward_b {main_run}/dial-0.3/reward-b" in below["measure"]
