@@ -4,10 +4,11 @@ r"""What a step of DDPO costs on a real model and real pairs, beside stock TRL's
         --output results/benchmarks/real_step
 
 Writes OUTPUT.json and OUTPUT.md. SmolLM2-135M, LoRA r 8 on all linear layers, no gradient checkpointing; TRL's DPO with its
-other defaults, DDPO as recipes/smollm2/ddpo.yaml says and without share_prompts, each in float32 and in bfloat16; TRL's also on
+other defaults, DDPO as recipes/smollm2/ddpo.yaml says (attention: ``sdpa``), without share_prompts, so with ``eager`` attention
+(which cannot share prompts), and with its layers compiled by ``torch.compile``, each in float32 and in bfloat16; TRL's also on
 float32 weights under autocast, its own ``bf16: true``. The trainers take turns on the same pairs, all weights 1, and must give
-the same log-probabilities and losses, else nothing is written. Times are processor seconds: use one thread. Memory is that of a
-process with this trainer alone.
+the same log-probabilities and losses, else nothing is written. Times are processor seconds: use one thread. What is compiled at
+the first batch is not timed. Memory is that of a process with this trainer alone.
 """
 
 if not __package__:
@@ -15,6 +16,7 @@ if not __package__:
 
 import json
 import multiprocessing
+import shlex
 import statistics
 import sys
 import tempfile
@@ -37,10 +39,13 @@ from diversity_tuning.trainers import DDPOConfig, DDPOTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "smollm2" / "ddpo.yaml"
 TAKEN = ("beta", "max_length", "share_prompts", "precompute_ref_log_probs", "precompute_ref_batch_size")
+EAGER, COMPILED = "DDPO, prompts not shared, eager", "DDPO, compiled"
 SIDES = {
     "TRL DPO": (trl.DPOTrainer, trl.DPOConfig, {}),
     "DDPO": (DDPOTrainer, DDPOConfig, {}),
     "DDPO, prompts not shared": (DDPOTrainer, DDPOConfig, {"share_prompts": False}),
+    EAGER: (DDPOTrainer, DDPOConfig, {"share_prompts": False}),
+    COMPILED: (DDPOTrainer, DDPOConfig, {}),
 }
 AUTOCAST = "autocast"  # of float32 weights, with TRL's
 AGREE = {"float32": 2e-3, "bfloat16": 3e-2, AUTOCAST: 3e-2}  # log-probabilities and losses, relative
@@ -79,13 +84,20 @@ def make_trainer(name: str, dtype: str, pairs: list[dict], references: int | Non
     )
     torch.manual_seed(0)
     trainer = Timed(
-        model=load_base_model("builtin:smollm2", dtype="float32" if dtype == AUTOCAST else dtype),
+        model=load_base_model(
+            "builtin:smollm2",
+            dtype="float32" if dtype == AUTOCAST else dtype,
+            attn_implementation="eager" if name == EAGER else "sdpa",
+        ),
         args=config,
         train_dataset=Dataset.from_list(pairs),
         processing_class=load_tokenizer("builtin:smollm2"),
         peft_config=LoraConfig(r=8, lora_alpha=16, target_modules=LINEAR, task_type="CAUSAL_LM"),
     )
     trainer.reference_seconds = seconds[0] if seconds else None
+    if name == COMPILED:
+        for layer in trainer.model.get_base_model().model.layers:
+            layer.compile(dynamic=True)
     trainer.create_optimizer()
     trainer.model.train()
     return trainer
@@ -168,7 +180,7 @@ def main(argv=None) -> None:
     rows = measure(args, pairs)
     with_ratios(rows)
     record = {
-        "command": "python -m benchmarks.real_step " + " ".join(sys.argv[1:] if argv is None else argv),
+        "command": "python -m benchmarks.real_step " + shlex.join(sys.argv[1:] if argv is None else argv),
         "threads": torch.get_num_threads(), "capability": torch.backends.cpu.get_cpu_capability(),
         "versions": library_versions(), "git_commit": git_commit(), "rows": rows,
     }  # fmt: skip
