@@ -4,7 +4,8 @@ r"""Fit a caption reward to one half of the captions, and measure how well it or
         --embedding_cache runs/captions/embeddings --output runs/captions/seed0/reward-b
 
 ``--held_out`` has a split ``validation``, on which the parts of the reward are weighed, and a split ``test``, on which it is
-measured: Spearman's correlation of reward and votes within each contest, with an interval over contests (accuracy.json).
+measured: Spearman's correlation of reward and votes within each contest, with an interval over contests (accuracy.json). Both
+may be of other contests than ``--source``.
 """
 
 if not __package__:
@@ -16,6 +17,7 @@ import numpy as np
 
 from diversity_tuning.cli import Parser, at_least, command, parse_with_recipe
 from diversity_tuning.data import schema
+from diversity_tuning.errors import UserError
 from diversity_tuning.runs import atomic_folder, is_finished, provenance, write_provenance
 
 ACCURACY = "accuracy.json"
@@ -29,6 +31,9 @@ def build_parser() -> Parser:
     parser.add_argument("--semantic_model", default="builtin:minilm", help="encoder, kept as it is")
     parser.add_argument("--embedding_cache", default=None, help="folder that keeps embeddings between runs")
     parser.add_argument("--batch_size", type=at_least(1), default=32, help="texts embedded at once")
+    parser.add_argument(
+        "--accept_flat", action="store_true", help="weigh all parts alike where none rises with validation votes; default: end"
+    )
     return parser
 
 
@@ -36,7 +41,8 @@ def build_parser() -> Parser:
 def main(argv=None) -> None:
     args = parse_with_recipe(build_parser(), argv)
     inputs = {"source": args.source, "held_out": args.held_out}
-    record = provenance("caption_reward", {"semantic_model": args.semantic_model}, inputs)
+    settings = {"semantic_model": args.semantic_model} | ({"accept_flat": True} if args.accept_flat else {})
+    record = provenance("caption_reward", settings, inputs)
     if is_finished(args.output, record, args.overwrite):
         return
     from diversity_tuning.embeddings import load_encoder
@@ -50,14 +56,19 @@ def main(argv=None) -> None:
     cut = tell_cut(encoder, [text for part in (fitted, *held_out.values()) for text in part.texts])
     reward = fit_reward(fitted.prompts, fitted.texts, fitted.targets, encoder.encode)
     validation, test = held_out[schema.VALIDATION], held_out[schema.TEST]
-    weigh_parts(reward, validation.prompts, validation.texts, validation.targets)
+    try:
+        weigh_parts(reward, validation.prompts, validation.texts, validation.targets)
+    except UserError as error:
+        if not args.accept_flat:
+            raise
+        print(f"{args.output}: all parts weighed alike: {error}", flush=True)
     figures = accuracy(reward, test) | {"captions fitted": len(fitted.texts), "captions measured": len(test.texts)}
     with atomic_folder(args.output) as folder:
         reward.save(folder, semantic_model=args.semantic_model)
         (folder / ACCURACY).write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         write_provenance(folder, record, weights=reward.weights.tolist(), truncated_texts=cut)
     mean, low, high = (figures["spearman"]["reward"][part] for part in ("mean", "low", "high"))
-    print(f"{args.output}: Spearman {mean:.3f} [{low:.3f}, {high:.3f}] within {len(reward.prompts)} contests")
+    print(f"{args.output}: Spearman {mean:.3f} [{low:.3f}, {high:.3f}] within {len(figures['by_contest']['reward'])} contests")
 
 
 def accuracy(reward, captions) -> dict:

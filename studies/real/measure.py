@@ -1,7 +1,8 @@
 r"""Measure sampled answers to held-out prompts, and people's beside them: rewards, diversity, fluency, fit to the prompt.
 
     R=runs/smollm2-folds/seed0; python -m studies.real.measure --samples $R/samples/sft $R/samples/dpo \
-        --source $R/data/filtered --reward_a $R/reward --reward_b $R/reward-b --output $R/measures
+        --source $R/data/filtered --output $R/measures \
+        --reward_a $R/reward --reward_ridge $R/reward-ridge --reward_b $R/reward-b
 
 Beside the models stands a row ``people``: as many responses of the split, drawn at random. Writes prompts.csv (model, prompt,
 measures), answers.csv.gz (a row per answer, its measures, no texts) and examples.md (the first answers of every model). Where
@@ -25,10 +26,11 @@ from studies.captions.measure import PEOPLE, drawn, examples, sampled
 
 # Column -> what it is called in tables. Means over the answers to a prompt; those of OF_ALL are of all answers to it together.
 MEASURES = {
-    "reward_a": "reward A", "reward_b": "reward B", "semantic_diversity": "semantic diversity",
-    "other_diversity": "diversity, other encoder", "ngram_diversity": "n-gram diversity", "distinct": "distinct",
-    "distinct_k": "different kinds", "log_prob": "log-likelihood a token", "lints": "lints per 100 words",
-    "seq_rep_4": "seq-rep-4", "fit": "fit", "copies": "copies", "words": "words",
+    "reward_a": "reward A", "reward_ridge": "reward A, ridge", "reward_b": "reward B",
+    "semantic_diversity": "semantic diversity", "other_diversity": "diversity, other encoder",
+    "ngram_diversity": "n-gram diversity", "distinct": "distinct", "distinct_k": "different kinds",
+    "log_prob": "log-likelihood a token", "lints": "lints per 100 words", "seq_rep_4": "seq-rep-4", "fit": "fit",
+    "copies": "copies", "words": "words",
 }  # fmt: skip
 # What is counted of models that were asked for answers in a form, or have some missing.
 FORM = {
@@ -47,6 +49,7 @@ def build_parser() -> Parser:
     parser.add_argument("--source", required=True, help="output of data stage 1: training responses, and people's of --split")
     parser.add_argument("--split", default=schema.TEST, help="split of people's responses")
     parser.add_argument("--reward_a", required=True, help="reward model of the half that the policies were trained on")
+    parser.add_argument("--reward_ridge", required=True, help="output of studies.captions.fit for the same half")
     parser.add_argument("--reward_b", required=True, help="output of studies.captions.fit for the other half")
     parser.add_argument("--semantic_model", default="builtin:minilm", help="encoder of diversity and of fit")
     parser.add_argument("--other_model", default="builtin:smollm2", help="an encoder that no δ is made of")
@@ -71,7 +74,7 @@ def main(argv=None) -> None:
     names = list(inputs)
     kept = ("split", "seed", "semantic_model", "other_model", "fluency_model", "dtype")
     settings = {name: getattr(args, name) for name in kept}
-    more = {"source": args.source, "reward_a": args.reward_a, "reward_b": args.reward_b}
+    more = {"source": args.source, "reward_a": args.reward_a, "reward_ridge": args.reward_ridge, "reward_b": args.reward_b}
     record = provenance("real_measure", settings, {**inputs, **more})
     if is_finished(args.output, record, args.overwrite or lacks_something(args.output, record)):
         return
@@ -179,7 +182,9 @@ def labelled(texts: dict[str, dict[str, list[str]]], args) -> tuple:
     known = {normalised(text) for own in training.values() for text in own}
     table["copies"] = [bool(text) and text in known for text in table["plain"]]
     table["reward_a"] = load_reward_model(args.reward_a).score(asked, written, args.batch_size)
-    table["reward_b"] = load_caption_reward(args.reward_b, args.semantic_model, encoder.encode).score(asked, written)
+    for name in ("reward_ridge", "reward_b"):
+        reward = load_caption_reward(getattr(args, name), args.semantic_model, encoder.encode)
+        table[name] = reward.score(asked, written)
     table["log_prob"] = log_probs(asked, written, args.fluency_model, dtype=args.dtype)
     table["lints"] = lints(written)
     table["seq_rep_4"] = [seq_rep(text) for text in table["plain"]]

@@ -99,6 +99,8 @@ def read(groups: dict[str, list[Path]], split: str | None, models: list[str] | N
         for seed in folders:
             text = read_text(_measures(seed, split) / PROMPTS, STUDY)
             of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
+            of_ridge = read_json(fold_folder(seed) / "reward-ridge" / ACCURACY, STUDY)["by_contest"]
+            of_reward = {"reward": of_reward["reward"], "length": of_reward["length"], "ridge": of_ridge["reward"]}
             table = pd.read_csv(io.StringIO(text))
             if lacking := [MEASURES[key] for key in MEASURES if key not in table]:
                 raise UserError(f"{_measures(seed, split)}: made before {', '.join(lacking)} was measured; run its stage again")
@@ -127,9 +129,14 @@ def _measures(seed: str | Path, split: str | None) -> Path:
     return Path(seed) / f"measures{f'-{split}' if split else ''}"
 
 
+def fold_folder(folder: Path) -> Path:
+    """``…/seed0`` of itself and of a folder in it, such as ``…/seed0/dial-0.3``; else the folder itself."""
+    return next((one for one in (folder, *folder.parents) if re.fullmatch(r"seed\d+", one.name)), folder)
+
+
 def fold_name(folder: Path) -> str:
-    """``seed0`` of ``…/seed0`` and of a folder in it, such as ``…/seed0/dial-0.3``; else the folder's own name."""
-    return next((one.name for one in (folder, *folder.parents) if re.fullmatch(r"seed\d+", one.name)), folder.name)
+    """``seed0`` of ``…/seed0/dial-0.3``, by :func:`fold_folder`."""
+    return fold_folder(folder).name
 
 
 def fold_values(tables: list, model: str, measure: str) -> np.ndarray:
@@ -149,10 +156,12 @@ def tables(name: str, folds: dict, of_a: str = "the votes that the policies were
         [label(one), str((~np.isnan(values[one][X])).sum()), *(interval(row) for _, row in own.iterrows())]
         for one, own in frames["models"].groupby("model", sort=False)
     ]
-    accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length")}
+    accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length", "ridge")}
     note = (
         f"{folds['prompts']} prompts that were never trained on, in {number} fold{'s' if number > 1 else ''}; {answers} answers"
-        f" of each model to each. Reward A: a reward model trained on {of_a}. Reward B:"
+        f" of each model to each. Reward A: a reward model trained on {of_a}. Ridge: regressions on the votes of the prompts"
+        f" that were trained on; their Spearman correlation with votes within a held-out prompt is {accuracy['ridge']:.2f}."
+        " Reward B:"
         " ridge regressions on the other half of the votes, of all prompts; its Spearman correlation with unseen votes is"
         f" {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of the other prompts"
         " that an answer is farther from than from its own. seq-rep-4: share of an answer's four-word sequences that stood in"

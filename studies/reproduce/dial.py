@@ -1,9 +1,9 @@
 """--folds --dial, after the plan of a fold: the same texts with votes that favour the common more and more.
 
 What is made of texts alone is the fold's own: the split, style features, embeddings, and the SFT adapter, which is trained on
-every kept response whatever its votes, with its samples. So is reward A, of the votes as people gave them. Made anew, in a
-folder below the fold's: votes, pairs, their deviations, reward B, DPO, DDPO, and the control with deviations permuted within a
-prompt. λ = 0 is the fold itself.
+every kept response whatever its votes, with its samples. So are reward A and the ridge beside it, of the votes as people gave
+them. Made anew, in a folder below the fold's: votes, pairs, their deviations, reward B, DPO, DDPO, and the control with
+deviations permuted within a prompt. λ = 0 is the fold itself.
 """
 
 import dataclasses

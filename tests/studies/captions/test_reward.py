@@ -90,6 +90,25 @@ def test_a_reward_that_would_be_constant_is_refused():
         weigh_parts(found, ["contest 0", "contest 1"], ["A dog.", "A cat."], np.zeros(2))
 
 
+def test_a_constant_reward_ends_the_fit_unless_it_is_accepted(monkeypatch, tmp_path, capsys):
+    """Held-out captions whose votes fall with every part: refused without a trace, or weighed alike and told."""
+    from studies.captions import data
+
+    prompts, texts, targets = flat(range(6))
+    held_out = data.Captions(prompts, texts, -targets, -targets)
+    parts = {"train": data.Captions(prompts, texts, targets, targets), "validation": held_out, "test": held_out}
+    monkeypatch.setattr("studies.captions.data.read_captions", lambda folder, split: parts[split])
+    monkeypatch.setattr("diversity_tuning.embeddings.load_encoder", lambda *args, **kwargs: Letters())
+    words = ["--source", str(tmp_path), "--held_out", str(tmp_path), "--output", str(tmp_path / "reward")]
+    with pytest.raises(SystemExit, match="2"):
+        fit.main(words)
+    assert "no part of the reward rises" in capsys.readouterr().err
+    assert not (tmp_path / "reward").exists()
+    assert fit.main([*words, "--accept_flat"]) == 0
+    assert "all parts weighed alike: no part of the reward rises" in capsys.readouterr().out
+    assert set(json.loads((tmp_path / "reward" / "caption_reward.json").read_text())["weights"].values()) == {1.0}
+
+
 def test_people_of_another_split_are_missed():
     with pytest.raises(UserError, match=r"'A dog show\.': sampled for, but the split has no captions of it"):
         measure.drawn({"A cat show.\n": ["a", "b"]}, {"A dog show.\n": ["c"]}, 0)

@@ -131,8 +131,8 @@ def test_only_what_depends_on_votes_is_made_anew(capsys, source):
     assert (
         list(below)
         == (
-            "dial 1_filtering 2_pairs 3_weights_both 3_weights_permuted reward_b train_dpo sample_dpo sample_dpo-t1.1 train_ddpo"
-            " train_ddpo-permuted sample_ddpo sample_ddpo-permuted measure"
+            "dial 1_filtering 2_pairs 3_weights_both 3_weights_permuted reward_b train_dpo sample_dpo sample_dpo-t1.1"
+            " train_ddpo train_ddpo-permuted sample_ddpo sample_ddpo-permuted measure"
         ).split()
     )
     assert not [line for _, line in pairs if "dial-0/" in line], "λ = 0 is the fold itself"
@@ -145,7 +145,8 @@ def test_only_what_depends_on_votes_is_made_anew(capsys, source):
     assert "--permute prompt --permute_seed 1" in below["3_weights_permuted"]
     assert f"{main_run}/dial-0.3/data/other" in below["reward_b"]
     assert f"--samples {main_run}/samples/sft {main_run}/samples/sft-t1.1 {main_run}/dial-0.3/samples/*/" in below["measure"]
-    assert f"--reward_a {main_run}/reward --reward_b {main_run}/dial-0.3/reward-b" in below["measure"]
+    rewards = f"--reward_a {main_run}/reward --reward_ridge {main_run}/reward-ridge --reward_b {main_run}/dial-0.3/reward-b"
+    assert rewards in below["measure"]
     points = dict(pairs)["report_dial"].partition("--points ")[2].split(" --output")[0].split()
     seeds = [f"runs/smollm2-folds-captions/seed{seed}" for seed in (0, 1)]
     assert points == [word for seed in seeds for word in (f"0={seed}", f"0.3={seed}/dial-0.3")]
@@ -228,6 +229,9 @@ def sweep(tmp_path):
             (folder / "reward-b").mkdir()
             accuracy = {"by_contest": {"reward": {"a": 0.4}, "length": {"a": 0.1}}}
             (folder / "reward-b" / "accuracy.json").write_text(json.dumps(accuracy))
+            ridge = tmp_path / "caps" / f"seed{fold}" / "reward-ridge"  # of the fold, whatever λ
+            ridge.mkdir(exist_ok=True)
+            (ridge / "accuracy.json").write_text(json.dumps({"by_contest": {"reward": {"a": 0.2}}}))
             (folder / "data" / "policy").mkdir(parents=True)
             made = {"arguments": {}}
             if value:

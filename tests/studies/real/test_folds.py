@@ -45,6 +45,11 @@ def test_no_stage_of_the_policies_reads_the_other_half(capsys, source):
     pairs = commands(capsys, *flags)
     first, stages = dict(reversed(pairs)), dict(pairs)  # of the first fold, of the last
     assert [name for name, line in stages.items() if "data/other" in line] == ["reward_b"]
+    assert (
+        "--source runs/smollm2-folds/seed4/data/policy --held_out runs/smollm2-folds/seed4/data/policy"
+        in stages["reward_ridge"]
+    )
+    assert [name for name, line in stages.items() if "reward-ridge" in line] == ["reward_ridge", "measure"], "trained against"
     assert all("data/filtered" in first[f"sample_{name}"] for name in SAMPLED)
     assert "--permute prompt --permute_seed 3" in first["3_weights_permuted"]
     assert "data/pairs-permuted" in first["train_ddpo-permuted"]
@@ -205,9 +210,17 @@ def test_only_answers_that_sampling_gave_up_may_be_missing(tmp_path):
         measure.alike({"vs": part})
 
 
+REWARDS = ("reward_a", "reward_ridge", "reward_b")
+
+
 class _Reward:
+    """The number of letters; the ridge's is below 0, so that the two are told apart."""
+
+    def __init__(self, name=""):
+        self.sign = -1 if name == "reward_ridge" else 1
+
     def score(self, prompts, responses, batch_size=0):
-        return np.array([float(len(text)) for text in responses])
+        return np.array([self.sign * float(len(text)) for text in responses])
 
 
 def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypatch, capsys):
@@ -220,7 +233,7 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
 
     monkeypatch.setattr("diversity_tuning.embeddings.load_encoder", lambda *args, **kwargs: SimpleNamespace(encode=encode))
     monkeypatch.setattr("diversity_tuning.reward_model.load_reward_model", lambda *args, **kwargs: _Reward())
-    monkeypatch.setattr("studies.captions.caption_reward.load_caption_reward", lambda *args, **kwargs: _Reward())
+    monkeypatch.setattr("studies.captions.caption_reward.load_caption_reward", lambda folder, *_: _Reward(Path(folder).name))
     monkeypatch.setattr(
         "diversity_tuning.evaluation.scoring.fluency.log_probs", lambda texts, *args, **kwargs: -np.ones(len(texts))
     )
@@ -235,7 +248,7 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
             for i, prompt in enumerate(("Bread?\n", "Coal?\n")) for j, text in enumerate(texts)
         ]  # fmt: skip
         (tmp_path / model / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
-    for name in ("reward_a", "reward_b"):
+    for name in REWARDS:
         (tmp_path / name).mkdir()
     output = tmp_path / "measures"
     words = [
@@ -247,7 +260,8 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
         "--output",
         str(output),
     ]
-    assert measure.main([*words, "--reward_a", str(tmp_path / "reward_a"), "--reward_b", str(tmp_path / "reward_b")]) == 0
+    rewards = [word for name in REWARDS for word in (f"--{name}", str(tmp_path / name))]
+    assert measure.main([*words, *rewards]) == 0
     table = pd.read_csv(output / measure.PROMPTS).set_index(["model", "prompt"])
     assert list(dict.fromkeys(name for name, _ in table.index)) == ["people", "sft", "dpo"]
     assert table.loc[("dpo", "Coal?\n"), ["answers", "distinct", "distinct_k", "copies", "reward_b"]].tolist() == [
@@ -257,11 +271,11 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
         0,
         6.5,
     ]
+    assert table.loc[("dpo", "Coal?\n"), "reward_ridge"] == -6.5
     assert table.loc[("sft", "Coal?\n"), "copies"] == 0.5  # of a training answer to any prompt
     assert (output / measure.EXAMPLES).read_text().count("an oar") == 2
     assert "oar" not in pd.read_csv(output / measure.ANSWERS).to_csv()
     shutil.copytree(tmp_path / "dpo", tmp_path / "spl")  # a model that has been added: all are measured again
-    rewards = ["--reward_a", str(tmp_path / "reward_a"), "--reward_b", str(tmp_path / "reward_b")]
     more = ["--samples", *(str(tmp_path / name) for name in ("sft", "dpo", "spl")), *words[3:], *rewards]
     assert measure.main(more) == 0
     again = pd.read_csv(output / measure.PROMPTS).set_index(["model", "prompt"])
@@ -280,9 +294,7 @@ def test_people_are_measured_like_a_model_and_no_text_is_kept(tmp_path, monkeypa
         assert "was made otherwise" in capsys.readouterr().err
     (tmp_path / "dpo" / "samples.jsonl").write_text("")
     with pytest.raises(SystemExit, match="2"):
-        measure.main(
-            [*words, "--reward_a", str(tmp_path / "reward_a"), "--reward_b", str(tmp_path / "reward_b"), "--overwrite"]
-        )
+        measure.main([*words, *rewards, "--overwrite"])
     assert "not as many answers to the same prompts" in capsys.readouterr().err
 
 
@@ -304,6 +316,8 @@ def seeds(tmp_path):
         (folder / "reward-b").mkdir()
         accuracy = {"by_contest": {"reward": {"a": 0.4, "b": 0.2}, "length": {"a": 0.1, "b": 0.1}}}
         (folder / "reward-b" / "accuracy.json").write_text(json.dumps(accuracy))
+        (folder / "reward-ridge").mkdir()
+        (folder / "reward-ridge" / "accuracy.json").write_text(json.dumps({"by_contest": {"reward": {"a": 0.1 + fold}}}))
         folders.append(str(folder))
     return folders
 
@@ -313,6 +327,7 @@ def test_report_of_two_folds(seeds, tmp_path):
     text = (tmp_path / "report" / "report.md").read_text()
     assert "5 prompts that were never trained on, in 2 folds; 4 answers" in text
     assert "unseen votes is 0.30 within a prompt (length alone 0.10)" in text
+    assert "within a held-out prompt is 0.60" in text, "the mean over folds"
     assert "| DDPO | +0.100 [+0.100, +0.100] |" in text
     assert (tmp_path / "report" / "real.png").stat().st_size > 10_000
     values = pd.read_csv(tmp_path / "report" / "prompts.csv")

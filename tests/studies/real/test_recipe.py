@@ -26,7 +26,7 @@ OF_FOLDS = {  # file -> module, and what must be on its command line
     "sample": ("scripts_eval.sample", "--source x --output x"),
     "dial": ("studies.real.dial", "--source x --data_path x --strength 0"),
     "judge": ("studies.captions.fit", "--source x --held_out x --output x"),
-    "measure": ("studies.real.measure", "--samples x --source x --reward_a x --reward_b x --output x"),
+    "measure": ("studies.real.measure", "--samples x --source x --reward_a x --reward_ridge x --reward_b x --output x"),
 }
 TRAINING = ("generation", "reward", "dpo", "ddpo", "grpo")
 
