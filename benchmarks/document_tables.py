@@ -295,7 +295,7 @@ def _votes(sweep: pd.DataFrame, regimes: pd.DataFrame, marks: Path) -> list[str]
             correlation = _correlation(marks, source, regime)
             name += ", one fold" if found.loc[regime, "folds"] == 1 else ""
             lines.append([name, interval(correlation, 2, True), _marked(found.loc[regime], 3)])
-    return markdown(["votes", "δ and votes", "DDPO − DPO in meaning"], lines)
+    return markdown(["votes", "Spearman, δ and votes", "DDPO − DPO in meaning"], lines)
 
 
 def _correlation(marks: Path, source: str, regime: str) -> dict[str, float]:
