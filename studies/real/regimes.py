@@ -18,17 +18,24 @@ import numpy as np
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 from studies.real.measure import MEASURES
-from studies.real.report import COMPARED, LABELS, STUDY, fold_values
+from studies.real.report import COMPARED, HULL, LABELS, OVER_HULL, STUDY, X, Y, fold_values, over_hull
 from studies.report import read_text, write_report
 
 SHOWN = ("semantic_diversity", "reward_b", "lints")
+ABOVE = "above_mixtures"  # of the first model of a difference from DPO, in semantic diversity
+DRAWN = {
+    **{measure: f"difference in {MEASURES[measure]}" for measure in SHOWN[:2]},
+    ABOVE: f"{MEASURES[Y[0]]} above mixtures",
+}
 PAIRS = [
     *(f"{one} - {other}" for one, other in COMPARED if "dpo" in (one, other)),
     *("dpo-t1.1 - dpo", "ddpo - dpo-t1.1", "grpo-advantage - grpo"),
 ]
 NOTE = (
     "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds, where there are two"
-    " or more. Reward B: in standard deviations within a prompt, of votes that nothing was trained on. No correction for the"
+    " or more. Reward B: in standard deviations within a prompt, of votes that nothing was trained on. Above mixtures: semantic"
+    " diversity of the first model above the concave hull of SFT and DPO, each also hotter, and of DPO with other β or fewer"
+    " updates where the report has them, at the same reward B, which mixtures of two of these reach. No correction for the"
     " number of comparisons. What stands in several reports of the same votes is of the first (`report` in regimes.csv)."
 )
 
@@ -59,6 +66,8 @@ def main(argv=None) -> None:
 def read(reports: list[str]):
     """A row for each regime, difference of :data:`PAIRS` and measure of :data:`SHOWN`, with its prompts and folds.
 
+    To differences from DPO of :data:`OVER_HULL` another row, :data:`ABOVE`.
+
     ``reports``: ``NAME=FOLDER`` each. A word of another form, a folder without the values by prompt and reports with nothing
     to compare are a :class:`UserError`. A regime goes by the report's name, followed by its own where it has another
     (``captions, λ 0``); those of one name stand in the order of these, whichever report they are of.
@@ -87,10 +96,14 @@ def read(reports: list[str]):
 
 
 def differences(folds: list) -> dict[str, list[dict]]:
-    """Pair -> a row for each measure of :data:`SHOWN`, of pairs whose models are there; ``folds``: values by prompt."""
+    """Pair -> a row for each measure, :data:`ABOVE` too, of pairs whose models are there; ``folds``: values by prompt."""
     from diversity_tuning.evaluation.statistics import paired_difference
 
     there, found = {model for fold in folds for model in fold["model"]}, {}
+    of_hull = {
+        model: {measure: fold_values(folds, model, measure) for measure in (X, Y[0])}
+        for model in sorted(there & {*HULL, *OVER_HULL})
+    }
     for pair in PAIRS:
         models = pair.split(" - ")
         if not there.issuperset(models):
@@ -100,6 +113,9 @@ def differences(folds: list) -> dict[str, list[dict]]:
             both = ~np.isnan(one - other)
             row = {"measure": measure, "prompts": int(both.sum()), "folds": int(both.any(axis=1).sum())}
             found.setdefault(pair, []).append(row | paired_difference(one, other, nested=True))
+        if models[0] in OVER_HULL and models[1] == "dpo":
+            counts = {key: found[pair][0][key] for key in ("prompts", "folds")}
+            found[pair].append({"measure": ABOVE, **counts, **over_hull(of_hull, models[0], Y[0])})
     return found
 
 
@@ -110,14 +126,15 @@ def label(pair: str) -> str:
 
 def table(rows):
     """A row for each regime and difference."""
-    from diversity_tuning.evaluation.rendering import Table, interval, t_words
+    from diversity_tuning.evaluation.rendering import NONE, Table, interval, t_words
 
     made = []
     for (regime, pair), own in rows.groupby(["regime", "models"], sort=False):
         first, by_measure = own.iloc[0], own.set_index("measure")
-        cells = (interval(by_measure.loc[key], sign="+") + t_words(by_measure.loc[key]) for key in SHOWN)
+        there = (by_measure.loc[key] if key in by_measure.index else None for key in (*SHOWN, ABOVE))
+        cells = (NONE if row is None else interval(row, sign="+") + t_words(row) for row in there)
         made.append([regime, label(pair), f"{first['prompts']}", f"{first['folds']}", *cells])
-    header = ["votes", "models", "prompts", "folds", *(MEASURES[key] for key in SHOWN)]
+    header = ["votes", "models", "prompts", "folds", *(MEASURES[key] for key in SHOWN), DRAWN[ABOVE]]
     return Table("regimes", "Differences", NOTE, header, made)
 
 
@@ -128,12 +145,12 @@ def draw(rows, path: Path) -> Path:
     regimes = list(rows.groupby("regime", sort=False))
     sizes = [own["models"].nunique() for _, own in regimes]
     figure, axes = pyplot().subplots(
-        len(regimes), 2, figsize=(10, 0.9 + 0.24 * sum(sizes) + 0.45 * len(sizes)), layout="constrained", squeeze=False,
-        sharex="col", height_ratios=[size + 0.6 for size in sizes],
+        len(regimes), len(DRAWN), figsize=(13, 0.9 + 0.24 * sum(sizes) + 0.45 * len(sizes)), layout="constrained",
+        squeeze=False, sharex="col", height_ratios=[size + 0.6 for size in sizes],
     )  # fmt: skip
     for (regime, own), line in zip(regimes, axes, strict=True):
         pairs = list(dict.fromkeys(own["models"]))
-        for axis, measure in zip(line, SHOWN, strict=False):
+        for axis, measure in zip(line, DRAWN, strict=True):
             axis.axvline(0, color=DARK, lw=0.8)
             for _, row in own[own["measure"] == measure].iterrows():
                 at, colour = pairs.index(row["models"]), VERMILION if row["models"] == "ddpo - dpo" else GREY
@@ -148,8 +165,8 @@ def draw(rows, path: Path) -> Path:
         folds = sorted(set(own["folds"]))
         told = f"{folds[0]} to {folds[-1]} folds" if len(folds) > 1 else f"{folds[0]} fold" + "s" * (folds[0] > 1)
         line[0].set_title(f"{regime}: up to {own['prompts'].max()} prompts, {told}", loc="left", fontsize=9)
-    for axis, measure in zip(axes[-1], SHOWN, strict=False):
-        axis.set_xlabel(f"difference in {MEASURES[measure]}")
+    for axis, words in zip(axes[-1], DRAWN.values(), strict=True):
+        axis.set_xlabel(words)
     return save_figure(figure, path, ("png",), dpi=130)[0]
 
 

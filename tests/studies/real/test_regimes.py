@@ -42,7 +42,14 @@ def test_planted_differences_by_regime(tmp_path):
     assert row["report"] == str(tmp_path / "first")  # of two reports of the same votes the first
     assert found.loc[("votes", "spl - dpo"), ["mean", "prompts", "folds"]].tolist() == pytest.approx([-0.3, 3, 1])
     assert pd.isna(found.loc[("votes", "spl - dpo"), "t_low"])
+    # All have the same reward, so that the hull is the more various of SFT and DPO: .5; DDPO's folds are .4 and .6.
+    above = table.xs("above_mixtures", level="measure")
+    assert above.loc[("votes", "ddpo - dpo"), ["mean", "t_low", "t_high"]].tolist() == pytest.approx(
+        [0, -1.2706, 1.2706], abs=1e-3
+    )
+    assert set(above.index) == {("votes", "ddpo - dpo"), ("votes", "spl - dpo"), ("lines, λ 0", "grpo - dpo")}
     text = (tmp_path / "out" / "report.md").read_text()
+    assert "| lines, λ 0 | DPO − SFT | 3 | 1 |" in text
     assert "| lines, λ 0 | GRPO − DPO | 3 | 1 | +0.200 [+0.200, +0.200] |" in text
     assert (tmp_path / "out" / "regimes.png").stat().st_size > 10_000
 
