@@ -29,7 +29,7 @@ DRAWN = {
 }
 PAIRS = [
     *(f"{one} - {other}" for one, other in COMPARED if "dpo" in (one, other)),
-    *("dpo-t1.1 - dpo", "ddpo - dpo-t1.1", "grpo-advantage - grpo"),
+    *("dpo-t1.1 - dpo", "ddpo - dpo-t1.1", "dorpo - orpo", "grpo-advantage - grpo"),
 ]
 NOTE = (
     "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds, where there are two"

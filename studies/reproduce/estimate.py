@@ -152,7 +152,8 @@ def _training(stage: Stage, recipe: Recipe, run: Run, lengths: list[tuple[float,
     if recipe.get("share_prompts"):  # once a pair, the words around it once a batch
         prompt = sum(prompt * number for prompt, _, number in lengths) / _responses(lengths) / 1000
         pair = max(0, pair - prompt - (1 - 1 / micro) * _TEMPLATE / 1000)
-    return pair * (trained * _TRAINED["pairs"] + examples * _REFERENCE)
+    references = examples * _REFERENCE if recipe.get("precompute_ref_log_probs") else 0  # ORPO has none
+    return pair * (trained * _TRAINED["pairs"] + references)
 
 
 def _completion(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:

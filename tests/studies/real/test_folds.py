@@ -22,7 +22,8 @@ SAMPLED = ("untouched", "sft", "sft-t1.1", "dpo", "dpo-t1.1", "ddpo", "ddpo-perm
 
 
 UNTRAINED = ("sft-min-p", "dpo-min-p", "untouched-verbalized", "untouched-iterative")
-METHODS = ("spl", "crpo", "divpo", "dpo-beta-0.4", "dpo-beta-4", "dpo-quarter", "dpo-half", *UNTRAINED)
+FROM_THE_MODEL = ("orpo", "dorpo")
+METHODS = ("spl", "crpo", "divpo", "dpo-beta-0.4", "dpo-beta-4", "dpo-quarter", "dpo-half", *FROM_THE_MODEL, *UNTRAINED)
 
 
 @pytest.fixture
@@ -78,6 +79,12 @@ def test_methods_from_the_same_adapter_pairs_and_steps(capsys, source, monkeypat
         "dpo-beta-4": "--beta 4", "dpo-quarter": "--num_train_epochs 0.25", "dpo-half": "--num_train_epochs 0.5", "divpo": "",
     }  # fmt: skip
     dpo = lines["train_dpo"].partition(" --source ")[2].replace("/dpo ", "/{name} ").replace("/dpo-", "/{name}-")
+    for name in FROM_THE_MODEL:  # no SFT adapter, the same pairs and words around the prompt
+        words = trained.pop(name).partition(" --source ")[2]
+        start = "runs/smollm2-folds/seed4/data/pairs-both --chat_template_from runs/smollm2-folds/seed4/generation"
+        assert words.startswith(start)
+        assert "--adapter" not in words
+        assert f"--adapter runs/smollm2-folds/seed4/{name} " in lines[f"sample_{name}"]
     for name, line in trained.items():
         pairs = {"crpo": "pairs-crpo", "divpo": "pairs-divpo"}.get(name, "pairs-both")
         words = re.sub(" +", " ", line.partition(" --source ")[2].replace(own[name], ""))

@@ -28,7 +28,7 @@ OF_FOLDS = {  # file -> module, and what must be on its command line
     "judge": ("studies.captions.fit", "--source x --held_out x --output x"),
     "measure": ("studies.real.measure", "--samples x --source x --reward_a x --reward_ridge x --reward_b x --output x"),
 }
-TRAINING = ("generation", "reward", "dpo", "ddpo", "grpo")
+TRAINING = ("generation", "reward", "dpo", "ddpo", "orpo", "dorpo", "grpo")
 
 
 @pytest.fixture
@@ -70,9 +70,10 @@ def test_one_model_throughout_and_weights_are_the_only_difference():
         shared.recipe("smollm2", "1_data_prep_filtering")["model_to_use"],
     ]
     assert set(named) == {SMOLLM2}
-    plain, weighted = shared.recipe("smollm2", "dpo"), shared.recipe("smollm2", "ddpo")
-    assert plain.items() <= weighted.items()
-    assert weighted.keys() - plain.keys() == {"weight_column", "weight_normalisation"}
+    for one in ("dpo", "orpo"):
+        plain, weighted = shared.recipe("smollm2", one), shared.recipe("smollm2", f"d{one}")
+        assert plain.items() <= weighted.items()
+        assert weighted.keys() - plain.keys() == {"weight_column", "weight_normalisation"}
 
 
 def test_the_order_and_the_sizes(source, capsys, monkeypatch):
@@ -132,6 +133,19 @@ def test_the_estimate_knows_how_many_prompts_are_measured():
     assert seconds(train, 60) < seconds(train, 1000)
 
 
+def test_the_estimate_knows_that_orpo_has_no_reference():
+    """Two passes over the same pairs take as long as the updates alone."""
+    run = Run("smollm2", 0, "x", size="folds", root=shared.ROOT)
+
+    def seconds(method, epochs):
+        command = f"{{config}} --num_train_epochs {epochs}"
+        return estimating._seconds(Stage(f"train_{method}", method, command), run, [(50.0, 10.0, 40)] * 50)
+
+    start = 2 * seconds("orpo", 1) - seconds("orpo", 2)
+    assert start == pytest.approx(2 * seconds("dorpo", 1) - seconds("dorpo", 2))
+    assert 2 * seconds("dpo", 1) - seconds("dpo", 2) > start + 10
+
+
 def test_the_estimate_grows_with_the_work(source, capsys, monkeypatch):
     monkeypatch.setattr("studies.reproduce.__main__.multiplies_bfloat16", lambda: True)
     _, quick = dry(capsys, source)
@@ -179,7 +193,8 @@ def test_the_estimate_counts_what_folds_measure_and_what_a_command_says_otherwis
         minutes.append(sum(told.values()) / 60)
     assert minutes[0] == pytest.approx(30, rel=0.2)
     assert minutes[1] - minutes[0] == pytest.approx(2 * 16 * 50 / 60, rel=0.15)
-    assert minutes[2] - minutes[0] == pytest.approx(26.5, rel=0.2)
+    later = sum(seconds for name, seconds in told.items() if name.endswith("orpo")) / 60  # was not of the measured run
+    assert minutes[2] - minutes[0] - later == pytest.approx(26.5, rel=0.2)
     assert 60 < told["sample_untouched-verbalized"] < 150
     assert told["sample_untouched"] < told["sample_untouched-iterative"] < told["sample_untouched-verbalized"]
     assert told["measure"] > 150
