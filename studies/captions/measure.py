@@ -154,7 +154,7 @@ def measures(captions: list[str], contest: str, rewards: dict, encode, training:
 
 def examples(texts: dict[str, dict[str, list[str]]]) -> str:
     """The first captions of every model for every contest, as Markdown; nothing is chosen."""
-    lines = ["# Captions, the first ones drawn of every model", ""]
+    lines = ["# The first samples drawn of every model, by prompt", ""]
     for contest in next(iter(texts.values())):
         lines += [f"## {contest.strip()}", ""]
         for model, by_contest in texts.items():
