@@ -36,6 +36,9 @@ _REPLACED = set(
     " max_length max_new_tokens num_beams use_cache _from_model_config cache_implementation".split()
 )
 
+# How far rounding may move logits, in their standard deviations: the same sums; sums in another order in float32, in less.
+SAME_ORDER, OTHER_ORDER = 0.01, {True: 0.01, False: 0.1}
+
 
 class LocalEngine:
     """A model of this machine as an :class:`Engine`, loaded when first asked. A prompt it cannot read is a failure."""
@@ -139,25 +142,34 @@ def say_ignored(base_model: str, settings: GenerationConfig) -> None:
 
 @torch.inference_mode()
 def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a short text gets the same next token's logits with and without padding, up to rounding."""
+    """Whether a short text gets the same next token's logits whatever stands in its padding, and with none, up to rounding.
+
+    Other tokens in the padding leave every sum as it is, so that hardly anything may change. Another width changes the order of
+    sums, in bfloat16 by up to a tenth of the logits' spread and at some widths not at all: the width that changes least counts.
+    """
     usable = [token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids][:64]
     text = (usable or [0])[-5:]
 
-    def scores(padding: int) -> torch.Tensor:
-        ids, mask = left_padded([text], tokenizer.pad_token_id, model.device, padding)
+    def scores(padding: int, pad: int) -> torch.Tensor:
+        ids, mask = left_padded([text], pad, model.device, padding)
         settings = {"output_logits": True, "return_dict_in_generate": True}
         return generate(model, tokenizer, ids, mask, 1, settings, past_key_values=block_cache(model)).logits[0][0].float()
 
-    plain, padded = scores(0), scores(7)
+    def same(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
+        """Whether the root mean square difference is within ``tolerance`` standard deviations of the logits."""
+        finite = one.isfinite() & other.isfinite()
+        return bool((one - other)[finite].square().mean().sqrt() <= tolerance * one[finite].std())
+
+    plain = scores(0, tokenizer.pad_token_id)
     if plain.isnan().any():
         raise UserError(
             "the model's scores of a short text are not numbers: its weights are damaged, or overflow in its precision"
         )
-    finite = plain.isfinite() & padded.isfinite()
-    spread = plain[finite].std()
-    # The mean square, since the greatest of tens of thousands of roundings in bfloat16 passes any bound on some processor.
-    tolerance = 0.01 if next(model.parameters()).dtype == torch.float32 else 0.1
-    return bool((plain - padded)[finite].square().mean().sqrt() <= tolerance * spread)
+    padded = {width: scores(width, tokenizer.pad_token_id) for width in (3, 7, 11)}
+    single = next(model.parameters()).dtype == torch.float32
+    return same(padded[7], scores(7, text[0]), SAME_ORDER) and any(
+        same(plain, one, OTHER_ORDER[single]) for one in padded.values()
+    )
 
 
 def read_tokens(
