@@ -104,11 +104,11 @@ def make_trainer(name: str, dtype: str, pairs: list[dict], references: int | Non
 
 
 def peak(name: str, dtype: str, pairs: list[dict]) -> float:
-    """MiB of a step on these pairs above what this process holds before it: the model, and the scratch space of one pair."""
+    """MiB of a step on these pairs above what this process holds before it: the model, and the scratch space of two pairs."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(name, dtype, pairs, None, folder)
         rows = list(trainer.train_dataset)
-        step(trainer, trainer.data_collator(rows[:1]))
+        step(trainer, trainer.data_collator(rows[:2]))
         trainer.state.global_step = 1  # past the check of the first step
         memory = PeakMemory("cpu")
         step(trainer, trainer.data_collator(rows))

@@ -270,12 +270,14 @@ def test_folders_with_dead_links_and_stops_that_are_no_tokens_are_one_line(tmp_p
 @pytest.mark.parametrize(
     ("dtype", "by_width", "by_content", "ignores"),
     [
-        ("bfloat16", {3: 0.0, 7: 0.3, 11: 0.3}, 0.0, True),  # rounding, at some widths: seen with a LoRA of SmolLM2
-        ("bfloat16", {3: 0.05, 7: 0.2, 11: 0.2}, 0.0, True),
-        ("bfloat16", {3: 0.15, 7: 0.15, 11: 0.15}, 0.0, False),  # positions that count the padding
-        ("bfloat16", {}, 0.02, False),  # padding that is read
-        ("float32", {3: 0.005, 7: 0.005, 11: 0.005}, 0.0, True),
-        ("float32", {3: 0.02, 7: 0.02, 11: 0.02}, 0.0, False),
+        ("bfloat16", {7: 0.11}, 0.0, True),  # rounding, at some widths: seen with a LoRA of SmolLM2
+        ("bfloat16", {3: 0.05, 7: 0.2, 11: 0.2, 64: 0.2}, 0.05, True),
+        ("bfloat16", {3: 0.15, 7: 0.15, 11: 0.15, 64: 0.15}, 0.0, False),  # positions that count the padding
+        ("bfloat16", {3: 0.05, 7: 0.1, 11: 0.2, 64: 0.9}, 0.0, False),  # which tells with many columns
+        ("bfloat16", {}, 0.15, False),  # padding that is read
+        ("float32", dict.fromkeys(local.PADDINGS, 0.005), 0.005, True),
+        ("float32", {64: 0.02}, 0.0, False),
+        ("float32", {3: 0.005, 7: 0.3, 11: 0.3}, 0.0, False),
         ("float32", {}, 0.02, False),
     ],
 )

@@ -35,8 +35,9 @@ NOTE = (
     "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds, where there are two"
     " or more. Reward B: in standard deviations within a prompt, of votes that nothing was trained on. Above mixtures: semantic"
     " diversity of the first model above the concave hull of SFT and DPO, each also hotter, and of DPO with other β or fewer"
-    " updates where the report has them, at the same reward B, which mixtures of two of these reach. No correction for the"
-    " number of comparisons. What stands in several reports of the same votes is of the first (`report` in regimes.csv)."
+    " updates where the report has them, at the same reward B, which mixtures of two of these reach. Each"
+    " report has its own hull. No correction for the number of comparisons. What stands in several reports of the same votes is"
+    " of the first (`report` in regimes.csv)."
 )
 
 

@@ -101,12 +101,12 @@ def read(groups: dict[str, list[Path]], split: str | None, models: list[str] | N
         regime = regimes.setdefault(name, {"folders": folders, "tables": [], "accuracy": [], "asked": []})
         for seed in folders:
             text = read_text(_measures(seed, split) / PROMPTS, STUDY)
-            of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
-            of_ridge = read_json(fold_folder(seed) / "reward-ridge" / ACCURACY, STUDY)["by_contest"]
-            of_reward = {"reward": of_reward["reward"], "length": of_reward["length"], "ridge": of_ridge["reward"]}
             table = pd.read_csv(io.StringIO(text))
             if lacking := [MEASURES[key] for key in MEASURES if key not in table]:
                 raise UserError(f"{_measures(seed, split)}: made before {', '.join(lacking)} was measured; run its stage again")
+            of_reward = read_json(seed / "reward-b" / ACCURACY, STUDY)["by_contest"]
+            of_ridge = read_json(fold_folder(seed) / "reward-ridge" / ACCURACY, STUDY)["by_contest"]
+            of_reward = {"reward": of_reward["reward"], "length": of_reward["length"], "ridge": of_ridge["reward"]}
             regime["tables"].append(_of(models, table))
             form = read_provenance(_measures(seed, split)).get("form", {})
             regime["asked"].append({model: found for model, found in form.items() if model in (models or form)})
@@ -162,11 +162,10 @@ def tables(name: str, folds: dict, of_a: str = "the votes that the policies were
     accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length", "ridge")}
     note = (
         f"{folds['prompts']} prompts that were never trained on, in {number} fold{'s' if number > 1 else ''}; {answers} answers"
-        f" of each model to each. Reward A: a reward model trained on {of_a}. Ridge: regressions on the votes of the prompts"
-        f" that were trained on; their Spearman correlation with votes within a held-out prompt is {accuracy['ridge']:.2f}."
-        " Reward B:"
-        " ridge regressions on the other half of the votes, of all prompts; its Spearman correlation with unseen votes is"
-        f" {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of the other prompts"
+        f" of each model to each. Reward A: a reward model trained on {of_a}. Ridge: regressions on the same votes,"
+        f" weighed on validation prompts; their Spearman correlation with such votes is {accuracy['ridge']:.2f} within a"
+        " prompt that they have not read. Reward B: ridge regressions on the other half of the votes, of all prompts; its"
+        f" Spearman correlation with unseen votes is {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of the other prompts"
         " that an answer is farther from than from its own. seq-rep-4: share of an answer's four-word sequences that stood in"
         " it before. Different kinds: of the answers to a prompt. Copies: equal to a"
         " training response. Mean [95% interval over prompts and folds]."

@@ -12,7 +12,7 @@ bash reproduce.sh --claims --methods --strengths spl=3 crpo=2    these beside th
 bash reproduce.sh --rlaif                    GRPO with several rewards and deviations beside DPO and DDPO: docs/RLAIF.md
 bash reproduce.sh --recipe smollm2 --source FILE      own texts and votes, a small pretrained model: docs/OWN_DATA.md
 bash reproduce.sh --recipe smollm2 --source FILE --folds --seeds 0 1 2    does weighting pay on these votes: docs/REAL.md
-bash reproduce.sh --recipe smollm2 --source FILE --folds --methods        and SPL, CrPO, DivPO, min-p beside it
+bash reproduce.sh --recipe smollm2 --source FILE --folds --methods        and SPL, CrPO, DivPO, ORPO, DORPO, min-p
 bash reproduce.sh --recipe smollm2 --source FILE --folds --rlaif          and GRPO with and without deviation
 bash reproduce.sh --recipe smollm2 --source FILE --folds captions --dial     captions, and votes that favour the common more
 bash reproduce.sh --recipe captions --source FILE     real captions with real votes: docs/CAPTIONS.md

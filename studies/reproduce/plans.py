@@ -123,7 +123,7 @@ def _methods(runs: list[Run], root: str, group: str, fixed: Mapping[str, str]) -
 def _folds(runs: list[Run], root: str, group: str, values: Sequence[float]) -> Iterator[Part]:
     """Every seed a fold, the control in the first alone; other methods or GRPO where ``group`` says so; one report.
 
-    With ``values`` the same texts with other votes, and a report of these.
+    With ``values`` the same texts with other votes, and a report of these; the control then in every fold.
     """
     first, table = runs[0], table_of(runs[0].recipe)
     if not (table.laptop and table.own_data):
@@ -135,7 +135,7 @@ def _folds(runs: list[Run], root: str, group: str, values: Sequence[float]) -> I
     *rows, measure = stages.FOLDS.seed
     rows = (*rows, *more[group], measure)
     for one in runs:
-        yield _part(one, rows if one is first else _without(rows, "permuted"))
+        yield _part(one, rows if one is first or values else _without(rows, "permuted"))
     yield Part(first, stages.FOLDS.report, Report(f"{root}/report{first.of_split}", (), tuple(one.folder for one in runs)))
     points = []
     for one in runs:

@@ -136,6 +136,8 @@ def test_only_what_depends_on_votes_is_made_anew(capsys, source):
         ).split()
     )
     assert not [line for _, line in pairs if "dial-0/" in line], "λ = 0 is the fold itself"
+    for seed in (0, 1):  # with the control in every fold, too
+        assert [line for _, line in pairs if f"--output_dir runs/smollm2-folds-captions/seed{seed}/ddpo-permuted" in line]
     assert f"--source {main_run}/data --data_path {main_run}/dial-0.3/data --strength 0.3" in below["dial"]
     assert "--gap 5000 --max_pairs 36" in below["2_pairs"]
     for name in ("train_dpo", "train_ddpo"):

@@ -334,7 +334,7 @@ def test_report_of_two_folds(seeds, tmp_path):
     text = (tmp_path / "report" / "report.md").read_text()
     assert "5 prompts that were never trained on, in 2 folds; 4 answers" in text
     assert "unseen votes is 0.30 within a prompt (length alone 0.10)" in text
-    assert "within a held-out prompt is 0.60" in text, "the mean over folds"
+    assert "with such votes is 0.60 within a prompt" in text, "the mean over folds"
     assert "| DDPO | +0.100 [+0.100, +0.100] |" in text
     assert (tmp_path / "report" / "real.png").stat().st_size > 10_000
     values = pd.read_csv(tmp_path / "report" / "prompts.csv")
