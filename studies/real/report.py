@@ -162,13 +162,13 @@ def tables(name: str, folds: dict, of_a: str = "the votes that the policies were
     accuracy = {part: np.mean([np.mean(fold[part]) for fold in folds["accuracy"]]) for part in ("reward", "length", "ridge")}
     note = (
         f"{folds['prompts']} prompts that were never trained on, in {number} fold{'s' if number > 1 else ''}; {answers} answers"
-        f" of each model to each. Reward A: a reward model trained on {of_a}. Ridge: regressions on the same votes,"
-        f" weighed on validation prompts; their Spearman correlation with such votes is {accuracy['ridge']:.2f} within a"
-        " prompt that they have not read. Reward B: ridge regressions on the other half of the votes, of all prompts; its"
-        f" Spearman correlation with unseen votes is {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of the other prompts"
-        " that an answer is farther from than from its own. seq-rep-4: share of an answer's four-word sequences that stood in"
-        " it before. Different kinds: of the answers to a prompt. Copies: equal to a"
-        " training response. Mean [95% interval over prompts and folds]."
+        f" of each model to each. Reward A: a reward model trained on {of_a}. Ridge: regressions on the same votes, weighed on"
+        f" validation prompts; their Spearman correlation with such votes is {accuracy['ridge']:.2f} within a prompt that they"
+        " have not read. Reward B: ridge regressions on the other half of the votes, of all prompts; its Spearman correlation"
+        f" with unseen votes is {accuracy['reward']:.2f} within a prompt (length alone {accuracy['length']:.2f}). Fit: share of"
+        " the other prompts that an answer is farther from than from its own. seq-rep-4: share of an answer's four-word"
+        " sequences that stood in it before. Different kinds: of the answers to a prompt. Copies: equal to a training response."
+        " Mean [95% interval over prompts and folds]."
     )
     found = [Table(f"{name}-models", f"{name}: models", note, ["model", "prompts", *MEASURES.values()], models)]
     rows, apart = [], []

@@ -46,9 +46,9 @@ def tables(name: str, rows, label: Callable[[str], str]) -> list:
         )
     note = (
         "Of the pairs that were trained on, over the second half of the updates that are logged; folds side by side. Margin: β"
-        " times how much more log-likelihood the chosen answer gained than the rejected one, in nats; accuracy: share of"
-        " pairs in which it gained more (chance .5). Where the margin is near 0 the model learned next to nothing of its"
-        " votes. ORPO and DORPO have no reference: β times the difference of log-likelihoods a token, which may be below 0 before any training."
+        " times how much more log-likelihood the chosen answer gained than the rejected one, in nats; accuracy: share of pairs"
+        " in which it gained more (chance .5). Where the margin is near 0 the model learned next to nothing of its votes. ORPO"
+        " and DORPO have no reference: β times the difference of log-likelihoods a token, perhaps below 0 before any training."
     )
     header = ["model", "last logged update", "margin", "accuracy"]
     return [Table(f"{name}-trainings", f"{name}: trainings on pairs", note, header, lines)] if lines else []
