@@ -58,7 +58,7 @@ def test_differences_of_a_study(study, table):
 def test_differences_and_hull_on_real_votes(monkeypatch):
     rows = pd.read_csv(RESULTS / "real" / "prompts.csv")
     measured = {key: name for key, name in real.MEASURES.items() if key in rows}
-    assert real.MEASURES.keys() - measured == {"seq_rep_4", "reward_ridge"}, "measured since; the answers' texts are not published"
+    assert real.MEASURES.keys() - measured == {"seq_rep_4", "reward_ridge"}, "measured since; no texts are published"
     monkeypatch.setattr(real, "MEASURES", measured)
     values = values_of(rows, measured)
     again = real.figures({"ocsai": {"values": values, "folders": []}})
@@ -69,7 +69,7 @@ def test_differences_and_hull_on_real_votes(monkeypatch):
         for part in set(published.columns[3:]) - {"p"}:
             assert both[f"{part}_again"].to_numpy() == pytest.approx(both[part].to_numpy(), rel=1e-3, abs=2e-4), (name, part)
     folds = [fold for _, fold in rows.groupby("seed")]
-    accuracy = [{"reward": [0.0], "length": [0.0]}]
+    accuracy = [{"reward": [0.0], "length": [0.0], "ridge": [0.0]}]
     report = (RESULTS / "real" / "report.md").read_text(encoding="utf-8")
     made = real.tables(
         "ocsai", {"values": values, "folders": [], "tables": folds, "prompts": rows["prompt"].nunique(), "accuracy": accuracy}
