@@ -18,6 +18,7 @@ from studies.reproduce.stages import Lanes, Stage
 _START = 18.0  # a command's imports and its language model
 _SMALL = 5.0  # of a command without one
 _TRAINED = {"generation": 6.8, "reward": 3.5, "pairs": 6.7}  # a thousand tokens, forward and backward
+_ODDS = 17.0  # a thousand tokens of ORPO's pairs of short texts, whose prompts the head reads too
 _REFERENCE = 1.65  # a thousand tokens of pairs, forward and log-probabilities
 _READ = 1.15  # a thousand tokens, forward
 _WRITTEN = 3.9  # a thousand tokens sampled
@@ -153,7 +154,7 @@ def _training(stage: Stage, recipe: Recipe, run: Run, lengths: list[tuple[float,
         prompt = sum(prompt * number for prompt, _, number in lengths) / _responses(lengths) / 1000
         pair = max(0, pair - prompt - (1 - 1 / micro) * _TEMPLATE / 1000)
     references = examples * _REFERENCE if recipe.get("precompute_ref_log_probs") else 0  # ORPO has none
-    return pair * (trained * _TRAINED["pairs"] + references)
+    return pair * (trained * (_ODDS if stage.needs.endswith("orpo") else _TRAINED["pairs"]) + references)
 
 
 def _completion(recipe: Recipe, lengths: list[tuple[float, float, int]]) -> float:
