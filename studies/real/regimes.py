@@ -1,7 +1,7 @@
 r"""One table and one figure of several reports: every set of votes, every method, minus DPO.
 
-    python -m studies.real.regimes --reports ocsai=results/real ocsai=results/real-methods captions=results/real-dial \
-        captions=results/real-dial-0.3 storyer=results/real-storyer --output runs/real/regimes
+    python -m studies.real.regimes --reports ocsai=results/real ocsai=results/real-methods \
+        ocsai=results/real-controls captions=results/real-dial captions=results/real-dial-0.3 storyer=results/real-storyer --output runs/real/regimes
 
 Reads the tables that ``studies.real.report`` and ``studies.real.dial_report`` write: no run is needed. Reports of one name are
 of one set of votes: what stands in several is taken from the first.
