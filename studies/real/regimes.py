@@ -1,7 +1,7 @@
 r"""One table and one figure of several reports: every set of votes, every method, minus DPO.
 
-    python -m studies.real.regimes --reports ocsai=results/real ocsai=results/real-methods \
-        ocsai=results/real-controls captions=results/real-dial captions=results/real-dial-0.3 storyer=results/real-storyer --output runs/real/regimes
+    python -m studies.real.regimes --reports ocsai=results/real ocsai=results/real-methods ocsai=results/real-controls \
+        captions=results/real-dial captions=results/real-dial-0.3 storyer=results/real-storyer --output runs/real/regimes
 
 Reads the tables that ``studies.real.report`` and ``studies.real.dial_report`` write: no run is needed. Reports of one name are
 of one set of votes: what stands in several is taken from the first.
@@ -140,7 +140,7 @@ def table(rows):
 
 
 def draw(rows, path: Path) -> Path:
-    """``path``.png: a line for each regime and difference; thick: bootstrap over prompts and folds, thin: t over folds."""
+    """``path``.png: a line for each regime and difference; thick: bootstrap over prompts and folds, thin: t over three."""
     from diversity_tuning.drawing import DARK, GREY, VERMILION, pyplot, save_figure
 
     regimes = list(rows.groupby("regime", sort=False))
@@ -156,7 +156,8 @@ def draw(rows, path: Path) -> Path:
             for _, row in own[own["measure"] == measure].iterrows():
                 at, colour = pairs.index(row["models"]), VERMILION if row["models"] == "ddpo - dpo" else GREY
                 axis.plot([row["low"], row["high"]], [at, at], color=colour, lw=3.5, alpha=0.55, solid_capstyle="butt")
-                axis.plot([row["t_low"], row["t_high"]], [at, at], color=colour, lw=1.1)
+                if row["folds"] > 2:  # over two it is a dozen standard errors wide: nothing else would be seen
+                    axis.plot([row["t_low"], row["t_high"]], [at, at], color=colour, lw=1.1)
                 axis.plot(row["mean"], at, "o", color=colour, ms=4.5)
             axis.set(ylim=(len(pairs) - 0.4, -0.6), yticks=range(len(pairs)))
             axis.set_yticklabels([label(pair) for pair in pairs] if axis is line[0] else [])
