@@ -146,7 +146,7 @@ def ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     """Whether a short text gets the same next token's logits whatever stands in its padding, and with none, up to rounding.
 
     Rounding in bfloat16 moves the logits by up to a tenth of their spread at some widths of padding and not at all at others,
-    since sums are made in another order: there one width may be as near as that, and all but near enough.
+    since sums are made in another order. There one width must agree within that tenth, the others within half of the spread.
     """
     usable = [token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids][:64]
     text = (usable or [0])[-5:]

@@ -82,8 +82,8 @@ def fit_reward(prompts: list[str], responses: list[str], targets: np.ndarray, en
 def weigh_parts(reward: CaptionReward, prompts: list[str], responses: list[str], targets: np.ndarray) -> None:
     """Set the four weights by non-negative least squares on captions that the regressions have not seen.
 
-    Where all would be 0, so that every caption had the same reward, a :class:`~diversity_tuning.errors.UserError`; they are as
-    before then.
+    Where all would be 0, so that every caption had the same reward, a :class:`~diversity_tuning.errors.UserError`, and the
+    weights stay as they were.
     """
     from scipy.optimize import nnls
 
