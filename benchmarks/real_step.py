@@ -9,7 +9,8 @@ other defaults, DDPO as recipes/smollm2/ddpo.yaml says (attention: ``sdpa``), wi
 ``bf16: true``. DDPO with its layers compiled by ``torch.compile`` in float32 alone: in bfloat16 they round otherwise with an
 adapter than without it, and the check before the first update refuses them (.67 nats apart on 16 pairs of ocsai).
 The trainers take turns on the same pairs, all weights 1, and must give the same log-probabilities and losses, else nothing is
-written. Times are processor seconds: use one thread. What is compiled at the first batch is not timed. Memory is that of a
+written. Times are processor seconds: use one thread. What is compiled at the first batch is not timed, but in
+references, which come first. Memory is that of a
 process with this trainer alone.
 """
 

@@ -29,8 +29,9 @@ DRAWN = {
 }
 PAIRS = [
     *(f"{one} - {other}" for one, other in COMPARED if "dpo" in (one, other)),
-    *("dpo-t1.1 - dpo", "ddpo - dpo-t1.1", "dorpo - orpo", "grpo-advantage - grpo"),
+    *("dpo-t1.1 - dpo", "ddpo - dpo-t1.1", "ddpo-t1.1 - dpo-t1.1", "dorpo - orpo", "grpo-advantage - grpo"),
 ]
+WEIGHTED = ("ddpo - dpo", "ddpo-t1.1 - dpo-t1.1", "dorpo - orpo")  # what weights by deviation add, all else equal
 NOTE = (
     "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds, where there are two"
     " or more. Reward B: in standard deviations within a prompt, of votes that nothing was trained on. Above mixtures: semantic"
@@ -154,7 +155,7 @@ def draw(rows, path: Path) -> Path:
         for axis, measure in zip(line, DRAWN, strict=True):
             axis.axvline(0, color=DARK, lw=0.8)
             for _, row in own[own["measure"] == measure].iterrows():
-                at, colour = pairs.index(row["models"]), VERMILION if row["models"] == "ddpo - dpo" else GREY
+                at, colour = pairs.index(row["models"]), VERMILION if row["models"] in WEIGHTED else GREY
                 axis.plot([row["low"], row["high"]], [at, at], color=colour, lw=3.5, alpha=0.55, solid_capstyle="butt")
                 if row["folds"] > 2:  # over two it is a dozen standard errors wide: nothing else would be seen
                     axis.plot([row["t_low"], row["t_high"]], [at, at], color=colour, lw=1.1)

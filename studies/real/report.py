@@ -33,13 +33,13 @@ LABELS = {
     "sft": "SFT", "sft-t1.1": "SFT, T 1.1", "sft-min-p": "SFT, min-p", "dpo": "DPO",
     "dpo-t1.1": "DPO, T 1.1", "dpo-min-p": "DPO, min-p", "dpo-beta-0.4": "DPO, β .4", "dpo-beta-4": "DPO, β 4",
     "dpo-quarter": "DPO, a quarter of the updates", "dpo-half": "DPO, half the updates", "ddpo": "DDPO",
-    "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL", "crpo": "CrPO", "divpo": "DivPO", "orpo": "ORPO", "dorpo": "DORPO",
-    "grpo": "GRPO", "grpo-advantage": "GRPO, δ on the advantage",
+    "ddpo-t1.1": "DDPO, T 1.1", "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL", "crpo": "CrPO", "divpo": "DivPO",
+    "orpo": "ORPO", "dorpo": "DORPO", "grpo": "GRPO", "grpo-advantage": "GRPO, δ on the advantage",
 }  # fmt: skip
 COMPARED = (
     ("sft", PEOPLE), ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("ddpo", "dpo-t1.1"),
-    ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"), ("dpo-beta-0.4", "dpo"), ("dpo-beta-4", "dpo"),
-    ("dpo-quarter", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"), ("dpo-min-p", "dpo"),
+    ("ddpo-t1.1", "dpo-t1.1"), ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"),
+    ("dpo-beta-0.4", "dpo"), ("dpo-beta-4", "dpo"), ("dpo-quarter", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"), ("dpo-min-p", "dpo"),
     ("untouched-verbalized", "untouched"), ("untouched-iterative", "untouched"),
     ("orpo", "dpo"), ("dorpo", "dpo"), ("dorpo", "orpo"), ("grpo", "sft"), ("grpo", "dpo"),
     ("grpo-advantage", "sft"), ("grpo-advantage", "dpo"), ("grpo-advantage", "grpo"),
@@ -48,7 +48,8 @@ COMPARED = (
 HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1", "dpo-beta-0.4", "dpo-beta-4", "dpo-quarter", "dpo-half")
 # … against which these are held.
 OVER_HULL = (
-    "ddpo", "ddpo-permuted", "spl", "crpo", "divpo", "orpo", "dorpo", "sft-min-p", "dpo-min-p", "grpo", "grpo-advantage",
+    "ddpo", "ddpo-t1.1", "ddpo-permuted", "spl", "crpo", "divpo", "orpo", "dorpo", "sft-min-p", "dpo-min-p",
+    "grpo", "grpo-advantage",
 )  # fmt: skip
 X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 

@@ -33,7 +33,7 @@ def rows(value: float, run: Run) -> tuple[Stage | Lanes, ...]:
         *FOLDS.stages("3_weights_both", "3_weights_permuted", "reward_b"),
         lanes(
             FOLDS.stages("train_dpo", "sample_dpo", "sample_dpo-t1.1"),
-            FOLDS.stages("train_ddpo", "train_ddpo-permuted", "sample_ddpo", "sample_ddpo-permuted"),
+            FOLDS.stages("train_ddpo", "train_ddpo-permuted", "sample_ddpo", "sample_ddpo-t1.1", "sample_ddpo-permuted"),
         ),
         stage("measure", " ".join(f"{{main}}/samples{{suffix}}/{name}" for name in _SHARED)),
     )

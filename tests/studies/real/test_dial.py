@@ -132,7 +132,7 @@ def test_only_what_depends_on_votes_is_made_anew(capsys, source):
         list(below)
         == (
             "dial 1_filtering 2_pairs 3_weights_both 3_weights_permuted reward_b train_dpo sample_dpo sample_dpo-t1.1"
-            " train_ddpo train_ddpo-permuted sample_ddpo sample_ddpo-permuted measure"
+            " train_ddpo train_ddpo-permuted sample_ddpo sample_ddpo-t1.1 sample_ddpo-permuted measure"
         ).split()
     )
     assert not [line for _, line in pairs if "dial-0/" in line], "λ = 0 is the fold itself"

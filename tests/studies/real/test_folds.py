@@ -18,7 +18,7 @@ from studies.real import measure, report
 from studies.reproduce.__main__ import main
 from tests import test_recipes as recipes
 
-SAMPLED = ("untouched", "sft", "sft-t1.1", "dpo", "dpo-t1.1", "ddpo", "ddpo-permuted")
+SAMPLED = ("untouched", "sft", "sft-t1.1", "dpo", "dpo-t1.1", "ddpo", "ddpo-t1.1", "ddpo-permuted")
 
 
 UNTRAINED = ("sft-min-p", "dpo-min-p", "untouched-verbalized", "untouched-iterative")
