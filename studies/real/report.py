@@ -38,8 +38,8 @@ LABELS = {
 }  # fmt: skip
 COMPARED = (
     ("sft", PEOPLE), ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("ddpo", "dpo-t1.1"),
-    ("ddpo-t1.1", "dpo-t1.1"), ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"),
-    ("dpo-beta-0.4", "dpo"), ("dpo-beta-4", "dpo"), ("dpo-quarter", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"), ("dpo-min-p", "dpo"),
+    ("ddpo-t1.1", "dpo-t1.1"), ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"), ("dpo-beta-0.4", "dpo"),
+    ("dpo-beta-4", "dpo"), ("dpo-quarter", "dpo"), ("dpo-half", "dpo"), ("sft-min-p", "dpo"), ("dpo-min-p", "dpo"),
     ("untouched-verbalized", "untouched"), ("untouched-iterative", "untouched"),
     ("orpo", "dpo"), ("dorpo", "dpo"), ("dorpo", "orpo"), ("grpo", "sft"), ("grpo", "dpo"),
     ("grpo-advantage", "sft"), ("grpo-advantage", "dpo"), ("grpo-advantage", "grpo"),
