@@ -4,15 +4,11 @@ r"""What a step of DDPO costs on a real model and real pairs, beside stock TRL's
         --output results/benchmarks/real_step
 
 Writes OUTPUT.json and OUTPUT.md. SmolLM2-135M, LoRA r 8 on all linear layers, no gradient checkpointing; TRL's DPO with its
-other defaults, DDPO as recipes/smollm2/ddpo.yaml says (attention: ``sdpa``) and without share_prompts, each in float32 and in
-bfloat16; TRL's also on float32 weights under autocast, its own ``bf16: true``. Without share_prompts also with ``eager``
-attention (which cannot share prompts), and DDPO with its layers compiled by ``torch.compile``, in float32 alone: in bfloat16
-they round otherwise by the width of a batch, compiled ones also with an adapter and without it, and the check before the first
-update refuses them (up to .87 and .67 nats apart on short pairs of ocsai).
-The trainers take turns on the same pairs, all weights 1, and must give the same log-probabilities and losses, else nothing is
-written. Times are processor seconds: use one thread. What is compiled at the first batch is not timed, but in
-references, which come first. Memory is that of a
-process with this trainer alone.
+other defaults, DDPO as recipes/smollm2/ddpo.yaml says (attention: ``sdpa``), without share_prompts, so with ``eager`` attention
+(which cannot share prompts), and with its layers compiled by ``torch.compile``, each in float32 and in bfloat16; TRL's also on
+float32 weights under autocast, its own ``bf16: true``. The trainers take turns on the same pairs, all weights 1, and must give
+the same log-probabilities and losses, else nothing is written. Times are processor seconds: use one thread. What is compiled at
+the first batch is not timed, but in references, which come first. Memory is that of a process with this trainer alone.
 """
 
 if not __package__:
@@ -130,7 +126,7 @@ def peaks(cases: list[tuple[str, str]], pairs: list[dict]) -> dict[tuple[str, st
 
 def measure(args, pairs: list[dict]) -> list[dict]:
     """A row per trainer: the trainers take each batch in turn, the first batch is not timed."""
-    cases = [(name, dtype) for dtype in args.dtypes for name in args.trainers if _runs(name, dtype)]
+    cases = [(name, dtype) for dtype in args.dtypes for name in args.trainers if dtype != AUTOCAST or name == "TRL DPO"]
     mib = peaks(cases, pairs[args.pairs : 2 * args.pairs])
     with tempfile.TemporaryDirectory() as folder:  # autocast last: accelerate has one state for all trainers of a process
         trainers = {case: make_trainer(*case, pairs, args.references, folder) for case in sorted(cases, key=_is_autocast)}
@@ -154,11 +150,6 @@ def measure(args, pairs: list[dict]) -> list[dict]:
         }
         for (name, dtype), trainer in trainers.items()
     ]  # fmt: skip
-
-
-def _runs(name: str, dtype: str) -> bool:
-    """Whether a trainer is run in a precision: autocast is TRL's own, eager attention and compiled layers need float32."""
-    return {AUTOCAST: name == "TRL DPO", "bfloat16": name not in (EAGER, COMPILED)}.get(dtype, True)
 
 
 def _is_autocast(case: tuple[str, str]) -> bool:
