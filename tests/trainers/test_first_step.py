@@ -14,17 +14,19 @@ from tests.tiny import make_pairs
 from tests.trainers.test_trainers import assert_same, build, loss_and_gradient, settings
 
 
-def check(margins, dtype=torch.float32, mixed="no", step=0, training=True, off=1.0, rounded=False, beta=0.1, **args):
-    """Run the check on two pairs of 4 and 16 tokens, with weights 1 and 3 and a mean loss of ``off`` x ln 2 x 2."""
-    trainer = object.__new__(DDPOTrainer)
+def check(
+    margins, dtype=torch.float32, mixed="no", step=0, training=True, off=1.0, rounded=False, beta=0.1, shares=None, **args
+):
+    """Run the check on pairs of 4, 16, 4, 16, … tokens, with weights 1, 3, … and a mean loss of ``off`` x ln 2 x their mean."""
+    trainer, pairs = object.__new__(DDPOTrainer), len(margins)
     trainer.model = torch.nn.Linear(1, 1).to(dtype).train(training)
-    trainer.beta = beta
+    trainer.beta, trainer._shares = beta, shares
     trainer.args, trainer.state = SimpleNamespace(**args), SimpleNamespace(global_step=step)
     trainer.accelerator = SimpleNamespace(mixed_precision=mixed)
-    log_probs = -10 * torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) - 1
-    log_probs[[0, 2], 2:] = 0
+    log_probs = -10 * torch.rand(2 * pairs, 8, generator=torch.Generator().manual_seed(0)) - 1
+    log_probs.view(2, pairs, 8)[:, ::2, 2:] = 0
     log_probs = log_probs.bfloat16().float() if rounded else log_probs
-    weights = torch.tensor([1.0, 3.0])
+    weights = torch.tensor([1.0, 3.0]).repeat(pairs)[:pairs]
     if rounded:
         trainer.aux_loss_enabled = False
         given = {"input_ids": torch.zeros(4, 9, dtype=torch.long), "completion_mask": torch.ones(4, 9)}
@@ -33,18 +35,24 @@ def check(margins, dtype=torch.float32, mixed="no", step=0, training=True, off=1
 
 
 def test_what_rounding_explains_passes():
-    """Root mean square of two pairs: 1 + 1/√2 times .01 nats per square root of the tokens in float32, .25 in bfloat16.
-
-    A single pair may be off by twice that.
-    """
+    """.01 nats per square root of the tokens in float32; in bfloat16 .25 times 1 + 1/n of n pairs, twice .25 of one."""
     for sign in (1, -1):
-        check([sign * 0.034, sign * 0.068])
-        check([sign * 0.039, 0.0])
-        check([0.0, sign * 0.079])
-        check([sign * 0.85, sign * 1.70], dtype=torch.bfloat16)
-        check([sign * 0.99, 0.0], mixed="bf16")
+        check([sign * 0.019, sign * 0.039])
+        for half in ({"dtype": torch.bfloat16}, {"mixed": "bf16"}):
+            check([sign * 0.74, sign * 1.48], **half)
+            check([sign * 0.99], **half)
+            check([sign * 0.99, *7 * [0.0]], **half)
+            check(4 * [sign * 0.56, sign * 1.12], **half)
     check([0.0, 0.0], off=1.04)
     check([0.0, 0.0], off=0.96)
+
+
+def test_pairs_that_were_filled_in_are_not_counted():
+    """One pair may be .98 off; eight of them may not. Seven are copies that fill the update, with no share in it."""
+    margins = 4 * [0.98, 1.96]
+    with pytest.raises(UserError, match="margin"):
+        check(margins, dtype=torch.bfloat16)
+    check(margins, dtype=torch.bfloat16, shares=torch.tensor([1.0, *7 * [0.0]]))
 
 
 def test_rounding_of_the_mean_loss_grows_with_beta():
@@ -63,12 +71,14 @@ def test_rounding_of_the_mean_loss_grows_with_beta():
 @pytest.mark.parametrize(
     ("margins", "options", "found"),
     [
-        ([0.041, 0.0], {}, "0.041"),
-        ([0.0, 0.081], {}, "0.081"),
-        ([0.035, 0.069], {}, "0.035"),
-        ([0.034, 0.0695], {}, "0.0695"),
-        ([1.01, 0.0], {"dtype": torch.bfloat16}, "1.01"),
-        ([0.84, 1.75], {"mixed": "bf16"}, "1.75"),
+        ([0.021, 0.0], {}, "0.021"),
+        ([0.021, 0.039], {}, "0.021"),
+        ([0.019, 0.041], {}, "0.041"),
+        ([1.01], {"dtype": torch.bfloat16}, "1.01"),
+        ([1.01, *7 * [0.0]], {"dtype": torch.bfloat16}, "1.01"),
+        ([0.76, 1.51], {"mixed": "bf16"}, "0.76"),
+        ([0.45, 1.95], {"mixed": "bf16"}, "1.95"),  # too far in root mean square alone: each is within 2, their mean within 1.5
+        ([0.5701, *3 * [1.13, 0.57], 1.13], {"dtype": torch.bfloat16}, "0.5701"),
         ([math.nan, 0.0], {}, "nan"),
         ([0.0, math.inf], {}, "inf"),
     ],
