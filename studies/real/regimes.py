@@ -68,7 +68,7 @@ def main(argv=None) -> None:
 def read(reports: list[str]):
     """A row for each regime, difference of :data:`PAIRS` and measure of :data:`SHOWN`, with its prompts and folds.
 
-    To differences from DPO of :data:`OVER_HULL` another row, :data:`ABOVE`.
+    To differences from DPO of :data:`OVER_HULL`, at one temperature, another row, :data:`ABOVE`.
 
     ``reports``: ``NAME=FOLDER`` each. A word of another form, a folder without the values by prompt and reports with nothing
     to compare are a :class:`UserError`. A regime goes by the report's name, followed by its own where it has another
@@ -115,7 +115,7 @@ def differences(folds: list) -> dict[str, list[dict]]:
             both = ~np.isnan(one - other)
             row = {"measure": measure, "prompts": int(both.sum()), "folds": int(both.any(axis=1).sum())}
             found.setdefault(pair, []).append(row | paired_difference(one, other, nested=True))
-        if models[0] in OVER_HULL and models[1] == "dpo":
+        if models[0] in OVER_HULL and (models[1] == "dpo" or pair == "ddpo-t1.1 - dpo-t1.1"):
             counts = {key: found[pair][0][key] for key in ("prompts", "folds")}
             found[pair].append({"measure": ABOVE, **counts, **over_hull(of_hull, models[0], Y[0])})
     return found

@@ -48,7 +48,8 @@ def tables(name: str, rows, label: Callable[[str], str]) -> list:
         "Of the pairs that were trained on, over the second half of the updates that are logged; folds side by side. Margin: β"
         " times how much more log-likelihood the chosen answer gained than the rejected one, in nats; accuracy: share of pairs"
         " in which it gained more (chance .5). Where the margin is near 0 the model learned next to nothing of its votes. ORPO"
-        " and DORPO have no reference: β times the difference of log-likelihoods a token, perhaps below 0 before any training."
+        " and DORPO have no reference: β times the difference of log-likelihoods a token, perhaps below 0 before any"
+        " training; accuracy: share of pairs whose chosen answer is the likelier a token, so that .5 is not chance."
     )
     header = ["model", "last logged update", "margin", "accuracy"]
     return [Table(f"{name}-trainings", f"{name}: trainings on pairs", note, header, lines)] if lines else []
