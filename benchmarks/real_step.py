@@ -7,8 +7,9 @@ Writes OUTPUT.json and OUTPUT.md. SmolLM2-135M, LoRA r 8 on all linear layers, n
 other defaults, DDPO as recipes/smollm2/ddpo.yaml says (attention: ``sdpa``), without share_prompts, so with ``eager`` attention
 (which cannot share prompts), and with its layers compiled by ``torch.compile``, each in float32 and in bfloat16; TRL's also on
 float32 weights under autocast, its own ``bf16: true``. The trainers take turns on the same pairs, all weights 1, and must give
-the same log-probabilities and losses, else nothing is written. Times are processor seconds: use one thread. Compiling at
-the first batch is not timed; compiling for the references, which come first, is, as part of them. Memory is that of a process with this trainer alone.
+the same log-probabilities and losses, else nothing is written. Times are processor seconds: use one thread. Compiling at the
+first batch is not timed; compiling for the references, which come first, is, as part of them. Memory is that of a process with
+this trainer alone.
 """
 
 if not __package__:
