@@ -15,6 +15,7 @@ from enum import Enum
 from diversity_tuning.children import end_with_parents
 from diversity_tuning.console import as_run_here
 from diversity_tuning.errors import UserError
+from diversity_tuning.group import leave
 from diversity_tuning.locks import release
 from diversity_tuning.missing import require
 from diversity_tuning.names import nearest
@@ -48,7 +49,10 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         _running.append(sys.argv[1:] if argv is None else [str(word) for word in argv])
         try:
             with bounded() if len(_running) == 1 else contextlib.nullcontext():
-                return main(argv) or 0
+                code = main(argv) or 0
+                if len(_running) == 1:
+                    leave()
+                return code
         except UserError as error:
             message, code = f"error: {' '.join(as_run_here(str(error)).split())}", 2
         except KeyboardInterrupt:

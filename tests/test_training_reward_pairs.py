@@ -13,6 +13,7 @@ from datasets import Dataset
 from diversity_tuning.errors import UserError
 from diversity_tuning.reward_model import load_reward_model, reward_pair_dataset, reward_text, with_mismatched_prompts
 from scripts_reward_modeling import pairwise_reward_model_train as reward_pairs
+from tests import ending
 from tests.tiny import make_pairs, save_base
 from tests.training_runs import LORA, ROOT, history, losses, stops, train, weights
 
@@ -134,7 +135,7 @@ def test_two_processes_are_one(world, tmp_path):
     launcher.chmod(0o755)
     environment = {
         **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "MODEL": "miniature", "ACCELERATE": "cpu", "PROCESSES": "2",
-        "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **ending.with_record(tmp_path),
     }  # fmt: skip
     places = ["--source", world / "pairs.jsonl", "--model_name_or_path", world / "base"]
     same = "--max_steps 3 --logging_steps 1 --train_sampling_strategy random --warmup_steps 0".split()
@@ -142,6 +143,7 @@ def test_two_processes_are_one(world, tmp_path):
     command += ["--per_device_train_batch_size", "2"]
     answer = subprocess.run(list(map(str, command)), cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr[-3000:]
+    assert ending.both_left(tmp_path)
     assert answer.stdout.count('"mismatched_pairs": 4') == 1, "only the first process speaks"
     recipe = ["--config", ROOT / "recipes" / "miniature" / "reward_pairs.yaml"]
     alone = [*recipe, *places, "--output_dir", world / "one", *same, "--per_device_train_batch_size", "4", "--use_cpu", "true"]

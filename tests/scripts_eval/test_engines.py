@@ -16,6 +16,7 @@ from diversity_tuning.evaluation.sampling.run import SamplingConfig, followed, s
 from diversity_tuning.evaluation.sampling.samples import Processes
 from diversity_tuning.flags import parse_flags
 from scripts_eval import generation_eval1_1, sample
+from tests import ending
 from tests.generation.server import chat_server, openai_reply
 from tests.scripts_eval.test_evaluation import PUBLISHED, sampling_flags, scoring_flags
 
@@ -246,8 +247,10 @@ def test_two_processes_go_on_and_sample_what_one_does(world, tmp_path):
         "scripts_eval.sample",
         *sampling_flags(world, two, **changes),
     ]
-    answer = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True, capture_output=True)
+    environment = {**os.environ, **ending.with_record(tmp_path), "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(command, env=environment, text=True, capture_output=True)
     assert answer.returncode == 0, answer.stderr[-3000:]
+    assert ending.both_left(tmp_path)
     assert answer.stdout.count("9 of 27 responses are there, resuming") == 1
     assert sorted((two / "samples.jsonl").read_text().splitlines(keepends=True)) == sorted(rows)
     assert sorted(path.name for path in two.iterdir()) == ["samples.jsonl", "sampling.json"]

@@ -10,6 +10,7 @@ from diversity_tuning.data.schema import POST_TEXT, POST_TITLE, PROMPT, prompt_t
 from diversity_tuning.data.tables import read_split, require_columns, where_of
 from diversity_tuning.errors import UserError
 from diversity_tuning.evaluation.files import SAMPLES
+from diversity_tuning.group import leave, prepare
 from diversity_tuning.outputs import LineFile
 
 
@@ -135,6 +136,8 @@ class Processes:
             import torch
             from accelerate import PartialState
 
+            prepare()
+
             cpu = device == "cpu" or not torch.accelerator.is_available()
             # One process may wait for another for as long as sampling takes.
             self._state = PartialState(cpu=cpu, timeout=timedelta(days=30))
@@ -168,5 +171,5 @@ class Processes:
     def end(self) -> None:
         """Let each process go its own way."""
         if self._state:
-            self._state.destroy_process_group()
+            leave()
             self._state = None
