@@ -18,7 +18,7 @@ import numpy as np
 from diversity_tuning.cli import Parser, command, parse_with_recipe
 from diversity_tuning.errors import UserError
 from studies.real.measure import MEASURES
-from studies.real.report import COMPARED, HULL, LABELS, OVER_HULL, STUDY, X, Y, fold_values, over_hull
+from studies.real.report import COMPARED, HULL, OVER_HULL, STUDY, WEIGHTED, X, Y, fold_values, label, over_hull
 from studies.report import read_text, write_report
 
 SHOWN = ("semantic_diversity", "reward_b", "lints")
@@ -27,11 +27,13 @@ DRAWN = {
     **{measure: f"difference in {MEASURES[measure]}" for measure in SHOWN[:2]},
     ABOVE: f"{MEASURES[Y[0]]} above mixtures",
 }
+HOTTER = "dpo-t1.1"
+# From DPO first, then from what else was trained on votes.
 PAIRS = [
-    *(f"{one} - {other}" for one, other in COMPARED if "dpo" in (one, other)),
-    *("dpo-t1.1 - dpo", "ddpo - dpo-t1.1", "ddpo-t1.1 - dpo-t1.1", "dorpo - orpo", "grpo-advantage - grpo"),
+    *((one, other) for one, other in COMPARED if "dpo" in (one, other)),
+    (HOTTER, "dpo"),
+    *((one, other) for one, other in COMPARED if other in (HOTTER, "orpo", "grpo")),
 ]
-WEIGHTED = ("ddpo - dpo", "ddpo-t1.1 - dpo-t1.1", "dorpo - orpo")  # what weights by deviation add, all else equal
 NOTE = (
     "Paired by prompt; mean [95% interval over prompts and folds]; t: Student's interval over the folds, where there are two"
     " or more. Reward B: in standard deviations within a prompt, of votes that nothing was trained on. Above mixtures: semantic"
@@ -94,10 +96,10 @@ def read(reports: list[str]):
             f"--reports {' '.join(reports)}: no two of the models to compare are in any of them; nothing to compare"
         )
     ordered = [(regime, pair, row) for regime, own in found.items() for pair in PAIRS for row in own.get(pair, ())]
-    return pd.DataFrame([{"regime": regime, "models": pair, **row} for regime, pair, row in ordered])
+    return pd.DataFrame([{"regime": regime, "models": " - ".join(pair), **row} for regime, pair, row in ordered])
 
 
-def differences(folds: list) -> dict[str, list[dict]]:
+def differences(folds: list) -> dict[tuple[str, str], list[dict]]:
     """Pair -> a row for each measure, :data:`ABOVE` too, of pairs whose models are there; ``folds``: values by prompt."""
     from diversity_tuning.evaluation.statistics import paired_difference
 
@@ -107,23 +109,22 @@ def differences(folds: list) -> dict[str, list[dict]]:
         for model in sorted(there & {*HULL, *OVER_HULL})
     }
     for pair in PAIRS:
-        models = pair.split(" - ")
-        if not there.issuperset(models):
+        if not there.issuperset(pair):
             continue
         for measure in SHOWN:
-            one, other = (fold_values(folds, model, measure) for model in models)
+            one, other = (fold_values(folds, model, measure) for model in pair)
             both = ~np.isnan(one - other)
             row = {"measure": measure, "prompts": int(both.sum()), "folds": int(both.any(axis=1).sum())}
             found.setdefault(pair, []).append(row | paired_difference(one, other, nested=True))
-        if models[0] in OVER_HULL and (models[1] == "dpo" or pair == "ddpo-t1.1 - dpo-t1.1"):
+        if pair[0] in OVER_HULL and pair[1] == (HOTTER if pair[0].endswith("-t1.1") else "dpo"):
             counts = {key: found[pair][0][key] for key in ("prompts", "folds")}
-            found[pair].append({"measure": ABOVE, **counts, **over_hull(of_hull, models[0], Y[0])})
+            found[pair].append({"measure": ABOVE, **counts, **over_hull(of_hull, pair[0], Y[0])})
     return found
 
 
-def label(pair: str) -> str:
+def labels(pair: str) -> str:
     """``DDPO − DPO`` of ``ddpo - dpo``."""
-    return " − ".join(LABELS[one] for one in pair.split(" - "))
+    return " − ".join(map(label, pair.split(" - ")))
 
 
 def table(rows):
@@ -135,7 +136,7 @@ def table(rows):
         first, by_measure = own.iloc[0], own.set_index("measure")
         there = (by_measure.loc[key] if key in by_measure.index else None for key in (*SHOWN, ABOVE))
         cells = (NONE if row is None else interval(row, sign="+") + t_words(row) for row in there)
-        made.append([regime, label(pair), f"{first['prompts']}", f"{first['folds']}", *cells])
+        made.append([regime, labels(pair), f"{first['prompts']}", f"{first['folds']}", *cells])
     header = ["votes", "models", "prompts", "folds", *(MEASURES[key] for key in SHOWN), DRAWN[ABOVE]]
     return Table("regimes", "Differences", NOTE, header, made)
 
@@ -155,13 +156,13 @@ def draw(rows, path: Path) -> Path:
         for axis, measure in zip(line, DRAWN, strict=True):
             axis.axvline(0, color=DARK, lw=0.8)
             for _, row in own[own["measure"] == measure].iterrows():
-                at, colour = pairs.index(row["models"]), VERMILION if row["models"] in WEIGHTED else GREY
+                at, colour = pairs.index(row["models"]), VERMILION if tuple(row["models"].split(" - ")) in WEIGHTED else GREY
                 axis.plot([row["low"], row["high"]], [at, at], color=colour, lw=3.5, alpha=0.55, solid_capstyle="butt")
                 if row["folds"] > 2:  # over two it is a dozen standard errors wide: nothing else would be seen
                     axis.plot([row["t_low"], row["t_high"]], [at, at], color=colour, lw=1.1)
                 axis.plot(row["mean"], at, "o", color=colour, ms=4.5)
             axis.set(ylim=(len(pairs) - 0.4, -0.6), yticks=range(len(pairs)))
-            axis.set_yticklabels([label(pair) for pair in pairs] if axis is line[0] else [])
+            axis.set_yticklabels([labels(pair) for pair in pairs] if axis is line[0] else [])
             axis.tick_params(axis="y", length=0, labelsize=8)
             axis.spines[["top", "right", "left"]].set_visible(False)
             axis.grid(axis="x", alpha=0.25)

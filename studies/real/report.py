@@ -17,6 +17,7 @@ import numpy as np
 
 from diversity_tuning.cli import command, parse_with_recipe
 from diversity_tuning.errors import UserError
+from diversity_tuning.objectives import OBJECTIVES
 from diversity_tuning.outputs import read_provenance
 from studies.captions.fit import ACCURACY
 from studies.captions.measure import PEOPLE
@@ -36,6 +37,15 @@ LABELS = {
     "ddpo-t1.1": "DDPO, T 1.1", "ddpo-permuted": "DDPO, δ permuted", "spl": "SPL", "crpo": "CrPO", "divpo": "DivPO",
     "orpo": "ORPO", "dorpo": "DORPO", "grpo": "GRPO", "grpo-advantage": "GRPO, δ on the advantage",
 }  # fmt: skip
+
+
+def unweighted(model: str) -> str | None:
+    """``dpo-t1.1`` of ``ddpo-t1.1``: the model whose objective lacks the weights; None of one that has none."""
+    objective, dash, how = model.partition("-")
+    base = OBJECTIVES[objective].weighted_of if objective in OBJECTIVES else None
+    return base and f"{base}{dash}{how}"
+
+
 COMPARED = (
     ("sft", PEOPLE), ("dpo", "sft"), ("ddpo", "dpo"), ("ddpo-permuted", "dpo"), ("ddpo", "ddpo-permuted"), ("ddpo", "dpo-t1.1"),
     ("ddpo-t1.1", "dpo-t1.1"), ("spl", "dpo"), ("crpo", "dpo"), ("divpo", "dpo"), ("dpo-beta-0.4", "dpo"),
@@ -46,11 +56,11 @@ COMPARED = (
 )  # fmt: skip
 # Mixtures of these, prompt by prompt …
 HULL = ("sft", "sft-t1.1", "dpo", "dpo-t1.1", "dpo-beta-0.4", "dpo-beta-4", "dpo-quarter", "dpo-half")
-# … against which these are held.
-OVER_HULL = (
-    "ddpo", "ddpo-t1.1", "ddpo-permuted", "spl", "crpo", "divpo", "orpo", "dorpo", "sft-min-p", "dpo-min-p",
-    "grpo", "grpo-advantage",
-)  # fmt: skip
+# … against which every other model that was trained or is sampled otherwise is held.
+OVER_HULL = tuple(name for name in LABELS if name not in (PEOPLE, *HULL) and not name.startswith("untouched"))
+# What weights by deviation add, all else equal: DDPO − DPO, each at 1.1, DORPO − ORPO.
+WEIGHTED = tuple((one, other) for one, other in COMPARED if other == unweighted(one))
+MOST_LABELS = 10  # models that are named in the figure's panels; of more there are numbers, and a list beside them
 X, Y = "reward_b", ("semantic_diversity", "other_diversity")
 
 
@@ -113,7 +123,10 @@ def read(groups: dict[str, list[Path]], split: str | None, models: list[str] | N
             regime["asked"].append({model: found for model, found in form.items() if model in (models or form)})
             regime["accuracy"].append({name: list(values.values()) for name, values in of_reward.items()})
     found = {model for regime in regimes.values() for table in regime["tables"] for model in table["model"]}
-    if missing := [model for model in models or () if model not in found]:
+    missing = [model for model in models or () if model not in found]
+    if lost := [model for model in missing if any(model in form for regime in regimes.values() for form in regime["asked"])]:
+        raise UserError(f"--models {' '.join(lost)}: sampled, but no prompt has all its answers, so that nothing is measured")
+    if missing:
         raise UserError(f"--models {' '.join(missing)}: in none of these folders; leave the flag out to see what there is")
     for regime in regimes.values():
         there = dict.fromkeys(model for table in regime["tables"] for model in table["model"])
@@ -310,28 +323,35 @@ def draw(regimes: dict[str, dict], path: Path) -> Path:
         "ddpo-permuted": (PINK, "D"), "spl": (GREEN, "P"), "crpo": (ORANGE, "X"), "divpo": (PURPLE, "^"),
         "grpo": (ORANGE, "d"), "orpo": (BLUE, "p"), "dorpo": (VERMILION, "p"),
     }  # fmt: skip
-    figure, axes = pyplot().subplots(len(regimes), 2, figsize=(10, 4.2 * len(regimes)), layout="constrained", squeeze=False)
+    placed, most = [], max(len(folds["values"]) for folds in regimes.values())
+    figure, axes = pyplot().subplots(
+        len(regimes), 2, figsize=(13 if most > MOST_LABELS else 10, 4.2 * len(regimes)), layout="constrained", squeeze=False
+    )
     for (name, folds), row in zip(regimes.items(), axes, strict=True):
         for axis, x in zip(row, (X, "log_prob"), strict=True):
             draw_grid(axis)
-            labels = []
-            for model, own in folds["values"].items():
+            labels, numbered = [], len(folds["values"]) > MOST_LABELS
+            for number, (model, own) in enumerate(folds["values"].items(), 1):
                 colour, marker = styles.get(model) or styles.get(model.partition("-")[0], (GREEN, "P"))
                 across, up = (mean_interval(own[key], nested=True) for key in (x, Y[0]))
                 place = across["mean"], up["mean"]
                 axis.errorbar(
                     *place, xerr=whiskers(across), yerr=whiskers(up), fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.5
                 )
-                axis.plot(
-                    *place, marker, color=colour, mfc=colour if model in styles else "white", ms=12 if model == PEOPLE else 7
-                )
-                labels.append((label(model), place, colour))
+                filled = colour if model in styles else "white"
+                words = f"{number}  {label(model)}"
+                axis.plot(*place, marker, color=colour, mfc=filled, ms=12 if model == PEOPLE else 7, label=words)
+                labels.append((str(number) if numbered else label(model), place, colour))
             axis.margins(0.12)
             axis.set(xlabel=f"{MEASURES[x]} →", ylabel="semantic diversity →")
-            figure.canvas.draw()
-            place_labels(axis, labels)
+            placed.append((axis, labels))
+        if numbered:
+            row[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
         folds_word = f"{len(folds['tables'])} fold" + ("s" if len(folds["tables"]) > 1 else "")
         row[0].set_title(f"{name}: {folds['prompts']} held-out prompts, {folds_word}; 95% intervals", loc="left", fontsize=9)
+    figure.canvas.draw()  # with all that takes room
+    for axis, labels in placed:
+        place_labels(axis, labels)
     return save_figure(figure, path, ("png",), dpi=130)[0]
 
 

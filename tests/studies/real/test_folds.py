@@ -357,7 +357,34 @@ def test_report_of_some_models(seeds, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         report.main(["--seeds", *seeds, "--models", "ddpo", "dppo", "--output", str(tmp_path / "other")])
     assert capsys.readouterr().err.startswith("error: --models dppo: in none of these folders")
+    form = {"untouched-verbalized": {"replies": 9, "read": 0, "missing": 12, "left_out": 3}}
+    made = {"stage": "real_measure", "versions": {}, "form": form}
+    (Path(seeds[0]) / "measures" / "provenance.json").write_text(json.dumps(made))
+    with pytest.raises(SystemExit, match="2"):
+        report.main(["--seeds", *seeds, "--models", "ddpo", "untouched-verbalized", "--output", str(tmp_path / "other")])
+    assert "error: --models untouched-verbalized: sampled, but no prompt has all its" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_many_models_are_numbers_and_a_list_beside_them(tmp_path, monkeypatch, count):
+    from diversity_tuning import drawing
+
+    names = list(report.LABELS)[:count]
+    random = np.random.default_rng(0)
+    values = {name: {key: random.normal(size=(1, 4)) for key in measure.MEASURES} for name in names}
+    drawn = []
+    monkeypatch.setattr(drawing, "save_figure", lambda figure, *_, **__: drawn.append(figure) or [tmp_path])
+    report.draw({"votes": {"values": values, "tables": [0], "prompts": 4}}, tmp_path / "real")
+    left, right = drawn[0].axes
+    told = {text.get_text() for text in left.texts} - {""}  # of a line to a point that is not beside its label
+    if count > report.MOST_LABELS:
+        assert told == {str(number) for number in range(1, count + 1)}
+        listed = [text.get_text() for text in right.get_legend().get_texts()]
+        assert listed == [f"{number}  {report.label(name)}" for number, name in enumerate(names, 1)]
+    else:
+        assert told == {report.label(name) for name in names}
+        assert right.get_legend() is None
 
 
 def test_report_of_other_methods(seeds, tmp_path):
